@@ -1,0 +1,249 @@
+//! Object paths: lists of byte-string components, parsed once, never text.
+//!
+//! A path that exists has passed every rule: 1 to 255 bytes a component, no NUL, no `/`, not `.` or `..`, not
+//! `.floe`; at most 4,096 bytes with separators and 255 components. The empty path names the served root.
+
+use crate::escape::Escaped;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The directory that holds stages and journals; no path may name it.
+pub const RESERVED_NAME: &[u8] = b".floe";
+
+const COMPONENT_BYTES_MAX: usize = 255;
+const PATH_BYTES_MAX: usize = 4096;
+const COMPONENTS_MAX: usize = 255;
+
+/// Why bytes are not a path.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PathFault {
+    /// A component of no bytes.
+    Empty,
+    /// A component of more than 255 bytes.
+    ComponentTooLong,
+    /// More than 4,096 bytes in all.
+    TooLong,
+    /// More than 255 components.
+    TooDeep,
+    /// A NUL byte.
+    Nul,
+    /// A `/` inside a component.
+    Separator,
+    /// The component `.` or `..`.
+    Dots,
+    /// The component `.floe`.
+    Reserved,
+    /// The path begins with `/` where only a relative one may stand.
+    Absolute,
+}
+
+impl fmt::Display for PathFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "a name in it is empty",
+            Self::ComponentTooLong => "a name in it is longer than 255 bytes",
+            Self::TooLong => "it is longer than 4096 bytes",
+            Self::TooDeep => "it is deeper than 255 directories",
+            Self::Nul => "it holds a NUL byte",
+            Self::Separator => "a name in it holds a '/'",
+            Self::Dots => "'.' and '..' are not names",
+            Self::Reserved => "'.floe' is reserved",
+            Self::Absolute => "it is absolute",
+        })
+    }
+}
+
+/// One name in a path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Component(Vec<u8>);
+
+impl Component {
+    /// Parses one name.
+    ///
+    /// # Errors
+    /// The rule that the bytes break.
+    pub fn new(bytes: &[u8]) -> Result<Self, PathFault> {
+        match bytes {
+            [] => Err(PathFault::Empty),
+            b"." | b".." => Err(PathFault::Dots),
+            RESERVED_NAME => Err(PathFault::Reserved),
+            _ if bytes.len() > COMPONENT_BYTES_MAX => Err(PathFault::ComponentTooLong),
+            _ if bytes.contains(&0) => Err(PathFault::Nul),
+            _ if bytes.contains(&b'/') => Err(PathFault::Separator),
+            _ => Ok(Self(bytes.to_vec())),
+        }
+    }
+
+    /// The name's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(&self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A path beneath a root; the empty one is the root itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ObjectPath(Vec<Component>);
+
+impl ObjectPath {
+    /// The root.
+    #[must_use]
+    pub const fn root() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Parses text with `/` between names. One trailing `/` is allowed; a leading one is not.
+    ///
+    /// # Errors
+    /// The first rule that the bytes break.
+    pub fn parse(bytes: &[u8]) -> Result<Self, PathFault> {
+        if bytes.first() == Some(&b'/') {
+            return Err(PathFault::Absolute);
+        }
+        let bytes = bytes.strip_suffix(b"/").unwrap_or(bytes);
+        if bytes.is_empty() {
+            return Ok(Self::root());
+        }
+        bytes
+            .split(|byte| *byte == b'/')
+            .try_fold(Self::root(), |path, name| path.join(Component::new(name)?))
+    }
+
+    /// This path with one more name.
+    ///
+    /// # Errors
+    /// `TooDeep` or `TooLong`.
+    pub fn join(&self, name: Component) -> Result<Self, PathFault> {
+        let mut longer = self.0.clone();
+        longer.push(name);
+        Self::from_components(longer)
+    }
+
+    /// This path with all names of another behind it.
+    ///
+    /// # Errors
+    /// `TooDeep` or `TooLong`.
+    pub fn join_path(&self, tail: &Self) -> Result<Self, PathFault> {
+        Self::from_components(self.0.iter().chain(&tail.0).cloned().collect())
+    }
+
+    /// A path of these names.
+    ///
+    /// # Errors
+    /// `TooDeep` or `TooLong`.
+    pub fn from_components(components: Vec<Component>) -> Result<Self, PathFault> {
+        if components.len() > COMPONENTS_MAX {
+            return Err(PathFault::TooDeep);
+        }
+        let bytes: usize = components.iter().map(|name| name.0.len() + 1).sum();
+        if bytes > PATH_BYTES_MAX + 1 {
+            return Err(PathFault::TooLong);
+        }
+        Ok(Self(components))
+    }
+
+    /// The names, outermost first.
+    #[must_use]
+    pub fn components(&self) -> &[Component] {
+        &self.0
+    }
+
+    /// The path without its last name, and that name; `None` for the root.
+    #[must_use]
+    pub fn split_last(&self) -> Option<(Self, &Component)> {
+        let (last, parent) = self.0.split_last()?;
+        Some((Self(parent.to_vec()), last))
+    }
+
+    /// The last name; `None` for the root.
+    #[must_use]
+    pub fn name(&self) -> Option<&Component> {
+        self.0.last()
+    }
+
+    /// Whether this is the root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `other` is this path or beneath it.
+    #[must_use]
+    pub fn contains(&self, other: &Self) -> bool {
+        other.0.starts_with(&self.0)
+    }
+}
+
+impl fmt::Display for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, name) in self.0.iter().enumerate() {
+            if nth > 0 {
+                f.write_str("/")?;
+            }
+            name.fmt(f)?;
+        }
+        if self.0.is_empty() { f.write_str("/") } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn refuses_every_name_that_could_escape() {
+        for (bytes, fault) in [
+            (&b"a//b"[..], PathFault::Empty),
+            (b"/a", PathFault::Absolute),
+            (b"a/../b", PathFault::Dots),
+            (b".", PathFault::Dots),
+            (b"a/.floe", PathFault::Reserved),
+            (b".floe/x", PathFault::Reserved),
+            (b"a\0b", PathFault::Nul),
+        ] {
+            assert_eq!(ObjectPath::parse(bytes), Err(fault), "{bytes:?}");
+        }
+        assert_eq!(Component::new(b"a/b"), Err(PathFault::Separator));
+        assert_eq!(Component::new(&[b'x'; 256]), Err(PathFault::ComponentTooLong));
+    }
+
+    #[test]
+    fn bounds_length_and_depth() {
+        let long = [b'x'; 255];
+        let deep = "a/".repeat(256);
+        assert_eq!(ObjectPath::parse(deep.as_bytes()), Err(PathFault::TooDeep));
+        let mut path = ObjectPath::root();
+        for _ in 0..16 {
+            path = path.join(Component::new(&long).unwrap()).unwrap();
+        }
+        assert_eq!(path.join(Component::new(b"y").unwrap()), Err(PathFault::TooLong));
+    }
+
+    #[test]
+    fn keeps_bytes_that_are_not_text() {
+        let path = ObjectPath::parse(b"caf\xe9/x").unwrap();
+        assert_eq!(path.components()[0].as_bytes(), b"caf\xe9");
+        assert_eq!(path.to_string(), "caf\\xe9/x");
+        assert_eq!(ObjectPath::parse(b"").unwrap(), ObjectPath::root());
+        assert_eq!(ObjectPath::parse(b"a/").unwrap().components().len(), 1);
+    }
+}

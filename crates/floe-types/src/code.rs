@@ -19,7 +19,9 @@ pub enum Blame {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal, exit $exit:literal, $blame:ident, $text:literal, $hint:literal;)*) => {
+    ($($(#[$doc:meta])*
+        $name:ident = $wire:literal, exit $exit:literal, $blame:ident, $text:literal,
+            $hint:literal;)*) => {
         /// What went wrong; the number is the one on the wire (PROTOCOL.md, error codes).
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Code { $($(#[$doc])* $name,)* }
@@ -73,57 +75,82 @@ codes! {
     /// The command line or a request makes no sense.
     Usage = 1, exit 2, User, "not a valid request", "see --help";
     /// A name that no path may have.
-    BadPath = 2, exit 2, User, "not a valid name", "names are 1 to 255 bytes, without '/' or NUL, and not '.', '..' or '.floe'";
+    BadPath = 2, exit 2, User, "not a valid name",
+        "names are 1 to 255 bytes, without '/' or NUL, and not '.', '..' or '.floe'";
     /// Nothing stands there.
     NotFound = 3, exit 3, User, "not found", "check the name; floe ls shows what is there";
     /// The file system refuses.
-    PermissionDenied = 4, exit 4, User, "permission denied", "the user that runs floe there needs access to it";
+    PermissionDenied = 4, exit 4, User, "permission denied",
+        "the user that runs floe there needs access to it";
     /// The ticket does not allow it.
-    NotAllowed = 5, exit 4, User, "the ticket does not allow it", "ask for a ticket with that verb (floe ticket create)";
+    NotAllowed = 5, exit 4, User, "the ticket does not allow it",
+        "ask for a ticket with that verb (floe ticket create)";
     /// No such ticket, or not its secret.
-    TicketUnknown = 6, exit 4, User, "the ticket is not known here", "floe login again with a ticket of this server";
+    TicketUnknown = 6, exit 4, User, "the ticket is not known here",
+        "floe login again with a ticket of this server";
     /// The ticket's time is over.
-    TicketExpired = 7, exit 4, User, "the ticket has expired", "ask for a new one (floe ticket create)";
+    TicketExpired = 7, exit 4, User, "the ticket has expired",
+        "ask for a new one (floe ticket create)";
     /// The server's key is not the pinned one.
-    ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one the ticket names", "either this is another server, or its key changed: ask its operator before you log in again";
+    ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one the ticket names",
+        "either this is another server, or its key changed: ask its operator before you log in \
+        again";
     /// The file system is mounted read-only, or the server serves read-only.
-    ReadOnly = 9, exit 4, User, "read-only", "write to another place, or start the server without --read-only";
+    ReadOnly = 9, exit 4, User, "read-only",
+        "write to another place, or start the server without --read-only";
     /// A directory where a file must be.
-    IsDirectory = 10, exit 1, User, "is a directory", "name a file, or end DEST with '/' to put it inside";
+    IsDirectory = 10, exit 1, User, "is a directory",
+        "name a file, or end DEST with '/' to put it inside";
     /// A file where a directory must be.
-    NotDirectory = 11, exit 1, User, "is not a directory", "nothing is removed to make room: move it away first";
+    NotDirectory = 11, exit 1, User, "is not a directory",
+        "nothing is removed to make room: move it away first";
     /// Not a file, directory or link.
-    NotRegular = 12, exit 1, User, "is not a regular file", "devices, sockets and FIFOs are not transferred; use '-' with a pipe";
+    NotRegular = 12, exit 1, User, "is not a regular file",
+        "devices, sockets and FIFOs are not transferred; use '-' with a pipe";
     /// A directory with something in it.
-    NotEmpty = 13, exit 1, User, "the directory is not empty", "use -r to remove it with all it holds";
+    NotEmpty = 13, exit 1, User, "the directory is not empty",
+        "use -r to remove it with all it holds";
     /// A digest did not agree after every retry.
-    Integrity = 20, exit 5, Environment, "the bytes do not match their digest", "run the same command again; if it stays, check memory, disk and network hardware";
+    Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
+        "run the same command again; if it stays, check memory, disk and network hardware";
     /// No connection could be made.
-    Unreachable = 30, exit 6, Environment, "cannot reach the server", "check address and port, and that floe serve runs there";
+    Unreachable = 30, exit 6, Environment, "cannot reach the server",
+        "check address and port, and that floe serve runs there";
     /// The connection ended before the end.
-    ConnectionLost = 31, exit 6, Environment, "the connection was lost", "run the same command again: it continues";
+    ConnectionLost = 31, exit 6, Environment, "the connection was lost",
+        "run the same command again: it continues";
     /// Nothing was heard for too long.
-    TimedOut = 32, exit 6, Environment, "the other side does not answer", "run the same command again: it continues";
+    TimedOut = 32, exit 6, Environment, "the other side does not answer",
+        "run the same command again: it continues";
     /// The other end does not speak this protocol or version.
-    ProtocolMismatch = 33, exit 6, Peer, "the other side does not speak floe/1", "check the port, and that both ends run a matching floe";
+    ProtocolMismatch = 33, exit 6, Peer, "the other side does not speak floe/1",
+        "check the port, and that both ends run a matching floe";
     /// The other end broke the protocol.
-    Violation = 34, exit 6, Peer, "the other side broke the protocol", "report it with the output of -v";
+    Violation = 34, exit 6, Peer, "the other side broke the protocol",
+        "report it with the output of -v";
     /// TLS failed.
-    Tls = 35, exit 6, Peer, "no secure connection", "check that both ends use TLS, or both --plaintext";
+    Tls = 35, exit 6, Peer, "no secure connection",
+        "check that both ends use TLS, or both --plaintext";
     /// No room for another client now.
     Busy = 36, exit 6, Environment, "the server is busy", "try again later";
     /// The server is ending.
-    ShuttingDown = 37, exit 6, Environment, "the server is shutting down", "run the same command again when it is back: it continues";
+    ShuttingDown = 37, exit 6, Environment, "the server is shutting down",
+        "run the same command again when it is back: it continues";
     /// Another process holds the session.
-    Elsewhere = 38, exit 6, Environment, "the session is not here", "run the same command again: it continues";
+    Elsewhere = 38, exit 6, Environment, "the session is not here",
+        "run the same command again: it continues";
     /// Another run of the same command took the transfer over.
-    TakenOver = 39, exit 6, User, "another run of the same command took over", "let the newer one finish";
+    TakenOver = 39, exit 6, User, "another run of the same command took over",
+        "let the newer one finish";
     /// The file system is full.
-    NoSpace = 40, exit 7, Local, "no space left", "free some space and run the same command again: it continues";
+    NoSpace = 40, exit 7, Local, "no space left",
+        "free some space and run the same command again: it continues";
     /// A quota is used up.
-    Quota = 41, exit 7, Local, "quota exceeded", "free some space and run the same command again: it continues";
+    Quota = 41, exit 7, Local, "quota exceeded",
+        "free some space and run the same command again: it continues";
     /// The source changed while it was read.
-    SourceChanged = 50, exit 8, User, "the source changed while it was sent", "run the same command again when nothing writes to it";
+    SourceChanged = 50, exit 8, User, "the source changed while it was sent",
+        "run the same command again when nothing writes to it";
     /// A retransmission needs bytes that cannot be read again.
     SourceGone = 51, exit 8, User, "the source cannot be read again", "run the same command again";
     /// Something stands there and may not be replaced.
@@ -131,24 +158,29 @@ codes! {
     /// A second identical command runs.
     AlreadyRunning = 61, exit 9, User, "already running", "let the first one finish, or stop it";
     /// Some entries failed, the rest are committed.
-    Partial = 70, exit 10, User, "some entries failed", "each has its line above; run the same command again for the rest";
+    Partial = 70, exit 10, User, "some entries failed",
+        "each has its line above; run the same command again for the rest";
     /// The name is too long for the file system.
     NameTooLong = 71, exit 1, User, "the name is too long", "shorten it";
     /// Too many files open, too many entries, a limit of this build.
     LimitExceeded = 72, exit 1, Local, "a limit was exceeded", "";
     /// The device failed.
-    Io = 73, exit 1, Local, "input/output error", "check the disk (dmesg), then run the same command again";
+    Io = 73, exit 1, Local, "input/output error",
+        "check the disk (dmesg), then run the same command again";
     /// The system does not offer what is needed.
     Unsupported = 74, exit 1, Local, "not supported here", "";
     /// The state directory cannot be used.
-    State = 75, exit 1, Local, "the state directory cannot be used", "set --state DIR or FLOE_STATE to a directory of your own";
+    State = 75, exit 1, Local, "the state directory cannot be used",
+        "set --state DIR or FLOE_STATE to a directory of your own";
     /// The address is in use.
-    AddressInUse = 76, exit 1, Local, "the address is in use", "stop what listens there, or choose another --listen";
+    AddressInUse = 76, exit 1, Local, "the address is in use",
+        "stop what listens there, or choose another --listen";
     /// The person stopped it.
     Interrupted = 130, exit 130, User, "interrupted", "run the same command again: it continues";
 }
 
-/// A failure as it crosses layers and the wire: the code, and one line that says what happened to what.
+/// A failure as it crosses layers and the wire: the code, and one line that says what happened to
+/// what.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Fault {
     /// What kind.

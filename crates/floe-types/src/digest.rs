@@ -1,8 +1,10 @@
 //! Digests: the chaining value of a subtree, the digest of a chunk, the root of an object.
 //!
-//! A root cannot be made from a single chaining value, so the chunk at offset 0 carries both (DESIGN: BLAKE3's
-//! root flag changes the last compression). See `blake3::hazmat` and section 2.4 of the BLAKE3 paper.
+//! A root cannot be made from a single chaining value, so the chunk at offset 0 carries both
+//! (DESIGN: BLAKE3's root flag changes the last compression). See `blake3::hazmat` and section 2.4
+//! of the BLAKE3 paper.
 
+use crate::number::{ByteCount, Offset};
 use blake3::hazmat::HasherExt;
 use core::fmt;
 
@@ -60,40 +62,40 @@ impl Root {
     }
 }
 
-/// Hashes one chunk, or any complete subtree, in one pass at its offset. Feed whole, aligned pieces: odd lengths
-/// cost three quarters of the speed.
+/// Hashes one chunk, or any complete subtree, in one pass at its offset. Feed whole, aligned
+/// pieces: odd lengths cost three quarters of the speed.
 #[derive(Clone, Debug)]
 pub struct ChunkHasher {
     hasher: blake3::Hasher,
-    start: crate::Offset,
-    len: crate::ByteCount,
+    start: Offset,
+    len: ByteCount,
 }
 
 impl ChunkHasher {
     /// A hasher for the chunk at `start`, which must be a multiple of the chunk's nominal size.
     #[must_use]
-    pub fn new(start: crate::Offset) -> Self {
+    pub fn new(start: Offset) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.set_input_offset(start.0);
-        Self { hasher, start, len: crate::ByteCount::ZERO }
+        Self { hasher, start, len: ByteCount::ZERO }
     }
 
     /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
-        self.len = self.len.plus(crate::ByteCount::of_len(bytes.len()));
+        self.len = self.len.plus(ByteCount::of_len(bytes.len()));
     }
 
     /// How many bytes it took.
     #[must_use]
-    pub const fn len(&self) -> crate::ByteCount {
+    pub const fn len(&self) -> ByteCount {
         self.len
     }
 
     /// Whether it took none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == crate::ByteCount::ZERO
+        self.len == ByteCount::ZERO
     }
 
     /// The digest of what it took; `None` if that is nothing (no chunk is empty).
@@ -103,8 +105,7 @@ impl ChunkHasher {
             return None;
         }
         let value = ChainingValue(self.hasher.finalize_non_root());
-        let root =
-            (self.start == crate::Offset::ZERO).then(|| Root(*self.hasher.finalize().as_bytes()));
+        let root = (self.start == Offset::ZERO).then(|| Root(*self.hasher.finalize().as_bytes()));
         Some(ChunkDigest { value, root })
     }
 }

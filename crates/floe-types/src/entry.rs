@@ -1,4 +1,5 @@
-//! What an entry is: kind, metadata, and the source version that says whether it is still the same bytes.
+//! What an entry is: kind, metadata, and the source version that says whether it is still the same
+//! bytes.
 
 use crate::number::ByteCount;
 
@@ -85,7 +86,8 @@ pub struct SourceVersion {
 pub enum Freshness {
     /// Its ctime was at least 2 s before the open: another change would show another stamp.
     Settled,
-    /// Its ctime was less than 2 s before the open, or in the future: another change may share the stamp.
+    /// Its ctime was less than 2 s before the open, or in the future: another change may share the
+    /// stamp.
     Fresh,
 }
 

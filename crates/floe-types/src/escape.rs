@@ -1,10 +1,12 @@
 //! A peer's bytes made safe to show: one line, no control characters, nothing a terminal obeys.
 //!
-//! Everything that a peer or a file system named passes here before it reaches a terminal, a log or a page.
+//! Everything that a peer or a file system named passes here before it reaches a terminal, a log or
+//! a page.
 
 use core::fmt::{self, Write};
 
-/// Shows bytes as text: printable characters as they are, the rest as `\xNN` or `\u{N}`, a backslash doubled.
+/// Shows bytes as text: printable characters as they are, the rest as `\xNN` or `\u{N}`, a
+/// backslash doubled.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -33,7 +35,8 @@ impl fmt::Display for Escaped<'_> {
 const fn is_deceptive(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

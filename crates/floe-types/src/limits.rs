@@ -1,6 +1,7 @@
 //! Every bound in one place, with the relations among them asserted where they are made.
 //!
-//! A loop, queue, buffer, wait or retry without a bound from here is a bug. Units stand last in a name.
+//! A loop, queue, buffer, wait or retry without a bound from here is a bug. Units stand last in a
+//! name.
 
 use crate::number::{ByteCount, Micros};
 

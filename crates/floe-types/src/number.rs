@@ -1,4 +1,5 @@
-//! Offsets, counts, ids and time as distinct types, so that two bare integers never stand side by side.
+//! Offsets, counts, ids and time as distinct types, so that two bare integers never stand side by
+//! side.
 //!
 //! Arithmetic that can leave the type's domain is checked or saturating by name; nothing wraps.
 
@@ -36,7 +37,8 @@ number!(/// One transfer of a session; chosen by the client, never used again wi
     TransferId(u32));
 number!(/// An entry's place in its transfer's walk; chosen by the sender, ascending.
     EntryIndex(u64));
-number!(/// A chunk's sequence number in its session; chosen by the sender, ascending, never used again.
+number!(/// A chunk's sequence number in its session; chosen by the sender, ascending, never used
+    /// again.
     Seq(u64));
 number!(/// One request (LIST, STAT, ...) of a session; chosen by the client.
     RequestId(u32));
@@ -44,7 +46,8 @@ number!(/// One disk operation of a session; every one ends exactly once.
     OpId(u64));
 number!(/// A length of time in microseconds.
     Micros(u64));
-number!(/// An instant in microseconds from an origin that only the engine (or a simulation) knows. It never goes back.
+number!(/// An instant in microseconds from an origin that only the engine (or a simulation)
+    /// knows. It never goes back.
     Time(u64));
 
 /// An entry of a session: its transfer and its index there.

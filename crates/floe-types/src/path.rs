@@ -1,7 +1,8 @@
 //! Object paths: lists of byte-string components, parsed once, never text.
 //!
-//! A path that exists has passed every rule: 1 to 255 bytes a component, no NUL, no `/`, not `.` or `..`, not
-//! `.floe`; at most 4,096 bytes with separators and 255 components. The empty path names the served root.
+//! A path that exists has passed every rule: 1 to 255 bytes a component, no NUL, no `/`, not `.` or
+//! `..`, not `.floe`; at most 4,096 bytes with separators and 255 components. The empty path names
+//! the served root.
 
 use crate::escape::Escaped;
 use alloc::vec::Vec;

@@ -166,7 +166,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_set_of_single_offsets(ops in prop::collection::vec((any::<bool>(), 0u64..40, 0u64..40), 0..60)) {
+        fn agrees_with_a_set_of_single_offsets(
+            ops in prop::collection::vec((any::<bool>(), 0u64..40, 0u64..40), 0..60),
+        ) {
             let mut set = RangeSet::new();
             let mut model = [false; 40];
             for (add, a, b) in ops {

@@ -1,12 +1,13 @@
 //! Complete BLAKE3 subtrees of one object: what is verified so far, merged as far as it goes.
 //!
-//! BLAKE3 splits n bytes at the largest power of two below n, so an aligned power-of-two range is a node of every
-//! tree it can be part of, and two such buddies merge. The node at offset 0 is never merged early: it might be the
-//! root, whose value differs. That leaves O(log n) nodes for a prefix of any length, plus one a gap.
+//! BLAKE3 splits n bytes at the largest power of two below n, so an aligned power-of-two range is a
+//! node of every tree it can be part of, and two such buddies merge. The node at offset 0 is never
+//! merged early: it might be the root, whose value differs. That leaves O(log n) nodes for a prefix
+//! of any length, plus one a gap.
 //!
 //! ```text
 //!  0        1M       2M                4M                          8M       9M
-//!  |--cv----|--cv----|------cv---------|------------cv-------------|--cv----|   five nodes hold 9 MiB
+//!  |--cv----|--cv----|------cv---------|------------cv-------------|--cv----| five nodes: 9 MiB
 //! ```
 
 use crate::digest::{ChainingValue, ChunkDigest, Root};
@@ -40,7 +41,8 @@ struct Node {
 const GRAIN: u64 = 256 * 1024;
 
 impl Subtree {
-    /// Whether the range can be a node: not empty, and aligned to its length rounded up to a power of two.
+    /// Whether the range can be a node: not empty, and aligned to its length rounded up to a power
+    /// of two.
     #[must_use]
     pub fn is_aligned(range: Range) -> bool {
         let len = range.len().0;
@@ -58,8 +60,8 @@ impl Subtrees {
         Self::default()
     }
 
-    /// Adds a subtree that is verified, and merges what became complete. Returns false, and changes nothing, where
-    /// the range is not aligned or touches one already there.
+    /// Adds a subtree that is verified, and merges what became complete. Returns false, and changes
+    /// nothing, where the range is not aligned or touches one already there.
     #[must_use]
     pub fn insert(&mut self, subtree: Subtree) -> bool {
         if !Subtree::is_aligned(subtree.range) || self.touches(subtree.range) {
@@ -254,7 +256,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn any_order_and_mixed_sizes_give_the_same_root(
-            size in 1..6 * MIB, order in prop::collection::vec(any::<u32>(), 64), cuts in prop::collection::vec(0u32..3, 64),
+            size in 1..6 * MIB,
+            order in prop::collection::vec(any::<u32>(), 64),
+            cuts in prop::collection::vec(0u32..3, 64),
         ) {
             let bytes = content(size);
             let mut chunks = Vec::new();
@@ -266,7 +270,8 @@ mod tests {
                 chunks.push(chunk(&bytes, start, end));
                 (start, nth) = (end, nth + 1);
             }
-            let mut keyed: Vec<_> = chunks.into_iter().enumerate().map(|(i, c)| (order[i % 64], i, c)).collect();
+            let mut keyed: Vec<_> =
+                chunks.into_iter().enumerate().map(|(i, c)| (order[i % 64], i, c)).collect();
             keyed.sort_by_key(|(key, i, _)| (*key, *i));
             let mut trees = Subtrees::new();
             for (_, _, subtree) in keyed {

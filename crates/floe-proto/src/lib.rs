@@ -1,1 +1,12 @@
-//! placeholder
+//! floe/1 as a pure state machine: frames, sessions, transfers.
+//!
+//! No sockets, files, clocks, threads, randomness or logging; equal inputs give equal outputs. The crate builds
+//! without std. A module imports only modules listed above it. PROTOCOL.md is the normative text.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod frame; // every frame of the wire as a value
+pub mod disk; // what the core asks of disks, and what they answer
+pub mod command; // what the engine asks of a session, and what it is told

@@ -1,0 +1,253 @@
+//! What the engine asks of a session, and what a session tells it.
+
+use crate::frame::{Causes, Direction, Pace, RecogniseWish, Reply, Request, ResumeWish, Verbs};
+use floe_types::{
+    ByteCount, ChunkSize, EntryCount, EntryId, Fault, Limits, Micros, ObjectPath, Precondition,
+    Rate, RequestId, Root, StreamId, TransferId,
+};
+
+/// Which end this is. Only clients dial, choose transfer ids and tune.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Role {
+    /// It said HELLO.
+    Client,
+    /// It said WELCOME.
+    Server,
+}
+
+/// How many streams a client uses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StreamCount {
+    /// So many.
+    Fixed(u32),
+    /// Two at first, one more a second while goodput grows by a tenth, up to eight.
+    Auto,
+}
+
+/// What a session is made with.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    /// Every bound.
+    pub limits: Limits,
+    /// What the ticket allows. A server checks it; a client refuses early.
+    pub verbs: Verbs,
+    /// The largest piece both ends take.
+    pub piece_bytes: ByteCount,
+    /// Streams the client may use in all.
+    pub streams: StreamCount,
+    /// What buffers the session may hold at first; `handle_budget` changes it.
+    pub buffers: ByteCount,
+}
+
+/// How a transfer is done.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct TransferOptions {
+    /// The sender's nominal chunk size.
+    pub chunk: ChunkSize,
+    /// The bytes handed to the network and not yet recorded.
+    pub window: ByteCount,
+    /// How chunks are sent.
+    pub pace: Pace,
+    /// What must hold of final names.
+    pub precondition: Precondition,
+    /// What to do with stages of an earlier run.
+    pub resume: ResumeWish,
+    /// How finished objects are recognised.
+    pub recognise: RecogniseWish,
+    /// Whether the first failed entry ends the transfer.
+    pub on_failure: OnFailure,
+    /// The rate of DATA that this end sends at most (on a get: asked by taking no more).
+    pub rate: Option<Rate>,
+}
+
+impl Default for TransferOptions {
+    fn default() -> Self {
+        Self {
+            chunk: ChunkSize::DEFAULT,
+            window: Limits::WINDOW_BYTES,
+            pace: Pace::Streaming,
+            precondition: Precondition::None,
+            resume: ResumeWish::Continue,
+            recognise: RecogniseWish::ByVersion,
+            on_failure: OnFailure::Continue,
+            rate: None,
+        }
+    }
+}
+
+/// What the first failed entry of a tree does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnFailure {
+    /// The others go on.
+    Continue,
+    /// The transfer ends (`--fail-fast`).
+    Stop,
+}
+
+/// What a client asks of its session (a server only `Drain` and `Close`).
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Command {
+    /// Move a tree.
+    Transfer {
+        /// Which way.
+        direction: Direction,
+        /// Its root in this end's store.
+        local: ObjectPath,
+        /// Its root in the server's store.
+        remote: ObjectPath,
+        /// How.
+        options: TransferOptions,
+    },
+    /// Ask something.
+    Request(Request),
+    /// End a transfer: take a checkpoint of what is staged and keep it.
+    Cancel(TransferId, Fault),
+    /// Change a transfer's rate.
+    Limit(TransferId, Option<Rate>),
+    /// Take no new work; finish what runs (checkpointing it), then close. Ends with `Event::Ended`.
+    Drain,
+    /// End now: checkpoint what is staged, say CLOSE, then `Event::Ended`.
+    Close(Option<Fault>),
+}
+
+/// What a command became.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Accepted {
+    /// A transfer with this id.
+    Transfer(TransferId),
+    /// A request with this id.
+    Request(RequestId),
+    /// It is done.
+    Done,
+}
+
+/// Why a stream is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Lost {
+    /// The connection ended, or broke.
+    Connection,
+    /// Nothing was heard for too long.
+    Silence,
+    /// This end hung it up.
+    HungUp,
+}
+
+/// What a peer did that the protocol does not allow. Sticky: the session is over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Violation {
+    /// What, in a few words.
+    pub what: &'static str,
+}
+
+/// What TCP says of a path, sampled by the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct PathSample {
+    /// Smoothed round trip.
+    pub round_trip: Micros,
+    /// Bytes in the socket's send queue.
+    pub unsent: ByteCount,
+}
+
+/// What a session tells the engine.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Event {
+    /// Open one more connection and JOIN it; answer with `handle_stream_up`, or `handle_dial_failed`.
+    Dial,
+    /// Send what is queued for that stream, then close it.
+    HangUp(StreamId),
+    /// An entry is announced (sender and receiver): for progress, totals and logs.
+    EntryFound {
+        /// Which.
+        entry: EntryId,
+        /// Its size, if it is a file and known.
+        size: Option<ByteCount>,
+    },
+    /// An entry is committed.
+    EntryFinished {
+        /// Which.
+        entry: EntryId,
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// A file's size and root; `None` for directories and links.
+        object: Option<(ByteCount, Root)>,
+    },
+    /// An entry failed; the others go on.
+    EntryFailed {
+        /// Which.
+        entry: EntryId,
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// Why.
+        fault: Fault,
+    },
+    /// A device, socket or FIFO in a tree was passed over.
+    EntrySkipped {
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// What it is.
+        fault: Fault,
+    },
+    /// A transfer began (on a server: for its log).
+    TransferBegun {
+        /// Which.
+        transfer: TransferId,
+        /// Which way.
+        direction: Direction,
+        /// Its path in the server's store.
+        path: ObjectPath,
+    },
+    /// A transfer is over.
+    TransferFinished {
+        /// Which.
+        transfer: TransferId,
+        /// How: `Partial` where some entries failed (or the entry's own fault where it was the only one).
+        result: Result<(), Fault>,
+        /// What it came to.
+        summary: Summary,
+    },
+    /// A request is answered.
+    Replied(RequestId, Result<Reply, Fault>),
+    /// The session is over: `None` in good order. No operation is under way any more.
+    Ended(Option<Fault>),
+}
+
+/// What a transfer came to, or how far it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Summary {
+    /// Sizes of all files found so far (unknown sizes count what was read).
+    pub bytes_total: ByteCount,
+    /// Bytes of DATA payload that went over the network, this way, repeated ones again.
+    pub bytes_sent: ByteCount,
+    /// Bytes not sent because the receiver held them already (stage, or finished object).
+    pub bytes_resumed: ByteCount,
+    /// Bytes of files that are verified at the receiver, as far as this end knows.
+    pub bytes_stored: ByteCount,
+    /// The largest number of bytes handed to the network and not yet recorded.
+    pub window_bytes_max: ByteCount,
+    /// Bytes sent again after CORRUPT or a lost stream.
+    pub bytes_repeated: ByteCount,
+    /// Entries announced.
+    pub entries_found: EntryCount,
+    /// Entries committed.
+    pub entries_committed: EntryCount,
+    /// Entries failed.
+    pub entries_failed: EntryCount,
+    /// Entries passed over.
+    pub entries_skipped: EntryCount,
+    /// Whether the walk has come to its end.
+    pub walk: Walk,
+    /// Streams up now.
+    pub streams: u32,
+    /// Stream-time by cause, both ends.
+    pub causes: Causes,
+}
+
+/// How far a walk is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Walk {
+    /// There may be more entries.
+    #[default]
+    Underway,
+    /// All are found.
+    Ended,
+}

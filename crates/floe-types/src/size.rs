@@ -19,7 +19,7 @@ impl ChunkSize {
     #[must_use]
     pub const fn new(bytes: u64) -> Option<Self> {
         if bytes.is_power_of_two() && bytes >= Self::MIN.0 as u64 && bytes <= Self::MAX.0 as u64 {
-            Some(Self(bytes as u32))
+            Some(Self(1 << bytes.trailing_zeros()))
         } else {
             None
         }

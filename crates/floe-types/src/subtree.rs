@@ -49,7 +49,7 @@ impl Subtree {
         len > 0
             && len
                 .checked_next_power_of_two()
-                .is_some_and(|nominal| range.start().0 % nominal.max(GRAIN) == 0)
+                .is_some_and(|nominal| range.start().0.is_multiple_of(nominal.max(GRAIN)))
     }
 }
 

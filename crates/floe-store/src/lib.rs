@@ -4,5 +4,6 @@
 
 pub mod api; // the contract: Store, Source, Sink and their values
 pub mod disk; // the seam below: every effect the local store has on a machine
+pub mod kernel; // the disk of this machine
 
 pub use api::*;

@@ -73,11 +73,12 @@ impl fmt::Display for DiskError {
 
 impl std::error::Error for DiskError {}
 
-/// The table. `LOOP` is what a link in the way of a path gives, where no link may be.
+/// The table. `LOOP` is what a link in the way of a path gives, where no link may be; `BADF` what a directory gives
+/// that may be searched but not read.
 fn code_of(errno: Errno) -> Code {
     match errno {
         Errno::NOENT => Code::NotFound,
-        Errno::ACCESS | Errno::PERM => Code::PermissionDenied,
+        Errno::ACCESS | Errno::PERM | Errno::BADF => Code::PermissionDenied,
         Errno::ROFS => Code::ReadOnly,
         Errno::ISDIR => Code::IsDirectory,
         Errno::NOTDIR | Errno::LOOP => Code::NotDirectory,

@@ -1,0 +1,130 @@
+//! What the kernel says of files, file systems, its boot and the time.
+
+use crate::disk::{BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name};
+use floe_types::{ByteCount, Code, Mode, Timestamp};
+use rustix::fs::{
+    self, AtFlags, FileType, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps,
+};
+use rustix::time::ClockId;
+use std::os::fd::OwnedFd;
+
+pub(super) fn of_handle(of: &OwnedFd) -> DiskResult<FileStat> {
+    let flags = AtFlags::EMPTY_PATH;
+    Ok(file_stat(&fs::statx(of, c"", flags, StatxFlags::BASIC_STATS)?))
+}
+
+pub(super) fn of_name(at: &OwnedFd, name: Name<'_>) -> DiskResult<FileStat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    Ok(file_stat(&fs::statx(at, name.as_bytes(), flags, StatxFlags::BASIC_STATS)?))
+}
+
+fn file_stat(stat: &Statx) -> FileStat {
+    let mode = u32::from(stat.stx_mode);
+    let kind = match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Link,
+        _ => FileKind::Other,
+    };
+    FileStat {
+        kind,
+        inode: stat.stx_ino,
+        size: ByteCount(stat.stx_size),
+        mode: Mode::from_bits(mode),
+        mtime: timestamp(&stat.stx_mtime),
+        ctime: timestamp(&stat.stx_ctime),
+        links: stat.stx_nlink,
+    }
+}
+
+/// The kernel keeps nanoseconds below 10^9; a file system that does not is read as the whole second.
+fn timestamp(stamp: &StatxTimestamp) -> Timestamp {
+    Timestamp::new(stamp.tv_sec, stamp.tv_nsec)
+        .or_else(|| Timestamp::new(stamp.tv_sec, 0))
+        .unwrap_or_default()
+}
+
+/// Times that set the mtime and leave the atime.
+pub(super) fn only_mtime(mtime: Timestamp) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: mtime.secs(), tv_nsec: i64::from(mtime.nanos()) },
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    let now = rustix::time::clock_gettime(ClockId::Realtime);
+    u32::try_from(now.tv_nsec)
+        .ok()
+        .and_then(|nanos| Timestamp::new(now.tv_sec, nanos))
+        .unwrap_or_default()
+}
+
+/// Mount ids that are never used again in this boot; Linux 6.8 and later. Before, an id can come back.
+const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+
+pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
+    let wanted = StatxFlags::MNT_ID | MOUNT_ID_UNIQUE;
+    let stat = fs::statx(of, c"", AtFlags::EMPTY_PATH, wanted)?;
+    if stat.stx_mask & wanted.bits() == 0 {
+        return Err(DiskError::new(Code::Unsupported));
+    }
+    let magic = u64::from_ne_bytes(fs::fstatfs(of)?.f_type.to_ne_bytes());
+    Ok(FileSystem { mount_id: stat.stx_mnt_id, magic, locality: locality(magic) })
+}
+
+/// Types known to keep a killed process's writes: the page cache above a device of this machine, or memory.
+fn locality(magic: u64) -> Locality {
+    match magic {
+        0xef53            // ext2, ext3, ext4
+        | 0x5846_5342     // xfs
+        | 0x9123_683e     // btrfs
+        | 0xf2f5_2010     // f2fs
+        | 0xca45_1a4e     // bcachefs
+        | 0x2fc1_2fc1     // zfs
+        | 0x0102_1994     // tmpfs
+        | 0x8584_58f6     // ramfs
+        | 0x3153_464a     // jfs
+        | 0x4d44          // vfat
+        | 0x2011_bab0     // exfat
+        | 0x7366_746e     // ntfs3
+        | 0x794c_7630     // overlayfs
+        => Locality::Local,
+        _ => Locality::Remote,
+    }
+}
+
+pub(super) fn boot_id() -> DiskResult<BootId> {
+    let text = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(|error| {
+        error.raw_os_error().map_or(DiskError::new(Code::Io), DiskError::from_errno)
+    })?;
+    parse_uuid(&text).map(BootId).ok_or(DiskError::new(Code::Unsupported))
+}
+
+/// 32 hex digits, hyphens anywhere, one line end.
+fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let mut id = [0; 16];
+    let mut digits = text.trim_ascii_end().iter().filter(|byte| **byte != b'-');
+    for byte in &mut id {
+        let high = char::from(*digits.next()?).to_digit(16)?;
+        let low = char::from(*digits.next()?).to_digit(16)?;
+        *byte = u8::try_from(high << 4 | low).ok()?;
+    }
+    digits.next().is_none().then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_boot_id_and_refuses_anything_else() {
+        let id = parse_uuid(b"00112233-4455-6677-8899-aabbccddeeff\n").unwrap();
+        assert_eq!(id[0], 0);
+        assert_eq!(id[15], 0xff);
+        for bad in [&b""[..], b"001122", b"00112233-4455-6677-8899-aabbccddeeff0", b"zz"] {
+            assert_eq!(parse_uuid(bad), None);
+        }
+        assert_eq!(boot_id(), boot_id());
+    }
+}

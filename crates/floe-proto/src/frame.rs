@@ -243,6 +243,9 @@ pub struct Entry {
     pub index: EntryIndex,
     /// Its path beneath the transfer's; the root of the walk is the empty path.
     pub path: ObjectPath,
+    /// The same path was announced under this index, but its source changed: the receiver lets
+    /// go of that entry (its stage stays, under its version) and takes this one instead.
+    pub replaces: Option<EntryIndex>,
     /// What it is.
     pub body: EntryBody,
 }

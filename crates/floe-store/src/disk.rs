@@ -9,7 +9,7 @@
 
 mod error;
 
-pub use error::{DiskError, DiskResult};
+pub use error::{DiskError, DiskResult, Doing};
 
 use crate::api::Overwrite;
 use floe_types::{ByteCount, Component, Mode, Offset, Range, Timestamp};

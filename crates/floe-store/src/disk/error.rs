@@ -59,6 +59,21 @@ impl DiskError {
     }
 }
 
+/// Says what was being done, where a disk failed.
+pub trait Doing<T> {
+    /// Turns the failure into a fault with this line; `what` is operation and thing, escaped.
+    ///
+    /// # Errors
+    /// The failure, as a fault.
+    fn doing(self, what: impl fmt::Display) -> Result<T, Fault>;
+}
+
+impl<T> Doing<T> for DiskResult<T> {
+    fn doing(self, what: impl fmt::Display) -> Result<T, Fault> {
+        self.map_err(|error| error.fault(what))
+    }
+}
+
 impl From<Errno> for DiskError {
     fn from(errno: Errno) -> Self {
         Self { code: code_of(errno), errno: Some(errno.raw_os_error()) }

@@ -1,0 +1,151 @@
+//! Bytes that are read: a file through the disk, or any stream that can be read once.
+//!
+//! A file is read through one handle, so its bytes are those of one inode whatever happens to its name. Behind the
+//! reader of a big file the page cache is let go, unless someone else here reads the same file.
+
+mod readers;
+mod stream;
+
+pub use stream::StreamSource;
+
+pub(crate) use readers::Readers;
+
+use crate::api::{Result, Source};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileStat};
+use floe_types::{ByteCount, Freshness, ObjectPath, Offset, Range, SourceVersion, Timestamp};
+use readers::Reading;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// An open file. Blocks on the disk; its errors are the system's, with path and offset.
+pub struct FileSource<D: Disk> {
+    disk: Arc<D>,
+    handle: D::Handle,
+    path: ObjectPath,
+    behind: Option<Behind>,
+}
+
+/// Files from this size on do not stay in the page cache.
+const DROP_FILE_BYTES_MIN: ByteCount = ByteCount(64 << 20);
+/// So much behind the foremost read stays: chunks are read out of order, and some are sent again.
+const KEEP_BEHIND_BYTES: u64 = 64 << 20;
+/// Let go in steps of this size.
+const DROP_STEP_BYTES: u64 = 8 << 20;
+/// Two changes within one tick of a file system's stamps look like one; no tick is longer.
+const SETTLED_SECS: i64 = 2;
+
+struct Behind {
+    reading: Reading,
+    dropped: AtomicU64,
+}
+
+impl<D: Disk> FileSource<D> {
+    /// A source over an open file, and what the file was at that moment. `path` is for messages.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn new(
+        disk: &Arc<D>,
+        handle: D::Handle,
+        path: &ObjectPath,
+        readers: &Arc<Readers>,
+    ) -> DiskResult<(Self, FileStat)> {
+        let stat = disk.stat(&handle)?;
+        let behind = (stat.size >= DROP_FILE_BYTES_MIN)
+            .then(|| Behind { reading: readers.enter(stat.inode), dropped: AtomicU64::new(0) });
+        // A hint: a disk that cannot take it reads as well without.
+        let _ = disk.expect_sequential(&handle);
+        Ok((Self { disk: Arc::clone(disk), handle, path: path.clone(), behind }, stat))
+    }
+
+    /// What the file is now.
+    pub(crate) fn stamps(&self) -> DiskResult<SourceVersion> {
+        Ok(version_of(&self.disk.stat(&self.handle)?))
+    }
+
+    /// `Source::read_at`, with the disk's own error.
+    pub(crate) fn fill_at(&self, at: Offset, into: &mut [u8]) -> DiskResult<usize> {
+        let read = |at, into: &mut [u8]| self.disk.read_at(&self.handle, at, into).map(Some);
+        let count = fill(at, into, read)?.unwrap_or(0);
+        self.passed(at.plus(ByteCount::of_len(count)).0);
+        Ok(count)
+    }
+
+    /// Tells how far the reader is, so that what lies well behind can go.
+    fn passed(&self, end: u64) {
+        let Some(behind) = &self.behind else { return };
+        let dropped = behind.dropped.load(Ordering::Relaxed);
+        let reached = end.saturating_sub(KEEP_BEHIND_BYTES);
+        let reached = reached - reached % DROP_STEP_BYTES;
+        if reached <= dropped || !behind.reading.is_alone() {
+            return;
+        }
+        let taken =
+            behind.dropped.compare_exchange(dropped, reached, Ordering::Relaxed, Ordering::Relaxed);
+        if taken.is_ok() {
+            let range = Range::new(Offset(dropped), Offset(reached));
+            let _ = self.disk.drop_cache(&self.handle, range);
+        }
+    }
+
+    fn told<T>(&self, at: Offset, answer: DiskResult<T>) -> Result<T> {
+        answer.doing(format_args!("read {:?} at {at}", self.path))
+    }
+}
+
+impl<D: Disk> Source for FileSource<D> {
+    fn version(&self) -> Result<Option<SourceVersion>> {
+        self.stamps().doing(format_args!("stat {:?}", self.path)).map(Some)
+    }
+
+    fn read_at(&self, at: Offset, into: &mut [u8]) -> Result<usize> {
+        self.told(at, self.fill_at(at, into))
+    }
+
+    fn read_cached(&self, at: Offset, into: &mut [u8]) -> Result<Option<usize>> {
+        let read = |at, into: &mut [u8]| self.disk.read_cached(&self.handle, at, into);
+        let count = self.told(at, fill(at, into, read))?;
+        if let Some(count) = count {
+            self.passed(at.plus(ByteCount::of_len(count)).0);
+        }
+        Ok(count)
+    }
+}
+
+/// Reads until `into` is full, the file ends, or `read` has nothing at hand.
+pub(crate) fn fill(
+    at: Offset,
+    into: &mut [u8],
+    mut read: impl FnMut(Offset, &mut [u8]) -> DiskResult<Option<usize>>,
+) -> DiskResult<Option<usize>> {
+    let mut filled = 0;
+    while filled < into.len() {
+        let next = at.checked_plus(ByteCount::of_len(filled)).ok_or(TOO_FAR)?;
+        let rest = into.get_mut(filled..).unwrap_or_default();
+        match read(next, rest)? {
+            None => return Ok(None),
+            Some(0) => break,
+            Some(count) => filled += count,
+        }
+    }
+    Ok(Some(filled))
+}
+
+const TOO_FAR: DiskError = DiskError::new(floe_types::Code::LimitExceeded);
+
+/// The version that a file's stamps name.
+pub(crate) fn version_of(stat: &FileStat) -> SourceVersion {
+    SourceVersion { inode: stat.inode, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }
+}
+
+/// Whether stamps that were read at `now` can be trusted to name one content (DESIGN 2.5).
+pub(crate) fn freshness_of(stat: &FileStat, now: Timestamp) -> Freshness {
+    let settled = Timestamp::new(now.secs().saturating_sub(SETTLED_SECS), now.nanos());
+    match settled {
+        Some(settled) if stat.ctime <= settled => Freshness::Settled,
+        _ => Freshness::Fresh,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use floe_types::{
     ByteCount, ChunkDigest, Component, EntryKind, Fault, Freshness, Metadata, ObjectPath, Offset,
     Precondition, Range, Root, SourceVersion, Subtree,
 };
+use std::any::Any;
 use std::sync::Arc;
 
 /// What a store answers.
@@ -38,7 +39,7 @@ pub trait Source: Send + Sync {
 }
 
 /// One object being staged. Dropping the last handle keeps what is staged and gives up its ownership.
-pub trait Sink: Send + Sync {
+pub trait Sink: Any + Send + Sync {
     /// Writes bytes of a chunk that is not recorded. Nothing vouches for them until `record`.
     ///
     /// # Errors

@@ -1,0 +1,202 @@
+//! What a journal's slots mean: which chunks are recorded, and how far each may be trusted.
+//!
+//! `survey` reads a journal forwards once and judges it; `replay` walks its records backwards, so that later
+//! records take back earlier ones while nothing is held but the ranges already spoken for. Nothing is guessed: a
+//! head that does not read is no journal, a torn tail is cut, and any other slot that does not read makes every
+//! record suspect.
+
+use crate::api::Result;
+use crate::journal::{Binding, HEAD_BYTES_MAX, Head, Record, SLOT_BYTES, Slot, SlotIndex};
+use floe_types::{ByteCount, ChunkDigest, Offset, Range, RangeSet};
+
+/// The bytes of a journal, wherever they are.
+pub trait JournalBytes {
+    /// How many there are.
+    ///
+    /// # Errors
+    /// The system's.
+    fn len(&self) -> Result<ByteCount>;
+
+    /// Reads at `at` until `into` is full or the bytes end.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read(&self, at: Offset, into: &mut [u8]) -> Result<usize>;
+}
+
+/// What became of the slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Condition {
+    /// Each reads.
+    Sound,
+    /// One among them does not: it may have been any record.
+    Damaged,
+}
+
+/// A journal that was read once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Survey {
+    /// Its head.
+    pub head: Head,
+    /// What binds its slots.
+    pub binding: Binding,
+    /// The slot after the last that was written whole; what lies behind is a torn tail.
+    pub end: SlotIndex,
+    /// The bytes of every record below this slot are durable.
+    pub covered: SlotIndex,
+    /// What became of the slots.
+    pub condition: Condition,
+}
+
+/// A record that no later one takes back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recorded {
+    /// Its slot.
+    pub slot: SlotIndex,
+    /// The chunk.
+    pub range: Range,
+    /// Its digest.
+    pub digest: ChunkDigest,
+}
+
+const BLOCK_SLOTS: u64 = 512;
+
+/// Reads a journal once; `None` where it has no head that reads.
+///
+/// # Errors
+/// The system's.
+pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
+    let len = bytes.len()?;
+    let mut start = vec![0; HEAD_BYTES_MAX];
+    let read = bytes.read(Offset::ZERO, &mut start)?;
+    let Some((head, binding)) = Head::decode(&start[..read]) else { return Ok(None) };
+    let mut survey = Survey {
+        head,
+        binding,
+        end: SlotIndex(0),
+        covered: SlotIndex(0),
+        condition: Condition::Sound,
+    };
+    let slots = binding.slots_in(len);
+    let mut blanks = 0u64;
+    let mut block = Block::new();
+    let mut first = 0;
+    while first < slots.0 {
+        let count = BLOCK_SLOTS.min(slots.0 - first);
+        block.load(bytes, binding, first, count)?;
+        for index in first..first + count {
+            match block.slot(index) {
+                None => break, // the last one, torn
+                Some(Slot::Blank) => {
+                    blanks += 1;
+                    continue;
+                }
+                Some(Slot::Bad) => survey.condition = Condition::Damaged,
+                Some(Slot::Record(Record::Checkpoint(covered))) => survey.covered = covered,
+                Some(Slot::Record(_)) => {}
+            }
+            if std::mem::take(&mut blanks) > 0 {
+                survey.condition = Condition::Damaged;
+            }
+            survey.end = SlotIndex(index + 1);
+        }
+        first += count;
+    }
+    Ok(Some(survey))
+}
+
+/// Gives every record that counts, from the last to the first.
+///
+/// # Errors
+/// The system's, and those of `visit`.
+pub fn replay(
+    bytes: &dyn JournalBytes,
+    survey: &Survey,
+    visit: &mut dyn FnMut(Recorded) -> Result<()>,
+) -> Result<()> {
+    let mut spoken_for = RangeSet::new();
+    let mut block = Block::new();
+    let mut end = survey.end.0;
+    while end > 0 {
+        let first = (end - 1) / BLOCK_SLOTS * BLOCK_SLOTS;
+        block.load(bytes, survey.binding, first, end - first)?;
+        for index in (first..end).rev() {
+            let Some(Slot::Record(record)) = block.slot(index) else { continue };
+            let (Record::Chunk(range, _) | Record::Forget(range)) = record else { continue };
+            if let Record::Chunk(range, digest) = record
+                && !spoken_for.touches(range)
+            {
+                visit(Recorded { slot: SlotIndex(index), range, digest })?;
+            }
+            spoken_for.insert(range);
+        }
+        end = first;
+    }
+    Ok(())
+}
+
+/// The ranges that records from `from` on speak of, whatever they say.
+///
+/// # Errors
+/// The system's.
+pub fn touched_since(
+    bytes: &dyn JournalBytes,
+    binding: Binding,
+    from: SlotIndex,
+    end: SlotIndex,
+) -> Result<RangeSet> {
+    let mut touched = RangeSet::new();
+    let mut block = Block::new();
+    let mut first = from.0;
+    while first < end.0 {
+        let count = BLOCK_SLOTS.min(end.0 - first);
+        block.load(bytes, binding, first, count)?;
+        for index in first..first + count {
+            if let Some(Slot::Record(Record::Chunk(range, _) | Record::Forget(range))) =
+                block.slot(index)
+            {
+                touched.insert(range);
+            }
+        }
+        first += count;
+    }
+    Ok(touched)
+}
+
+/// Some slots in memory.
+struct Block {
+    bytes: Vec<u8>,
+    first: u64,
+    binding: Option<Binding>,
+}
+
+impl Block {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), first: 0, binding: None }
+    }
+
+    fn load(
+        &mut self,
+        bytes: &dyn JournalBytes,
+        binding: Binding,
+        first: u64,
+        count: u64,
+    ) -> Result<()> {
+        let len = ByteCount(count * SLOT_BYTES as u64).to_len().unwrap_or(0);
+        self.bytes.resize(len, 0);
+        let read = bytes.read(binding.offset(SlotIndex(first)), &mut self.bytes)?;
+        self.bytes.truncate(read);
+        (self.first, self.binding) = (first, Some(binding));
+        Ok(())
+    }
+
+    /// The slot at `index`; `None` where its bytes end early.
+    fn slot(&self, index: u64) -> Option<Slot> {
+        let nth = usize::try_from(index - self.first).ok()?;
+        let slot = self.bytes.get(nth * SLOT_BYTES..)?.first_chunk::<SLOT_BYTES>()?;
+        Some(self.binding?.decode(SlotIndex(index), slot))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The engine's clock: monotonic, from an origin that only this process knows.
+//!
+//! The core is told the time and never asks for it. Civil time is not here: no decision of the
+//! engine depends on it.
+
+use floe_types::{Micros, Time};
+use std::time::{Duration, Instant};
+
+/// Tells the time to every session of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(self) -> Time {
+        Time(micros(self.origin.elapsed()).0)
+    }
+
+    /// The instant of a time of this clock; `None` where the system cannot hold it.
+    #[must_use]
+    pub fn instant(self, time: Time) -> Option<Instant> {
+        self.origin.checked_add(Duration::from_micros(time.0))
+    }
+}
+
+/// A span in microseconds; saturates.
+#[must_use]
+pub fn micros(span: Duration) -> Micros {
+    Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// A span of the system's.
+#[must_use]
+pub const fn duration(span: Micros) -> Duration {
+    Duration::from_micros(span.0)
+}

@@ -1,0 +1,243 @@
+//! Threads that may block on a disk, so that no lane ever does.
+//!
+//! Three crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
+//! changes names, `Sync` makes durable; a slow sync delays neither of the others. Threads start
+//! when there is work and end after idling. A `Strand` runs jobs one after the other on a crew: a
+//! stream's writes go through one, so that a busy disk thread finds the next job without a wake-up.
+//! A job that panics is the job's loss, never the thread's.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What is to be done.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+const IDLE: Duration = Duration::from_secs(10);
+const STACK_BYTES: usize = 1 << 20;
+
+/// The crews of one process.
+#[derive(Clone)]
+pub struct DiskThreads {
+    /// Moves bytes.
+    pub bulk: Crew,
+    /// Opens, lists, changes names.
+    pub names: Crew,
+    /// Makes durable.
+    pub sync: Crew,
+}
+
+impl DiskThreads {
+    /// Crews for this machine: 4 to 16 threads that move bytes, up to 8 of the others.
+    #[must_use]
+    pub fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let bulk = (4 * cores).clamp(4, 16);
+        Self {
+            bulk: Crew::new("floe-disk", bulk),
+            names: Crew::new("floe-names", bulk.min(8)),
+            sync: Crew::new("floe-sync", 8),
+        }
+    }
+}
+
+impl Default for DiskThreads {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Threads that take jobs from one queue.
+#[derive(Clone)]
+pub struct Crew {
+    desk: Arc<Desk>,
+}
+
+struct Desk {
+    name: &'static str,
+    threads_max: usize,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    idle: usize,
+    threads: usize,
+}
+
+impl Crew {
+    fn new(name: &'static str, threads_max: usize) -> Self {
+        let desk = Desk { name, threads_max, state: Mutex::default(), work: Condvar::new() };
+        Self { desk: Arc::new(desk) }
+    }
+
+    /// Queues a job. The queue's bound is that of the sessions: each has a bounded number of
+    /// operations under way.
+    pub fn submit(&self, job: Job) {
+        let mut state = self.desk.lock();
+        state.queue.push_back(job);
+        // A thread that was woken and has not come yet still counts as idle: so does its job.
+        if state.queue.len() <= state.idle {
+            self.desk.work.notify_one();
+        } else if state.threads < self.desk.threads_max {
+            state.threads += 1;
+            drop(state);
+            self.start_thread();
+        }
+    }
+
+    fn start_thread(&self) {
+        let desk = Arc::clone(&self.desk);
+        let thread = std::thread::Builder::new()
+            .name(self.desk.name.to_owned())
+            .stack_size(STACK_BYTES);
+        if thread.spawn(move || desk.serve()).is_err() {
+            let mut state = self.desk.lock();
+            state.threads -= 1;
+            // With no thread at all nobody would ever answer: do the work here, late but done.
+            let stranded = if state.threads == 0 { state.queue.pop_front() } else { None };
+            drop(state);
+            if let Some(job) = stranded {
+                run(job);
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                drop(state);
+                run(job);
+                state = self.lock();
+                continue;
+            }
+            state.idle += 1;
+            let (woken, timeout) =
+                self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+}
+
+fn run(job: Job) {
+    if catch_unwind(AssertUnwindSafe(job)).is_err() {
+        tracing::error!("a disk job panicked");
+    }
+}
+
+/// Jobs of a crew that run one after the other, in order.
+#[derive(Clone)]
+pub struct Strand {
+    crew: Crew,
+    line: Arc<Mutex<Line>>,
+}
+
+#[derive(Default)]
+struct Line {
+    queue: VecDeque<Job>,
+    running: Running,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Running {
+    Yes,
+    #[default]
+    No,
+}
+
+/// Jobs that a strand runs before it lets others of the crew have the thread.
+const TURN_JOBS: usize = 16;
+
+impl Strand {
+    /// An empty strand on a crew.
+    #[must_use]
+    pub fn new(crew: &Crew) -> Self {
+        Self { crew: crew.clone(), line: Arc::default() }
+    }
+
+    /// Queues a job behind all earlier ones of the strand.
+    pub fn submit(&self, job: Job) {
+        let mut line = lock(&self.line);
+        line.queue.push_back(job);
+        if line.running == Running::No {
+            line.running = Running::Yes;
+            drop(line);
+            self.resume();
+        }
+    }
+
+    fn resume(&self) {
+        let strand = self.clone();
+        self.crew.submit(Box::new(move || strand.take_turn()));
+    }
+
+    fn take_turn(&self) {
+        for _ in 0..TURN_JOBS {
+            let mut line = lock(&self.line);
+            let Some(job) = line.queue.pop_front() else {
+                line.running = Running::No;
+                return;
+            };
+            drop(line);
+            run(job);
+        }
+        self.resume();
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_strand_keeps_order_and_survives_a_panic() {
+        let strand = Strand::new(&Crew::new("test", 4));
+        let (sent, got) = channel();
+        for nth in 0..100 {
+            let sent = sent.clone();
+            strand.submit(Box::new(move || {
+                assert!(nth != 50, "on purpose");
+                sent.send(nth).unwrap();
+            }));
+        }
+        drop(sent);
+        let order: Vec<_> = got.iter().collect();
+        assert_eq!(order, (0..100).filter(|nth| *nth != 50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_blocked_job_holds_up_no_other_while_threads_are_left() {
+        let crew = Crew::new("test", 2);
+        let (release, blocked) = channel::<()>();
+        let (done, heard) = channel();
+        let ended = done.clone();
+        crew.submit(Box::new(move || {
+            blocked.recv().ok();
+            ended.send("slow").unwrap();
+        }));
+        crew.submit(Box::new(move || done.send("quick").unwrap()));
+        assert_eq!(heard.recv(), Ok("quick"));
+        release.send(()).unwrap();
+        assert_eq!(heard.recv(), Ok("slow"));
+    }
+}

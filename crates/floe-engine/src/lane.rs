@@ -1,0 +1,124 @@
+//! Lanes: OS threads that serve streams, each with a current-thread tokio runtime of its own.
+//!
+//! A task stays on the lane it was put on, so nothing it holds needs to be shared. A lane never
+//! blocks on a disk. Load counts the streams a lane serves; new ones go where it is least.
+
+use floe_types::{Code, Fault};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+type Start = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// The lanes of one server or client. Dropping the last handle ends them, and every task on them.
+#[derive(Clone)]
+pub struct Lanes {
+    lanes: Arc<[Lane]>,
+}
+
+struct Lane {
+    inbox: mpsc::UnboundedSender<Start>,
+    load: Arc<AtomicUsize>,
+}
+
+/// Which lane.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LaneId(usize);
+
+/// Counts as one stream on a lane while it lives.
+pub struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lanes {
+    /// So many lanes.
+    ///
+    /// # Errors
+    /// `LimitExceeded` where the system gives no more threads or descriptors.
+    pub fn start(count: usize) -> Result<Self, Fault> {
+        let lanes: Result<Vec<_>, _> = (0..count.max(1)).map(start_lane).collect();
+        let lanes = lanes.map_err(|error| {
+            Fault::new(Code::LimitExceeded, format!("start a thread: {error}"))
+        })?;
+        Ok(Self { lanes: lanes.into() })
+    }
+
+    /// As many lanes as there are cores, at least two.
+    #[must_use]
+    pub fn count_for_server() -> usize {
+        std::thread::available_parallelism().map_or(2, usize::from).max(2)
+    }
+
+    /// As many lanes as there are cores, but no more than streams.
+    #[must_use]
+    pub fn count_for_client(streams: usize) -> usize {
+        std::thread::available_parallelism().map_or(2, usize::from).min(streams).max(1)
+    }
+
+    /// The lane with the least to do.
+    #[must_use]
+    pub fn least_loaded(&self) -> LaneId {
+        let loads = self.lanes.iter().map(|lane| lane.load.load(Ordering::Relaxed));
+        LaneId(loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(nth, _)| nth))
+    }
+
+    /// Adds a stream to a lane's load.
+    #[must_use]
+    pub fn load(&self, lane: LaneId) -> Load {
+        let load = Arc::clone(&self.lanes[lane.0].load);
+        load.fetch_add(1, Ordering::Relaxed);
+        Load(load)
+    }
+
+    /// Runs a task on a lane; what it is made of there need not be `Send`.
+    pub fn spawn<T, F>(&self, lane: LaneId, start: T)
+    where
+        T: FnOnce() -> F + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let start: Start = Box::new(move || Box::pin(start()));
+        // A lane's thread ends only when all handles are gone, so someone is there to receive.
+        self.lanes[lane.0].inbox.send(start).ok();
+    }
+}
+
+fn start_lane(nth: usize) -> std::io::Result<Lane> {
+    let (inbox, mut starts) = mpsc::unbounded_channel::<Start>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("floe-lane-{nth}")).spawn(move || {
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, async move {
+            while let Some(start) = starts.recv().await {
+                tokio::task::spawn_local(start());
+            }
+        });
+    })?;
+    Ok(Lane { inbox, load: Arc::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_goes_where_least_is_done_and_runs_there() {
+        let lanes = Lanes::start(2).unwrap();
+        let first = lanes.least_loaded();
+        let load = lanes.load(first);
+        assert_ne!(lanes.least_loaded(), first);
+        drop(load);
+        assert_eq!(lanes.least_loaded(), first);
+        let (said, heard) = std::sync::mpsc::channel();
+        lanes.spawn(first, move || async move {
+            said.send(std::thread::current().name().map(str::to_owned)).unwrap();
+        });
+        assert_eq!(heard.recv().unwrap().as_deref(), Some("floe-lane-0"));
+    }
+}

@@ -10,3 +10,4 @@ extern crate alloc;
 pub mod frame; // every frame of the wire as a value
 pub mod disk; // what the core asks of disks, and what they answer
 pub mod command; // what the engine asks of a session, and what it is told
+pub mod codec; // frames to bytes and back

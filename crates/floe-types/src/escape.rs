@@ -17,7 +17,7 @@ impl fmt::Display for Escaped<'_> {
                 match c {
                     '\\' => f.write_str("\\\\")?,
                     '"' => f.write_str("\\\"")?,
-                    c if c.is_control() || is_deceptive(c) => {
+                    c if is_hidden(c) => {
                         write!(f, "\\u{{{:x}}}", u32::from(c))?
                     }
                     c => f.write_char(c)?,
@@ -29,6 +29,12 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a terminal may obey a character instead of showing it.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    c.is_control() || is_deceptive(c)
 }
 
 /// Characters that show as nothing or change the order of what stands around them.

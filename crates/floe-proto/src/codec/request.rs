@@ -1,0 +1,242 @@
+//! Cold frames beside transfers: REQUEST, REPLY, STATS.
+
+use super::bounds::{CURSOR_BYTES_MAX, CodecLimits, bad};
+use super::cbor::{Field, Key, Reader, Writer};
+use crate::command::Violation;
+use crate::frame::{Causes, Recursive, Replace, Reply, Request, RootWish, Stat, Stats};
+use alloc::vec::Vec;
+use floe_types::{ByteCount, Component, EntryCount, Fault, Micros, RequestId};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    List,
+    Stat,
+    Remove,
+    Rename,
+    MakeDirectory,
+}
+
+const VERBS: [Verb; 5] = [Verb::List, Verb::Stat, Verb::Remove, Verb::Rename, Verb::MakeDirectory];
+const ROOT_WISHES: [RootWish; 2] = [RootWish::IfKnown, RootWish::Computed];
+const RECURSIVES: [Recursive; 2] = [Recursive::No, Recursive::Yes];
+const REPLACES: [Replace; 2] = [Replace::Refused, Replace::Allowed];
+
+pub(super) fn read_request(r: &mut Reader<'_>) -> Result<(RequestId, Request), Violation> {
+    let (mut id, mut verb, mut path) = (Field::new(), Field::new(), Field::new());
+    let (mut after, mut max, mut root) = (Field::new(), Field::new(), Field::new());
+    let (mut recursive, mut to, mut replace) = (Field::new(), Field::new(), Field::new());
+    r.map(|r, key| match key {
+        0 => id.set(r.u32().map(RequestId)),
+        1 => verb.set(r.choice(&VERBS)),
+        2 => path.set(r.path()),
+        3 => after.set(read_cursor(r)),
+        4 => max.set(r.u32().map(EntryCount)),
+        5 => root.set(r.choice(&ROOT_WISHES)),
+        6 => recursive.set(r.choice(&RECURSIVES)),
+        7 => to.set(r.path()),
+        8 => replace.set(r.choice(&REPLACES)),
+        _ => Ok(Key::Unknown),
+    })?;
+    let path = path.need()?;
+    let request = match verb.need()? {
+        Verb::List => match max.need()? {
+            EntryCount(0) => return bad("a page of nothing"),
+            max => Request::List { path, after: after.maybe(), max },
+        },
+        Verb::Stat => Request::Stat { path, root: root.need()? },
+        Verb::Remove => Request::Remove { path, recursive: recursive.need()? },
+        Verb::Rename => Request::Rename { from: path, to: to.need()?, replace: replace.need()? },
+        Verb::MakeDirectory => Request::MakeDirectory { path },
+    };
+    Ok((id.need()?, request))
+}
+
+pub(super) fn write_request(w: &mut Writer<'_>, id: RequestId, request: &Request) {
+    let (verb, path, always, cursor) = match request {
+        Request::List { path, after, .. } => (Verb::List, path, 4, after.as_deref()),
+        Request::Stat { path, .. } => (Verb::Stat, path, 4, None),
+        Request::Remove { path, .. } => (Verb::Remove, path, 4, None),
+        Request::Rename { from, .. } => (Verb::Rename, from, 5, None),
+        Request::MakeDirectory { path } => (Verb::MakeDirectory, path, 3, None),
+    };
+    w.map(always, &[cursor.is_some()]).uint(0).uint(id.0.into());
+    w.uint(1).choice(&VERBS, &verb).uint(2).path(path);
+    if let Some(after) = cursor {
+        w.uint(3).bytes(after);
+    }
+    match request {
+        Request::List { max, .. } => w.uint(4).uint(max.0.into()),
+        Request::Stat { root, .. } => w.uint(5).choice(&ROOT_WISHES, root),
+        Request::Remove { recursive, .. } => w.uint(6).choice(&RECURSIVES, recursive),
+        Request::Rename { to, replace, .. } => {
+            w.uint(7).path(to).uint(8).choice(&REPLACES, replace)
+        }
+        Request::MakeDirectory { .. } => w,
+    };
+}
+
+fn read_cursor(r: &mut Reader<'_>) -> Result<Vec<u8>, Violation> {
+    r.bytes(CURSOR_BYTES_MAX).map(<[u8]>::to_vec)
+}
+
+/// REPLY: id, and what kind of answer it is.
+type Answer = (RequestId, Result<Reply, Fault>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Fault,
+    Done,
+    Stat,
+    Page,
+}
+
+const OUTCOMES: [Outcome; 4] = [Outcome::Fault, Outcome::Done, Outcome::Stat, Outcome::Page];
+
+pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Answer, Violation> {
+    let (mut id, mut outcome, mut fault) = (Field::new(), Field::new(), Field::new());
+    let (mut stat, mut names, mut next) = (Field::new(), Field::new(), Field::new());
+    r.map(|r, key| match key {
+        0 => id.set(r.u32().map(RequestId)),
+        1 => outcome.set(r.choice(&OUTCOMES)),
+        2 => fault.set(r.fault()),
+        3 => stat.set(read_stat(r)),
+        4 => names.set(r.list(limits.names_max, read_name)),
+        5 => next.set(read_cursor(r)),
+        _ => Ok(Key::Unknown),
+    })?;
+    let answer = match outcome.need()? {
+        Outcome::Fault => Err(fault.need()?),
+        Outcome::Done => Ok(Reply::Done),
+        Outcome::Stat => Ok(Reply::Stat(stat.need()?)),
+        Outcome::Page => Ok(Reply::Page { names: names.need()?, next: next.maybe() }),
+    };
+    Ok((id.need()?, answer))
+}
+
+pub(super) fn write_reply(w: &mut Writer<'_>, id: RequestId, answer: &Result<Reply, Fault>) {
+    let (outcome, always, next) = match answer {
+        Err(_) => (Outcome::Fault, 3, None),
+        Ok(Reply::Done) => (Outcome::Done, 2, None),
+        Ok(Reply::Stat(_)) => (Outcome::Stat, 3, None),
+        Ok(Reply::Page { next, .. }) => (Outcome::Page, 3, next.as_deref()),
+    };
+    w.map(always, &[next.is_some()]).uint(0).uint(id.0.into());
+    w.uint(1).choice(&OUTCOMES, &outcome);
+    match answer {
+        Err(fault) => {
+            w.uint(2).fault(fault);
+        }
+        Ok(Reply::Done) => {}
+        Ok(Reply::Stat(stat)) => write_stat(w.uint(3), stat),
+        Ok(Reply::Page { names, .. }) => {
+            w.uint(4).array(names.len());
+            names.iter().for_each(|name| write_name(w, name));
+        }
+    }
+    if let Some(next) = next {
+        w.uint(5).bytes(next);
+    }
+}
+
+fn read_name(r: &mut Reader<'_>) -> Result<(Component, Option<Stat>), Violation> {
+    match r.array()? {
+        1 => Ok((r.component()?, None)),
+        2 => Ok((r.component()?, Some(read_stat(r)?))),
+        _ => bad("an array of the wrong length"),
+    }
+}
+
+pub(super) fn write_name(w: &mut Writer<'_>, (name, stat): &(Component, Option<Stat>)) {
+    w.array(1 + usize::from(stat.is_some())).bytes(name.as_bytes());
+    if let Some(stat) = stat {
+        write_stat(w, stat);
+    }
+}
+
+fn read_stat(r: &mut Reader<'_>) -> Result<Stat, Violation> {
+    let (mut kind, mut size, mut metadata) = (Field::new(), Field::new(), Field::new());
+    let (mut target, mut root) = (Field::new(), Field::new());
+    r.map(|r, key| match key {
+        0 => kind.set(r.kind()),
+        1 => size.set(r.size()),
+        2 => metadata.set(r.metadata()),
+        3 => target.set(r.link()),
+        4 => root.set(r.root()),
+        _ => Ok(Key::Unknown),
+    })?;
+    let (kind, size, metadata) = (kind.need()?, size.need()?, metadata.need()?);
+    Ok(Stat { kind, size, metadata, target: target.maybe(), root: root.maybe() })
+}
+
+fn write_stat(w: &mut Writer<'_>, stat: &Stat) {
+    w.map(3, &[stat.target.is_some(), stat.root.is_some()]).uint(0).kind(stat.kind);
+    w.uint(1).uint(stat.size.0).uint(2).metadata(&stat.metadata);
+    if let Some(target) = &stat.target {
+        w.uint(3).bytes(target);
+    }
+    if let Some(root) = stat.root {
+        w.uint(4).bytes(&root.0);
+    }
+}
+
+pub(super) fn read_stats(r: &mut Reader<'_>) -> Result<Stats, Violation> {
+    let (mut causes, mut data, mut trip) = (Field::new(), Field::new(), Field::new());
+    r.map(|r, key| match key {
+        0 => causes.set(read_causes(r)),
+        1 => data.set(r.uint().map(ByteCount)),
+        2 => trip.set(r.micros()),
+        _ => Ok(Key::Unknown),
+    })?;
+    Ok(Stats { causes: causes.need()?, data_bytes: data.need()?, round_trip: trip.maybe() })
+}
+
+pub(super) fn write_stats(w: &mut Writer<'_>, stats: &Stats) {
+    w.map(2, &[stats.round_trip.is_some()]).uint(0);
+    let causes = in_order(&stats.causes);
+    w.map(causes.len() as u64, &[]);
+    for (key, micros) in (0..).zip(causes) {
+        w.uint(key).uint(micros.0);
+    }
+    w.uint(1).uint(stats.data_bytes.0);
+    if let Some(trip) = stats.round_trip {
+        w.uint(2).uint(trip.0);
+    }
+}
+
+/// The causes, by key.
+const fn in_order(causes: &Causes) -> [Micros; 10] {
+    [
+        causes.source_disk,
+        causes.cpu,
+        causes.network,
+        causes.window,
+        causes.limiter,
+        causes.starved,
+        causes.sink_disk,
+        causes.sync,
+        causes.memory,
+        causes.idle,
+    ]
+}
+
+fn read_causes(r: &mut Reader<'_>) -> Result<Causes, Violation> {
+    let mut fields = [const { Field::new() }; 10];
+    r.map(|r, key| match usize::try_from(key).ok().and_then(|nth| fields.get_mut(nth)) {
+        Some(field) => field.set(r.micros()),
+        None => Ok(Key::Unknown),
+    })?;
+    let [source_disk, cpu, network, window, limiter, starved, sink_disk, sync, memory, idle] =
+        fields.map(|field| field.maybe().unwrap_or_default());
+    Ok(Causes {
+        source_disk,
+        cpu,
+        network,
+        window,
+        limiter,
+        starved,
+        sink_disk,
+        sync,
+        memory,
+        idle,
+    })
+}

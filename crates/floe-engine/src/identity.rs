@@ -1,0 +1,236 @@
+//! Who a server is: one key, one certificate, and the pin by which clients know it.
+//!
+//! Made at the first start in the state directory, or the operator's own (PEM). Two processes that
+//! start first at once end with the same identity. A file that cannot be read is an error and never
+//! replaced: clients have pinned its key. The key never leaves its file and this type.
+
+use crate::state::{Privacy, State, show};
+use aws_lc_rs::digest::{SHA256, digest};
+use floe_types::{Code, Fault};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::str::FromStr;
+use zeroize::Zeroizing;
+
+/// SHA-256 of a server's public key (SubjectPublicKeyInfo, DER). Shown as 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyPin(pub [u8; 32]);
+
+impl KeyPin {
+    /// The pin of a certificate's key.
+    ///
+    /// # Errors
+    /// What rustls says of bytes that are no certificate.
+    pub(crate) fn of_certificate(der: &CertificateDer<'_>) -> Result<Self, rustls::Error> {
+        let parsed = rustls::server::ParsedCertificate::try_from(der)?;
+        let mut pin = [0; 32];
+        pin.copy_from_slice(digest(&SHA256, &parsed.subject_public_key_info()).as_ref());
+        Ok(Self(pin))
+    }
+}
+
+impl fmt::Display for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPin({self})")
+    }
+}
+
+impl FromStr for KeyPin {
+    type Err = Fault;
+
+    /// Takes 64 hex digits, either case, with or without colons between.
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let digits: String = text.trim().chars().filter(|c| *c != ':').collect();
+        data_encoding::HEXLOWER_PERMISSIVE
+            .decode(digits.as_bytes())
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| Fault::new(Code::Usage, "read a key fingerprint of 64 hex digits"))
+    }
+}
+
+/// A server's key and certificate.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    pin: KeyPin,
+}
+
+impl Identity {
+    /// The identity of a state directory; makes it (ECDSA P-256, self-signed) at the first call.
+    ///
+    /// # Errors
+    /// `State`: the file cannot be made, is damaged, or others may read it.
+    pub fn load_or_create(state: &State) -> Result<Self, Fault> {
+        if state.read(FILE, Privacy::Secret)?.is_none() {
+            state.create(FILE, generate()?.as_bytes())?;
+        }
+        let pem = state
+            .read(FILE, Privacy::Secret)?
+            .ok_or_else(|| state.fault("read", FILE, "it was removed"))?;
+        Self::parse(&pem, &pem).map_err(|why| state.fault("read", FILE, why))
+    }
+
+    /// The operator's own: a chain with the server's certificate first, and its key (PKCS#8, SEC1
+    /// or PKCS#1), both PEM.
+    ///
+    /// # Errors
+    /// `NotFound`, `PermissionDenied`, `Usage` for what is not PEM. Whether key and certificate
+    /// belong together is said by `TlsServer::new`.
+    pub fn from_pem(cert: &Path, key: &Path) -> Result<Self, Fault> {
+        let (chain, secret) = (read_pem(cert)?, read_pem(key)?);
+        Self::parse(&chain, &secret).map_err(|why| {
+            let (cert, key) = (show(cert), show(key));
+            Fault::new(Code::Usage, format!("read \"{cert}\" and \"{key}\": {why}"))
+        })
+    }
+
+    fn parse(chain: &[u8], key: &[u8]) -> Result<Self, &'static str> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|_| "the certificate is not PEM")?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is not PEM")?;
+        let first = chain.first().ok_or("there is no certificate")?;
+        let pin = KeyPin::of_certificate(first).map_err(|_| "the certificate is damaged")?;
+        Ok(Self { chain, key, pin })
+    }
+
+    /// What clients pin.
+    #[must_use]
+    pub fn pin(&self) -> KeyPin {
+        self.pin
+    }
+
+    /// A key of the server's own for one use, which `context` names; the same for every process
+    /// with this identity.
+    pub(crate) fn derive(&self, context: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key(context, self.key.secret_der()))
+    }
+
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("pin", &self.pin).finish_non_exhaustive()
+    }
+}
+
+fn generate() -> Result<Zeroizing<String>, Fault> {
+    let made = || -> Result<Zeroizing<String>, rcgen::Error> {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut params = rcgen::CertificateParams::default();
+        // Nobody checks the name; without one some tools show nothing.
+        params.distinguished_name.push(rcgen::DnType::CommonName, "floe");
+        let cert = params.self_signed(&key)?;
+        let secret = Zeroizing::new(key.serialize_pem());
+        Ok(Zeroizing::new(format!("{}{}", cert.pem(), secret.as_str())))
+    };
+    made().map_err(|error| Fault::new(Code::Other, format!("make the server's key: {error}")))
+}
+
+fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let fail = |code, why: &str| Fault::new(code, format!("read \"{}\"{why}", show(path)));
+    let meta = std::fs::metadata(path);
+    let bytes = meta.and_then(|meta| {
+        if !meta.is_file() || meta.len() > PEM_BYTES_MAX {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        std::fs::read(path)
+    });
+    bytes.map(Zeroizing::new).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => fail(Code::NotFound, ""),
+        ErrorKind::PermissionDenied => fail(Code::PermissionDenied, ""),
+        ErrorKind::InvalidData => fail(Code::Usage, ": not a small file"),
+        kind => fail(Code::Io, &format!(": {kind}")),
+    })
+}
+
+const FILE: &str = "identity.pem";
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fresh() -> (tempfile::TempDir, State) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        (dir, state)
+    }
+
+    #[test]
+    fn is_made_once_by_many_at_once_and_kept() {
+        let (_dir, state) = fresh();
+        let pins: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..6).map(|_| scope.spawn(|| Identity::load_or_create(&state))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().unwrap().pin()).collect()
+        });
+        assert!(pins.iter().all(|pin| *pin == pins[0]));
+        assert_eq!(Identity::load_or_create(&state).unwrap().pin(), pins[0]);
+    }
+
+    #[test]
+    fn pin_is_sha256_of_the_public_key() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let cert = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
+        let pin = KeyPin::of_certificate(cert.der()).unwrap();
+        assert_eq!(pin.0, digest(&SHA256, &spki).as_ref());
+        assert_eq!(pin.to_string().parse::<KeyPin>().unwrap(), pin);
+        assert_eq!(pin.to_string().to_uppercase().parse::<KeyPin>().unwrap(), pin);
+        assert!("12".parse::<KeyPin>().is_err());
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_left_alone() {
+        let (_dir, state) = fresh();
+        for text in ["", "rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            state.replace(FILE, text.as_bytes()).unwrap();
+            assert_eq!(Identity::load_or_create(&state).unwrap_err().code, Code::State);
+            assert_eq!(state.read(FILE, Privacy::Secret).unwrap().unwrap().as_slice(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn takes_the_operators_own_files() {
+        let (dir, _state) = fresh();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let cert = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        let (cert_path, key_path) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+        std::fs::write(&cert_path, cert.pem()).unwrap();
+        std::fs::write(&key_path, key.serialize_pem()).unwrap();
+        let identity = Identity::from_pem(&cert_path, &key_path).unwrap();
+        assert_eq!(identity.pin(), KeyPin::of_certificate(cert.der()).unwrap());
+        let missing = Identity::from_pem(&dir.path().join("no"), &key_path).unwrap_err();
+        assert_eq!(missing.code, Code::NotFound);
+        let swapped = Identity::from_pem(&key_path, &cert_path).unwrap_err();
+        assert_eq!(swapped.code, Code::Usage);
+    }
+
+    #[test]
+    fn shows_no_key() {
+        let (_dir, state) = fresh();
+        let identity = Identity::load_or_create(&state).unwrap();
+        let shown = format!("{identity:?}");
+        assert!(shown.contains(&identity.pin().to_string()) && shown.len() < 120, "{shown}");
+        assert_ne!(*identity.derive("a"), *identity.derive("b"));
+    }
+}

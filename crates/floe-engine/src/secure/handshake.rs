@@ -1,0 +1,252 @@
+//! From a fresh TCP connection to a `Secured`: the only part of the transport that waits, never
+//! beyond its deadline.
+//!
+//! A peer that speaks something else is recognised by its first bytes and named, so that a wrong
+//! port or a forgotten `--plaintext` is one clear line.
+
+use super::config::{self, TlsServer};
+use super::tls::{Outlet, Tls, text};
+use super::verify::KeyMismatch;
+use super::{Closing, Secured, is_retry};
+use crate::identity::KeyPin;
+use floe_types::{Code, Fault};
+use rustls::pki_types::{DnsName, ServerName};
+use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, OtherError};
+use rustls::{Error, InvalidMessage, ServerConnection};
+use std::io::{self, Read};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+/// Secures a client's connection to the server whose key is pinned.
+///
+/// # Errors
+/// `ServerKeyMismatch` names both keys; `ProtocolMismatch`: the peer speaks something else;
+/// `Tls`: TLS failed; `TimedOut`; `ConnectionLost`.
+pub async fn client_handshake(
+    socket: TcpStream,
+    pin: KeyPin,
+    deadline: Instant,
+) -> Result<Secured, Fault> {
+    let conn = config::client(pin).and_then(|config| {
+        // Required by rustls, never sent (no SNI) and never checked.
+        let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
+        ClientConnection::new(config, ServerName::DnsName(name))
+            .map_err(|error| Fault::new(Code::Tls, text(&error)))
+    })?;
+    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    match timeout_at(deadline, handshake.run()).await {
+        Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
+        Ok(Err(stop)) => Err(client_fault(&stop, handshake.first(), pin)),
+        Ok(Ok(())) => handshake.finish("the server"),
+    }
+}
+
+/// Secures a connection that a server accepted.
+///
+/// # Errors
+/// `ProtocolMismatch`: the peer speaks something else, also TLS without ALPN `floe/1`; `Tls`,
+/// `TimedOut`, `ConnectionLost`.
+pub async fn server_handshake(
+    socket: TcpStream,
+    tls: &TlsServer,
+    deadline: Instant,
+) -> Result<Secured, Fault> {
+    let conn = ServerConnection::new(tls.0.clone())
+        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
+    let mut handshake = Handshake::new(socket, Connection::Server(conn));
+    match timeout_at(deadline, handshake.run()).await {
+        Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with a client")),
+        Ok(Err(stop)) => Err(server_fault(&stop, handshake.first())),
+        Ok(Ok(())) => handshake.finish("the client"),
+    }
+}
+
+/// Takes a connection as it is, where both ends asked for plaintext.
+#[must_use]
+pub fn plaintext(socket: TcpStream) -> Secured {
+    Secured { socket, tls: None, closing: Closing::Open }
+}
+
+/// Why a handshake stopped.
+enum Stop {
+    Io(io::Error),
+    Tls(Error),
+    Ended,
+}
+
+struct Handshake {
+    inlet: Inlet,
+    conn: Connection,
+}
+
+impl Handshake {
+    fn new(socket: TcpStream, conn: Connection) -> Self {
+        Self { inlet: Inlet { socket, first: [0; FIRST_BYTES], seen: 0 }, conn }
+    }
+
+    fn first(&self) -> &[u8] {
+        &self.inlet.first[..self.inlet.seen]
+    }
+
+    async fn run(&mut self) -> Result<(), Stop> {
+        loop {
+            self.send().await?;
+            if !self.conn.is_handshaking() {
+                return Ok(());
+            }
+            self.inlet.socket.readable().await.map_err(Stop::Io)?;
+            match self.conn.read_tls(&mut self.inlet) {
+                Ok(0) => return Err(Stop::Ended),
+                Ok(_) => {}
+                Err(error) if is_retry(&error) => continue,
+                Err(error) => return Err(Stop::Io(error)),
+            }
+            if let Err(error) = self.conn.process_new_packets() {
+                // The alert that says why; a peer that takes none has lost nothing.
+                let _ = self.conn.write_tls(&mut Outlet(&self.inlet.socket));
+                return Err(Stop::Tls(error));
+            }
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), Stop> {
+        while self.conn.wants_write() {
+            match self.conn.write_tls(&mut Outlet(&self.inlet.socket)) {
+                Ok(_) => {}
+                Err(error) if is_retry(&error) => {
+                    self.inlet.socket.writable().await.map_err(Stop::Io)?;
+                }
+                Err(error) => return Err(Stop::Io(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// TLS without ALPN is let through by rustls; here it ends.
+    fn finish(self, peer: &str) -> Result<Secured, Fault> {
+        if self.conn.alpn_protocol() != Some(config::ALPN) {
+            let detail = format!("{peer} speaks TLS, but does not ask for floe/1");
+            return Err(Fault::new(Code::ProtocolMismatch, detail));
+        }
+        let tls = Some(Box::new(Tls::new(self.conn)));
+        Ok(Secured { socket: self.inlet.socket, tls, closing: Closing::Open })
+    }
+}
+
+/// The socket as rustls reads it; remembers the first bytes.
+struct Inlet {
+    socket: TcpStream,
+    first: [u8; FIRST_BYTES],
+    seen: usize,
+}
+
+const FIRST_BYTES: usize = 16;
+
+impl Read for Inlet {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let len = self.socket.try_read(into)?;
+        let room = &mut self.first[self.seen..];
+        let kept = room.len().min(len);
+        room[..kept].copy_from_slice(&into[..kept]);
+        self.seen += kept;
+        Ok(len)
+    }
+}
+
+fn client_fault(stop: &Stop, first: &[u8], pin: KeyPin) -> Fault {
+    let error = match stop {
+        Stop::Io(error) => return super::lost("TLS handshake with the server", error),
+        Stop::Ended => {
+            let detail = "the server closed the connection in the TLS handshake";
+            return speech_fault("the server", first)
+                .unwrap_or_else(|| Fault::new(Code::ConnectionLost, detail));
+        }
+        Stop::Tls(error) => error,
+    };
+    match error {
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            match other.downcast_ref::<KeyMismatch>() {
+                Some(mismatch) => Fault::new(
+                    Code::ServerKeyMismatch,
+                    format!("the server shows {}, pinned is {pin}", mismatch.found),
+                ),
+                None => Fault::new(Code::Tls, text(error)),
+            }
+        }
+        Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
+            Fault::new(Code::ProtocolMismatch, "the server speaks TLS, but not floe/1")
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            speech_fault("the server", first).unwrap_or_else(|| {
+                Fault::new(Code::ProtocolMismatch, "the server does not answer in TLS")
+            })
+        }
+        error => speech_fault("the server", first)
+            .unwrap_or_else(|| Fault::new(Code::Tls, text(error))),
+    }
+}
+
+fn server_fault(stop: &Stop, first: &[u8]) -> Fault {
+    match stop {
+        Stop::Io(error) => super::lost("TLS handshake with a client", error),
+        Stop::Ended => speech_fault("the client", first).unwrap_or_else(|| {
+            let detail = "the client closed the connection in the TLS handshake";
+            Fault::new(Code::ConnectionLost, detail)
+        }),
+        Stop::Tls(Error::NoApplicationProtocol) => {
+            let detail = "the client speaks TLS, but does not ask for floe/1";
+            Fault::new(Code::ProtocolMismatch, detail)
+        }
+        Stop::Tls(error @ Error::InvalidMessage(_)) => speech_fault("the client", first)
+            .unwrap_or_else(|| Fault::new(Code::ProtocolMismatch, text(error))),
+        Stop::Tls(error) => Fault::new(Code::Tls, text(error)),
+    }
+}
+
+/// What somebody speaks who does not speak TLS; `None` for what is unknown or looks like TLS.
+fn speech_fault(who: &str, first: &[u8]) -> Option<Fault> {
+    let (code, what) = match Speech::of(first)? {
+        Speech::Http => (Code::ProtocolMismatch, "speaks HTTP, not floe"),
+        Speech::Ssh => (Code::ProtocolMismatch, "speaks SSH, not floe"),
+        Speech::Mail => (Code::ProtocolMismatch, "greets like a mail or FTP server, not floe"),
+        Speech::PlainFloe => (Code::Tls, "speaks floe without TLS"),
+        Speech::Tls => return None,
+    };
+    Some(Fault::new(code, format!("{who} {what}")))
+}
+
+/// What the first bytes of a connection look like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Speech {
+    /// A request or an answer of HTTP.
+    Http,
+    /// An SSH banner.
+    Ssh,
+    /// A banner with a three-digit code.
+    Mail,
+    /// A TLS record.
+    Tls,
+    /// A frame head of floe.
+    PlainFloe,
+}
+
+impl Speech {
+    /// Recognises it; a few bytes are enough.
+    pub(crate) fn of(first: &[u8]) -> Option<Self> {
+        const HTTP: [&[u8]; 9] = [
+            b"HTTP/", b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"DELETE ", b"CONNECT ",
+            b"PRI * ",
+        ];
+        if HTTP.iter().any(|word| first.starts_with(word)) {
+            return Some(Self::Http);
+        }
+        match first {
+            [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            [b'2', b'0' | b'2', b'0', b' ' | b'-', ..] => Some(Self::Mail),
+            [0x15..=0x17, 3, 0..=4, ..] => Some(Self::Tls),
+            // length below 4 KiB, any kind, flags, two zero bytes
+            [0, 0, 0..=16, _, _, _, 0, 0, ..] => Some(Self::PlainFloe),
+            _ => None,
+        }
+    }
+}

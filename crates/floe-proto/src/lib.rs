@@ -11,3 +11,4 @@ pub mod frame; // every frame of the wire as a value
 pub mod disk; // what the core asks of disks, and what they answer
 pub mod command; // what the engine asks of a session, and what it is told
 pub mod codec; // frames to bytes and back
+pub mod greeting; // from a connection to a session: steps consumed by value

@@ -83,15 +83,17 @@ impl<'a> Reader<'a> {
     pub(super) fn map(
         &mut self,
         mut each: impl FnMut(&mut Self, u64) -> Result<Key, Violation>,
-    ) -> Result<(), Violation> {
+    ) -> Result<Keys, Violation> {
+        let mut taken = Keys(0);
         let count = self.0.map();
         for _ in 0..self.definite(count, 2)? {
             let key = self.0.u64().or(bad("a key is not an unsigned integer"))?;
-            if each(self, key)? == Key::Unknown {
-                self.skip(DEPTH_MAX)?;
+            match each(self, key)? {
+                Key::Taken => taken.0 |= 1 << key.min(15),
+                Key::Unknown => self.skip(DEPTH_MAX)?,
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
     fn definite(
@@ -139,6 +141,17 @@ pub(super) enum Key {
     Unknown,
 }
 
+/// The known keys that a map had.
+pub(super) struct Keys(u16);
+
+impl Keys {
+    /// No key may be there but these.
+    pub(super) fn only(self, keys: &[u8]) -> Result<(), Violation> {
+        let foreign = keys.iter().fold(self.0, |left, key| left & !(1 << key));
+        if foreign == 0 { Ok(()) } else { bad("a key that does not belong here") }
+    }
+}
+
 /// A field of a map, until the map has ended.
 pub(super) struct Field<T>(Option<T>);
 
@@ -163,11 +176,6 @@ impl<T> Field<T> {
     /// The value, if it is there.
     pub(super) fn maybe(self) -> Option<T> {
         self.0
-    }
-
-    /// The value may not be there.
-    pub(super) fn none(self) -> Result<(), Violation> {
-        if self.0.is_none() { Ok(()) } else { bad("a key that does not belong here") }
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
     let (mut size, mut version, mut freshness) = (Field::new(), Field::new(), Field::new());
     let (mut metadata, mut begun, mut target) = (Field::new(), Field::new(), Field::new());
     let mut replaces = Field::new();
-    r.map(|r, key| match key {
+    let keys = r.map(|r, key| match key {
         0 => index.set(r.index()),
         1 => path.set(r.path()),
         2 => tag.set(r.choice(&TAGS)),
@@ -37,32 +37,24 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
         _ => Ok(Key::Unknown),
     })?;
     let tag = tag.need()?;
-    if tag != Tag::File {
-        (size.none()?, version.none()?, freshness.none()?);
-        (size, version, freshness) = (Field::new(), Field::new(), Field::new());
-    }
+    keys.only(match tag {
+        Tag::File => &[0, 1, 2, 3, 4, 5, 6, 9],
+        Tag::Directory => &[0, 1, 2, 9],
+        Tag::DirectoryEnd => &[0, 1, 2, 6, 7, 9],
+        Tag::Link => &[0, 1, 2, 6, 8, 9],
+    })?;
     let body = match tag {
-        Tag::File => {
-            (begun.none()?, target.none()?);
-            EntryBody::File {
-                size: size.maybe(),
-                version: version.maybe(),
-                freshness: freshness.need()?,
-                metadata: metadata.need()?,
-            }
-        }
-        Tag::Directory => {
-            (begun.none()?, target.none()?, metadata.none()?);
-            EntryBody::Directory
-        }
+        Tag::File => EntryBody::File {
+            size: size.maybe(),
+            version: version.maybe(),
+            freshness: freshness.need()?,
+            metadata: metadata.need()?,
+        },
+        Tag::Directory => EntryBody::Directory,
         Tag::DirectoryEnd => {
-            target.none()?;
             EntryBody::DirectoryEnd { begun: begun.need()?, metadata: metadata.need()? }
         }
-        Tag::Link => {
-            begun.none()?;
-            EntryBody::Link { target: target.need()?, metadata: metadata.need()? }
-        }
+        Tag::Link => EntryBody::Link { target: target.need()?, metadata: metadata.need()? },
     };
     let (index, path, replaces) = (index.need()?, path.need()?, replaces.maybe());
     let begun = match &body {

@@ -74,7 +74,7 @@ fn read_header(flags: u8, fields: &mut Fields<'_>) -> Result<Header, Violation> 
     let transfer = TransferId(fields.u32()?);
     let len = if flags & HEADER_LEN != 0 { Some(fields.chunk_len()?) } else { None };
     let end = offset.checked_add(len.unwrap_or(ByteCount(1)).0);
-    if !end.is_some_and(|end| end <= OBJECT_BYTES_MAX) {
+    if end.is_none_or(|end| end > OBJECT_BYTES_MAX) {
         return bad("a chunk beyond the largest object");
     }
     if offset % ChunkSize::MIN.bytes().0 != 0 {

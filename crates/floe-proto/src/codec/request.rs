@@ -25,7 +25,7 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Result<(RequestId, Request), V
     let (mut id, mut verb, mut path) = (Field::new(), Field::new(), Field::new());
     let (mut after, mut max, mut root) = (Field::new(), Field::new(), Field::new());
     let (mut recursive, mut to, mut replace) = (Field::new(), Field::new(), Field::new());
-    r.map(|r, key| match key {
+    let keys = r.map(|r, key| match key {
         0 => id.set(r.u32().map(RequestId)),
         1 => verb.set(r.choice(&VERBS)),
         2 => path.set(r.path()),
@@ -37,8 +37,15 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Result<(RequestId, Request), V
         8 => replace.set(r.choice(&REPLACES)),
         _ => Ok(Key::Unknown),
     })?;
-    let path = path.need()?;
-    let request = match verb.need()? {
+    let (verb, path) = (verb.need()?, path.need()?);
+    keys.only(match verb {
+        Verb::List => &[0, 1, 2, 3, 4],
+        Verb::Stat => &[0, 1, 2, 5],
+        Verb::Remove => &[0, 1, 2, 6],
+        Verb::Rename => &[0, 1, 2, 7, 8],
+        Verb::MakeDirectory => &[0, 1, 2],
+    })?;
+    let request = match verb {
         Verb::List => match max.need()? {
             EntryCount(0) => return bad("a page of nothing"),
             max => Request::List { path, after: after.maybe(), max },
@@ -79,7 +86,7 @@ fn read_cursor(r: &mut Reader<'_>) -> Result<Vec<u8>, Violation> {
     r.bytes(CURSOR_BYTES_MAX).map(<[u8]>::to_vec)
 }
 
-/// REPLY: id, and what kind of answer it is.
+/// What a REPLY holds.
 type Answer = (RequestId, Result<Reply, Fault>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +102,7 @@ const OUTCOMES: [Outcome; 4] = [Outcome::Fault, Outcome::Done, Outcome::Stat, Ou
 pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Answer, Violation> {
     let (mut id, mut outcome, mut fault) = (Field::new(), Field::new(), Field::new());
     let (mut stat, mut names, mut next) = (Field::new(), Field::new(), Field::new());
-    r.map(|r, key| match key {
+    let keys = r.map(|r, key| match key {
         0 => id.set(r.u32().map(RequestId)),
         1 => outcome.set(r.choice(&OUTCOMES)),
         2 => fault.set(r.fault()),
@@ -104,7 +111,14 @@ pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Ans
         5 => next.set(read_cursor(r)),
         _ => Ok(Key::Unknown),
     })?;
-    let answer = match outcome.need()? {
+    let outcome = outcome.need()?;
+    keys.only(match outcome {
+        Outcome::Fault => &[0, 1, 2],
+        Outcome::Done => &[0, 1],
+        Outcome::Stat => &[0, 1, 3],
+        Outcome::Page => &[0, 1, 4, 5],
+    })?;
+    let answer = match outcome {
         Outcome::Fault => Err(fault.need()?),
         Outcome::Done => Ok(Reply::Done),
         Outcome::Stat => Ok(Reply::Stat(stat.need()?)),

@@ -202,10 +202,15 @@ mod tests {
     #[test]
     fn a_damaged_file_is_refused_and_left_alone() {
         let (_dir, state) = fresh();
-        for text in ["", "rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        for text in
+            ["", "rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+        {
             state.replace(FILE, text.as_bytes()).unwrap();
             assert_eq!(Identity::load_or_create(&state).unwrap_err().code, Code::State);
-            assert_eq!(state.read(FILE, Privacy::Secret).unwrap().unwrap().as_slice(), text.as_bytes());
+            assert_eq!(
+                state.read(FILE, Privacy::Secret).unwrap().unwrap().as_slice(),
+                text.as_bytes()
+            );
         }
     }
 

@@ -12,28 +12,16 @@ mod tls;
 mod verify;
 
 pub use config::TlsServer;
+pub(crate) use handshake::Speech;
 pub use handshake::{client_handshake, plaintext, server_handshake};
 pub use verify::KeyMismatch;
 
+use floe_proto::greeting::Channel;
 use floe_types::{ByteCount, Code, Fault};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use tls::Tls;
 use tokio::net::TcpStream;
-
-/// What stands for this very connection in every proof: the TLS exporter, or the plaintext
-/// server's challenge (PROTOCOL.md, channel).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Exporter(pub [u8; 32]);
-
-/// What a connection runs over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Channel {
-    /// TLS 1.3 with ALPN `floe/1`.
-    Tls,
-    /// Bare TCP.
-    Plaintext,
-}
 
 /// What a read took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,7 +113,7 @@ impl Secured {
     ///
     /// # Errors
     /// `Tls` where rustls refuses, which it does not after a handshake.
-    pub fn exporter(&self) -> Result<Option<Exporter>, Fault> {
+    pub fn exporter(&self) -> Result<Option<[u8; 32]>, Fault> {
         self.tls.as_ref().map(|tls| tls.exporter()).transpose()
     }
 

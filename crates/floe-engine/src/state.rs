@@ -15,18 +15,19 @@ use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// An open state directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
 }
 
 /// What a file of the state directory is known by: changes whenever the file is replaced.
@@ -84,8 +85,7 @@ impl State {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| refuse(error.kind().to_string()))?;
-        let stat =
-            rustix::fs::fstat(&dir).map_err(|error| refuse(error.kind().to_string()))?;
+        let stat = rustix::fs::fstat(&dir).map_err(|error| refuse(error.kind().to_string()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(refuse("it belongs to another user".into()));
         }
@@ -99,7 +99,7 @@ impl State {
             AtFlags::EACCESS,
         )
         .map_err(|error| refuse(error.kind().to_string()))?;
-        Ok(Self { path: path.to_path_buf(), dir })
+        Ok(Self { path: path.to_path_buf(), dir: Arc::new(dir) })
     }
 
     /// Where it is.
@@ -143,7 +143,7 @@ impl State {
     ) -> Result<Option<(Zeroizing<Vec<u8>>, Stamp)>, Fault> {
         let fail = |error: std::io::Error| self.fault("read", name, &error.kind().to_string());
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(self.dir.as_fd(), name, flags, Mode::empty()) {
             Ok(fd) => File::from(fd),
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(fail(error.into())),
@@ -164,7 +164,7 @@ impl State {
 
     /// The stamp of a file; `None` where there is none.
     pub(crate) fn stamp(&self, name: &str) -> Result<Option<Stamp>, Fault> {
-        match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(self.dir.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Stamp {
                 inode: stat.st_ino,
                 size: u64::try_from(stat.st_size).unwrap_or_default(),
@@ -178,26 +178,27 @@ impl State {
     /// Makes a file that must not exist yet: whole, 0600 and durable, or not at all.
     pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> Result<Created, Fault> {
         let beside = self.write_beside(name, bytes)?;
-        let linked = rustix::fs::linkat(&self.dir, &beside, &self.dir, name, AtFlags::empty());
-        let removed = rustix::fs::unlinkat(&self.dir, &beside, AtFlags::empty());
+        let linked =
+            rustix::fs::linkat(self.dir.as_fd(), &beside, self.dir.as_fd(), name, AtFlags::empty());
+        let removed = rustix::fs::unlinkat(self.dir.as_fd(), &beside, AtFlags::empty());
         let created = match linked {
             Ok(()) => Created::ByUs,
             Err(Errno::EXIST) => Created::Before,
             Err(error) => return Err(self.fault("create", name, &error.kind().to_string())),
         };
-        removed.and_then(|()| rustix::fs::fsync(&self.dir)).map_err(|error| {
-            self.fault("create", name, &error.kind().to_string())
-        })?;
+        removed
+            .and_then(|()| rustix::fs::fsync(self.dir.as_fd()))
+            .map_err(|error| self.fault("create", name, &error.kind().to_string()))?;
         Ok(created)
     }
 
     /// Makes a file or replaces it: whole, 0600 and durable, or not at all.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
         let beside = self.write_beside(name, bytes)?;
-        rustix::fs::renameat(&self.dir, &beside, &self.dir, name)
-            .and_then(|()| rustix::fs::fsync(&self.dir))
+        rustix::fs::renameat(self.dir.as_fd(), &beside, self.dir.as_fd(), name)
+            .and_then(|()| rustix::fs::fsync(self.dir.as_fd()))
             .map_err(|error| {
-                let _ = rustix::fs::unlinkat(&self.dir, &beside, AtFlags::empty());
+                let _ = rustix::fs::unlinkat(self.dir.as_fd(), &beside, AtFlags::empty());
                 self.fault("replace", name, &error.kind().to_string())
             })
     }
@@ -207,7 +208,7 @@ impl State {
     pub(crate) fn hold(&self, name: &str) -> Result<OwnedFd, Fault> {
         let fail = |error: Errno| self.fault("lock", name, &error.kind().to_string());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.dir, name, flags, PRIVATE).map_err(fail)?;
+        let fd = rustix::fs::openat(self.dir.as_fd(), name, flags, PRIVATE).map_err(fail)?;
         let until = Instant::now() + HOLD_WAIT;
         loop {
             match rustix::fs::flock(&fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
@@ -233,7 +234,7 @@ impl State {
         let nonce = data_encoding::HEXLOWER.encode(&random::<8>()?);
         let beside = format!(".{name}.{nonce}");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let written = rustix::fs::openat(&self.dir, &beside, flags, PRIVATE)
+        let written = rustix::fs::openat(self.dir.as_fd(), &beside, flags, PRIVATE)
             .map_err(std::io::Error::from)
             .and_then(|fd| {
                 let mut file = File::from(fd);
@@ -241,7 +242,7 @@ impl State {
                 file.sync_all()
             });
         written.map(|()| beside.clone()).map_err(|error| {
-            let _ = rustix::fs::unlinkat(&self.dir, &beside, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(self.dir.as_fd(), &beside, AtFlags::empty());
             self.fault("write", name, &error.kind().to_string())
         })
     }

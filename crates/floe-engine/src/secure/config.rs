@@ -6,6 +6,7 @@
 
 use super::verify::PinVerifier;
 use crate::identity::{Identity, KeyPin};
+use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -14,9 +15,6 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 use std::sync::{Arc, LazyLock};
-
-/// The application protocol: the major version of floe.
-pub(super) const ALPN: &[u8] = b"floe/1";
 
 /// A server's side of TLS: made once from its identity, used for every connection.
 #[derive(Clone, Debug)]
@@ -36,7 +34,10 @@ impl TlsServer {
                 builder.with_single_cert(identity.chain().to_vec(), identity.key().clone_key())
             });
         let mut config = config.map_err(|error| {
-            Fault::new(Code::Tls, format!("use the server's identity: {}", super::tls::text(&error)))
+            Fault::new(
+                Code::Tls,
+                format!("use the server's identity: {}", super::tls::text(&error)),
+            )
         })?;
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
@@ -66,11 +67,8 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let aes_128 = cipher_suite::TLS13_AES_128_GCM_SHA256;
     let aes_256 = cipher_suite::TLS13_AES_256_GCM_SHA384;
     let chacha = cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
-    let cipher_suites = if has_aes() {
-        vec![aes_128, aes_256, chacha]
-    } else {
-        vec![chacha, aes_128, aes_256]
-    };
+    let cipher_suites =
+        if has_aes() { vec![aes_128, aes_256, chacha] } else { vec![chacha, aes_128, aes_256] };
     // The hybrid first: what is recorded today stays closed to a quantum computer. It costs a
     // handshake about 0.1 ms and 2 KiB.
     let kx_groups = vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];

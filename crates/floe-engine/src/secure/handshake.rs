@@ -9,6 +9,7 @@ use super::tls::{Outlet, Tls, text};
 use super::verify::KeyMismatch;
 use super::{Closing, Secured, is_retry};
 use crate::identity::KeyPin;
+use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
 use rustls::pki_types::{DnsName, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, OtherError};
@@ -124,7 +125,7 @@ impl Handshake {
 
     /// TLS without ALPN is let through by rustls; here it ends.
     fn finish(self, peer: &str) -> Result<Secured, Fault> {
-        if self.conn.alpn_protocol() != Some(config::ALPN) {
+        if self.conn.alpn_protocol() != Some(ALPN) {
             let detail = format!("{peer} speaks TLS, but does not ask for floe/1");
             return Err(Fault::new(Code::ProtocolMismatch, detail));
         }
@@ -181,8 +182,9 @@ fn client_fault(stop: &Stop, first: &[u8], pin: KeyPin) -> Fault {
                 Fault::new(Code::ProtocolMismatch, "the server does not answer in TLS")
             })
         }
-        error => speech_fault("the server", first)
-            .unwrap_or_else(|| Fault::new(Code::Tls, text(error))),
+        error => {
+            speech_fault("the server", first).unwrap_or_else(|| Fault::new(Code::Tls, text(error)))
+        }
     }
 }
 
@@ -205,14 +207,11 @@ fn server_fault(stop: &Stop, first: &[u8]) -> Fault {
 
 /// What somebody speaks who does not speak TLS; `None` for what is unknown or looks like TLS.
 fn speech_fault(who: &str, first: &[u8]) -> Option<Fault> {
-    let (code, what) = match Speech::of(first)? {
-        Speech::Http => (Code::ProtocolMismatch, "speaks HTTP, not floe"),
-        Speech::Ssh => (Code::ProtocolMismatch, "speaks SSH, not floe"),
-        Speech::Mail => (Code::ProtocolMismatch, "greets like a mail or FTP server, not floe"),
-        Speech::PlainFloe => (Code::Tls, "speaks floe without TLS"),
-        Speech::Tls => return None,
-    };
-    Some(Fault::new(code, format!("{who} {what}")))
+    match Speech::of(first)? {
+        Speech::Tls => None,
+        Speech::PlainFloe => Some(Fault::new(Code::Tls, format!("{who} speaks floe without TLS"))),
+        speech => speech.fault(who),
+    }
 }
 
 /// What the first bytes of a connection look like.
@@ -234,7 +233,14 @@ impl Speech {
     /// Recognises it; a few bytes are enough.
     pub(crate) fn of(first: &[u8]) -> Option<Self> {
         const HTTP: [&[u8]; 9] = [
-            b"HTTP/", b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"DELETE ", b"CONNECT ",
+            b"HTTP/",
+            b"GET ",
+            b"HEAD ",
+            b"POST ",
+            b"PUT ",
+            b"OPTIONS ",
+            b"DELETE ",
+            b"CONNECT ",
             b"PRI * ",
         ];
         if HTTP.iter().any(|word| first.starts_with(word)) {
@@ -248,5 +254,16 @@ impl Speech {
             [0, 0, 0..=16, _, _, _, 0, 0, ..] => Some(Self::PlainFloe),
             _ => None,
         }
+    }
+    /// One line about a peer that speaks so where floe's frames were expected; `None` for floe.
+    pub(crate) fn fault(self, who: &str) -> Option<Fault> {
+        let (code, what) = match self {
+            Self::Http => (Code::ProtocolMismatch, "speaks HTTP, not floe"),
+            Self::Ssh => (Code::ProtocolMismatch, "speaks SSH, not floe"),
+            Self::Mail => (Code::ProtocolMismatch, "greets like a mail or FTP server, not floe"),
+            Self::Tls => (Code::Tls, "speaks TLS where plaintext was asked for"),
+            Self::PlainFloe => return None,
+        };
+        Some(Fault::new(code, format!("{who} {what}")))
     }
 }

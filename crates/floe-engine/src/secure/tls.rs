@@ -5,7 +5,8 @@
 //! record by record; what cannot be taken is held per stream, which is rare and bounded by the
 //! scratch. Outgoing records are held up to `HELD_BYTES_MAX`.
 
-use super::{Ending, Exporter, Flushed, Took, is_retry, lost};
+use super::{Ending, Flushed, Took, is_retry, lost};
+use floe_proto::greeting::EXPORTER_LABEL;
 use floe_types::escape::Escaped;
 use floe_types::{Code, Fault};
 use rustls::Connection;
@@ -39,10 +40,9 @@ impl Tls {
         Self { conn, held: Vec::new(), taken: 0, queued: 0 }
     }
 
-    pub(super) fn exporter(&self) -> Result<Exporter, Fault> {
+    pub(super) fn exporter(&self) -> Result<[u8; 32], Fault> {
         self.conn
             .export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))
-            .map(Exporter)
             .map_err(|error| Fault::new(Code::Tls, text(&error)))
     }
 
@@ -201,5 +201,3 @@ pub(super) fn text(error: &rustls::Error) -> String {
 fn wire_len(plain: usize) -> usize {
     plain.div_ceil(RECORD_BYTES) * (RECORD_BYTES + RECORD_OVERHEAD)
 }
-
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-floe/1";

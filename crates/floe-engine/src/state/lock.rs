@@ -8,7 +8,7 @@ use super::{PRIVATE, State};
 use floe_types::{Code, Fault};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
@@ -26,12 +26,13 @@ impl State {
     pub fn lock_transfer(&self, key: &[u8]) -> Result<Lock, Fault> {
         let name = data_encoding::HEXLOWER.encode(&blake3::hash(key).as_bytes()[..16]);
         let fail = |error: Errno| self.fault("lock", LOCKS, &error.kind().to_string());
-        match rustix::fs::mkdirat(&self.dir, LOCKS, Mode::RWXU) {
+        match rustix::fs::mkdirat(self.dir.as_fd(), LOCKS, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(fail(error)),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(&self.dir, LOCKS, flags, Mode::empty()).map_err(fail)?;
+        let dir =
+            rustix::fs::openat(self.dir.as_fd(), LOCKS, flags, Mode::empty()).map_err(fail)?;
         for _ in 0..ATTEMPTS_MAX {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&dir, &name, flags, PRIVATE).map_err(fail)?;

@@ -63,8 +63,9 @@ fn refuses_a_link_a_fifo_and_a_huge_file() {
 fn client_id_is_made_once_by_many_at_once() {
     let (_dir, state) = fresh();
     let ids: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| State::open(state.path()).unwrap().client_id())).collect();
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| State::open(state.path()).unwrap().client_id()))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
     });
     assert!(ids.iter().all(|id| *id == ids[0]));

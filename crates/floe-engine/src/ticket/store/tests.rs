@@ -1,0 +1,170 @@
+use super::*;
+use std::time::Duration;
+
+const PIN: KeyPin = KeyPin([1; 32]);
+const ROOT: RootId = RootId([2; 16]);
+const OTHER_ROOT: RootId = RootId([3; 16]);
+
+fn fresh() -> (tempfile::TempDir, TicketStore) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let store = TicketStore::open(&state).unwrap();
+    (dir, store)
+}
+
+fn at(secs: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(secs)
+}
+
+fn new(name: &str) -> NewTicket {
+    let verbs = Verbs::READ.and(Verbs::LIST);
+    NewTicket { name: name.into(), verbs, expires: Timestamp::new(1000, 0), root: ROOT, pin: PIN }
+}
+
+fn proof(ticket: &Ticket, message: &[u8]) -> TicketProof {
+    TicketProof { ticket: ticket.id().0, signature: ticket.sign(message).unwrap() }
+}
+
+fn code(result: Result<Grant, Fault>) -> Code {
+    result.unwrap_err().code
+}
+
+#[test]
+fn a_created_ticket_is_let_in_until_it_expires() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    let proof = proof(&ticket, b"m");
+    let grant = store.verify(&proof, b"m", ROOT, at(999)).unwrap();
+    assert_eq!((grant.id, grant.name.as_str()), (ticket.id(), "ci"));
+    assert_eq!(grant.verbs, Verbs::READ.and(Verbs::LIST));
+    assert_eq!(code(store.verify(&proof, b"m", ROOT, at(1000))), Code::TicketExpired);
+    assert!(store.verify(&proof, b"m", ROOT, at(0)).is_ok(), "a clock set back locks nobody out");
+    assert_eq!(code(store.verify(&proof, b"other", ROOT, at(11))), Code::TicketUnknown);
+    assert_eq!(code(store.verify(&proof, b"m", OTHER_ROOT, at(11))), Code::NotAllowed);
+}
+
+#[test]
+fn an_unknown_ticket_is_told_nothing_more_than_a_wrong_signature() {
+    let (_dir, store) = fresh();
+    let known = store.create(new("ci"), at(10)).unwrap();
+    let stranger = Ticket::generate(PIN).unwrap();
+    let mut forged = proof(&stranger, b"m");
+    let unknown = store.verify(&forged, b"m", ROOT, at(11)).unwrap_err();
+    forged.ticket = known.id().0;
+    assert_eq!(store.verify(&forged, b"m", ROOT, at(11)).unwrap_err(), unknown);
+    assert_eq!(unknown.code, Code::TicketUnknown);
+}
+
+#[test]
+fn a_running_server_sees_what_another_process_changes() {
+    let (_dir, server) = fresh();
+    let command = TicketStore::open(&server.state).unwrap();
+    let ticket = command.create(new("late"), at(10)).unwrap();
+    let proof = proof(&ticket, b"m");
+    assert!(server.verify(&proof, b"m", ROOT, at(11)).is_ok());
+    assert_eq!(command.revoke(ROOT, "late").unwrap().id, ticket.id());
+    assert_eq!(code(server.verify(&proof, b"m", ROOT, at(11))), Code::TicketUnknown);
+    assert_eq!(command.revoke(ROOT, "late").unwrap_err().code, Code::NotFound);
+}
+
+#[test]
+fn revokes_by_id_and_only_in_its_own_root() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("a"), at(10)).unwrap();
+    let id = ticket.id().to_string();
+    assert_eq!(store.revoke(OTHER_ROOT, &id).unwrap_err().code, Code::NotFound);
+    store.revoke(ROOT, &id).unwrap();
+    assert_eq!(store.list(ROOT).unwrap(), []);
+}
+
+#[test]
+fn refuses_names_and_tickets_that_make_no_sense() {
+    let (_dir, store) = fresh();
+    let long = "x".repeat(65);
+    for name in ["", "owner", "a\nb", " a", "\u{202e}a", &long] {
+        assert_eq!(store.create(new(name), at(10)).unwrap_err().code, Code::Usage, "{name:?}");
+    }
+    let nothing = NewTicket { verbs: Verbs::default(), ..new("a") };
+    assert_eq!(store.create(nothing, at(10)).unwrap_err().code, Code::Usage);
+    assert_eq!(store.create(new("a"), at(1000)).unwrap_err().code, Code::Usage);
+    store.create(new("a"), at(10)).unwrap();
+    assert_eq!(store.create(new("a"), at(10)).unwrap_err().code, Code::Exists);
+    store.create(NewTicket { root: OTHER_ROOT, ..new("a") }, at(10)).unwrap();
+    assert_eq!(store.list(ROOT).unwrap().len(), 1);
+}
+
+#[test]
+fn the_file_holds_no_secret_and_survives_a_reload() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    let text = std::fs::read_to_string(store.state.path().join(FILE)).unwrap();
+    let secret = ticket.reveal();
+    assert!(!text.contains(&secret[5..]));
+    let again = TicketStore::open(&store.state).unwrap();
+    assert_eq!(again.list(ROOT).unwrap(), store.list(ROOT).unwrap());
+    assert_eq!(again.list(ROOT).unwrap()[0].expires, Timestamp::new(1000, 0));
+}
+
+#[test]
+fn a_damaged_file_lets_nobody_in_and_tells_the_peer_no_path() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    let good = std::fs::read_to_string(store.state.path().join(FILE)).unwrap();
+    for bad in ["{", "{\"version\":2,\"tickets\":[]}", &good.replace("read", "fly"), ""] {
+        store.state.replace(FILE, bad.as_bytes()).unwrap();
+        let fault = store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11)).unwrap_err();
+        assert_eq!(fault.code, Code::Other);
+        assert!(!fault.detail.contains('/'), "{fault}");
+        assert_eq!(store.list(ROOT).unwrap_err().code, Code::State);
+        assert_eq!(store.create(new("b"), at(11)).unwrap_err().code, Code::State);
+    }
+}
+
+#[test]
+fn many_processes_lose_no_ticket() {
+    let (_dir, store) = fresh();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = TicketStore::open(&store.state).unwrap();
+            scope.spawn(move || {
+                for nth in 0..8 {
+                    store.create(new(&format!("{thread}-{nth}")), at(10)).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(store.list(ROOT).unwrap().len(), 32);
+}
+
+#[test]
+fn owner_ticket_is_made_once_a_root_and_opens_only_that() {
+    let (_dir, store) = fresh();
+    let first = store.owner(ROOT, PIN, at(10)).unwrap();
+    assert_eq!(store.owner(ROOT, PIN, at(20)).unwrap(), first);
+    assert!(first.path.ends_with("owner.ticket"));
+    let other = store.owner(OTHER_ROOT, PIN, at(10)).unwrap();
+    assert_ne!(other.path, first.path);
+    let ticket: Ticket = std::fs::read_to_string(&first.path).unwrap().parse().unwrap();
+    let grant = store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(u64::from(u32::MAX))).unwrap();
+    assert_eq!((grant.verbs, grant.id), (Verbs::ALL, first.id));
+    let elsewhere = store.verify(&proof(&ticket, b"m"), b"m", OTHER_ROOT, at(11));
+    assert_eq!(code(elsewhere), Code::NotAllowed);
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&first.path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn owner_text_follows_the_servers_key_and_returns_only_after_revocation() {
+    let (_dir, store) = fresh();
+    let first = store.owner(ROOT, PIN, at(10)).unwrap();
+    let renewed = store.owner(ROOT, KeyPin([9; 32]), at(10)).unwrap();
+    let ticket: Ticket = std::fs::read_to_string(&first.path).unwrap().parse().unwrap();
+    assert_eq!((renewed.id, ticket.id(), ticket.pin()), (first.id, first.id, KeyPin([9; 32])));
+    std::fs::remove_file(&first.path).unwrap();
+    store.owner(ROOT, PIN, at(10)).unwrap();
+    assert!(!first.path.exists(), "a text that was taken away stays away");
+    store.revoke(ROOT, "owner").unwrap();
+    let second = store.owner(ROOT, PIN, at(10)).unwrap();
+    assert_ne!(second.id, first.id);
+    assert_eq!(code(store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11))), Code::TicketUnknown);
+}

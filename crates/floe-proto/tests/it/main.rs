@@ -1,0 +1,7 @@
+//! floe-proto through its door.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod codec;
+mod codec_frames; // any frame, as strategies
+mod golden;

@@ -91,9 +91,8 @@ impl Crew {
 
     fn start_thread(&self) {
         let desk = Arc::clone(&self.desk);
-        let thread = std::thread::Builder::new()
-            .name(self.desk.name.to_owned())
-            .stack_size(STACK_BYTES);
+        let thread =
+            std::thread::Builder::new().name(self.desk.name.to_owned()).stack_size(STACK_BYTES);
         if thread.spawn(move || desk.serve()).is_err() {
             let mut state = self.desk.lock();
             state.threads -= 1;

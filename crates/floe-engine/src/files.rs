@@ -1,0 +1,350 @@
+//! What a session has open, and disk operations as calls of the store.
+//!
+//! A server's session works in the served store; a client's transfers each have an end of their
+//! own: a store, standard input or standard output. Everything here may block on a disk and runs on
+//! disk threads, but what `Handle`s answer at once. Which thread runs what is `port`'s matter.
+
+mod apply;
+mod commit;
+
+use crate::buffer::{Piece, Pool};
+use crate::pipe::{Input, Output};
+use floe_proto::disk::{DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish};
+use floe_proto::frame::{Basis, EntryBody, RecogniseWish, ResumeWish};
+use floe_store::{
+    Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Progress, Recognise, Resume, Sink,
+    SinkSpec, Source, Store,
+};
+use floe_types::{
+    ByteCount, ChunkDigest, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Range,
+    Timestamp, TransferId,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An operation on pooled pieces.
+pub type Op = DiskOp<Piece>;
+/// Its end.
+pub type Done = DiskDone<Piece>;
+
+/// Where a client's transfer ends on its own side.
+#[derive(Clone)]
+pub enum LocalEnd {
+    /// In a store.
+    Store(Arc<dyn Store>),
+    /// It reads standard input.
+    Input(Input),
+    /// It writes standard output.
+    Output(Output),
+}
+
+/// Something open.
+#[derive(Clone)]
+pub enum Handle {
+    /// To be read.
+    Source(Arc<dyn Source>),
+    /// Being staged.
+    Sink(Arc<dyn Sink>),
+    /// Standard input.
+    Input(Input),
+    /// Standard output.
+    Output(Output),
+}
+
+/// What a session has open.
+pub struct Files {
+    served: Option<Arc<dyn Store>>,
+    ends: Mutex<HashMap<TransferId, LocalEnd>>,
+    open: Mutex<HashMap<EntryId, Handle>>,
+    owner: OwnerId,
+    pool: Pool,
+    page_entries_max: u32,
+}
+
+impl Files {
+    /// For a server's session: everything is in the served store.
+    #[must_use]
+    pub fn served(store: Arc<dyn Store>, owner: OwnerId, pool: Pool, page_max: u32) -> Self {
+        Self { served: Some(store), ..Self::local(owner, pool, page_max) }
+    }
+
+    /// For a client's session: each transfer names its end.
+    #[must_use]
+    pub fn local(owner: OwnerId, pool: Pool, page_entries_max: u32) -> Self {
+        Self {
+            served: None,
+            ends: Mutex::default(),
+            open: Mutex::default(),
+            owner,
+            pool,
+            page_entries_max,
+        }
+    }
+
+    /// Names the end of a client's transfer.
+    pub fn add_end(&self, transfer: TransferId, end: LocalEnd) {
+        lock(&self.ends).insert(transfer, end);
+    }
+
+    /// Forgets the end of a transfer that is over.
+    pub fn remove_end(&self, transfer: TransferId) {
+        lock(&self.ends).remove(&transfer);
+    }
+
+    /// Gives up everything that is open; stages are kept. No operation may be under way.
+    pub fn close(&self) {
+        lock(&self.ends).clear();
+        let open = std::mem::take(&mut *lock(&self.open));
+        drop(open);
+    }
+
+    /// Where buffers come from.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Who stages here.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// What is open as an entry.
+    ///
+    /// # Errors
+    /// `Other`: the core asked for an entry that it did not open.
+    pub fn handle(&self, entry: EntryId) -> Result<Handle, Fault> {
+        lock(&self.open).get(&entry).cloned().ok_or_else(|| not_open(entry))
+    }
+
+    /// Does an operation that moves no bytes; blocks. `working` is told how far a long one is.
+    pub fn perform(&self, op: Op, working: Progress<'_>) -> Done {
+        let done = match op {
+            DiskOp::Open { entry, path, how } => self.open(entry, &path, how, working),
+            DiskOp::List { entry, path, after, max } => self.list(entry, &path, after, max),
+            DiskOp::Check { entry } => self.check(entry),
+            DiskOp::Forget { entry, range } => self.handle(entry).and_then(|handle| {
+                match handle {
+                    Handle::Sink(sink) => sink.forget(range),
+                    Handle::Output(output) => output.forget(range),
+                    Handle::Source(_) | Handle::Input(_) => Err(wrong_kind(entry)),
+                }
+                .map(|()| Done::Forgotten)
+            }),
+            DiskOp::Checkpoint { entry } => self.handle(entry).and_then(|handle| {
+                if let Handle::Sink(sink) = handle {
+                    sink.checkpoint()?;
+                }
+                Ok(Done::Checkpointed)
+            }),
+            DiskOp::Commit { batch } => Ok(Done::Committed(self.commit(batch))),
+            DiskOp::Discard { entry } => self.discard(entry),
+            DiskOp::Release { entry } => {
+                let handle = lock(&self.open).remove(&entry);
+                drop(handle);
+                Ok(Done::Released)
+            }
+            DiskOp::Apply { request } => self.apply(request, working),
+            DiskOp::Record { entry, chunk, digest } => self.record(entry, chunk, &digest),
+            DiskOp::Read { entry, .. }
+            | DiskOp::Write { entry, .. }
+            | DiskOp::Finish { entry, .. } => Err(wrong_kind(entry)),
+        };
+        done.unwrap_or_else(Done::Failed)
+    }
+
+    fn end(&self, transfer: TransferId) -> Result<LocalEnd, Fault> {
+        if let Some(store) = &self.served {
+            return Ok(LocalEnd::Store(Arc::clone(store)));
+        }
+        lock(&self.ends)
+            .get(&transfer)
+            .cloned()
+            .ok_or_else(|| Fault::new(Code::Other, format!("transfer {transfer} has no end here")))
+    }
+
+    fn store(&self, transfer: TransferId) -> Result<Arc<dyn Store>, Fault> {
+        match self.end(transfer)? {
+            LocalEnd::Store(store) => Ok(store),
+            LocalEnd::Input(_) | LocalEnd::Output(_) => {
+                Err(Fault::new(Code::NotDirectory, "standard input or output"))
+            }
+        }
+    }
+
+    fn add(&self, entry: EntryId, handle: Handle) {
+        lock(&self.open).insert(entry, handle);
+    }
+
+    fn open(
+        &self,
+        entry: EntryId,
+        path: &ObjectPath,
+        how: OpenHow,
+        working: Progress<'_>,
+    ) -> Result<Done, Fault> {
+        let opened = match (how, self.end(entry.transfer)?) {
+            (OpenHow::Source(followed), LocalEnd::Store(store)) => {
+                let follow = match followed {
+                    Followed::Named => Follow::Yes,
+                    Followed::Found => Follow::No,
+                };
+                self.opened_source(entry, store.open(path, follow)?)
+            }
+            (OpenHow::Source(_), LocalEnd::Input(input)) => {
+                self.add(entry, Handle::Input(input));
+                opened_input()
+            }
+            (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
+                let spec = self.spec(path.clone(), wish);
+                self.opened_sink(entry, store.open_sink(spec, working)?)
+            }
+            (OpenHow::Sink(wish), LocalEnd::Output(output)) => {
+                let opened = output.open(wish.version, wish.freshness)?;
+                self.add(entry, Handle::Output(output));
+                let basis = if opened.trusted { Basis::Version } else { Basis::Content };
+                Opened::Sink { have: opened.have, basis, finished: None }
+            }
+            (OpenHow::Directory, LocalEnd::Store(store)) => {
+                store.begin_directory(path)?;
+                Opened::Directory
+            }
+            (OpenHow::Directory, _) => {
+                let what = "write a directory to standard output";
+                return Err(Fault::new(Code::IsDirectory, what));
+            }
+            (OpenHow::Source(_), LocalEnd::Output(_)) | (OpenHow::Sink(_), LocalEnd::Input(_)) => {
+                return Err(wrong_kind(entry));
+            }
+        };
+        Ok(Done::Opened(opened))
+    }
+
+    fn opened_source(&self, entry: EntryId, opened: OpenedEntry) -> Opened {
+        let reread = Reread::Yes;
+        match opened {
+            OpenedEntry::File { source, version, freshness, metadata } => {
+                self.add(entry, Handle::Source(source));
+                let size = version.map(|version| version.size);
+                let body = EntryBody::File { size, version, freshness, metadata };
+                Opened::Source { body, metadata, reread }
+            }
+            OpenedEntry::Directory { metadata } => {
+                Opened::Source { body: EntryBody::Directory, metadata, reread }
+            }
+            OpenedEntry::Link { target, metadata } => {
+                Opened::Source { body: EntryBody::Link { target, metadata }, metadata, reread }
+            }
+        }
+    }
+
+    fn spec(&self, path: ObjectPath, wish: SinkWish) -> SinkSpec {
+        SinkSpec {
+            path,
+            owner: self.owner,
+            size: wish.size,
+            version: wish.version,
+            freshness: wish.freshness,
+            metadata: wish.metadata,
+            precondition: wish.precondition,
+            resume: match wish.resume {
+                ResumeWish::Continue => Resume::Continue,
+                ResumeWish::Discard => Resume::Discard,
+            },
+            recognise: match wish.recognise {
+                RecogniseWish::ByVersion => Recognise::ByVersion,
+                RecogniseWish::ByContent => Recognise::ByContent,
+            },
+            journaling: match wish.journal {
+                Journal::Kept => Journaling::Journal,
+                Journal::None => Journaling::None,
+            },
+        }
+    }
+
+    fn opened_sink(&self, entry: EntryId, opened: OpenedSink) -> Opened {
+        let told = |basis| match basis {
+            floe_store::Basis::Version => Basis::Version,
+            floe_store::Basis::Content => Basis::Content,
+        };
+        match opened {
+            OpenedSink::Staged { sink, have, basis } => {
+                self.add(entry, Handle::Sink(sink));
+                Opened::Sink { have, basis: told(basis), finished: None }
+            }
+            OpenedSink::Finished { root, basis, sink } => {
+                self.add(entry, Handle::Sink(sink));
+                Opened::Sink { have: Vec::new(), basis: told(basis), finished: Some(root) }
+            }
+        }
+    }
+
+    fn list(
+        &self,
+        entry: EntryId,
+        path: &ObjectPath,
+        after: Option<Vec<u8>>,
+        max: u32,
+    ) -> Result<Done, Fault> {
+        let after = after.map(floe_store::Cursor);
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        let store = self.store(entry.transfer)?;
+        let page = store.list(path, after.as_ref(), max, floe_store::Detail::Names)?;
+        let names = page.names.into_iter().map(|listed| listed.name).collect();
+        Ok(Done::Listed(names, page.next.map(|cursor| cursor.0)))
+    }
+
+    fn check(&self, entry: EntryId) -> Result<Done, Fault> {
+        match self.handle(entry)? {
+            Handle::Source(source) => source.version().map(Done::Checked),
+            Handle::Input(_) => Ok(Done::Checked(None)),
+            Handle::Sink(_) | Handle::Output(_) => Err(wrong_kind(entry)),
+        }
+    }
+
+    fn record(&self, entry: EntryId, chunk: Range, digest: &ChunkDigest) -> Result<Done, Fault> {
+        match self.handle(entry)? {
+            Handle::Sink(sink) => sink.record(chunk, digest).map(|()| Done::Recorded),
+            _ => Err(wrong_kind(entry)),
+        }
+    }
+
+    fn discard(&self, entry: EntryId) -> Result<Done, Fault> {
+        let handle = lock(&self.open).remove(&entry);
+        if let Some(Handle::Sink(sink)) = handle {
+            self.store(entry.transfer)?.discard(sink)?;
+        }
+        Ok(Done::Discarded)
+    }
+}
+
+/// Standard input as an entry: a file of unknown size, made now, for its owner to read and write.
+fn opened_input() -> Opened {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let secs = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+    let mtime = Timestamp::new(secs, 0).unwrap_or_default();
+    let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
+    let freshness = Freshness::Fresh;
+    let body = EntryBody::File { size: None, version: None, freshness, metadata };
+    Opened::Source { body, metadata, reread: Reread::No }
+}
+
+/// The core asked for an entry that is not open.
+fn not_open(entry: EntryId) -> Fault {
+    let EntryId { transfer, index } = entry;
+    Fault::new(Code::Other, format!("entry {index} of transfer {transfer} is not open"))
+}
+
+/// The core asked an entry for what its kind does not do.
+pub fn wrong_kind(entry: EntryId) -> Fault {
+    let EntryId { transfer, index } = entry;
+    Fault::new(Code::Other, format!("entry {index} of transfer {transfer} cannot do that"))
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nothing to be told.
+pub fn silent(_done: ByteCount, _of: ByteCount) {}

@@ -1,0 +1,77 @@
+//! Commits: a batch of the core's as batches of the stores it is for.
+
+use super::{Files, Handle, LocalEnd, wrong_kind};
+use floe_proto::disk::{CommitOp, CommitWhat};
+use floe_store::Commit;
+use floe_types::{ByteCount, Code, Fault, TransferId};
+use std::sync::mpsc::sync_channel;
+
+impl Files {
+    /// Makes entries visible, whole and durable; answers in the same order.
+    pub(super) fn commit(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
+        let mut results: Vec<Result<(), Fault>> = batch.iter().map(|_| Ok(())).collect();
+        let mut stores: Vec<(TransferId, Vec<usize>, Vec<Commit>)> = Vec::new();
+        for (nth, op) in batch.into_iter().enumerate() {
+            let transfer = op.entry.transfer;
+            match self.prepare(op) {
+                Err(fault) => results[nth] = Err(fault),
+                Ok(Prepared::Written(result)) => results[nth] = result,
+                Ok(Prepared::Store(commit)) => {
+                    // A server has one store; a client's transfers have one each.
+                    let same = |with: &TransferId| self.served.is_some() || *with == transfer;
+                    match stores.iter_mut().find(|(with, ..)| same(with)) {
+                        Some((_, places, commits)) => {
+                            places.push(nth);
+                            commits.push(commit);
+                        }
+                        None => stores.push((transfer, vec![nth], vec![commit])),
+                    }
+                }
+            }
+        }
+        for (transfer, places, commits) in stores {
+            let told = match self.store(transfer) {
+                Ok(store) => store.commit(commits),
+                Err(fault) => places.iter().map(|_| Err(fault.clone())).collect(),
+            };
+            for (place, result) in places.into_iter().zip(told) {
+                results[place] = result;
+            }
+        }
+        results
+    }
+
+    fn prepare(&self, op: CommitOp) -> Result<Prepared, Fault> {
+        let commit = match op.what {
+            CommitWhat::Object { size, root } => match self.handle(op.entry)? {
+                Handle::Sink(sink) => Commit::Object { sink, size, root },
+                Handle::Output(output) => {
+                    return Ok(Prepared::Written(write_out(&output, size)));
+                }
+                Handle::Source(_) | Handle::Input(_) => return Err(wrong_kind(op.entry)),
+            },
+            CommitWhat::Link { target, metadata, precondition } => {
+                Commit::Link { path: op.path, target, metadata, precondition }
+            }
+            CommitWhat::Directory { metadata } => Commit::Directory { path: op.path, metadata },
+        };
+        match self.end(op.entry.transfer)? {
+            LocalEnd::Store(_) => Ok(Prepared::Store(commit)),
+            LocalEnd::Input(_) | LocalEnd::Output(_) => {
+                let what = "write what is no file to standard output";
+                Err(Fault::new(Code::NotRegular, what))
+            }
+        }
+    }
+}
+
+enum Prepared {
+    Store(Commit),
+    Written(Result<(), Fault>),
+}
+
+fn write_out(output: &crate::pipe::Output, size: ByteCount) -> Result<(), Fault> {
+    let (said, heard) = sync_channel(1);
+    output.finish(size, Box::new(move |result| said.send(result).unwrap_or(())));
+    heard.recv().unwrap_or_else(|_| Err(Fault::new(Code::Io, "write standard output")))
+}

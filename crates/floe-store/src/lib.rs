@@ -9,5 +9,10 @@ pub mod faulty; // any disk, broken by a seed
 mod beneath; // where a path leads beneath a root
 pub mod source; // bytes that are read: files, and streams that can be read once
 pub mod browse; // what needs no stage: open, list, stat, remove, rename, make directories
+mod fields; // fixed fields as bytes
+pub mod mark; // the extended attribute of a finished object
+pub mod journal; // the journal of a stage as bytes
+pub mod replay; // what a journal's records mean, and how far they are trusted
+pub mod local; // the store over a disk: staging, journal, commit
 
 pub use api::*;

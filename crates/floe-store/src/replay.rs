@@ -15,7 +15,7 @@ pub trait JournalBytes {
     ///
     /// # Errors
     /// The system's.
-    fn len(&self) -> Result<ByteCount>;
+    fn size(&self) -> Result<ByteCount>;
 
     /// Reads at `at` until `into` is full or the bytes end.
     ///
@@ -66,7 +66,7 @@ const BLOCK_SLOTS: u64 = 512;
 /// # Errors
 /// The system's.
 pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
-    let len = bytes.len()?;
+    let len = bytes.size()?;
     let mut start = vec![0; HEAD_BYTES_MAX];
     let read = bytes.read(Offset::ZERO, &mut start)?;
     let Some((head, binding)) = Head::decode(&start[..read]) else { return Ok(None) };

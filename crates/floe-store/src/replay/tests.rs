@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 const GRAIN: u64 = 256 * 1024;
 
 impl JournalBytes for Vec<u8> {
-    fn len(&self) -> Result<ByteCount> {
+    fn size(&self) -> Result<ByteCount> {
         Ok(ByteCount::of_len(self.len()))
     }
 

@@ -1,0 +1,248 @@
+//! The store over a disk: objects under their own names, stages in `.floe`, every promise of the crash contract.
+//!
+//! `LocalStore` joins three parts: the browser (what needs no stage), the sinks (one object being staged each) and
+//! the commit (a batch made visible and durable). The order of effects is decided in `commit`, what a stage keeps in
+//! `ledger`, what counts after a crash in `recover`.
+
+mod ancestry; // which directories must be synced
+mod area; // `.floe`: where stages rest
+mod ledger; // a journal while it is written
+mod metadata; // mode, mtime and mark
+mod recover; // what of an earlier stage counts
+mod stage; // an object staged with a journal
+mod plain; // an object staged without one
+mod standing; // what stands at a final name
+mod sink; // the handle of either
+mod commit; // a batch made visible and durable
+
+pub use area::RootId;
+
+use crate::api::{
+    Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink, Overwrite,
+    Page, Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store,
+};
+use crate::beneath;
+use crate::browse::Browser;
+use crate::disk::{Disk, DiskError, DiskResult, Doing, Name};
+use crate::kernel::KernelDisk;
+use ancestry::Ancestry;
+use area::Areas;
+use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
+use sink::LocalSink;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A store of the objects beneath one directory of a disk.
+pub struct LocalStore<D: Disk> {
+    ground: Arc<Ground<D>>,
+    browser: Browser<D>,
+    /// Directories that were made writable for a transfer, and the mode they had.
+    lent: Mutex<BTreeMap<ObjectPath, Mode>>,
+}
+
+/// What every part of a store stands on.
+pub(crate) struct Ground<D: Disk> {
+    disk: Arc<D>,
+    root: Arc<D::Handle>,
+    ancestry: Arc<Ancestry>,
+    areas: Arc<Areas<D>>,
+}
+
+/// What the owner of a directory needs to put entries in it.
+const WRITABLE: u16 = 0o700;
+
+impl LocalStore<KernelDisk> {
+    /// The store beneath a directory of this machine. Nothing is made in it.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
+    pub fn open(root: &Path) -> Result<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        let shown = floe_types::escape::Escaped(root.as_os_str().as_bytes());
+        let disk = KernelDisk::open(root).doing(format_args!("open \"{shown}\""))?;
+        Self::new(disk)
+    }
+}
+
+impl<D: Disk> LocalStore<D> {
+    /// The store beneath the root of a disk. Nothing is made in it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn new(disk: D) -> Result<Self> {
+        let disk = Arc::new(disk);
+        let root = Arc::new(disk.root().doing("open root")?);
+        let ancestry = Arc::new(Ancestry::default());
+        let areas = Areas::new(Arc::clone(&disk), Arc::clone(&root), Arc::clone(&ancestry));
+        let browser =
+            Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
+        let ground = Arc::new(Ground { disk, root, ancestry, areas });
+        Ok(Self { ground, browser, lent: Mutex::default() })
+    }
+
+    /// The root's id, made (and durable) now if it has none. It keeps `.floe` in being.
+    ///
+    /// # Errors
+    /// `State` where `.floe/id` holds none; the system's.
+    pub fn root_id(&self) -> Result<RootId> {
+        area::root_id(&self.ground.areas)
+    }
+
+    /// Removes stages that nobody owns and that are older than seven days at `now`, and what dead processes left.
+    /// Answers how many files went. May be called at any time.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn sweep(&self, now: Timestamp) -> Result<u64> {
+        self.ground.areas.sweep(now)
+    }
+
+    /// Lets entries be put in a directory until its commit gives it its mode.
+    fn lend(&self, path: &ObjectPath, directory: &D::Handle, made: usize) -> DiskResult<()> {
+        let mode = self.ground.disk.stat(directory)?.mode;
+        if made > 0 {
+            return self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)));
+        }
+        if mode.bits() & WRITABLE == WRITABLE {
+            return Ok(());
+        }
+        self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(mode.bits() | WRITABLE)))?;
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.entry(path.clone()).or_insert(mode);
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for LocalStore<D> {
+    /// Directories whose commit never came get back the mode they had.
+    fn drop(&mut self) {
+        let lent = std::mem::take(&mut self.lent).into_inner();
+        for (path, mode) in lent.unwrap_or_else(PoisonError::into_inner) {
+            let Ground { disk, root, .. } = &*self.ground;
+            let _ = disk
+                .open_directory(root, path.components())
+                .and_then(|directory| disk.set_mode(&directory, mode));
+        }
+    }
+}
+
+impl<D: Disk> Ground<D> {
+    /// Notes that the name of `path` was made.
+    fn touched_parent(&self, path: &ObjectPath) {
+        if let Some((parent, _)) = path.split_last() {
+            self.ancestry.touched(&parent);
+        }
+    }
+
+    /// The directory in whose area an entry is staged: the root, or, where the entry's directory is on another
+    /// mount and a rename would not reach it, that directory.
+    fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
+        let here = self.disk.file_system(&self.root)?.mount_id;
+        let there = self.disk.file_system(parent)?.mount_id;
+        let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
+        Ok(if here == there { ObjectPath::root() } else { above })
+    }
+}
+
+impl<D: Disk> Store for LocalStore<D> {
+    fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
+        self.browser.open(path, follow)
+    }
+
+    fn list(
+        &self,
+        path: &ObjectPath,
+        after: Option<&Cursor>,
+        max: usize,
+        detail: Detail,
+    ) -> Result<Page> {
+        self.browser.list(path, after, max, detail)
+    }
+
+    fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
+        let doing = format!("stage {:?}", spec.path);
+        let ground = &self.ground;
+        let Some((above, last)) = spec.path.split_last() else {
+            return Err(Fault::new(Code::IsDirectory, doing));
+        };
+        let ensured = beneath::ensure_directory(&*ground.disk, &ground.root, above.components())
+            .doing(&doing)?;
+        ground.ancestry.made(&above, ensured.made);
+        let parent = &ensured.directory;
+        let standing = standing::look(&*ground.disk, parent, Name::from(last), &spec, progress)?;
+        let place = ground.place_of(&spec.path, parent).doing(&doing)?;
+        let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
+        if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
+            return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it
+        }
+        let (resume, journaling) = (spec.resume, spec.journaling);
+        let sink = Arc::new(match journaling {
+            Journaling::Journal => LocalSink::journaled(ground, spec, place, standing),
+            Journaling::None => LocalSink::plain(ground, spec, place, standing),
+        });
+        if let Some((root, basis)) = recognised {
+            return Ok(OpenedSink::Finished { root, basis, sink });
+        }
+        let (have, basis) = match journaling {
+            Journaling::Journal => sink.begin(resume, progress)?,
+            Journaling::None => (Vec::new(), Basis::Content),
+        };
+        Ok(OpenedSink::Staged { sink, have, basis })
+    }
+
+    fn begin_directory(&self, path: &ObjectPath) -> Result<()> {
+        let begin = || {
+            let Ground { disk, root, .. } = &*self.ground;
+            let ensured = beneath::ensure_directory(&**disk, root, path.components())?;
+            self.ground.ancestry.made(path, ensured.made);
+            self.lend(path, &ensured.directory, ensured.made)
+        };
+        begin().doing(format_args!("make directory {path:?}"))
+    }
+
+    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+        for entry in &batch {
+            if let Commit::Directory { path, .. } = entry {
+                self.lent.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+            }
+        }
+        commit::commit(&self.ground, batch)
+    }
+
+    fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
+        let any: Arc<dyn Any + Send + Sync> = sink;
+        match any.downcast::<LocalSink<D>>() {
+            Ok(sink) => sink.discard(),
+            Err(_) => Err(Fault::new(Code::Usage, "discard: the stage is not of this store")),
+        }
+    }
+
+    fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {
+        self.browser.stat(path, root, progress)
+    }
+
+    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+        let answer = self.browser.remove(path, depth);
+        self.ground.ancestry.moved(path);
+        answer
+    }
+
+    fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
+        let Ground { disk, root, ancestry, .. } = &*self.ground;
+        // What was made beneath keeps its duty to be synced; here it is done while its path is known.
+        let failed = ancestry.settle(&**disk, root, &ancestry.dirty_beneath(from));
+        if let Some(fault) = failed.into_values().next() {
+            return Err(fault);
+        }
+        let answer = self.browser.rename(from, to, overwrite);
+        ancestry.moved(from);
+        ancestry.moved(to);
+        answer
+    }
+
+    fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+        self.browser.make_dir(path)
+    }
+}

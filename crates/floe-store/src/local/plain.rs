@@ -1,0 +1,205 @@
+//! One object being staged without a journal: small enough to be sent again, so it costs as few calls as can be.
+//!
+//! Its file has a name that nobody else was given, so it needs no lock; it is made by the first write and closed by
+//! the record of its one chunk, with mode, mtime and mark already set, so that a thousand of them wait for their
+//! commit without a descriptor. What is not committed goes when the handle does.
+
+use crate::api::{Result, SinkSpec};
+use crate::disk::{Access, Disk, DiskResult, Doing, Name};
+use crate::local::area::{Areas, Berth, STAGE_MODE, name};
+use crate::local::metadata;
+use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Range, Root};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A stage without a journal.
+pub(super) struct Plain<D: Disk> {
+    disk: Arc<D>,
+    state: Mutex<State<D>>,
+}
+
+enum State<D: Disk> {
+    /// Nothing was written.
+    Unborn,
+    /// Bytes are written up to `end`.
+    Open { made: Made<D>, file: D::Handle, end: ByteCount },
+    /// Nothing is expected any more; `ready` says what metadata and mark it has.
+    Closed { made: Made<D>, end: ByteCount, ready: Ready },
+    /// It has its final name, or none.
+    Gone,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Ready {
+    size: ByteCount,
+    root: Root,
+}
+
+/// A file in an area; dropping it removes it.
+struct Made<D: Disk> {
+    disk: Arc<D>,
+    berth: Berth<D>,
+    name: String,
+}
+
+impl<D: Disk> Made<D> {
+    fn open(&self, access: Access) -> DiskResult<D::Handle> {
+        self.disk.open_file(&self.berth.handle, name(&self.name)?, access)
+    }
+}
+
+impl<D: Disk> Drop for Made<D> {
+    fn drop(&mut self) {
+        if let Ok(file) = name(&self.name) {
+            // After its rename nothing has this name.
+            let _ = self.disk.remove_file(&self.berth.handle, file);
+        }
+    }
+}
+
+/// Where a plain stage is made.
+pub(super) struct Yard<'a, D: Disk> {
+    pub(super) areas: &'a Arc<Areas<D>>,
+    pub(super) place: &'a ObjectPath,
+    pub(super) spec: &'a SinkSpec,
+}
+
+impl<D: Disk> Plain<D> {
+    pub(super) fn new(disk: &Arc<D>) -> Self {
+        Self { disk: Arc::clone(disk), state: Mutex::new(State::Unborn) }
+    }
+
+    /// Whether nothing was written.
+    pub(super) fn is_unborn(&self) -> bool {
+        matches!(*self.state(), State::Unborn)
+    }
+
+    pub(super) fn write_at(&self, yard: &Yard<'_, D>, at: Offset, bytes: &[u8]) -> Result<()> {
+        let doing = format_args!("write stage of {:?} at {at}", yard.spec.path);
+        let range = Range::at(at, ByteCount::of_len(bytes.len()))
+            .filter(|range| yard.spec.size.is_none_or(|size| range.end().0 <= size.0))
+            .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
+        let mut state = self.state();
+        let (made, file, end) = self.opened(&mut state, yard)?;
+        let written = self.disk.write_at(&file, at, bytes).doing(doing);
+        *state = State::Open { made, file, end: end.max(ByteCount(range.end().0)) };
+        written
+    }
+
+    /// The one chunk is whole: where that is the object, it gets all it needs for its commit.
+    pub(super) fn record(
+        &self,
+        yard: &Yard<'_, D>,
+        chunk: Range,
+        digest: &ChunkDigest,
+    ) -> Result<()> {
+        let (Some(size), Some(root)) = (yard.spec.size, digest.root) else { return Ok(()) };
+        if chunk.start() != Offset::ZERO || chunk.len() != size {
+            return Ok(());
+        }
+        self.prepare(yard, size, root)
+    }
+
+    /// Gives the staged file the size, the metadata and the mark that the object will have.
+    pub(super) fn prepare(&self, yard: &Yard<'_, D>, size: ByteCount, root: Root) -> Result<()> {
+        let doing = format_args!("commit {:?}", yard.spec.path);
+        let mut state = self.state();
+        let wanted = Ready { size, root };
+        if matches!(&*state, State::Closed { ready, .. } if *ready == wanted) {
+            return Ok(());
+        }
+        if size > ByteCount::ZERO && matches!(*state, State::Unborn) {
+            return Err(Fault::new(Code::Integrity, format!("{doing}: nothing is staged")));
+        }
+        let (made, file, end) = self.opened(&mut state, yard)?;
+        if end < size {
+            *state = State::Open { made, file, end };
+            return Err(Fault::new(Code::Integrity, format!("{doing}: the stage is too short")));
+        }
+        let apply = || {
+            if end > size {
+                self.disk.truncate(&file, size)?;
+            }
+            metadata::apply_mark(&*self.disk, &file, yard.spec, size, root)?;
+            if metadata::staging_mode(yard.spec).is_none() {
+                self.disk.set_mode(&file, yard.spec.metadata.mode)?;
+            }
+            self.disk.set_mtime(&file, yard.spec.metadata.mtime)
+        };
+        match apply() {
+            Ok(()) => *state = State::Closed { made, end: size, ready: wanted },
+            Err(error) => {
+                *state = State::Open { made, file, end };
+                return Err(error.fault(doing));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes it durable by itself.
+    pub(super) fn sync(&self, path: &ObjectPath) -> Result<()> {
+        let sync = || match &*self.state() {
+            State::Open { file, .. } => self.disk.sync_file(file),
+            State::Closed { made, .. } => self.disk.sync_file(&made.open(Access::Read)?),
+            State::Unborn | State::Gone => Ok(()),
+        };
+        sync().doing(format_args!("sync stage of {path:?}"))
+    }
+
+    /// Where its file is; nothing where it has none.
+    pub(super) fn spot<R>(
+        &self,
+        with: impl FnOnce(&D::Handle, Name<'_>) -> DiskResult<R>,
+    ) -> Option<DiskResult<R>> {
+        match &*self.state() {
+            State::Open { made, .. } | State::Closed { made, .. } => {
+                Some(name(&made.name).and_then(|file| with(&made.berth.handle, file)))
+            }
+            State::Unborn | State::Gone => None,
+        }
+    }
+
+    /// The area it is in.
+    pub(super) fn berth(&self) -> Option<Berth<D>> {
+        match &*self.state() {
+            State::Open { made, .. } | State::Closed { made, .. } => Some(made.berth.again()),
+            State::Unborn | State::Gone => None,
+        }
+    }
+
+    /// Removes what is left of it.
+    pub(super) fn discard(&self) {
+        *self.state() = State::Gone;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<D>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the file out of the state, made or opened where need be.
+    fn opened(
+        &self,
+        state: &mut State<D>,
+        yard: &Yard<'_, D>,
+    ) -> Result<(Made<D>, D::Handle, ByteCount)> {
+        let doing = format_args!("stage {:?}", yard.spec.path);
+        match std::mem::replace(state, State::Gone) {
+            State::Open { made, file, end } => Ok((made, file, end)),
+            State::Closed { made, end, .. } => {
+                let file = made.open(Access::ReadWrite).doing(doing)?;
+                Ok((made, file, end))
+            }
+            State::Gone => Err(Fault::new(Code::NotFound, format!("{doing}: it is gone"))),
+            State::Unborn => {
+                *state = State::Unborn;
+                let berth = yard.areas.enter(yard.place)?;
+                let file_name = berth.fresh_name();
+                let mode = metadata::staging_mode(yard.spec).unwrap_or(STAGE_MODE);
+                let create = || self.disk.create_file(&berth.handle, name(&file_name)?, mode);
+                let file = create().doing(doing)?;
+                *state = State::Gone;
+                let disk = Arc::clone(&self.disk);
+                Ok((Made { disk, berth, name: file_name }, file, ByteCount::ZERO))
+            }
+        }
+    }
+}

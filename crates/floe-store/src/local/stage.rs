@@ -1,0 +1,158 @@
+//! One object being staged with a journal: a file of bytes, and the ledger of which of them are verified.
+//!
+//! Its owner holds the lock of the file for as long as the stage lives, through every rename. What is written here
+//! is preallocated in steps, written back early, and not kept in memory where the object is large. How an earlier
+//! stage is taken up again is in `claim`.
+
+mod claim;
+mod key;
+mod pace;
+
+use crate::api::{Basis, Result, SinkSpec};
+use crate::disk::{Disk, DiskResult, Doing, Name};
+use crate::local::area::{Berth, name};
+use crate::local::ledger::Ledger;
+use crate::local::metadata;
+use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Range, Root, Subtree};
+use key::Key;
+use pace::Pace;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) use claim::open;
+
+/// A stage that this handle owns.
+pub(super) struct Stage<D: Disk> {
+    disk: Arc<D>,
+    berth: Berth<D>,
+    key: Key,
+    path: ObjectPath,
+    size: Option<ByteCount>,
+    file: D::Handle,
+    ledger: Ledger<D>,
+    pace: Pace,
+    names_synced: AtomicBool,
+}
+
+/// A stage and what it holds.
+pub(super) struct Opened<D: Disk> {
+    pub(super) stage: Stage<D>,
+    pub(super) have: Vec<Subtree>,
+    pub(super) basis: Basis,
+}
+
+impl<D: Disk> Stage<D> {
+    fn new(
+        disk: &Arc<D>,
+        berth: Berth<D>,
+        spec: &SinkSpec,
+        key: Key,
+        (file, ledger): (D::Handle, Ledger<D>),
+    ) -> Self {
+        Self {
+            disk: Arc::clone(disk),
+            berth,
+            key,
+            path: spec.path.clone(),
+            size: spec.size,
+            file,
+            ledger,
+            pace: Pace::new(spec.size),
+            names_synced: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn write_at(&self, at: Offset, bytes: &[u8]) -> Result<()> {
+        let doing = format_args!("write stage of {:?} at {at}", self.path);
+        let range = Range::at(at, ByteCount::of_len(bytes.len()))
+            .filter(|range| self.size.is_none_or(|size| range.end().0 <= size.0))
+            .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
+        let write = || {
+            self.ledger.before_write(range)?;
+            self.pace.reserve(&*self.disk, &self.file, range)?;
+            self.disk.write_at(&self.file, at, bytes)
+        };
+        write().doing(doing)?;
+        self.pace.wrote(&*self.disk, &self.file, range);
+        Ok(())
+    }
+
+    pub(super) fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {
+        let doing = format_args!("record chunk of {:?} at {}", self.path, chunk.start());
+        let at_start = chunk.start() == Offset::ZERO;
+        if !Subtree::is_aligned(chunk) || digest.root.is_some() != at_start {
+            return Err(Fault::new(Code::Usage, format!("{doing}: it is no chunk")));
+        }
+        self.ledger.record(chunk, *digest).doing(doing)
+    }
+
+    pub(super) fn forget(&self, range: Range) -> Result<()> {
+        let doing = format_args!("forget chunk of {:?} at {}", self.path, range.start());
+        self.ledger.forget(range).doing(doing)
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<()> {
+        let names = || {
+            if self.names_synced.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            self.berth.sync_names()?;
+            self.names_synced.store(true, Ordering::Release);
+            Ok(())
+        };
+        self.ledger.checkpoint(&self.file, &names, &format!("sync stage of {:?}", self.path))
+    }
+
+    /// Gives the staged file the size, the metadata and the mark that the object will have.
+    pub(super) fn prepare(&self, spec: &SinkSpec, size: ByteCount, root: Root) -> Result<()> {
+        let doing = format_args!("commit {:?}", self.path);
+        if !self.ledger.covers(Range::new(Offset::ZERO, Offset(size.0))) {
+            return Err(Fault::new(Code::Integrity, format!("{doing}: not all is recorded")));
+        }
+        let staged = self.disk.stat(&self.file).doing(doing)?.size;
+        if staged < size {
+            return Err(Fault::new(Code::Integrity, format!("{doing}: the stage is too short")));
+        }
+        if staged > size {
+            self.disk.truncate(&self.file, size).doing(doing)?;
+        }
+        metadata::apply(&*self.disk, &self.file, spec, size, root).doing(doing)
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.ledger.sync_whole(&self.file, &format!("sync stage of {:?}", self.path))
+    }
+
+    /// Where its file is.
+    pub(super) fn spot<R>(
+        &self,
+        with: impl FnOnce(&D::Handle, Name<'_>) -> DiskResult<R>,
+    ) -> DiskResult<R> {
+        with(&self.berth.handle, name(&self.key.stage())?)
+    }
+
+    /// Removes its journal: the object is committed, and durably so.
+    pub(super) fn retire(&self) {
+        // A journal without a stage means nothing; the sweep takes one that stays.
+        let _ = self.remove(&self.key.journal());
+    }
+
+    /// Removes it.
+    pub(super) fn discard(&self) -> Result<()> {
+        let doing = format_args!("discard stage of {:?}", self.path);
+        self.remove(&self.key.journal()).doing(doing)?;
+        self.remove(&self.key.stage()).doing(doing)
+    }
+
+    fn remove(&self, file: &str) -> DiskResult<()> {
+        remove(&*self.disk, &self.berth, file)
+    }
+}
+
+/// Removes a file of an area, if it is there.
+fn remove<D: Disk>(disk: &D, berth: &Berth<D>, file: &str) -> DiskResult<()> {
+    match disk.remove_file(&berth.handle, name(file)?) {
+        Err(error) if error.code() == Code::NotFound => Ok(()),
+        answer => answer,
+    }
+}

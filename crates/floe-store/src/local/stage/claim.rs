@@ -1,0 +1,409 @@
+//! How a stage comes to be owned: an earlier one of its key is continued, one of another version adopted, or a new
+//! one made.
+//!
+//! Adoption in steps, each of which a crash may follow: the records that count are written to a journal of the new
+//! key and synced with the bytes; that journal gets its name; the staged file gets its new name; both names are
+//! synced before a byte is written over. A journal without its stage, and a stage without its journal, mean nothing.
+
+use super::key::Key;
+use super::{Opened, Stage, remove};
+use crate::api::{Basis, Overwrite, Progress, Result, Resume, SinkSpec};
+use crate::disk::{Access, Disk, DiskResult, Doing, Lock};
+use crate::journal::{Head, Lineage, Record, SlotIndex};
+use crate::local::area::{Berth, STAGE_MODE, name, random};
+use crate::local::ledger::{Continued, FileBytes, Ledger};
+use crate::local::recover::{Staged, Trust, trust};
+use crate::replay::{Recorded, Survey, survey};
+use floe_types::{ByteCount, Code, Fault, Freshness, Offset, RangeSet, Subtree, Subtrees};
+use std::sync::Arc;
+
+/// How often a stage that others move at the same moment is looked for again.
+const ATTEMPTS_MAX: u32 = 16;
+/// So many stages of other versions are looked at.
+const OTHERS_MAX: usize = 16;
+const PAGE_NAMES: usize = 1024;
+const FLUSH_BYTES: usize = 64 << 10;
+const SLACK_BYTES: u64 = 128 << 20;
+
+/// Opens the stage of `spec`: continued, adopted, or new.
+pub(in crate::local) fn open<D: Disk>(
+    disk: &Arc<D>,
+    berth: Berth<D>,
+    spec: &SinkSpec,
+    progress: Progress<'_>,
+) -> Result<Opened<D>> {
+    let claim = Claim { disk, berth: &berth, spec, key: Key::of(spec), progress };
+    let (files, have, basis) = claim.files()?;
+    let room = claim.room(&have);
+    let key = claim.key;
+    let stage = Stage::new(disk, berth, spec, key, files);
+    if room == Room::TooLittle {
+        if have.is_empty() {
+            stage.discard()?;
+        }
+        return Err(Fault::new(Code::NoSpace, format!("stage {:?}", spec.path)));
+    }
+    Ok(Opened { stage, have, basis })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Room {
+    Enough,
+    TooLittle,
+}
+
+type Files<D> = (<D as Disk>::Handle, Ledger<D>);
+type Held<D> = (Files<D>, Vec<Subtree>, Basis);
+
+struct Claim<'a, D: Disk> {
+    disk: &'a Arc<D>,
+    berth: &'a Berth<D>,
+    spec: &'a SinkSpec,
+    key: Key,
+    progress: Progress<'a>,
+}
+
+enum Taken<H> {
+    Ours(H),
+    Missing,
+    HeldElsewhere,
+}
+
+impl<D: Disk> Claim<'_, D> {
+    fn files(&self) -> Result<Held<D>> {
+        for _ in 0..ATTEMPTS_MAX {
+            match self.take(&self.key).doing(self.doing())? {
+                Taken::HeldElsewhere => return Err(Fault::new(Code::AlreadyRunning, self.doing())),
+                Taken::Ours(file) if self.spec.resume == Resume::Continue => {
+                    return self.resume(file);
+                }
+                Taken::Ours(file) => {
+                    self.remove_others()?;
+                    return self.start(file);
+                }
+                Taken::Missing => {}
+            }
+            if self.spec.resume == Resume::Continue {
+                if let Some(held) = self.adopt()? {
+                    return Ok(held);
+                }
+            } else {
+                self.remove_others()?;
+            }
+            if let Some(file) = self.create().doing(self.doing())? {
+                return self.start(file);
+            }
+        }
+        Err(Fault::new(Code::AlreadyRunning, self.doing()))
+    }
+
+    /// Whether the file system has room for what is missing, asked before any of it is set aside.
+    fn room(&self, have: &[Subtree]) -> Room {
+        let Some(size) = self.spec.size else { return Room::Enough };
+        // An earlier stage may have space set aside that no record shows.
+        let slack = if have.is_empty() { 0 } else { SLACK_BYTES };
+        let held = have.iter().map(|subtree| subtree.range.len().0).sum::<u64>() + slack;
+        match self.disk.free_space(&self.berth.handle) {
+            Ok(free) if free.plus(ByteCount(held)) < size => Room::TooLittle,
+            _ => Room::Enough,
+        }
+    }
+
+    fn doing(&self) -> String {
+        format!("stage {:?}", self.spec.path)
+    }
+
+    /// Opens and locks the staged file of a key.
+    fn take(&self, key: &Key) -> DiskResult<Taken<D::Handle>> {
+        let file_name = key.stage();
+        let file_name = name(&file_name)?;
+        let opened = self.disk.open_file(&self.berth.handle, file_name, Access::ReadWrite);
+        let file = match opened {
+            Err(error) if error.code() == Code::NotFound => return Ok(Taken::Missing),
+            answer => answer?,
+        };
+        if self.disk.try_lock(&file)? == Lock::HeldElsewhere {
+            return Ok(Taken::HeldElsewhere);
+        }
+        // Between open and lock its owner may have committed or removed it.
+        match self.disk.stat_at(&self.berth.handle, file_name) {
+            Ok(stands) if stands.inode == self.disk.stat(&file)?.inode => Ok(Taken::Ours(file)),
+            Err(error) if error.code() != Code::NotFound => Err(error),
+            _ => Ok(Taken::Missing),
+        }
+    }
+
+    fn create(&self) -> DiskResult<Option<D::Handle>> {
+        let stage = self.key.stage();
+        let file = match self.disk.create_file(&self.berth.handle, name(&stage)?, STAGE_MODE) {
+            Err(error) if error.code() == Code::Exists => return Ok(None),
+            answer => answer?,
+        };
+        let owned = self.disk.try_lock(&file)? == Lock::Taken && self.disk.stat(&file)?.links > 0;
+        Ok(owned.then_some(file))
+    }
+
+    /// Begins with nothing.
+    fn start(&self, file: D::Handle) -> Result<Held<D>> {
+        let head = self.head(Lineage::Own, self.spec.freshness)?;
+        let begin = || {
+            remove(&**self.disk, self.berth, &self.key.journal())?;
+            remove(&**self.disk, self.berth, &self.key.rewrite())?;
+            if self.disk.stat(&file)?.size > ByteCount::ZERO {
+                self.disk.truncate(&file, ByteCount::ZERO)?;
+            }
+            let journal = self.key.journal();
+            let journal = self.disk.create_file(&self.berth.handle, name(&journal)?, STAGE_MODE)?;
+            let (bytes, binding) = head.encode();
+            self.disk.write_at(&journal, Offset::ZERO, &bytes)?;
+            Ok((journal, binding))
+        };
+        let (journal, binding) = begin().doing(self.doing())?;
+        let at = Continued { next: SlotIndex(0), covered: SlotIndex(0), recorded: RangeSet::new() };
+        let ledger = Ledger::new(Arc::clone(self.disk), journal, binding, at);
+        Ok(((file, ledger), Vec::new(), self.basis(&head)))
+    }
+
+    fn resume(&self, file: D::Handle) -> Result<Held<D>> {
+        let Some((journal, survey)) = self.journal_of(&self.key)? else {
+            return self.start(file);
+        };
+        if survey.head.version != self.spec.version {
+            return self.start(file);
+        }
+        match trust(&survey, self.berth.epoch) {
+            Trust::All => self.go_on(file, journal, &survey),
+            trust => {
+                let head = self.head(survey.head.lineage, survey.head.freshness)?;
+                let old = Old { key: &self.key, file: &file, journal: &journal, survey: &survey };
+                let (ledger, have) = self.rewrite(&old, &head, trust)?;
+                self.berth.sync_names()?;
+                Ok(((file, ledger), have, self.basis(&head)))
+            }
+        }
+    }
+
+    /// Continues an earlier stage whose every record counts.
+    fn go_on(&self, file: D::Handle, journal: D::Handle, survey: &Survey) -> Result<Held<D>> {
+        let basis = self.basis(&survey.head);
+        let mut have = Have::new(basis);
+        let bytes = FileBytes { disk: &**self.disk, file: &journal };
+        let dropped = self.staged(&file)?.recover(&bytes, survey, Trust::All, &mut |recorded| {
+            have.add(recorded);
+            Ok(())
+        })?;
+        let end = ByteCount(survey.binding.offset(survey.end).0);
+        if self.disk.stat(&journal).doing(self.doing())?.size > end {
+            self.disk.truncate(&journal, end).doing(self.doing())?;
+        }
+        let (have, recorded) = have.finish();
+        let at = Continued { next: survey.end, covered: survey.covered, recorded };
+        let ledger = Ledger::new(Arc::clone(self.disk), journal, survey.binding, at);
+        for range in dropped.iter() {
+            ledger.forget(range).doing(self.doing())?;
+        }
+        Ok(((file, ledger), have, basis))
+    }
+
+    /// Takes over the stage of another version of the same source.
+    fn adopt(&self) -> Result<Option<Held<D>>> {
+        let mut adopted = None;
+        for key in self.others().doing(self.doing())? {
+            let Taken::Ours(file) = self.take(&key).doing(self.doing())? else { continue };
+            let journal = self.journal_of(&key)?;
+            if let (None, Some((journal, survey))) = (&adopted, journal) {
+                let old = Old { key: &key, file: &file, journal: &journal, survey: &survey };
+                let (ledger, have) = self.take_over(&old)?;
+                adopted = Some(((file, ledger), have, Basis::Content));
+            } else {
+                self.remove_stage(&key).doing(self.doing())?;
+            }
+        }
+        Ok(adopted)
+    }
+
+    fn take_over(&self, old: &Old<'_, D>) -> Result<(Ledger<D>, Vec<Subtree>)> {
+        let head = self.head(Lineage::Adopted, self.spec.freshness)?;
+        let written = self.rewrite(old, &head, trust(old.survey, self.berth.epoch))?;
+        let (from, to) = (old.key.stage(), self.key.stage());
+        let rename = || {
+            let area = &self.berth.handle;
+            self.disk.rename((area, name(&from)?), (area, name(&to)?), Overwrite::Refused)
+        };
+        rename().doing(self.doing())?;
+        self.berth.sync_names()?;
+        remove(&**self.disk, self.berth, &old.key.journal()).doing(self.doing())?;
+        Ok(written)
+    }
+
+    /// Writes the records that count to a new journal of this key, with bytes and journal synced.
+    fn rewrite(
+        &self,
+        old: &Old<'_, D>,
+        head: &Head,
+        trust: Trust,
+    ) -> Result<(Ledger<D>, Vec<Subtree>)> {
+        let (bytes, binding) = head.encode();
+        let rewrite = self.key.rewrite();
+        let create = || {
+            remove(&**self.disk, self.berth, &rewrite)?;
+            self.disk.create_file(&self.berth.handle, name(&rewrite)?, STAGE_MODE)
+        };
+        let journal = create().doing(self.doing())?;
+        let mut have = Have::new(self.basis(head));
+        let (mut next, mut at, mut waiting) = (SlotIndex(0), Offset::ZERO, bytes);
+        let mut flush = |waiting: &mut Vec<u8>| {
+            self.disk.write_at(&journal, at, waiting).doing(self.doing())?;
+            at = at.plus(ByteCount::of_len(waiting.len()));
+            waiting.clear();
+            Ok(())
+        };
+        let read = FileBytes { disk: &**self.disk, file: old.journal };
+        self.staged(old.file)?.recover(&read, old.survey, trust, &mut |recorded| {
+            have.add(recorded);
+            let record = Record::Chunk(recorded.range, recorded.digest);
+            waiting.extend_from_slice(&binding.encode(next, &record));
+            next.0 += 1;
+            if waiting.len() >= FLUSH_BYTES { flush(&mut waiting) } else { Ok(()) }
+        })?;
+        waiting.extend_from_slice(&binding.encode(next, &Record::Checkpoint(next)));
+        flush(&mut waiting)?;
+        if let Err(error) = self.disk.sync_data(old.file) {
+            // What was recorded may be lost although memory shows it: it must not count again.
+            let _ = remove(&**self.disk, self.berth, &old.key.journal());
+            return Err(error.fault(self.doing()));
+        }
+        let finish = || {
+            self.disk.sync_file(&journal)?;
+            let area = &self.berth.handle;
+            let to = self.key.journal();
+            self.disk.rename((area, name(&rewrite)?), (area, name(&to)?), Overwrite::Allowed)
+        };
+        finish().doing(self.doing())?;
+        let (have, recorded) = have.finish();
+        let at = Continued { next: SlotIndex(next.0 + 1), covered: next, recorded };
+        Ok((Ledger::new(Arc::clone(self.disk), journal, binding, at), have))
+    }
+
+    /// The journal of a key, if it reads and is of this path and owner.
+    fn journal_of(&self, key: &Key) -> Result<Option<(D::Handle, Survey)>> {
+        let journal = key.journal();
+        let open = || self.disk.open_file(&self.berth.handle, name(&journal)?, Access::ReadWrite);
+        let file = match open() {
+            Err(error) if error.code() == Code::NotFound => return Ok(None),
+            answer => answer.doing(self.doing())?,
+        };
+        let survey = survey(&FileBytes { disk: &**self.disk, file: &file })?;
+        let ours = |survey: &Survey| {
+            survey.head.path == self.spec.path && survey.head.owner == self.spec.owner
+        };
+        Ok(survey.filter(ours).map(|survey| (file, survey)))
+    }
+
+    /// The keys of other stages of the same path and owner.
+    fn others(&self) -> DiskResult<Vec<Key>> {
+        let (mut others, mut from) = (Vec::new(), None);
+        loop {
+            let page = self.disk.list(&self.berth.handle, from, PAGE_NAMES)?;
+            others.extend(page.names.iter().filter_map(|file| self.key.other(file)));
+            from = page.next;
+            if from.is_none() || others.len() >= OTHERS_MAX {
+                return Ok(others);
+            }
+        }
+    }
+
+    fn remove_others(&self) -> Result<()> {
+        let remove = || {
+            for key in self.others()? {
+                if let Taken::Ours(_lock) = self.take(&key)? {
+                    self.remove_stage(&key)?;
+                }
+            }
+            Ok(())
+        };
+        remove().doing(self.doing())
+    }
+
+    fn remove_stage(&self, key: &Key) -> DiskResult<()> {
+        remove(&**self.disk, self.berth, &key.journal())?;
+        remove(&**self.disk, self.berth, &key.stage())
+    }
+
+    fn staged<'b>(&'b self, file: &'b D::Handle) -> Result<Staged<'b, D>> {
+        let size = self.disk.stat(file).doing(self.doing())?.size;
+        let (object, progress) = (self.spec.size, self.progress);
+        Ok(Staged { disk: &**self.disk, file, size, object, progress })
+    }
+
+    fn head(&self, lineage: Lineage, freshness: Freshness) -> Result<Head> {
+        Ok(Head {
+            id: random().doing(self.doing())?,
+            epoch: self.berth.epoch,
+            path: self.spec.path.clone(),
+            owner: self.spec.owner,
+            size: self.spec.size,
+            version: self.spec.version,
+            freshness,
+            lineage,
+        })
+    }
+
+    /// What records under this head rest on.
+    fn basis(&self, head: &Head) -> Basis {
+        let settled = [head.freshness, self.spec.freshness] == [Freshness::Settled; 2];
+        let same = head.version.is_some() && head.version == self.spec.version;
+        if settled && same && head.lineage == Lineage::Own {
+            Basis::Version
+        } else {
+            Basis::Content
+        }
+    }
+}
+
+/// A stage that is about to be taken up.
+struct Old<'a, D: Disk> {
+    key: &'a Key,
+    file: &'a D::Handle,
+    journal: &'a D::Handle,
+    survey: &'a Survey,
+}
+
+/// What a stage holds, as the other end is told.
+enum Have {
+    Merged(Subtrees, RangeSet),
+    Chunks(Vec<Subtree>),
+}
+
+impl Have {
+    fn new(basis: Basis) -> Self {
+        match basis {
+            Basis::Version => Self::Merged(Subtrees::new(), RangeSet::new()),
+            Basis::Content => Self::Chunks(Vec::new()),
+        }
+    }
+
+    fn add(&mut self, recorded: Recorded) {
+        let subtree = Subtree { range: recorded.range, digest: recorded.digest };
+        match self {
+            Self::Merged(subtrees, ranges) => {
+                if subtrees.insert(subtree) {
+                    ranges.insert(recorded.range);
+                }
+            }
+            Self::Chunks(chunks) => chunks.push(subtree),
+        }
+    }
+
+    fn finish(self) -> (Vec<Subtree>, RangeSet) {
+        match self {
+            Self::Merged(subtrees, ranges) => (subtrees.iter().collect(), ranges),
+            Self::Chunks(mut chunks) => {
+                chunks.sort_by_key(|subtree| subtree.range);
+                let mut ranges = RangeSet::new();
+                chunks.iter().for_each(|subtree| ranges.insert(subtree.range));
+                (chunks, ranges)
+            }
+        }
+    }
+}

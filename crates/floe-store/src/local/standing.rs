@@ -1,0 +1,177 @@
+//! What stands at a final name before an object is staged: nothing, something in the way, or the object itself.
+//!
+//! An object is recognised by its mark, or by its bytes where that is asked for. A recognised object is kept when it
+//! is committed again: only its metadata is brought up to date.
+
+use crate::api::{Basis, Progress, Recognise, Result, SinkSpec};
+use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name};
+use crate::local::metadata;
+use crate::mark::{MARK_NAME, Mark, Names};
+use crate::source::fill;
+use floe_types::digest::ChunkHasher;
+use floe_types::{Code, Freshness, Offset, Precondition, Root};
+
+const READ_BYTES: usize = 1 << 20;
+
+/// An object that stands there whole.
+pub(super) struct Standing {
+    pub(super) root: Root,
+    pub(super) basis: Basis,
+    stat: FileStat,
+    proof: Proof,
+}
+
+/// How it was recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Proof {
+    /// By a mark, which was durable before the object had its name.
+    Mark,
+    /// By its bytes.
+    Bytes,
+}
+
+/// Looks at the final name of `spec`.
+pub(super) fn look<D: Disk>(
+    disk: &D,
+    parent: &D::Handle,
+    name: Name<'_>,
+    spec: &SinkSpec,
+    progress: Progress<'_>,
+) -> Result<Option<Standing>> {
+    let doing = format_args!("stage {:?}", spec.path);
+    let stat = match disk.stat_at(parent, name) {
+        Err(error) if error.code() == Code::NotFound => return Ok(None),
+        answer => answer.doing(doing)?,
+    };
+    let refused = match stat.kind {
+        FileKind::Directory => Some(Code::IsDirectory),
+        _ if spec.precondition == Precondition::Absent => Some(Code::Exists),
+        FileKind::Other => Some(Code::NotRegular),
+        FileKind::File | FileKind::Link => None,
+    };
+    match refused {
+        Some(code) => Err(DiskError::new(code).fault(doing)),
+        None if stat.kind == FileKind::Link => Ok(None),
+        None => recognise(disk, parent, name, spec, progress).doing(doing),
+    }
+}
+
+fn recognise<D: Disk>(
+    disk: &D,
+    parent: &D::Handle,
+    name: Name<'_>,
+    spec: &SinkSpec,
+    progress: Progress<'_>,
+) -> DiskResult<Option<Standing>> {
+    let file = match disk.open_file(parent, name, Access::Read) {
+        // What cannot be read is not recognised; it can still be replaced.
+        Err(error) if matches!(error.code(), Code::PermissionDenied | Code::NotFound) => {
+            return Ok(None);
+        }
+        answer => answer?,
+    };
+    let stat = disk.stat(&file)?;
+    if spec.size.is_some_and(|size| size != stat.size) {
+        return Ok(None);
+    }
+    if let Some(standing) = by_mark(disk, &file, &stat, spec)? {
+        return Ok(Some(standing));
+    }
+    if spec.recognise != Recognise::ByContent || spec.size.is_none() {
+        return Ok(None);
+    }
+    let root = root_of(disk, &file, &stat, progress)?;
+    let (basis, proof) = (Basis::Content, Proof::Bytes);
+    Ok(root.map(|root| Standing { root, basis, stat, proof }))
+}
+
+fn by_mark<D: Disk>(
+    disk: &D,
+    file: &D::Handle,
+    stat: &FileStat,
+    spec: &SinkSpec,
+) -> DiskResult<Option<Standing>> {
+    let Some(version) = spec.version else { return Ok(None) };
+    let mark = disk.xattr(file, MARK_NAME)?.and_then(|bytes| Mark::decode(&bytes));
+    let Some(mark) = mark else { return Ok(None) };
+    let Some(root) = mark.root_of(stat.size, stat.mtime) else { return Ok(None) };
+    let basis = match (mark.names(version), spec.freshness) {
+        (Names::Other, _) => return Ok(None),
+        // Somebody wants the bytes looked at.
+        _ if spec.recognise == Recognise::ByContent => return Ok(None),
+        (Names::Settled, Freshness::Settled) => Basis::Version,
+        (Names::Settled | Names::Fresh, _) => Basis::Content,
+    };
+    Ok(Some(Standing { root, basis, stat: *stat, proof: Proof::Mark }))
+}
+
+/// The root of a file's bytes; `None` where they changed meanwhile.
+fn root_of<D: Disk>(
+    disk: &D,
+    file: &D::Handle,
+    stat: &FileStat,
+    progress: Progress<'_>,
+) -> DiskResult<Option<Root>> {
+    let (mut hasher, mut buffer) = (ChunkHasher::new(Offset::ZERO), vec![0; READ_BYTES]);
+    while hasher.len() <= stat.size {
+        let read = |at, into: &mut [u8]| disk.read_at(file, at, into).map(Some);
+        let count = fill(Offset(hasher.len().0), &mut buffer, read)?.unwrap_or(0);
+        hasher.update(&buffer[..count]);
+        progress(hasher.len(), stat.size);
+        if count < buffer.len() {
+            break;
+        }
+    }
+    let unchanged = disk.stat(file)? == *stat && hasher.len() == stat.size;
+    let root = || hasher.finish().and_then(|digest| digest.root).unwrap_or_else(Root::of_nothing);
+    Ok(unchanged.then(root))
+}
+
+impl Standing {
+    /// Keeps the object and brings its metadata up to date. Its name is not synced here.
+    pub(super) fn keep<D: Disk>(
+        &self,
+        disk: &D,
+        parent: &D::Handle,
+        name: Name<'_>,
+        spec: &SinkSpec,
+    ) -> Result<()> {
+        let doing = format_args!("commit {:?}", spec.path);
+        let keep = || {
+            let file = disk.open_file(parent, name, Access::Read)?;
+            if disk.stat(&file)? != self.stat {
+                // Another writer was here since; what stands there now is not what was recognised.
+                return Err(DiskError::new(Code::SourceChanged));
+            }
+            self.update(disk, &file, spec)
+        };
+        keep().doing(doing)
+    }
+
+    fn update<D: Disk>(&self, disk: &D, file: &D::Handle, spec: &SinkSpec) -> DiskResult<()> {
+        let wanted = spec.metadata;
+        let by_bytes = self.proof == Proof::Bytes;
+        if !by_bytes && self.stat.mode == wanted.mode && self.stat.mtime == wanted.mtime {
+            return Ok(());
+        }
+        if by_bytes || self.stat.mtime != wanted.mtime {
+            metadata::apply_mark(disk, file, spec, self.stat.size, self.root)?;
+        }
+        if self.stat.mode != wanted.mode {
+            disk.set_mode(file, wanted.mode)?;
+        }
+        disk.set_mtime(file, wanted.mtime)?;
+        disk.sync_file(file)
+    }
+
+    /// Whether it is this object.
+    pub(super) fn is(&self, size: floe_types::ByteCount, root: Root) -> bool {
+        self.stat.size == size && self.root == root
+    }
+}
+
+/// The root that the mark of a file vouches for.
+pub(super) fn root_of_mark<D: Disk>(disk: &D, file: &D::Handle, stat: &FileStat) -> Option<Root> {
+    let mark = Mark::decode(&disk.xattr(file, MARK_NAME).ok()??)?;
+    mark.root_of(stat.size, stat.mtime)
+}

@@ -1,9 +1,10 @@
 //! Where a path leads beneath a root, without ever leaving it and without ever reaching `.floe`.
 //!
-//! Paths that write meet no link at all: the disk resolves their parent and refuses. Paths that read may pass links
-//! that stay beneath. The kernel could follow those itself, but would also follow one into `.floe`; so links are
-//! read as text here, each name parsed like a peer's, and what is opened in the end is again a path without links.
-//! A link that another program swaps in meanwhile is refused, not followed. Absolute links lead out, always.
+//! Paths that write meet no link at all: the disk resolves their parent and refuses. Paths that
+//! read may pass links that stay beneath. The kernel could follow those itself, but would also
+//! follow one into `.floe`; so links are read as text here, each name parsed like a peer's, and
+//! what is opened in the end is again a path without links. A link that another program swaps in
+//! meanwhile is refused, not followed. Absolute links lead out, always.
 
 use crate::api::Follow;
 use crate::disk::{Disk, DiskError, DiskResult, FileKind, Name};
@@ -102,8 +103,8 @@ pub(crate) fn ensure_directory<D: Disk>(
     Ok(Ensured { directory, made })
 }
 
-/// Makes a directory, its name and those of all its ancestors beneath the root durable. What was made just now must
-/// be; an older one that may not be read cannot be synced, and need not be.
+/// Makes a directory, its name and those of all its ancestors beneath the root durable. What was
+/// made just now must be; an older one that may not be read cannot be synced, and need not be.
 pub(crate) fn sync_ancestors<D: Disk>(
     disk: &D,
     root: &D::Handle,

@@ -1,13 +1,13 @@
-//! What a store shows and moves about, once objects are committed: open, list, stat, remove, rename, make directories.
+//! What a store shows and moves about, once objects are committed: open, list, stat, remove,
+//! rename, make directories.
 //!
-//! Nothing here stages or commits. Paths that read may pass links beneath the root, paths that change names pass
-//! none (see `beneath`). What changes a name syncs the directories before it returns.
+//! Nothing here stages or commits. Paths that read may pass links beneath the root, paths that
+//! change names pass none (see `beneath`). What changes a name syncs the directories before it
+//! returns.
 
 mod hash;
 mod page;
 mod remove;
-#[cfg(test)]
-mod tests;
 
 use crate::api::{
     Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, Page, Progress, Result, RootWanted, Stat,
@@ -21,7 +21,8 @@ use std::sync::Arc;
 /// The root that a finished object's mark vouches for, if its mark fits what the file is now.
 pub type RootOfMark<D> = fn(&D, &<D as Disk>::Handle, &FileStat) -> Option<Root>;
 
-/// The half of a store over a disk that needs no stage. Its methods are those of `Store`, to the letter.
+/// The half of a store over a disk that needs no stage. Its methods are those of `Store`, to the
+/// letter.
 pub struct Browser<D: Disk> {
     disk: Arc<D>,
     root: Arc<D::Handle>,
@@ -69,7 +70,8 @@ impl<D: Disk> Browser<D> {
         at: &D::Handle,
         name: Name<'_>,
     ) -> DiskResult<OpenedEntry> {
-        // The clock is read before the stamps: a change between the two makes them look fresh, never settled.
+        // The clock is read before the stamps: a change between the two makes them look fresh,
+        // never settled.
         let now = self.disk.now();
         let handle = self.disk.open_file(at, name, Access::Read)?;
         let (source, stat) = FileSource::new(&self.disk, handle, path, &self.readers)?;
@@ -139,7 +141,8 @@ impl<D: Disk> Browser<D> {
             FileKind::File => {
                 let (stat, root) = match self.disk.open_file(at, name.into(), Access::Read) {
                     Ok(handle) => self.file_root(path, handle, root, progress)?,
-                    // What may not be read still has a size; only a root that was asked for needs its bytes.
+                    // What may not be read still has a size; only a root that was asked for needs
+                    // its bytes.
                     Err(_) if root == RootWanted::IfKnown => (stat, None),
                     Err(error) => return Err(error),
                 };
@@ -202,7 +205,8 @@ impl<D: Disk> Browser<D> {
             let (new_parent, new_name) = beneath::parent(&*self.disk, &self.root, to)?;
             let (old, new) = ((&old_parent, old_name.into()), (&new_parent, new_name.into()));
             self.disk.rename(old, new, overwrite)?;
-            // The new name first: a power loss between the two shows both or the new one, never none.
+            // The new name first: a power loss between the two shows both or the new one, never
+            // none.
             self.disk.sync_directory(&new_parent)?;
             self.disk.sync_directory(&old_parent)
         };

@@ -1,11 +1,13 @@
 //! The seam below the local store: every effect it has on a machine, and nothing else.
 //!
-//! `KernelDisk` is the machine, `FaultyDisk` wraps any disk and breaks it by a seed, a simulation forgets what was
-//! not synced. Staging, journal and commit stand above and never call a kernel otherwise.
+//! `KernelDisk` is the machine, `FaultyDisk` wraps any disk and breaks it by a seed, a simulation
+//! forgets what was not synced. Staging, journal and commit stand above and never call a kernel
+//! otherwise.
 //!
-//! Containment is a property of this trait: a path is a list of parsed names resolved beneath a directory's handle,
-//! and no method here ever follows a symbolic link. Links that may be followed are followed in `beneath`, by name.
-//! Every method may block on a device unless it says otherwise, and may be called from several threads at once.
+//! Containment is a property of this trait: a path is a list of parsed names resolved beneath a
+//! directory's handle, and no method here ever follows a symbolic link. Links that may be followed
+//! are followed in `beneath`, by name. Every method may block on a device unless it says otherwise,
+//! and may be called from several threads at once.
 
 mod error;
 
@@ -14,8 +16,9 @@ pub use error::{DiskError, DiskResult, Doing};
 use crate::api::Overwrite;
 use floe_types::{ByteCount, Component, Mode, Offset, Range, Timestamp};
 
-/// One name in a directory, as a disk takes it: 1 to 255 bytes, no NUL, no `/`, not `.` or `..`. Unlike a
-/// `Component` it may be `.floe`: names that the store itself made pass here, names of a peer are `Component`s.
+/// One name in a directory, as a disk takes it: 1 to 255 bytes, no NUL, no `/`, not `.` or `..`.
+/// Unlike a `Component` it may be `.floe`: names that the store itself made pass here, names of a
+/// peer are `Component`s.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name<'a>(&'a [u8]);
 
@@ -105,7 +108,8 @@ pub enum Lock {
     HeldElsewhere,
 }
 
-/// A place in a directory. Means something only to the disk that gave it, and only for that directory.
+/// A place in a directory. Means something only to the disk that gave it, and only for that
+/// directory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DirectoryOffset(pub u64);
 
@@ -153,15 +157,15 @@ pub trait Disk: Send + Sync + 'static {
     /// A handle of the root, a directory.
     fn root(&self) -> DiskResult<Self::Handle>;
 
-    /// Opens the directory at `path` beneath `at` for every use of a directory; an empty path opens `at` again.
-    /// No link is passed: `NotDirectory` where one stands.
+    /// Opens the directory at `path` beneath `at` for every use of a directory; an empty path opens
+    /// `at` again. No link is passed: `NotDirectory` where one stands.
     fn open_directory(&self, at: &Self::Handle, path: &[Component]) -> DiskResult<Self::Handle>;
 
     /// Opens the directory `name` in `at`; this one may be `.floe`. No link is passed.
     fn open_child(&self, at: &Self::Handle, name: Name<'_>) -> DiskResult<Self::Handle>;
 
-    /// Opens the regular file `name` in `at`. Never follows a link, never waits for a writer, never opens a device:
-    /// `IsDirectory` for a directory, `NotRegular` for everything else.
+    /// Opens the regular file `name` in `at`. Never follows a link, never waits for a writer, never
+    /// opens a device: `IsDirectory` for a directory, `NotRegular` for everything else.
     fn open_file(
         &self,
         at: &Self::Handle,
@@ -169,8 +173,8 @@ pub trait Disk: Send + Sync + 'static {
         access: Access,
     ) -> DiskResult<Self::Handle>;
 
-    /// Makes a new, empty regular file and opens it for reading and writing; `Exists` if anything has the name.
-    /// The mode is exact: no umask applies.
+    /// Makes a new, empty regular file and opens it for reading and writing; `Exists` if anything
+    /// has the name. The mode is exact: no umask applies.
     fn create_file(
         &self,
         at: &Self::Handle,
@@ -190,13 +194,14 @@ pub trait Disk: Send + Sync + 'static {
     /// What stands at a name; a link is not followed.
     fn stat_at(&self, at: &Self::Handle, name: Name<'_>) -> DiskResult<FileStat>;
 
-    /// The text of the link `name`.
+    /// The text of the link `name`; `NotFound` also where something else has the name.
     fn read_link(&self, at: &Self::Handle, name: Name<'_>) -> DiskResult<Vec<u8>>;
 
     /// Reads some bytes at an offset: at least one, unless the file ends there or `into` is empty.
     fn read_at(&self, from: &Self::Handle, at: Offset, into: &mut [u8]) -> DiskResult<usize>;
 
-    /// As `read_at`, of what memory already holds, without waiting for a device; `None` if that is nothing.
+    /// As `read_at`, of what memory already holds, without waiting for a device; `None` if that is
+    /// nothing.
     fn read_cached(
         &self,
         from: &Self::Handle,
@@ -207,10 +212,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Writes all bytes at an offset. After an error any part of them may be written.
     fn write_at(&self, to: &Self::Handle, at: Offset, bytes: &[u8]) -> DiskResult<()>;
 
-    /// Sets space aside for a range without changing the size. `Unsupported` where that cannot be had.
+    /// Sets space aside for a range without changing the size. `Unsupported` where that cannot be
+    /// had.
     fn allocate(&self, of: &Self::Handle, range: Range) -> DiskResult<()>;
 
-    /// Gives a range's space back; it reads as zeros. The size stays. `Unsupported` where that cannot be had.
+    /// Gives a range's space back; it reads as zeros. The size stays. `Unsupported` where that
+    /// cannot be had.
     fn punch(&self, of: &Self::Handle, range: Range) -> DiskResult<()>;
 
     /// Sets the size: cuts, or extends with zeros.
@@ -225,17 +232,19 @@ pub trait Disk: Send + Sync + 'static {
     /// Sets the time of last change of a name; of a link, the link's own.
     fn set_mtime_at(&self, at: &Self::Handle, name: Name<'_>, mtime: Timestamp) -> DiskResult<()>;
 
-    /// Sets an extended attribute, `user.floe` or the like. `Unsupported` where the file system has none.
+    /// Sets an extended attribute, `user.floe` or the like. `Unsupported` where the file system has
+    /// none.
     fn set_xattr(&self, of: &Self::Handle, name: &str, value: &[u8]) -> DiskResult<()>;
 
-    /// An extended attribute of at most `XATTR_BYTES_MAX` bytes; `None` where it is absent, longer, or not offered.
+    /// An extended attribute of at most `XATTR_BYTES_MAX` bytes; `None` where it is absent, longer,
+    /// or not offered.
     fn xattr(&self, of: &Self::Handle, name: &str) -> DiskResult<Option<Vec<u8>>>;
 
     /// Removes an extended attribute; one that is absent is no error.
     fn remove_xattr(&self, of: &Self::Handle, name: &str) -> DiskResult<()>;
 
-    /// At most `max` names (at least one is asked for) of a directory, from the start or an offset it gave.
-    /// Names that come or go meanwhile may be missed or not; all others come exactly once.
+    /// At most `max` names (at least one is asked for) of a directory, from the start or an offset
+    /// it gave. Names that come or go meanwhile may be missed or not; all others come exactly once.
     fn list(
         &self,
         directory: &Self::Handle,
@@ -243,7 +252,8 @@ pub trait Disk: Send + Sync + 'static {
         max: usize,
     ) -> DiskResult<DirectoryPage>;
 
-    /// Makes bytes and inode of a file durable (fsync). After an error nothing since the last good one is.
+    /// Makes bytes and inode of a file durable (fsync). After an error nothing since the last good
+    /// one is.
     fn sync_file(&self, of: &Self::Handle) -> DiskResult<()>;
 
     /// Makes the bytes of a file durable, and of its inode what is needed to read them (fdatasync).
@@ -252,7 +262,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes the names of a directory durable.
     fn sync_directory(&self, directory: &Self::Handle) -> DiskResult<()>;
 
-    /// Makes everything on the file system of this handle durable (syncfs); waits for other programs' writes too.
+    /// Makes everything on the file system of this handle durable (syncfs); waits for other
+    /// programs' writes too.
     fn sync_file_system(&self, of: &Self::Handle) -> DiskResult<()>;
 
     /// Starts to write a range back, and does not wait. A hint: promises nothing.

@@ -1,8 +1,9 @@
 //! Any disk, broken by a seed: what can go wrong on a real one, on purpose and again.
 //!
-//! The nth operation of a seed meets the same fate every time. Where threads race for their turns their order is the
-//! scheduler's, so a test that wants the same faults in the same places uses one thread. A fault happens instead of the
-//! operation, except where it says otherwise. Nothing here forgets unsynced bytes: that is a simulation's part.
+//! The nth operation of a seed meets the same fate every time. Where threads race for their turns
+//! their order is the scheduler's, so a test that wants the same faults in the same places uses one
+//! thread. A fault happens instead of the operation, except where it says otherwise. Nothing here
+//! forgets unsynced bytes: that is a simulation's part.
 
 mod dice;
 mod disk;
@@ -49,7 +50,8 @@ pub struct Faults {
     pub without_xattr: Offer,
     /// The file system cannot set space aside.
     pub without_allocate: Offer,
-    /// After so many bytes written, every write gives ENOSPC, the one that meets the end after a part.
+    /// After so many bytes written, every write gives ENOSPC, the one that meets the end after a
+    /// part.
     pub space_bytes_max: Option<floe_types::ByteCount>,
     /// After so many operations, every one gives EIO: the device is gone.
     pub operations_max: Option<u64>,
@@ -149,6 +151,3 @@ struct Counts {
     metadata_errors: AtomicU64,
     gone: AtomicU64,
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,8 +1,8 @@
 //! The disk of this machine: each method of `Disk` as the system call it is, through rustix.
 //!
-//! Containment is the kernel's: every path goes through openat2 with RESOLVE_BENEATH, NO_SYMLINKS and NO_MAGICLINKS,
-//! and every other call takes a directory's descriptor and one name, and never follows it. Nothing here decides;
-//! what a failure means is said in `disk/error.rs`.
+//! Containment is the kernel's: every path goes through openat2 with RESOLVE_BENEATH, NO_SYMLINKS
+//! and NO_MAGICLINKS, and every other call takes a directory's descriptor and one name, and never
+//! follows it. Nothing here decides; what a failure means is said in `disk/error.rs`.
 
 mod list;
 mod open;
@@ -33,7 +33,8 @@ pub struct KernelDisk {
 pub struct KernelHandle(OwnedFd);
 
 impl KernelDisk {
-    /// The disk whose root is this directory. The path is the person's own: links in it are followed, once, here.
+    /// The disk whose root is this directory. The path is the person's own: links in it are
+    /// followed, once, here.
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
@@ -98,7 +99,11 @@ impl Disk for KernelDisk {
     }
 
     fn read_link(&self, at: &KernelHandle, name: Name<'_>) -> DiskResult<Vec<u8>> {
-        Ok(fs::readlinkat(&at.0, name.as_bytes(), Vec::new())?.into_bytes())
+        match fs::readlinkat(&at.0, name.as_bytes(), Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            Err(Errno::INVAL) => Err(DiskError::new(Code::NotFound)),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn read_at(&self, from: &KernelHandle, at: Offset, into: &mut [u8]) -> DiskResult<usize> {

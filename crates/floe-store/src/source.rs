@@ -1,7 +1,8 @@
 //! Bytes that are read: a file through the disk, or any stream that can be read once.
 //!
-//! A file is read through one handle, so its bytes are those of one inode whatever happens to its name. Behind the
-//! reader of a big file the page cache is let go, unless someone else here reads the same file.
+//! A file is read through one handle, so its bytes are those of one inode whatever happens to its
+//! name. Behind the reader of a big file the page cache is let go, unless someone else here reads
+//! the same file.
 
 mod readers;
 mod stream;
@@ -148,4 +149,54 @@ pub(crate) fn freshness_of(stat: &FileStat, now: Timestamp) -> Freshness {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::disk::FileKind;
+    use floe_types::Mode;
+
+    fn changed_at(secs: i64, nanos: u32) -> FileStat {
+        let stamp = Timestamp::new(secs, nanos).unwrap();
+        let (size, mode) = (ByteCount(1), Mode::from_bits(0o600));
+        let (mtime, ctime) = (Timestamp::default(), stamp);
+        FileStat { kind: FileKind::File, inode: 1, size, mode, mtime, ctime, links: 1 }
+    }
+
+    #[test]
+    fn a_version_is_fresh_for_two_seconds_and_in_the_future() {
+        let now = Timestamp::new(100, 500).unwrap();
+        assert_eq!(freshness_of(&changed_at(98, 500), now), Freshness::Settled);
+        assert_eq!(freshness_of(&changed_at(98, 501), now), Freshness::Fresh);
+        assert_eq!(freshness_of(&changed_at(100, 500), now), Freshness::Fresh);
+        assert_eq!(freshness_of(&changed_at(86_500, 0), now), Freshness::Fresh);
+    }
+
+    #[test]
+    fn only_the_last_reader_of_a_file_is_alone() {
+        let readers = Arc::<Readers>::default();
+        let first = readers.enter(7);
+        assert!(first.is_alone());
+        let second = readers.enter(7);
+        let other = readers.enter(8);
+        assert!(!first.is_alone() && !second.is_alone() && other.is_alone());
+        drop(first);
+        assert!(second.is_alone());
+    }
+
+    #[test]
+    fn filling_gives_all_up_to_the_end_or_nothing_at_hand() {
+        let bytes = b"0123456789";
+        let two = |at: Offset, into: &mut [u8]| {
+            let from = usize::try_from(at.0).unwrap().min(bytes.len());
+            let count = into.len().min(2).min(bytes.len() - from);
+            into[..count].copy_from_slice(&bytes[from..from + count]);
+            Ok(Some(count))
+        };
+        let mut into = [0; 7];
+        assert_eq!(fill(Offset(1), &mut into, two), Ok(Some(7)));
+        assert_eq!(&into, b"1234567");
+        assert_eq!(fill(Offset(8), &mut into, two), Ok(Some(2)));
+        assert_eq!(fill(Offset(10), &mut into, two), Ok(Some(0)));
+        let cold = |at: Offset, into: &mut [u8]| if at.0 < 4 { two(at, into) } else { Ok(None) };
+        assert_eq!(fill(Offset(1), &mut into, cold), Ok(None));
+    }
+}

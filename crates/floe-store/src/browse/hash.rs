@@ -6,7 +6,8 @@ use crate::source::FileSource;
 use floe_types::digest::ChunkHasher;
 use floe_types::{ByteCount, Code, Offset, Root};
 
-/// Long enough for the fast path of the hash, short enough to say something every second on a slow disk.
+/// Long enough for the fast path of the hash, short enough to say something every second on a slow
+/// disk.
 const READ_BYTES: usize = 1 << 20;
 
 /// Reads the whole file. `SourceChanged` where it changed meanwhile.

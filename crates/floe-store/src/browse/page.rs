@@ -1,4 +1,5 @@
-//! One page of a directory: names parsed, those no path may have left out, the rest sorted by bytes.
+//! One page of a directory: names parsed, those no path may have left out, the rest sorted by
+//! bytes.
 //!
 //! A page can be empty and not be the last, where every name of it was left out.
 

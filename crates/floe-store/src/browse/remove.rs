@@ -1,15 +1,17 @@
 //! Removes a tree depth first, beneath one directory's handle, in bounded memory.
 //!
-//! Each step names one entry in an open directory and follows no link, so a directory that is swapped for a link
-//! meanwhile costs the link, never what it leads to. A directory is listed from its start each time, because what
-//! was listed before is gone by then; every round removes something, descends, or counts against `ROUNDS_LOST_MAX`.
+//! Each step names one entry in an open directory and follows no link, so a directory that is
+//! swapped for a link meanwhile costs the link, never what it leads to. A directory is listed from
+//! its start each time, because what was listed before is gone by then; every round removes
+//! something, descends, or counts against `ROUNDS_LOST_MAX`.
 
 use crate::disk::{Disk, DiskError, DiskResult, Name};
 use floe_types::Code;
 
 /// Names that are taken from a directory at a time.
 const PAGE_NAMES: usize = 256;
-/// So many levels hold their handle open; a level below is opened again from the last of those, name by name.
+/// So many levels hold their handle open; a level below is opened again from the last of those,
+/// name by name.
 const HANDLES_MAX: usize = 64;
 /// Rounds that found a directory empty and yet could not remove it, or lost a name to someone else.
 const ROUNDS_LOST_MAX: usize = 16;
@@ -125,8 +127,9 @@ impl<D: Disk> Branch<'_, D> {
     }
 }
 
-/// Removes one name: a file, link or device, or a directory with nothing in it. What is gone already is done; what
-/// became something else since it was looked at counts as a directory, and will turn out not to be one.
+/// Removes one name: a file, link or device, or a directory with nothing in it. What is gone
+/// already is done; what became something else since it was looked at counts as a directory, and
+/// will turn out not to be one.
 fn one<D: Disk>(disk: &D, at: &D::Handle, name: Name<'_>) -> DiskResult<Removal> {
     let answer = match disk.remove_file(at, name) {
         Err(error) if error.code() == Code::IsDirectory => disk.remove_directory(at, name),

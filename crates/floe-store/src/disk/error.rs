@@ -1,6 +1,7 @@
 //! What a disk answers when it fails, and the one table from the system's numbers to codes.
 //!
-//! A `DiskError` does not know what was done to what; the layer above says so when it makes a `Fault` of it.
+//! A `DiskError` does not know what was done to what; the layer above says so when it makes a
+//! `Fault` of it.
 
 use floe_types::{Code, Fault};
 use rustix::io::Errno;
@@ -88,8 +89,8 @@ impl fmt::Display for DiskError {
 
 impl std::error::Error for DiskError {}
 
-/// The table. `LOOP` is what a link in the way of a path gives, where no link may be; `BADF` what a directory gives
-/// that may be searched but not read.
+/// The table. `LOOP` is what a link in the way of a path gives, where no link may be; `BADF` what a
+/// directory gives that may be searched but not read.
 fn code_of(errno: Errno) -> Code {
     match errno {
         Errno::NOENT => Code::NotFound,
@@ -110,5 +111,45 @@ fn code_of(errno: Errno) -> Code {
         Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV => Code::Unsupported,
         Errno::ILSEQ => Code::BadPath,
         _ => Code::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_a_person_can_mend_has_its_code() {
+        for (errno, code) in [
+            (Errno::NOENT, Code::NotFound),
+            (Errno::ACCESS, Code::PermissionDenied),
+            (Errno::PERM, Code::PermissionDenied),
+            (Errno::ROFS, Code::ReadOnly),
+            (Errno::NOSPC, Code::NoSpace),
+            (Errno::DQUOT, Code::Quota),
+            (Errno::NAMETOOLONG, Code::NameTooLong),
+            (Errno::ISDIR, Code::IsDirectory),
+            (Errno::NOTDIR, Code::NotDirectory),
+            (Errno::LOOP, Code::NotDirectory),
+            (Errno::EXIST, Code::Exists),
+            (Errno::NOTEMPTY, Code::NotEmpty),
+            (Errno::MFILE, Code::LimitExceeded),
+            (Errno::IO, Code::Io),
+            (Errno::OPNOTSUPP, Code::Unsupported),
+            (Errno::XDEV, Code::Unsupported),
+        ] {
+            let error = DiskError::from_errno(errno.raw_os_error());
+            assert_eq!(error.code(), code, "{errno:?}");
+            assert_eq!(error.is_cross_device(), errno == Errno::XDEV);
+            assert_eq!(error, DiskError::from(errno));
+        }
+    }
+
+    #[test]
+    fn a_fault_says_operation_thing_and_an_unknown_number() {
+        let fault = DiskError::new(Code::Io).fault(format_args!("read {:?} at {}", "a", 4096));
+        assert_eq!(fault.to_string(), "read \"a\" at 4096: input/output error");
+        let unknown = DiskError::from(Errno::BUSY).fault("remove \"a\"");
+        assert_eq!(unknown.to_string(), "remove \"a\" (system error 16): failed");
     }
 }

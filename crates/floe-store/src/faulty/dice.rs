@@ -1,5 +1,5 @@
-//! Random numbers that are a function of a seed and a turn (SplitMix64, Steele et al. 2014): no lock, no state but the
-//! turn.
+//! Random numbers that are a function of a seed and a turn (SplitMix64, Steele et al. 2014): no
+//! lock, no state but the turn.
 
 use super::Chance;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,8 @@ impl Dice {
         chance != Chance::NEVER && self.below(u64::from(Chance::PER)) < u64::from(chance.0)
     }
 
-    /// A number from 0 up to but not including `end`, which is above 0. The bias of the remainder does not matter here.
+    /// A number from 0 up to but not including `end`, which is above 0. The bias of the remainder
+    /// does not matter here.
     pub(super) fn below(&self, end: u64) -> u64 {
         self.next() % end.max(1)
     }

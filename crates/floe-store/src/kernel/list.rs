@@ -1,4 +1,5 @@
-//! One page of a directory: getdents from a position, which is the cookie of the last name of the page before.
+//! One page of a directory: getdents from a position, which is the cookie of the last name of the
+//! page before.
 
 use crate::disk::{DirectoryOffset, DirectoryPage, DiskError, DiskResult};
 use floe_types::Code;
@@ -15,7 +16,8 @@ pub(super) fn page(
     max: usize,
 ) -> DiskResult<DirectoryPage> {
     if let Some(DirectoryOffset(offset)) = from {
-        // A cursor comes back from a peer, so it can be any number: the kernel refuses those it cannot use.
+        // A cursor comes back from a peer, so it can be any number: the kernel refuses those it
+        // cannot use.
         seek(directory, SeekFrom::Start(offset)).map_err(|errno| match errno {
             Errno::INVAL | Errno::OVERFLOW => DiskError::new(Code::Usage),
             errno => errno.into(),

@@ -1,7 +1,8 @@
 //! How descriptors come to be: the only place that resolves a path.
 //!
-//! NO_SYMLINKS refuses a link anywhere in a path, BENEATH refuses to leave the directory, NO_MAGICLINKS refuses the
-//! links of /proc that lead anywhere. Names hold no `/` and no `..`, so a joined path means what its list means.
+//! NO_SYMLINKS refuses a link anywhere in a path, BENEATH refuses to leave the directory,
+//! NO_MAGICLINKS refuses the links of /proc that lead anywhere. Names hold no `/` and no `..`, so a
+//! joined path means what its list means.
 
 use crate::disk::{Access, DiskError, DiskResult, Name};
 use floe_types::{Code, Component, Mode};
@@ -36,7 +37,8 @@ pub(super) fn child(at: &OwnedFd, name: Name<'_>) -> DiskResult<OwnedFd> {
     readable_or_not(|access| beneath(at, name.as_bytes(), DIRECTORY | access, Mode::from_bits(0)))
 }
 
-/// The file `name` in `at`, if it is one still: NONBLOCK, so that the open of a FIFO that took its place returns.
+/// The file `name` in `at`, if it is one still: NONBLOCK, so that the open of a FIFO that took its
+/// place returns.
 pub(super) fn file(at: &OwnedFd, name: Name<'_>, access: Access) -> DiskResult<OwnedFd> {
     let flags = match access {
         Access::Read => OFlags::RDONLY,

@@ -37,7 +37,8 @@ fn file_stat(stat: &Statx) -> FileStat {
     }
 }
 
-/// The kernel keeps nanoseconds below 10^9; a file system that does not is read as the whole second.
+/// The kernel keeps nanoseconds below 10^9; a file system that does not is read as the whole
+/// second.
 fn timestamp(stamp: &StatxTimestamp) -> Timestamp {
     Timestamp::new(stamp.tv_sec, stamp.tv_nsec)
         .or_else(|| Timestamp::new(stamp.tv_sec, 0))
@@ -60,7 +61,8 @@ pub(super) fn now() -> Timestamp {
         .unwrap_or_default()
 }
 
-/// Mount ids that are never used again in this boot; Linux 6.8 and later. Before, an id can come back.
+/// Mount ids that are never used again in this boot; Linux 6.8 and later. Before, an id can come
+/// back.
 const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
 pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
@@ -73,7 +75,8 @@ pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
     Ok(FileSystem { mount_id: stat.stx_mnt_id, magic, locality: locality(magic) })
 }
 
-/// Types known to keep a killed process's writes: the page cache above a device of this machine, or memory.
+/// Types known to keep a killed process's writes: the page cache above a device of this machine, or
+/// memory.
 fn locality(magic: u64) -> Locality {
     match magic {
         0xef53            // ext2, ext3, ext4

@@ -14,7 +14,8 @@ pub(super) fn start(of: &OwnedFd, range: Range) -> DiskResult<()> {
     if len == 0 {
         return Ok(()); // zero means "to the end" there
     }
-    // SAFETY: takes a descriptor that is open for as long as `of` is borrowed, and three numbers; touches no memory.
+    // SAFETY: takes a descriptor that is open for as long as `of` is borrowed, and three numbers;
+    // touches no memory.
     let answer =
         unsafe { libc::sync_file_range(of.as_raw_fd(), start, len, libc::SYNC_FILE_RANGE_WRITE) };
     if answer == 0 {

@@ -1,6 +1,8 @@
-//! Who reads which file here, by inode: only the last reader of a file may let go of its page cache.
+//! Who reads which file here, by inode: only the last reader of a file may let go of its page
+//! cache.
 //!
-//! Two files with one inode number on two file systems count as one: then a cache stays that could have gone.
+//! Two files with one inode number on two file systems count as one: then a cache stays that could
+//! have gone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

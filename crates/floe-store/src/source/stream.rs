@@ -1,7 +1,7 @@
 //! A source that can be read once, from start to end: standard input, a pipe.
 //!
-//! It has no version and answers only the next offset. After a failed read nobody knows where the stream is, so the
-//! failure is final.
+//! It has no version and answers only the next offset. After a failed read nobody knows where the
+//! stream is, so the failure is final.
 
 use crate::api::{Result, Source};
 use crate::disk::DiskError;

@@ -1,0 +1,8 @@
+//! Through the door: stores and disks on real directories.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+mod browse;
+mod containment;
+mod faulty;
+mod kernel;
+mod tree;

@@ -19,11 +19,11 @@ use floe_types::{ByteCount, Code, Component, EntryKind, Metadata, ObjectPath, Ro
 use std::sync::Arc;
 
 /// The root that a finished object's mark vouches for, if its mark fits what the file is now.
-pub type RootOfMark<D> = fn(&D, &<D as Disk>::Handle, &FileStat) -> Option<Root>;
+pub(crate) type RootOfMark<D> = fn(&D, &<D as Disk>::Handle, &FileStat) -> Option<Root>;
 
 /// The half of a store over a disk that needs no stage. Its methods are those of `Store`, to the
 /// letter.
-pub struct Browser<D: Disk> {
+pub(crate) struct Browser<D: Disk> {
     disk: Arc<D>,
     root: Arc<D::Handle>,
     readers: Arc<Readers>,
@@ -31,16 +31,11 @@ pub struct Browser<D: Disk> {
 }
 
 impl<D: Disk> Browser<D> {
-    /// A browser of what is beneath `root`, a directory of `disk`.
-    pub fn new(disk: Arc<D>, root: Arc<D::Handle>, mark: RootOfMark<D>) -> Self {
+    pub(crate) fn new(disk: Arc<D>, root: Arc<D::Handle>, mark: RootOfMark<D>) -> Self {
         Self { disk, root, readers: Arc::default(), mark }
     }
 
-    /// `Store::open`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
+    pub(crate) fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
         self.opened(path, follow).doing(format_args!("open {path:?}"))
     }
 
@@ -83,11 +78,7 @@ impl<D: Disk> Browser<D> {
         })
     }
 
-    /// `Store::list`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn list(
+    pub(crate) fn list(
         &self,
         path: &ObjectPath,
         after: Option<&Cursor>,
@@ -107,11 +98,7 @@ impl<D: Disk> Browser<D> {
         page().doing(format_args!("list {path:?}"))
     }
 
-    /// `Store::stat`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn stat(
+    pub(crate) fn stat(
         &self,
         path: &ObjectPath,
         root: RootWanted,
@@ -176,11 +163,7 @@ impl<D: Disk> Browser<D> {
         Ok((stat, Some(hash::root_of(&source, stat.size, progress)?)))
     }
 
-    /// `Store::remove`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+    pub(crate) fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
         let remove = || {
             let (parent, name) = beneath::parent(&*self.disk, &self.root, path)?;
             match depth {
@@ -192,11 +175,12 @@ impl<D: Disk> Browser<D> {
         remove().doing(format_args!("remove {path:?}"))
     }
 
-    /// `Store::rename`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
+    pub(crate) fn rename(
+        &self,
+        from: &ObjectPath,
+        to: &ObjectPath,
+        overwrite: Overwrite,
+    ) -> Result<()> {
         let rename = || {
             if from.contains(to) && from != to {
                 return Err(DiskError::new(Code::Usage));
@@ -213,11 +197,7 @@ impl<D: Disk> Browser<D> {
         rename().doing(format_args!("rename {from:?} to {to:?}"))
     }
 
-    /// `Store::make_dir`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+    pub(crate) fn make_dir(&self, path: &ObjectPath) -> Result<()> {
         let make = || {
             let names = path.components();
             let ensured = beneath::ensure_directory(&*self.disk, &self.root, names)?;

@@ -8,7 +8,7 @@ pub mod kernel; // the disk of this machine
 pub mod faulty; // any disk, broken by a seed
 mod beneath; // where a path leads beneath a root
 pub mod source; // bytes that are read: files, and streams that can be read once
-pub mod browse; // what needs no stage: open, list, stat, remove, rename, make directories
+mod browse; // what needs no stage: open, list, stat, remove, rename, make directories
 mod fields; // fixed fields as bytes
 pub mod mark; // the extended attribute of a finished object
 pub mod journal; // the journal of a stage as bytes

@@ -2,7 +2,9 @@
 
 use crate::tree::{Tree, path};
 use floe_store::source::StreamSource;
-use floe_store::{Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Source, Stat};
+use floe_store::{
+    Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Source, Stat, Store,
+};
 use floe_types::{ByteCount, Code, EntryKind, Freshness, Mode, Offset, Root, Timestamp};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

@@ -1,9 +1,10 @@
 //! Attempts to leave the root, to reach `.floe`, and to hang a thread.
 
-use crate::tree::{Tree, browser, path};
+use crate::tree::{Tree, path};
 use floe_store::disk::{Access, Disk, DiskError, Name};
 use floe_store::kernel::KernelDisk;
-use floe_store::{Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted};
+use floe_store::local::LocalStore;
+use floe_store::{Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Store};
 use floe_types::{Code, Component, Mode, Offset};
 use rustix::fs::{CWD, FileType, RenameFlags, mknodat, renameat_with};
 use std::os::unix::fs::symlink;
@@ -175,7 +176,7 @@ fn devices_sockets_and_fifos_are_neither_opened_nor_waited_for() {
     }
     tree.store().remove(&path("fifo"), Depth::Single).unwrap();
 
-    let devices = browser(KernelDisk::open(Path::new("/dev")).unwrap());
+    let devices = LocalStore::open(Path::new("/dev")).unwrap();
     let null = devices.open(&path("null"), Follow::Yes).err().unwrap();
     assert_eq!(null.to_string(), "open \"null\": is not a regular file");
 }
@@ -193,7 +194,7 @@ fn magic_links_lead_nowhere() {
     }
     let exe = disk.open_file(&root, Name::new(b"exe").unwrap(), Access::Read);
     assert_eq!(exe.map_err(DiskError::code).err(), Some(Code::NotRegular));
-    let proc = browser(disk);
+    let proc = LocalStore::new(disk).unwrap();
     for of in ["root/etc", "cwd/x", "exe"] {
         let fault = proc.open(&path(of), Follow::Yes).err().unwrap();
         assert_eq!(fault.code, Code::PermissionDenied, "{of}");
@@ -264,7 +265,7 @@ fn a_link_swapped_in_while_reading_is_never_followed_out() {
 fn a_link_swapped_in_while_writing_is_never_followed_out() {
     let tree = Tree::new();
     while_swapped(&tree, || {
-        for _ in 0..1500 {
+        for _ in 0..250 {
             let _ = tree.store().make_dir(&path("d/new/newer"));
             let _ = tree.store().remove(&path("d/new"), Depth::Recursive);
             let _ = tree.store().rename(&path("d/secret"), &path("d/moved"), Overwrite::Allowed);
@@ -277,7 +278,7 @@ fn a_link_swapped_in_while_writing_is_never_followed_out() {
 fn a_link_swapped_in_while_removing_costs_only_the_link() {
     let tree = Tree::new();
     while_swapped(&tree, || {
-        for _ in 0..600 {
+        for _ in 0..150 {
             let _ = std::fs::create_dir_all(tree.at("top/d/e"));
             let _ = std::fs::write(tree.at("top/d/e/secret"), b"x");
             let _ = std::fs::rename(tree.at("swap"), tree.at("top/d/swap"));

@@ -1,28 +1,21 @@
 //! A real directory to test in, removed at the end.
 
-use floe_store::browse::Browser;
-use floe_store::disk::Disk;
 use floe_store::kernel::KernelDisk;
+use floe_store::local::LocalStore;
 use floe_types::ObjectPath;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// `root` is served; `outside` stands beside it and must never be touched.
 pub struct Tree {
     directory: tempfile::TempDir,
-    store: Browser<KernelDisk>,
+    store: LocalStore<KernelDisk>,
 }
 
 pub fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text.as_bytes()).unwrap()
-}
-
-pub fn browser(disk: KernelDisk) -> Browser<KernelDisk> {
-    let root = Arc::new(disk.root().unwrap());
-    Browser::new(Arc::new(disk), root, |_, _, _| None)
 }
 
 impl Tree {
@@ -31,11 +24,11 @@ impl Tree {
         std::fs::create_dir(directory.path().join("root")).unwrap();
         std::fs::create_dir(directory.path().join("outside")).unwrap();
         std::fs::write(directory.path().join("outside/secret"), b"secret").unwrap();
-        let store = browser(KernelDisk::open(&directory.path().join("root")).unwrap());
+        let store = LocalStore::open(&directory.path().join("root")).unwrap();
         Self { directory, store }
     }
 
-    pub fn store(&self) -> &Browser<KernelDisk> {
+    pub fn store(&self) -> &LocalStore<KernelDisk> {
         &self.store
     }
 

@@ -19,8 +19,9 @@ pub mod size; // the text of sizes and rates, chunk sizes
 pub mod subtree; // complete BLAKE3 subtrees: merge, missing ranges, root
 
 pub use code::{Blame, Code, Fault};
-pub use digest::{ChainingValue, ChunkDigest, Root};
+pub use digest::{ChainingValue, ChunkDigest, ChunkHasher, Root};
 pub use entry::{EntryKind, Freshness, Metadata, Mode, Precondition, SourceVersion, Timestamp};
+pub use escape::Escaped;
 pub use limits::Limits;
 pub use number::{
     ByteCount, EntryCount, EntryId, EntryIndex, Micros, Offset, OpId, RequestId, Seq, StreamId,
@@ -28,5 +29,5 @@ pub use number::{
 };
 pub use path::{Component, ObjectPath, PathFault};
 pub use range::{Range, RangeSet};
-pub use size::{ChunkSize, Rate};
+pub use size::{ChunkSize, Rate, parse_rate, parse_size};
 pub use subtree::{Subtree, Subtrees};

@@ -20,6 +20,6 @@ mod client; // the halves that dial: send and fetch
 
 pub use client::{FetchInto, Fetched, PeerClose, SendFrom, Sent, fetch, send, split_file};
 pub use listen::{Happening, Listening, Watch, Work};
-pub use local::Inbox;
+pub use local::{Inbox, check_readable};
 pub use stop::Stop;
 pub use wire::{Framing, Terms};

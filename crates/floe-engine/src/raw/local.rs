@@ -5,6 +5,7 @@
 
 use super::wire::{Incoming, Terms, read_all};
 use floe_store::disk::DiskError;
+use floe_store::local::LocalStore;
 use floe_store::{
     Commit, Journaling, OpenedSink, OwnerId, Recognise, Resume, Sink, SinkSpec, Store,
 };
@@ -27,15 +28,16 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox in a directory; `store` must be rooted at that same directory.
+    /// An inbox in a directory of this machine.
     ///
     /// # Errors
     /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
-    pub fn new(store: Arc<dyn Store>, directory: &Path) -> Result<Self, Fault> {
+    pub fn open(directory: &Path) -> Result<Self, Fault> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(directory, flags, OpenMode::empty()).map_err(|errno| {
             DiskError::from(errno).fault(format_args!("open {}", shown(directory)))
         })?;
+        let store = Arc::new(LocalStore::open(directory)?);
         Ok(Self { store, directory: File::from(opened) })
     }
 
@@ -139,6 +141,14 @@ pub(super) fn open_regular(path: &Path) -> Result<(File, ByteCount, SystemTime),
     }
     let changed = found.modified().map_err(|error| file_fault(&error, what()))?;
     Ok((file, ByteCount(found.len()), changed))
+}
+
+/// Tells whether a file could be sent now.
+///
+/// # Errors
+/// Those of opening it: `NotFound`, `IsDirectory`, `NotRegular`, `PermissionDenied`, the system's.
+pub fn check_readable(path: &Path) -> Result<(), Fault> {
+    open_regular(path).map(drop)
 }
 
 /// Whether an open file still has the size and time of change it had.

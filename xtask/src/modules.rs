@@ -4,6 +4,7 @@
 //! out. Paths are followed through `pub use`, as far as names can be followed without types.
 
 use crate::shape::{Mention, Shape};
+use crate::tree::Package;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A module by the names that lead to it from the crate's root; the root is empty.
@@ -106,6 +107,42 @@ impl Modules {
             }
             _ => start(here, parts),
         }
+    }
+}
+
+/// The file that lists the modules of a package: `lib`, or `main` where there is no `lib`.
+pub fn root(package: &Package) -> &'static str {
+    let lib = |path: &str| package.module_file(path) == Some("lib");
+    if package.sources.iter().any(|source| lib(&source.path)) { "lib" } else { "main" }
+}
+
+/// The module of a file; `None` for tests and for binaries that are crates of their own.
+pub fn of_file(package: &Package, root: &str, path: &str) -> Option<ModulePath> {
+    let file = package.module_file(path)?;
+    if file == root {
+        return Some(ModulePath::new());
+    }
+    let other = file == "main" || file == "lib" || file.starts_with("bin/");
+    let parts = file.strip_suffix("/mod").unwrap_or(file).split('/').map(str::to_owned);
+    (!other).then(|| parts.collect())
+}
+
+/// Marks the files that a parent lists under `#[cfg(test)]`, and those below them.
+pub fn mark_tests(package: &Package, shapes: &mut [Shape<'_>]) {
+    let root = root(package);
+    let mut tests: Vec<ModulePath> = Vec::new();
+    for shape in shapes.iter() {
+        let Some(path) = of_file(package, root, &shape.source.path) else { continue };
+        let listed = shape.named.iter().filter(|n| n.keyword == "mod" && shape.is_test(n.at));
+        tests.extend(listed.map(|named| {
+            let mut test = within(&path, shape, named.at);
+            test.push(named.name.clone());
+            test
+        }));
+    }
+    for shape in shapes {
+        let path = of_file(package, root, &shape.source.path);
+        shape.all_test = path.is_some_and(|path| tests.iter().any(|test| path.starts_with(test)));
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Shape<'a> {
     /// Paths, by order.
     pub mentions: Vec<Mention>,
     tests: Vec<Range<usize>>,
+    /// Whether all of it is test, because its parent says so.
+    pub all_test: bool,
 }
 
 impl<'a> Shape<'a> {
@@ -71,7 +73,7 @@ impl<'a> Shape<'a> {
         let reader = Reader { spots: &spots, ends: &ends };
         let (functions, named) = (reader.functions(), reader.named());
         let (mentions, tests) = (reader.mentions(), reader.tests());
-        Self { source, spots, functions, named, mentions, tests }
+        Self { source, spots, functions, named, mentions, tests, all_test: false }
     }
 
     /// The token at an index, if there is one.
@@ -82,7 +84,8 @@ impl<'a> Shape<'a> {
     /// Whether the token stands in a test: a file of tests, or under `#[test]` or `#[cfg(test)]`.
     pub fn is_test(&self, at: usize) -> bool {
         let path = &self.source.path;
-        path.contains("/tests/")
+        self.all_test
+            || path.contains("/tests/")
             || path.contains("/benches/")
             || path.ends_with("/tests.rs")
             || self.tests.iter().any(|range| range.contains(&at))

@@ -1,6 +1,7 @@
 //! All rules over the whole repository.
 
 use crate::finding::Finding;
+use crate::modules::mark_tests;
 use crate::rules::{edges, layers, names, order, papers, sizes, words};
 use crate::shape::Shape;
 use crate::tree::{Package, Tree};
@@ -17,7 +18,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn check_package(package: &Package) -> Vec<Finding> {
-    let shapes: Vec<Shape<'_>> = package.sources.iter().map(Shape::of).collect();
+    let mut shapes: Vec<Shape<'_>> = package.sources.iter().map(Shape::of).collect();
+    mark_tests(package, &mut shapes);
     let mut found = layers::check_manifest(package);
     found.extend(layers::check_bare(package, &shapes));
     found.extend(order::check(package, &shapes));

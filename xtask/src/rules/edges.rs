@@ -70,6 +70,19 @@ mod tests {
     }
 
     #[test]
+    fn files_that_a_parent_lists_as_tests_are_free() {
+        let files = [
+            ("src/lib.rs", "mod a;\n#[cfg(test)]\nmod proof;\n"),
+            ("src/proof.rs", TEXT),
+            ("src/proof/deep.rs", TEXT),
+            ("src/a.rs", TEXT),
+        ];
+        let package = package("crates/floe-store", "", &files);
+        let found: usize = shapes(&package).iter().map(|shape| check(&package, shape).len()).sum();
+        assert_eq!(found, 3);
+    }
+
+    #[test]
     fn tests_and_other_crates_are_free() {
         assert!(lines("crates/floe-store", "src/journal/tests.rs", TEXT).is_empty());
         assert!(lines("crates/floe-store", "tests/it/main.rs", TEXT).is_empty());

@@ -5,33 +5,19 @@
 //! the list decides. Tests may use anything. Names are followed through `pub use`.
 
 use crate::finding::{Finding, Rule};
-use crate::modules::{ModulePath, Modules, within};
+use crate::modules::{self, ModulePath, Modules, within};
 use crate::shape::Shape;
 use crate::tree::Package;
 
 /// Imports that go down a list of modules.
 pub fn check(package: &Package, shapes: &[Shape<'_>]) -> Vec<Finding> {
-    let root = if shapes.iter().any(|s| package.module_file(&s.source.path) == Some("lib")) {
-        "lib"
-    } else {
-        "main"
-    };
+    let root = modules::root(package);
     let files: Vec<(ModulePath, &Shape<'_>)> = shapes
         .iter()
-        .filter_map(|shape| Some((place(package.module_file(&shape.source.path)?, root)?, shape)))
+        .filter_map(|shape| Some((modules::of_file(package, root, &shape.source.path)?, shape)))
         .collect();
     let modules = Modules::of(files.iter().map(|(path, shape)| (path.clone(), *shape)));
     files.iter().flat_map(|(path, shape)| check_file(path, shape, &modules)).collect()
-}
-
-/// The module of a file below `src/`; `None` for binaries that are crates of their own.
-fn place(file: &str, root: &str) -> Option<ModulePath> {
-    if file == root {
-        return Some(ModulePath::new());
-    }
-    let other = file == "main" || file == "lib" || file.starts_with("bin/");
-    let parts = file.strip_suffix("/mod").unwrap_or(file).split('/').map(str::to_owned);
-    (!other).then(|| parts.collect())
 }
 
 fn check_file(path: &[String], shape: &Shape<'_>, modules: &Modules) -> Vec<Finding> {

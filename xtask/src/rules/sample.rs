@@ -1,5 +1,6 @@
 //! Small repositories for the tests of rules.
 
+use crate::modules::mark_tests;
 use crate::shape::Shape;
 use crate::tree::{Package, Source};
 
@@ -16,5 +17,7 @@ pub fn package(dir: &str, manifest: &str, files: &[(&str, &str)]) -> Package {
 
 /// The files of a package, taken apart.
 pub fn shapes(package: &Package) -> Vec<Shape<'_>> {
-    package.sources.iter().map(Shape::of).collect()
+    let mut shapes: Vec<Shape<'_>> = package.sources.iter().map(Shape::of).collect();
+    mark_tests(package, &mut shapes);
+    shapes
 }

@@ -12,3 +12,13 @@ pub mod disk; // what the core asks of disks, and what they answer
 pub mod command; // what the engine asks of a session, and what it is told
 pub mod codec; // frames to bytes and back
 pub mod greeting; // from a connection to a session: steps consumed by value
+
+mod bucket; // the rate limit
+mod causes; // where the time goes
+mod io; // what waits to be taken, and what is under way
+mod plan; // what is still to be sent of an object
+mod walk; // the source's walk of a tree
+mod tune; // how many streams a client uses
+mod send; // the sending half of a transfer
+mod receive; // the receiving half of a transfer
+pub mod session; // all of it, for one peer

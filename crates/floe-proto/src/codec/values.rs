@@ -205,8 +205,10 @@ impl Writer<'_> {
         self.choice(&ENTRY_KINDS, &kind)
     }
 
+    /// A range; what lies beyond the largest object is left out.
     pub(super) fn range(&mut self, range: Range) -> &mut Self {
-        self.array(2).uint(range.start().0).uint(range.len().0)
+        let end = range.end().0.min(OBJECT_BYTES_MAX);
+        self.array(2).uint(range.start().0).uint(end.saturating_sub(range.start().0))
     }
 
     pub(super) fn subtree(&mut self, subtree: &Subtree) -> &mut Self {

@@ -5,3 +5,4 @@
 mod codec;
 mod codec_frames; // any frame, as strategies
 mod golden;
+mod golden_text; // PROTOCOL.md against the code

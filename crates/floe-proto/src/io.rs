@@ -1,0 +1,293 @@
+//! What a session has given out and not yet got back, and what waits to be taken: operations, frames, events.
+//!
+//! The halves of transfers push here; `Session` hands out. Every operation has one owner until it ends.
+
+use crate::causes::CauseClock;
+use crate::command::Event;
+use crate::disk::{DiskOp, Lane};
+use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Frame, SeqRange};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use floe_types::{ByteCount, EntryIndex, OpId, RequestId, Seq, StreamId, Time, TransferId};
+
+/// Whom the end of an operation is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum Owner {
+    Send(TransferId, SendOp),
+    Receive(TransferId, ReceiveOp),
+    Request(RequestId),
+}
+
+/// An operation of a sending half.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum SendOp {
+    Open(EntryIndex),
+    List(EntryIndex),
+    /// A read for whatever that stream has under way: the number tells a later task from an earlier, the count is
+    /// what it holds of the buffers.
+    Read(EntryIndex, StreamId, u64, ByteCount),
+    Check(EntryIndex),
+    Release(EntryIndex),
+}
+
+/// An operation of a receiving half.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) enum ReceiveOp {
+    Open(EntryIndex),
+    Write(EntryIndex, Seq, ByteCount),
+    Record(EntryIndex, Seq),
+    Forget(EntryIndex),
+    Checkpoint(EntryIndex),
+    /// A batch; its members are kept beside.
+    Commit(u64),
+    Discard(EntryIndex),
+    Release(EntryIndex),
+}
+
+/// One stream, seen from the queues.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Pipe<P> {
+    /// Hot frames, in order.
+    pub(crate) out: VecDeque<Frame<P>>,
+    /// DATA frames among them.
+    pub(crate) data_queued: u32,
+    /// Recorded chunks to be told.
+    pub(crate) stored: Vec<SeqRange>,
+    /// Operations to be run beside this stream.
+    pub(crate) ops: VecDeque<(OpId, DiskOp<P>)>,
+    /// Bytes of writes given out and not ended.
+    pub(crate) writing: ByteCount,
+    pub(crate) heard: Time,
+    pub(crate) said: Time,
+    pub(crate) clock: CauseClock,
+    /// Set once it is to be hung up: nothing new goes out on it.
+    pub(crate) closing: bool,
+}
+
+/// The queues of a session.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Io<P> {
+    pub(crate) pipes: BTreeMap<StreamId, Pipe<P>>,
+    pub(crate) lead: Option<StreamId>,
+    /// Cold frames for the lead stream, in order.
+    pub(crate) cold: VecDeque<Frame<P>>,
+    pub(crate) session_ops: VecDeque<(OpId, DiskOp<P>)>,
+    owners: BTreeMap<OpId, Owner>,
+    next_op: u64,
+    pub(crate) events: VecDeque<Event>,
+    wakes: BTreeSet<Lane>,
+    pub(crate) next_seq: Seq,
+    /// Payload bytes the core and its operations hold.
+    pub(crate) buffered: ByteCount,
+    pub(crate) buffers_max: ByteCount,
+    /// The time of the present input.
+    pub(crate) now: Time,
+}
+
+impl<P> Pipe<P> {
+    fn new(now: Time) -> Self {
+        Self {
+            out: VecDeque::new(),
+            data_queued: 0,
+            stored: Vec::new(),
+            ops: VecDeque::new(),
+            writing: ByteCount::ZERO,
+            heard: now,
+            said: now,
+            clock: CauseClock::new(now),
+            closing: false,
+        }
+    }
+}
+
+impl<P> Io<P> {
+    pub(crate) fn new(buffers_max: ByteCount, now: Time) -> Self {
+        Self {
+            pipes: BTreeMap::new(),
+            lead: None,
+            cold: VecDeque::new(),
+            session_ops: VecDeque::new(),
+            owners: BTreeMap::new(),
+            next_op: 0,
+            events: VecDeque::new(),
+            wakes: BTreeSet::new(),
+            next_seq: Seq(0),
+            buffered: ByteCount::ZERO,
+            buffers_max,
+            now,
+        }
+    }
+
+    pub(crate) fn add_pipe(&mut self, stream: StreamId, now: Time) {
+        self.pipes.insert(stream, Pipe::new(now));
+        self.lead.get_or_insert(stream);
+        self.wake(Lane::Stream(stream));
+    }
+
+    /// A stream is gone: what was queued on it is dropped, what was given out to run beside it still ends. Returns
+    /// the operations that were never given out.
+    pub(crate) fn remove_pipe(&mut self, stream: StreamId) -> Option<Pipe<P>> {
+        let mut pipe = self.pipes.remove(&stream)?;
+        for frame in pipe.out.drain(..) {
+            if let Frame::Data(data) = frame {
+                self.buffered = self.buffered.minus(data.len);
+            }
+        }
+        Some(pipe)
+    }
+
+    /// Queues an operation; its end is told to `owner`.
+    pub(crate) fn submit(&mut self, lane: Lane, op: DiskOp<P>, owner: Owner) {
+        let id = OpId(self.next_op);
+        self.next_op += 1;
+        self.owners.insert(id, owner);
+        match lane {
+            Lane::Stream(stream) if self.pipes.contains_key(&stream) => {
+                if let Some(pipe) = self.pipes.get_mut(&stream) {
+                    pipe.ops.push_back((id, op));
+                }
+                self.wake(lane);
+            }
+            Lane::Stream(_) | Lane::Session => {
+                self.session_ops.push_back((id, op));
+                self.wake(Lane::Session);
+            }
+        }
+    }
+
+    /// An operation ended.
+    pub(crate) fn end(&mut self, op: OpId) -> Option<Owner> {
+        self.owners.remove(&op)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// A cold frame for the lead stream.
+    pub(crate) fn say(&mut self, frame: Frame<P>) {
+        self.cold.push_back(frame);
+        self.wake_lead();
+    }
+
+    /// An announcement: joins the last batch if that is still queued and has room.
+    pub(crate) fn say_entry(&mut self, transfer: TransferId, entry: Entry) {
+        let cost = entry_cost(&entry);
+        let room =
+            |list: &Vec<Entry>| list.iter().map(entry_cost).sum::<usize>() + cost <= COLD_BYTES;
+        for frame in self.cold.iter_mut().rev() {
+            match frame {
+                Frame::Entries(of, list)
+                    if *of == transfer && list.len() < BATCH_MAX && room(list) =>
+                {
+                    return list.push(entry);
+                }
+                Frame::Done(..) => {}
+                _ => break,
+            }
+        }
+        self.say(Frame::Entries(transfer, alloc::vec![entry]));
+    }
+
+    /// An entry is whole: joins the last batch if that is still queued and has room.
+    pub(crate) fn say_done(&mut self, transfer: TransferId, done: DoneEntry) {
+        for frame in self.cold.iter_mut().rev() {
+            match frame {
+                Frame::Done(of, list) if *of == transfer && list.len() < BATCH_MAX => {
+                    return list.push(done);
+                }
+                Frame::Entries(..) => {}
+                _ => break,
+            }
+        }
+        self.say(Frame::Done(transfer, alloc::vec![done]));
+    }
+
+    /// An entry is committed: joins the last batch if that is still queued and has room.
+    pub(crate) fn say_committed(&mut self, transfer: TransferId, committed: CommittedEntry) {
+        for frame in self.cold.iter_mut().rev() {
+            match frame {
+                Frame::Committed(of, list) if *of == transfer && list.len() < BATCH_MAX => {
+                    return list.push(committed);
+                }
+                Frame::Want(_) => {}
+                _ => break,
+            }
+        }
+        self.say(Frame::Committed(transfer, alloc::vec![committed]));
+    }
+
+    /// A hot frame for `stream`; dropped where that is gone (what it was about comes back by itself).
+    pub(crate) fn say_on(&mut self, stream: StreamId, frame: Frame<P>) {
+        if let Some(pipe) = self.pipes.get_mut(&stream) {
+            if matches!(frame, Frame::Data(_)) {
+                pipe.data_queued += 1;
+            }
+            pipe.out.push_back(frame);
+            self.wake(Lane::Stream(stream));
+        }
+    }
+
+    /// A chunk is recorded: told on the stream that carried it.
+    pub(crate) fn say_stored(&mut self, stream: StreamId, seq: Seq) {
+        if let Some(pipe) = self.pipes.get_mut(&stream) {
+            match pipe.stored.last_mut() {
+                Some(last) if last.last.next() == seq => last.last = seq,
+                _ => pipe.stored.push(SeqRange { first: seq, last: seq }),
+            }
+            self.wake(Lane::Stream(stream));
+        }
+    }
+
+    pub(crate) fn wake(&mut self, lane: Lane) {
+        self.wakes.insert(lane);
+    }
+
+    pub(crate) fn wake_lead(&mut self) {
+        if let Some(lead) = self.lead {
+            self.wake(Lane::Stream(lead));
+        }
+    }
+
+    pub(crate) fn wake_streams(&mut self) {
+        let lanes: Vec<_> = self.pipes.keys().map(|stream| Lane::Stream(*stream)).collect();
+        self.wakes.extend(lanes);
+    }
+
+    pub(crate) fn next_wake(&mut self) -> Option<Lane> {
+        self.wakes.pop_first()
+    }
+
+    /// A new sequence number.
+    pub(crate) fn take_seq(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = seq.next();
+        seq
+    }
+
+    /// The least share of one stream in the buffers, and so the largest piece it may read: a power of two.
+    pub(crate) fn piece_len(&self, piece_max: ByteCount, piece_min: ByteCount) -> ByteCount {
+        let streams = ByteCount::of_len(self.pipes.len().max(1)).0;
+        let share = (self.buffers_max.0 / streams / PIECES_PER_STREAM).max(1);
+        let rounded = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
+        ByteCount(rounded).clamp(piece_min, piece_max)
+    }
+}
+
+/// What a batch of announcements may come to; well below the longest frame.
+const COLD_BYTES: usize = 40 << 10;
+/// Entries of one batch: at most 70 bytes each where they are not announcements.
+const BATCH_MAX: usize = 512;
+
+/// An upper bound of the bytes an announcement takes.
+fn entry_cost(entry: &Entry) -> usize {
+    let path: usize = entry.path.components().iter().map(|name| name.as_bytes().len() + 3).sum();
+    let target = match &entry.body {
+        EntryBody::Link { target, .. } => target.len(),
+        EntryBody::File { .. } | EntryBody::Directory | EntryBody::DirectoryEnd { .. } => 0,
+    };
+    160 + path + target
+}
+
+/// Pieces a stream may hold at once: one under way with the disk, two queued, one spare.
+const PIECES_PER_STREAM: u64 = 4;

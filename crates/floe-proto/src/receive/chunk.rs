@@ -1,0 +1,444 @@
+//! One chunk of the receiving half: header, pieces as they come, seal, record.
+//!
+//! Until a chunk's SEAL agrees with what was hashed while it was written, nothing vouches for its bytes. A chunk
+//! whose stream was lost blocks its range until its last write has ended: no late write may meet newer bytes.
+
+use super::entry::Stage;
+use super::{Heard, Receiver, violation};
+use crate::disk::{DiskDone, DiskOp, Ends, Journal, Lane};
+use crate::frame::{Await, Data, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
+use crate::io::{Io, ReceiveOp};
+use alloc::vec::Vec;
+use floe_types::{
+    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId,
+    Subtree, Time,
+};
+
+/// A chunk that has begun and is not recorded.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Chunk {
+    entry: EntryIndex,
+    stream: StreamId,
+    start: Offset,
+    /// Its end, if the header said its length.
+    end: Option<Offset>,
+    /// How far pieces have come.
+    at: Offset,
+    use_of: Use,
+    awaits: Await,
+    /// Ahead, from the header; then from what was written.
+    ahead: Option<ChunkDigest>,
+    writes: u32,
+    digest: Option<ChunkDigest>,
+    seal: Option<Seal>,
+}
+
+/// What is done with a chunk's pieces.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Use {
+    /// Written.
+    Write,
+    /// It is recorded already: read and dropped, acknowledged again.
+    Already,
+    /// Its entry failed or ended here: read and dropped.
+    Drop,
+    /// Its stream is lost: only its writes are awaited.
+    Abandoned,
+}
+
+impl Chunk {
+    /// What it may touch: to its end, or as far as any chunk may reach.
+    fn range(&self) -> Range {
+        let far = self.start.plus(ChunkSize::MAX.bytes());
+        Range::new(self.start, self.end.unwrap_or(far))
+    }
+}
+
+impl Receiver {
+    pub(crate) fn handle_header<P: Clone>(
+        &mut self,
+        stream: StreamId,
+        header: Header,
+        io: &mut Io<P>,
+    ) -> Heard {
+        let index = header.entry.index;
+        if self.last_index.is_none_or(|last| index > last) {
+            return violation("HEADER for an entry that was not announced");
+        }
+        if let Some(before) = self.current.get(&stream)
+            && header.seq <= *before
+        {
+            return violation("sequence numbers do not ascend");
+        }
+        if self.chunks.contains_key(&header.seq) {
+            return violation("a sequence number twice");
+        }
+        if let Some(before) = self.current.remove(&stream) {
+            self.abandon(before);
+        }
+        let end = header.len.map(|len| header.offset.plus(len));
+        let mut chunk = Chunk {
+            entry: index,
+            stream,
+            start: header.offset,
+            end,
+            at: header.offset,
+            use_of: Use::Drop,
+            awaits: header.awaits,
+            ahead: header.digest,
+            writes: 0,
+            digest: None,
+            seal: None,
+        };
+        if let Some(entry) = self.entries.get(&index) {
+            if !matches!(entry.body, EntryBody::File { .. }) {
+                return violation("HEADER for an entry that has no bytes");
+            }
+            check_bounds(&chunk, entry.size)?;
+            chunk.use_of = match entry.stage {
+                Stage::Open | Stage::Opening | Stage::Waiting => {
+                    let held = chunk.end.is_some() && entry.held.touches(chunk.range());
+                    if held { Use::Already } else { Use::Write }
+                }
+                Stage::Committing => Use::Already,
+                Stage::Ending => Use::Drop,
+            };
+        }
+        self.chunks.insert(header.seq, chunk);
+        self.current.insert(stream, header.seq);
+        self.verdict(header.seq, io);
+        Ok(())
+    }
+
+    /// Chunks of an entry that was just opened get their verdicts.
+    pub(super) fn verdicts_due<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let seqs: Vec<_> = self
+            .chunks
+            .iter()
+            .filter(|(_, chunk)| chunk.entry == index)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in seqs {
+            self.verdict(seq, io);
+        }
+    }
+
+    /// Takes back what an earlier run held in a chunk's range, and answers a header that awaits it.
+    fn verdict<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) {
+        let Some(chunk) = self.chunks.get(&seq) else { return };
+        let (index, range, awaits) = (chunk.entry, chunk.range(), chunk.awaits);
+        let (ahead, use_of, stream) = (chunk.ahead, chunk.use_of, chunk.stream);
+        let stage = self.entries.get(&index).map(|entry| entry.stage);
+        if matches!(stage, Some(Stage::Waiting | Stage::Opening)) {
+            return;
+        }
+        let mut verdict = Verdict::Send;
+        if use_of == Use::Write {
+            let suspect =
+                self.entries.get(&index).and_then(|entry| entry.suspects.get(&range.start()));
+            let same = suspect.is_some_and(|held| {
+                held.range == range && ahead.is_some_and(|ahead| ahead.value == held.digest.value)
+            });
+            if same {
+                verdict = Verdict::Have;
+            } else {
+                self.forget(index, range, io);
+            }
+        }
+        if use_of == Use::Drop {
+            verdict = Verdict::Refuse;
+        }
+        if awaits == Await::Verdict {
+            if let Some(chunk) = self.chunks.get_mut(&seq) {
+                chunk.awaits = Await::Implied;
+            }
+            if verdict != Verdict::Send {
+                self.chunks.remove(&seq);
+            }
+            io.say_on(stream, Frame::Verdict(SeqRange { first: seq, last: seq }, verdict));
+        }
+    }
+
+    /// How many bytes of DATA may be taken from a stream now.
+    pub(crate) fn data_room<P>(&self, stream: StreamId, io: &Io<P>, now: Time) -> ByteCount {
+        let Some((chunk, pipe)) = self.current_chunk(stream).zip(io.pipes.get(&stream)) else {
+            return self.piece;
+        };
+        if chunk.use_of != Use::Write {
+            return self.piece;
+        }
+        let Some(entry) = self.entries.get(&chunk.entry) else { return self.piece };
+        let waiting = matches!(entry.stage, Stage::Waiting | Stage::Opening);
+        let blocked = self.chunks.iter().any(|(_, other)| {
+            other.use_of == Use::Abandoned
+                && other.entry == chunk.entry
+                && !other.range().intersect(chunk.range()).is_empty()
+        });
+        let ahead_max = self.piece.0 * u64::from(self.limits.pieces_ahead_max);
+        let crowded = pipe.writing.0 > 0
+            && (pipe.writing.plus(self.piece).0 > ahead_max
+                || io.buffered.plus(self.piece) > io.buffers_max);
+        let limited = self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now));
+        if waiting || entry.forgetting > 0 || blocked || crowded || limited {
+            return ByteCount::ZERO;
+        }
+        self.piece
+    }
+
+    fn current_chunk(&self, stream: StreamId) -> Option<&Chunk> {
+        self.chunks.get(self.current.get(&stream)?)
+    }
+
+    /// Whether a stream carries a chunk of this transfer.
+    pub(crate) fn is_on(&self, stream: StreamId) -> bool {
+        self.current.contains_key(&stream)
+    }
+
+    pub(crate) fn handle_data<P: Clone>(
+        &mut self,
+        stream: StreamId,
+        data: Data<P>,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        if self.current.get(&stream) != Some(&data.seq) {
+            return violation("DATA of no chunk of this stream");
+        }
+        self.summary.bytes_sent = self.summary.bytes_sent.plus(data.len);
+        if let Some(bucket) = self.bucket.as_mut() {
+            bucket.charge(data.len, now);
+        }
+        let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
+        if chunk.awaits == Await::Verdict {
+            return violation("DATA before its VERDICT");
+        }
+        let far = chunk.range().end();
+        let end = chunk.at.plus(data.len);
+        if chunk.start.plus(data.at) != chunk.at
+            || data.len.0 == 0
+            || end > far
+            || chunk.seal.is_some()
+        {
+            return violation("DATA out of place");
+        }
+        let piece = Range::new(chunk.at, end);
+        chunk.at = end;
+        if chunk.use_of != Use::Write {
+            return Ok(());
+        }
+        let index = chunk.entry;
+        if self.entries.get(&index).and_then(|entry| entry.size).is_some_and(|size| end.0 > size.0)
+        {
+            return violation("DATA beyond the object");
+        }
+        chunk.writes += 1;
+        let ends = if chunk.end == Some(end) { Ends::Chunk } else { Ends::More };
+        let start = chunk.start;
+        if let Some(pipe) = io.pipes.get_mut(&stream) {
+            pipe.writing = pipe.writing.plus(data.len);
+        }
+        io.buffered = io.buffered.plus(data.len);
+        let entry = self.entry_id(index);
+        let op = DiskOp::Write { entry, chunk: start, piece, ends, bytes: data.bytes };
+        self.submit(
+            index,
+            Lane::Stream(stream),
+            op,
+            ReceiveOp::Write(index, data.seq, data.len),
+            io,
+        );
+        Ok(())
+    }
+
+    pub(crate) fn handle_seal<P: Clone>(
+        &mut self,
+        stream: StreamId,
+        seal: Seal,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        if self.current.get(&stream) != Some(&seal.seq) {
+            return violation("SEAL of no chunk of this stream");
+        }
+        let Some(chunk) = self.chunks.get_mut(&seal.seq) else { return Ok(()) };
+        let len = ByteCount(chunk.at.0 - chunk.start.0);
+        let whole = chunk.end.is_none_or(|end| end == chunk.at);
+        if seal.len != len || !whole || len.0 == 0 || chunk.seal.is_some() {
+            return violation("SEAL with another length");
+        }
+        if seal.digest.root.is_some() != (chunk.start == Offset::ZERO) {
+            return violation("SEAL with a root where none belongs");
+        }
+        chunk.seal = Some(seal);
+        let (index, start, unended) = (chunk.entry, chunk.start, chunk.end.is_none());
+        match chunk.use_of {
+            Use::Write if unended => {
+                chunk.end = Some(chunk.at);
+                chunk.writes += 1;
+                let op = DiskOp::Finish { entry: self.entry_id(index), chunk: start };
+                let why = ReceiveOp::Write(index, seal.seq, ByteCount::ZERO);
+                self.submit(index, Lane::Stream(stream), op, why, io);
+            }
+            Use::Write => self.sealed(seal.seq, io, now),
+            Use::Already => {
+                self.chunks.remove(&seal.seq);
+                io.say_stored(stream, seal.seq);
+            }
+            Use::Drop | Use::Abandoned => {
+                self.chunks.remove(&seal.seq);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_ended<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        seq: Seq,
+        len: ByteCount,
+        done: DiskDone<P>,
+        io: &mut Io<P>,
+    ) {
+        io.buffered = io.buffered.minus(len);
+        let Some(chunk) = self.chunks.get_mut(&seq) else { return };
+        chunk.writes -= 1;
+        let stream = chunk.stream;
+        if let Some(pipe) = io.pipes.get_mut(&stream) {
+            pipe.writing = pipe.writing.minus(len);
+        }
+        io.wake(Lane::Stream(stream));
+        if chunk.use_of != Use::Write {
+            if chunk.use_of == Use::Abandoned && chunk.writes == 0 {
+                self.chunks.remove(&seq);
+                io.wake_streams();
+            }
+            return;
+        }
+        match done {
+            DiskDone::Wrote { digest } => {
+                if digest.is_some() {
+                    chunk.digest = digest;
+                }
+                let now = io.now;
+                self.sealed(seq, io, now);
+            }
+            DiskDone::Failed(fault) => self.fail(index, fault, io),
+            _ => self.fail(index, Fault::new(Code::Other, "write answered wrongly"), io),
+        }
+    }
+
+    /// Once all of a chunk is written, hashed and sealed: it is recorded, or was corrupt.
+    fn sealed<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>, now: Time) {
+        let Some(chunk) = self.chunks.get_mut(&seq) else { return };
+        let (Some(seal), 0) = (chunk.seal, chunk.writes) else { return };
+        let (index, stream) = (chunk.entry, chunk.stream);
+        if chunk.digest != Some(seal.digest) {
+            self.chunks.remove(&seq);
+            return io.say_on(stream, Frame::Corrupt(seq));
+        }
+        let range = Range::new(chunk.start, chunk.at);
+        let Some(entry) = self.entries.get(&index) else { return };
+        match entry.journal {
+            Journal::Kept => {
+                let op = DiskOp::Record {
+                    entry: self.entry_id(index),
+                    chunk: range,
+                    digest: seal.digest,
+                };
+                self.submit(index, Lane::Session, op, ReceiveOp::Record(index, seq), io);
+            }
+            Journal::None => {
+                self.chunks.remove(&seq);
+                self.hold(index, Subtree { range, digest: seal.digest }, io, now);
+            }
+        }
+    }
+
+    pub(super) fn recorded<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        seq: Seq,
+        io: &mut Io<P>,
+        now: Time,
+    ) {
+        let Some(chunk) = self.chunks.remove(&seq) else { return };
+        let Some(seal) = chunk.seal else { return };
+        let range = Range::new(chunk.start, chunk.at);
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.checkpoint.recorded(range.len());
+            if entry.checkpoint.due(&self.limits).is_some_and(|due| due <= now) {
+                self.checkpoint(index, io);
+            }
+        }
+        self.hold(index, Subtree { range, digest: seal.digest }, io, now);
+        io.say_stored(chunk.stream, seq);
+    }
+
+    fn hold<P: Clone>(&mut self, index: EntryIndex, subtree: Subtree, io: &mut Io<P>, now: Time) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.held.insert(subtree) {
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(subtree.range.len());
+            if entry.size.is_none() {
+                self.summary.bytes_total = self.summary.bytes_total.plus(subtree.range.len());
+            }
+        }
+        self.try_finish(index, io, now);
+    }
+
+    /// A chunk is given up: kept only while writes of it are under way.
+    pub(super) fn abandon(&mut self, seq: Seq) {
+        let Some(chunk) = self.chunks.get_mut(&seq) else { return };
+        if chunk.seal.is_some() && chunk.use_of == Use::Write {
+            return;
+        }
+        if chunk.writes == 0 {
+            self.chunks.remove(&seq);
+        } else {
+            chunk.use_of = Use::Abandoned;
+        }
+    }
+
+    pub(super) fn abandon_stream(&mut self, stream: StreamId) {
+        let seqs: Vec<_> = self
+            .chunks
+            .iter()
+            .filter(|(_, chunk)| chunk.stream == stream)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in seqs {
+            if let Some(chunk) = self.chunks.get_mut(&seq)
+                && chunk.digest.is_none()
+            {
+                chunk.seal = None;
+            }
+            self.abandon(seq);
+        }
+    }
+
+    pub(super) fn abandon_entry(&mut self, index: EntryIndex) {
+        for chunk in self.chunks.values_mut().filter(|chunk| chunk.entry == index) {
+            chunk.use_of = if chunk.writes > 0 { Use::Abandoned } else { Use::Drop };
+        }
+        let current: Vec<_> = self.current.values().copied().collect();
+        self.chunks.retain(|seq, chunk| {
+            chunk.entry != index || chunk.use_of == Use::Abandoned || current.contains(seq)
+        });
+    }
+}
+
+fn check_bounds(chunk: &Chunk, size: Option<ByteCount>) -> Heard {
+    let range = chunk.range();
+    if let Some(end) = chunk.end {
+        if end.0 - chunk.start.0 > ChunkSize::MAX.bytes().0 || !Subtree::is_aligned(range) {
+            return violation("a chunk that is too long or not aligned");
+        }
+        let grain = ChunkSize::MIN.bytes().0;
+        let whole = range.len().0.is_power_of_two() && range.len().0 >= grain;
+        if !whole && size.is_some_and(|size| end.0 != size.0) {
+            return violation("a short chunk that is not the last");
+        }
+    }
+    let starts = size.is_none_or(|size| chunk.start.0 < size.0);
+    let ends = size.is_none_or(|size| chunk.end.is_none_or(|end| end.0 <= size.0));
+    if starts && ends { Ok(()) } else { violation("a chunk beyond the object") }
+}

@@ -1,0 +1,208 @@
+//! Commits: small entries in batches, large objects alone; and what follows from their ends.
+//!
+//! A batch closes when it is full, when it is old, or when nothing else of the transfer is in progress: then waiting
+//! for more would only cost time. It never exceeds half a window, so the sender is never stuck behind it.
+
+use super::entry::{LastWish, Stage};
+use super::{Heard, Receiver, violation};
+use crate::disk::{CommitOp, CommitWhat, DiskDone, DiskOp, Journal, Lane};
+use crate::frame::{DoneEntry, EntryBody};
+use crate::io::{Io, Owner, ReceiveOp};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Time};
+
+/// What waits to be committed, and what is being committed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Batch {
+    waiting: Vec<EntryIndex>,
+    bytes: ByteCount,
+    since: Option<Time>,
+    running: BTreeMap<u64, Vec<EntryIndex>>,
+    next: u64,
+}
+
+impl Batch {
+    fn add(&mut self, index: EntryIndex, bytes: ByteCount, now: Time) {
+        self.waiting.push(index);
+        self.bytes = self.bytes.plus(bytes);
+        self.since.get_or_insert(now);
+    }
+
+    pub(super) fn forget(&mut self, index: EntryIndex) {
+        self.waiting.retain(|waiting| *waiting != index);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.waiting.clear();
+        self.bytes = ByteCount::ZERO;
+        self.since = None;
+    }
+
+    pub(super) fn due(&self, limits: &Limits) -> Option<Time> {
+        Some(self.since?.plus(limits.batch))
+    }
+
+    pub(super) fn is_running(&self, index: EntryIndex) -> bool {
+        self.running.values().any(|batch| batch.contains(&index))
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.running.is_empty()
+    }
+}
+
+impl Receiver {
+    pub(crate) fn handle_done<P: Clone>(
+        &mut self,
+        list: &[DoneEntry],
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        for done in list {
+            let Some(entry) = self.entries.get_mut(&done.index) else { continue };
+            if !matches!(entry.body, EntryBody::File { .. }) || entry.done.is_some() {
+                return violation("DONE for an entry that is not open");
+            }
+            if entry.size.is_some_and(|size| size != done.size) {
+                return violation("DONE with another size");
+            }
+            entry.size = Some(done.size);
+            entry.done = Some(*done);
+            self.try_finish(done.index, io, now);
+        }
+        self.settle(io, now);
+        Ok(())
+    }
+
+    /// Once all of an object is held and nothing of it is under way: its root is compared, and it is committed.
+    pub(super) fn try_finish<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let (Stage::Open, Some(done)) = (entry.stage, entry.done) else { return };
+        if entry.ops > 0 {
+            return;
+        }
+        if entry.finished == Some(done.root) {
+            return self.commit_soon(index, io, now);
+        }
+        for (_, suspect) in core::mem::take(&mut entry.suspects) {
+            // The sender read those bytes again and did not take them back.
+            let _inserted = entry.held.insert(suspect);
+        }
+        match entry.held.root(done.size) {
+            None => {}
+            Some(root) if root == done.root => self.commit_soon(index, io, now),
+            Some(_) => {
+                let detail = alloc::format!("write \"{}\"", entry.path);
+                self.fail_and(index, Fault::new(Code::Integrity, detail), LastWish::Discard, io);
+            }
+        }
+    }
+
+    /// Puts an entry into the batch; a large object is committed at once.
+    pub(super) fn commit_soon<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        entry.stage = Stage::Committing;
+        let bytes = entry.size.unwrap_or_default();
+        if entry.journal == Journal::Kept && matches!(entry.body, EntryBody::File { .. }) {
+            return self.commit(alloc::vec![index], io);
+        }
+        self.batch.add(index, bytes, now);
+    }
+
+    pub(super) fn flush_if_due<P: Clone>(&mut self, io: &mut Io<P>, now: Time) {
+        let batch = &self.batch;
+        if batch.waiting.is_empty() {
+            return self.batch.clear();
+        }
+        let bytes_max = self.limits.batch_bytes_max.min(ByteCount(self.options.window.0 / 2));
+        let full = batch.waiting.len() >= self.limits.batch_entries_max as usize
+            || batch.bytes >= bytes_max;
+        let old = batch.due(&self.limits).is_some_and(|due| due <= now);
+        let alone = batch.running.is_empty() && self.nothing_else();
+        if full || old || alone {
+            let waiting = core::mem::take(&mut self.batch.waiting);
+            self.batch.clear();
+            self.commit(waiting, io);
+        }
+    }
+
+    /// Whether every entry waits for a commit (or for others that do).
+    pub(super) fn nothing_else(&self) -> bool {
+        self.entries.values().all(|entry| match entry.stage {
+            Stage::Committing | Stage::Ending => true,
+            Stage::Waiting => matches!(entry.body, EntryBody::DirectoryEnd { .. }),
+            Stage::Opening | Stage::Open => false,
+        })
+    }
+
+    fn commit<P: Clone>(&mut self, indices: Vec<EntryIndex>, io: &mut Io<P>) {
+        let mut members = Vec::new();
+        let mut batch = Vec::new();
+        for index in indices {
+            let path = match self.full_path(index) {
+                Ok(path) => path,
+                Err(fault) => {
+                    self.fail(index, fault, io);
+                    continue;
+                }
+            };
+            let precondition = self.precondition();
+            let entry_id = self.entry_id(index);
+            let Some(entry) = self.entries.get_mut(&index) else { continue };
+            let what = match &entry.body {
+                EntryBody::Link { target, metadata } => {
+                    CommitWhat::Link { target: target.clone(), metadata: *metadata, precondition }
+                }
+                EntryBody::DirectoryEnd { metadata, .. } => {
+                    CommitWhat::Directory { metadata: *metadata }
+                }
+                EntryBody::File { .. } | EntryBody::Directory => {
+                    let Some(done) = entry.done else { continue };
+                    CommitWhat::Object { size: done.size, root: done.root }
+                }
+            };
+            entry.ops += 1;
+            members.push(index);
+            batch.push(CommitOp { entry: entry_id, path, what });
+        }
+        if batch.is_empty() {
+            return;
+        }
+        let number = self.batch.next;
+        self.batch.next += 1;
+        self.batch.running.insert(number, members);
+        let owner = Owner::Receive(self.id, ReceiveOp::Commit(number));
+        io.submit(Lane::Session, DiskOp::Commit { batch }, owner);
+    }
+
+    pub(super) fn commit_ended<P: Clone>(
+        &mut self,
+        number: u64,
+        done: DiskDone<P>,
+        io: &mut Io<P>,
+    ) {
+        let Some(members) = self.batch.running.remove(&number) else { return };
+        let results = match done {
+            DiskDone::Committed(results) if results.len() == members.len() => results,
+            DiskDone::Failed(fault) => members.iter().map(|_| Err(fault.clone())).collect(),
+            _ => {
+                let fault = Fault::new(Code::Other, "commit answered wrongly");
+                members.iter().map(|_| Err(fault.clone())).collect()
+            }
+        };
+        for (index, result) in members.into_iter().zip(results) {
+            let Some(entry) = self.entries.get_mut(&index) else { continue };
+            entry.ops -= 1;
+            match result {
+                Ok(()) => {
+                    entry.wish = LastWish::Nothing;
+                    let object = entry.done.map(|done| (done.size, done.root));
+                    let path = entry.path.clone();
+                    self.finished_entry(index, path, object, io);
+                }
+                Err(fault) => self.fail(index, fault, io),
+            }
+        }
+    }
+}

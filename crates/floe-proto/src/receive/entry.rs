@@ -1,0 +1,588 @@
+//! One entry of the receiving half: announced, opened, wanted, ended.
+
+use super::{Heard, Receiver, Replacing, violation};
+use crate::command::Event;
+use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
+use crate::frame::{Basis, CommittedEntry, DoneEntry, Entry, EntryBody, Failed, Frame, More, Want};
+use crate::io::{Io, Owner, ReceiveOp};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use floe_types::{
+    ByteCount, Code, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range, Root,
+    Subtree, Subtrees, Time,
+};
+
+/// Where an entry stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Stage {
+    /// Its directory is not made yet, or (a directory's end) has entries that have not ended.
+    Waiting,
+    /// Its stage is being opened, or its directory made.
+    Opening,
+    /// Chunks come.
+    Open,
+    /// In a batch, or being committed.
+    Committing,
+    /// It ended; its operations are awaited, then its handle is released.
+    Ending,
+}
+
+/// What becomes of a stage at the end.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum LastWish {
+    /// Made durable, then kept.
+    Checkpoint,
+    /// Kept.
+    Release,
+    /// Removed.
+    Discard,
+    /// Nothing is held.
+    Nothing,
+}
+
+/// When the next checkpoint is due.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Checkpoints {
+    unsynced: ByteCount,
+    last: Time,
+    running: Running,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Running {
+    No,
+    Yes,
+}
+
+impl Checkpoints {
+    const fn new(now: Time) -> Self {
+        Self { unsynced: ByteCount::ZERO, last: now, running: Running::No }
+    }
+
+    pub(super) fn recorded(&mut self, len: ByteCount) {
+        self.unsynced = self.unsynced.plus(len);
+    }
+
+    pub(super) fn due(&self, limits: &Limits) -> Option<Time> {
+        if self.running == Running::Yes || self.unsynced.0 == 0 {
+            return None;
+        }
+        if self.unsynced >= limits.checkpoint_bytes {
+            return Some(self.last);
+        }
+        Some(self.last.plus(limits.checkpoint))
+    }
+
+    pub(super) fn ended(&mut self, now: Time) {
+        self.running = Running::No;
+        self.last = now;
+    }
+
+    fn begin(&mut self) {
+        self.running = Running::Yes;
+        self.unsynced = ByteCount::ZERO;
+    }
+}
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct RecvEntry {
+    pub(super) path: ObjectPath,
+    pub(super) body: EntryBody,
+    pub(super) stage: Stage,
+    pub(super) size: Option<ByteCount>,
+    pub(super) journal: Journal,
+    /// Operations under way.
+    pub(super) ops: u32,
+    pub(super) forgetting: u32,
+    /// What is recorded, or was and is confirmed.
+    pub(super) held: Subtrees,
+    /// What an earlier run recorded of a version that is not trusted: held once DONE did not take it back.
+    pub(super) suspects: BTreeMap<Offset, Subtree>,
+    pub(super) finished: Option<Root>,
+    pub(super) done: Option<DoneEntry>,
+    pub(super) checkpoint: Checkpoints,
+    pub(super) wish: LastWish,
+}
+
+/// A directory that has begun and not ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Dir {
+    state: DirState,
+    /// Entries directly in it that have not ended.
+    unfinished: u32,
+    end: Option<EntryIndex>,
+    waiting: Vec<EntryIndex>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum DirState {
+    Making,
+    Made,
+    Failed(Fault),
+}
+
+impl Receiver {
+    pub(crate) fn handle_entries<P: Clone>(
+        &mut self,
+        list: Vec<Entry>,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        for entry in list {
+            if self.last_index.is_some_and(|last| entry.index <= last) {
+                return violation("ENTRY indices do not ascend");
+            }
+            self.last_index = Some(entry.index);
+            self.announced += 1;
+            if self.entries.len() >= self.limits.entries_ahead_max as usize {
+                return violation("too many entries ahead");
+            }
+            self.announced_entry(entry, io, now)?;
+        }
+        self.settle(io, now);
+        Ok(())
+    }
+
+    fn announced_entry<P: Clone>(&mut self, entry: Entry, io: &mut Io<P>, now: Time) -> Heard {
+        if self.ending != super::Ending::Running {
+            return if matches!(self.ending, super::Ending::Stopped(_)) {
+                Ok(())
+            } else {
+                violation("ENTRY after COMPLETE")
+            };
+        }
+        let Entry { index, path, replaces, body } = entry;
+        if let Some(old) = replaces {
+            self.replaced(old, &path, io)?;
+        }
+        if let EntryBody::DirectoryEnd { .. } = body {
+            return self.directory_ended(index, path, body, io, now);
+        }
+        let parent = path.split_last().map(|(parent, _)| parent);
+        let first = self.announced == 1 || replaces.is_some();
+        match &parent {
+            None if !first => return violation("ENTRY outside the tree"),
+            Some(parent) if !self.dirs.contains_key(parent) => {
+                return violation("ENTRY outside its directory");
+            }
+            _ => {}
+        }
+        let size = match &body {
+            EntryBody::File { size, .. } => *size,
+            _ => None,
+        };
+        let id = self.entry_id(index);
+        self.summary.entries_found.0 += 1;
+        self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
+        io.events.push_back(Event::EntryFound { entry: id, size });
+        if matches!(body, EntryBody::Directory) {
+            let dir =
+                Dir { state: DirState::Making, unfinished: 0, end: None, waiting: Vec::new() };
+            if self.dirs.insert(path.clone(), dir).is_some() {
+                return violation("a directory twice");
+            }
+        }
+        let small = size.is_some_and(|size| size <= self.options.chunk.bytes());
+        let journal = if small { Journal::None } else { Journal::Kept };
+        self.entries.insert(index, RecvEntry::announced(path, body, size, journal, now));
+        self.begin_in(parent, index, io, now);
+        Ok(())
+    }
+
+    /// Begins an entry, or lets it wait until its directory is made.
+    fn begin_in<P: Clone>(
+        &mut self,
+        parent: Option<ObjectPath>,
+        index: EntryIndex,
+        io: &mut Io<P>,
+        now: Time,
+    ) {
+        let Some(dir) = parent.and_then(|parent| self.dirs.get_mut(&parent)) else {
+            return self.begin(index, io, now);
+        };
+        dir.unfinished += 1;
+        match &dir.state {
+            DirState::Making => dir.waiting.push(index),
+            DirState::Made => self.begin(index, io, now),
+            DirState::Failed(fault) => {
+                let fault = fault.clone();
+                self.fail(index, fault, io);
+            }
+        }
+    }
+
+    fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
+        let precondition = self.precondition();
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Waiting {
+            return;
+        }
+        if let EntryBody::Link { .. } = entry.body {
+            return self.commit_soon(index, io, now);
+        }
+        entry.stage = Stage::Opening;
+        let how = match &entry.body {
+            EntryBody::File { size, version, freshness, metadata } => OpenHow::Sink(SinkWish {
+                size: *size,
+                version: *version,
+                freshness: *freshness,
+                metadata: *metadata,
+                precondition,
+                resume: self.options.resume,
+                recognise: self.options.recognise,
+                journal: entry.journal,
+            }),
+            _ => OpenHow::Directory,
+        };
+        match self.full_path(index) {
+            Ok(path) => {
+                let op = DiskOp::Open { entry: self.entry_id(index), path, how };
+                self.submit(index, Lane::Session, op, ReceiveOp::Open(index), io);
+            }
+            Err(fault) => self.open_failed(index, fault, io),
+        }
+    }
+
+    pub(super) fn precondition(&self) -> Precondition {
+        match self.replacing {
+            Replacing::Allowed => self.options.precondition,
+            Replacing::Denied => Precondition::Absent,
+        }
+    }
+
+    pub(super) fn full_path(&self, index: EntryIndex) -> Result<ObjectPath, Fault> {
+        let path = self.entries.get(&index).map(|entry| entry.path.clone()).unwrap_or_default();
+        self.base
+            .join_path(&path)
+            .map_err(|why| Fault::new(Code::BadPath, alloc::format!("write \"{path}\": {why}")))
+    }
+
+    pub(super) fn submit<P>(
+        &mut self,
+        index: EntryIndex,
+        lane: Lane,
+        op: DiskOp<P>,
+        why: ReceiveOp,
+        io: &mut Io<P>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.ops += 1;
+        }
+        io.submit(lane, op, Owner::Receive(self.id, why));
+    }
+
+    /// The sender's source changed: that entry is let go of, without a word.
+    fn replaced<P: Clone>(&mut self, old: EntryIndex, path: &ObjectPath, io: &mut Io<P>) -> Heard {
+        let Some(entry) = self.entries.get(&old) else { return Ok(()) };
+        if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
+            return violation("ENTRY replaces another path");
+        }
+        if entry.stage == Stage::Committing {
+            return violation("ENTRY replaces one that is done");
+        }
+        let (size, held) = (entry.size.unwrap_or_default(), entry.held.len());
+        self.summary.bytes_total = self.summary.bytes_total.minus(size);
+        self.summary.bytes_stored = self.summary.bytes_stored.minus(held);
+        self.summary.entries_found.0 -= 1;
+        self.end_entry(old, LastWish::Release, io);
+        Ok(())
+    }
+
+    fn directory_ended<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        path: ObjectPath,
+        body: EntryBody,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        let Some(dir) = self.dirs.get_mut(&path) else {
+            return violation("the end of no directory");
+        };
+        if dir.end.replace(index).is_some() {
+            return violation("a directory's end twice");
+        }
+        self.entries
+            .insert(index, RecvEntry::announced(path.clone(), body, None, Journal::None, now));
+        self.end_directory_if_quiet(&path, io, now);
+        Ok(())
+    }
+
+    /// Applies a directory's metadata once all its entries ended.
+    fn end_directory_if_quiet<P: Clone>(&mut self, path: &ObjectPath, io: &mut Io<P>, now: Time) {
+        let Some(dir) = self.dirs.get(path) else { return };
+        let (Some(index), 0) = (dir.end, dir.unfinished) else { return };
+        match &dir.state {
+            DirState::Making => {}
+            DirState::Made => self.commit_soon(index, io, now),
+            DirState::Failed(fault) => {
+                let fault = fault.clone();
+                self.fail(index, fault, io);
+            }
+        }
+    }
+
+    pub(super) fn directory_made<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        self.directory_settled(index, DirState::Made, io);
+    }
+
+    fn directory_settled<P: Clone>(&mut self, index: EntryIndex, state: DirState, io: &mut Io<P>) {
+        let Some(entry) = self.entries.remove(&index) else { return };
+        let Some(dir) = self.dirs.get_mut(&entry.path) else { return };
+        dir.state = state;
+        let waiting = core::mem::take(&mut dir.waiting);
+        let now = io.now;
+        for child in waiting {
+            match self.dirs.get(&entry.path).map(|dir| dir.state.clone()) {
+                Some(DirState::Failed(fault)) => self.fail(child, fault, io),
+                _ => self.begin(child, io, now),
+            }
+        }
+        self.end_directory_if_quiet(&entry.path, io, now);
+    }
+
+    pub(super) fn open_failed<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        fault: Fault,
+        io: &mut Io<P>,
+    ) {
+        let Some(entry) = self.entries.get(&index) else { return };
+        if !matches!(entry.body, EntryBody::Directory) || entry.stage == Stage::Ending {
+            return self.fail(index, fault, io);
+        }
+        // A hint that nothing beneath is wanted; the failure itself is told with the directory's end.
+        let id = self.entry_id(index);
+        let hint = Failed { entry: id, path: entry.path.clone(), fault: fault.clone() };
+        io.say(Frame::Failed(hint));
+        self.directory_settled(index, DirState::Failed(fault), io);
+    }
+
+    pub(super) fn sink_opened<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        have: Vec<Subtree>,
+        basis: Basis,
+        finished: Option<Root>,
+        io: &mut Io<P>,
+        now: Time,
+    ) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.wish == LastWish::Nothing {
+            entry.wish = LastWish::Release;
+        }
+        if entry.stage != Stage::Opening {
+            return;
+        }
+        entry.stage = Stage::Open;
+        entry.checkpoint.last = now;
+        entry.finished = finished;
+        io.wake_streams();
+        if let (Some(root), Basis::Version, Some(size)) = (finished, basis, entry.size) {
+            let path = entry.path.clone();
+            self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
+            return self.finished_entry(index, path, Some((size, root)), io);
+        }
+        let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
+        self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
+        self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
+        for subtree in &have {
+            match basis {
+                Basis::Version => {
+                    // The store's contract: aligned, ascending, not overlapping.
+                    let _inserted = entry.held.insert(*subtree);
+                }
+                Basis::Content => {
+                    entry.suspects.insert(subtree.range.start(), *subtree);
+                }
+            }
+        }
+        let lists: Vec<_> =
+            have.chunks(self.limits.want_ranges_max as usize).map(<[_]>::to_vec).collect();
+        let last = lists.len().saturating_sub(1);
+        let mut lists: Vec<_> = lists.into_iter().enumerate().collect();
+        if lists.is_empty() {
+            lists.push((0, Vec::new()));
+        }
+        for (nth, have) in lists {
+            let more = if nth < last { More::Follows } else { More::Last };
+            io.say(Frame::Want(Want { entry: id, basis, have, finished, more }));
+        }
+        self.verdicts_due(index, io);
+    }
+
+    /// What the sender did not confirm is taken back.
+    pub(crate) fn handle_drop<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        ranges: &[Range],
+        io: &mut Io<P>,
+    ) {
+        for range in ranges {
+            self.forget(index, *range, io);
+        }
+    }
+
+    /// Takes back what an earlier run recorded in a range.
+    pub(super) fn forget<P: Clone>(&mut self, index: EntryIndex, range: Range, io: &mut Io<P>) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Open {
+            return;
+        }
+        entry.finished = None;
+        let touched: Vec<_> = entry
+            .suspects
+            .values()
+            .filter(|subtree| !subtree.range.intersect(range).is_empty())
+            .map(|subtree| subtree.range)
+            .collect();
+        for old in touched {
+            entry.suspects.remove(&old.start());
+            entry.forgetting += 1;
+            self.summary.bytes_resumed = self.summary.bytes_resumed.minus(old.len());
+            self.summary.bytes_stored = self.summary.bytes_stored.minus(old.len());
+            entry.ops += 1;
+            let op = DiskOp::Forget { entry: id, range: old };
+            io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index)));
+        }
+    }
+
+    /// An entry stands committed: told, reported, counted.
+    pub(super) fn finished_entry<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        path: ObjectPath,
+        object: Option<(ByteCount, Root)>,
+        io: &mut Io<P>,
+    ) {
+        let root = object.map(|(_, root)| root);
+        io.say_committed(self.id, CommittedEntry { index, root });
+        self.summary.entries_committed.0 += 1;
+        let entry = self.entry_id(index);
+        io.events.push_back(Event::EntryFinished { entry, path, object });
+        self.end_entry(index, LastWish::Release, io);
+    }
+
+    /// Drops an entry's work; its handle is released once nothing of it is under way.
+    pub(super) fn end_entry<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        wish: LastWish,
+        io: &mut Io<P>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage == Stage::Ending {
+            return;
+        }
+        if entry.stage == Stage::Committing && self.batch.is_running(index) {
+            // Its commit cannot be called back: its end decides.
+            return;
+        }
+        entry.stage = Stage::Ending;
+        entry.wish = match (entry.wish, wish) {
+            (LastWish::Nothing, _) => LastWish::Nothing,
+            (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
+            (_, wish) => wish,
+        };
+        self.batch.forget(index);
+        self.abandon_entry(index);
+        io.wake_streams();
+        self.release_if_quiet(index, io);
+    }
+
+    pub(super) fn release_if_quiet<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Ending || entry.ops > 0 {
+            return;
+        }
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let wish = core::mem::replace(&mut entry.wish, LastWish::Nothing);
+        match wish {
+            LastWish::Checkpoint => {
+                entry.wish = LastWish::Release;
+                self.submit(
+                    index,
+                    Lane::Session,
+                    DiskOp::Checkpoint { entry: id },
+                    ReceiveOp::Checkpoint(index),
+                    io,
+                );
+            }
+            LastWish::Release => {
+                self.submit(
+                    index,
+                    Lane::Session,
+                    DiskOp::Release { entry: id },
+                    ReceiveOp::Release(index),
+                    io,
+                );
+            }
+            LastWish::Discard => {
+                self.submit(
+                    index,
+                    Lane::Session,
+                    DiskOp::Discard { entry: id },
+                    ReceiveOp::Discard(index),
+                    io,
+                );
+            }
+            LastWish::Nothing => self.gone(index, io),
+        }
+    }
+
+    /// An entry is gone: its directory may end.
+    pub(super) fn gone<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.remove(&index) else { return };
+        let now = io.now;
+        if let EntryBody::DirectoryEnd { .. } = entry.body {
+            self.dirs.remove(&entry.path);
+        }
+        let Some((parent, _)) = entry.path.split_last() else { return };
+        if let Some(dir) = self.dirs.get_mut(&parent) {
+            dir.unfinished = dir.unfinished.saturating_sub(1);
+        }
+        self.end_directory_if_quiet(&parent, io, now);
+    }
+
+    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Open {
+            return;
+        }
+        entry.checkpoint.begin();
+        let op = DiskOp::Checkpoint { entry: id };
+        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
+    }
+}
+
+impl RecvEntry {
+    fn announced(
+        path: ObjectPath,
+        body: EntryBody,
+        size: Option<ByteCount>,
+        journal: Journal,
+        now: Time,
+    ) -> Self {
+        Self {
+            path,
+            body,
+            stage: Stage::Waiting,
+            size,
+            journal,
+            ops: 0,
+            forgetting: 0,
+            held: Subtrees::new(),
+            suspects: BTreeMap::new(),
+            finished: None,
+            done: None,
+            checkpoint: Checkpoints::new(now),
+            wish: LastWish::Nothing,
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The sending half of a transfer: it walks, announces, reads, hashes, sends, sends again, and says when it is whole.
+//!
+//! ```text
+//!  entry: Opening -> Announced -> Sending -> Checking -> Done -> Ending -> gone
+//!             |          |           |           |         ^
+//!             +----------+-----------+-----------+---------+---> failed (FAILED tells the peer), Ending
+//! ```
+//! A source that changed while it was sent restarts once under a new index (`replaces`), then fails. Everything an
+//! entry still has under way with a disk is awaited before its handle is released.
+
+mod chunk; // one chunk on one stream: read, header, data, seal
+mod entry; // one entry, from open to commit
+mod fill; // sources that cannot be read twice
+mod peer; // what the receiver says
+
+use crate::bucket::Bucket;
+use crate::command::{Config, Event, OnFailure, Summary, TransferOptions, Walk as WalkState};
+use crate::disk::{DiskDone, DiskOp, Followed, Lane, OpenHow, Opened, Reread};
+use crate::frame::{Entry, EntryBody, Failed, Frame};
+use crate::io::{Io, Owner, SendOp};
+use crate::walk::{OpenedChild, Step, Walk};
+use alloc::collections::{BTreeMap, BTreeSet};
+use chunk::{Flight, Task};
+use entry::{SendEntry, Stage};
+use floe_types::{
+    ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
+    Time, TransferId,
+};
+
+/// The sending half of one transfer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Sender<P> {
+    id: TransferId,
+    base: ObjectPath,
+    options: TransferOptions,
+    limits: Limits,
+    /// The largest piece both ends take.
+    piece: ByteCount,
+    listing: Listing,
+    walk: Walk,
+    entries: BTreeMap<EntryIndex, SendEntry<P>>,
+    /// Entries that streams can pull from.
+    ready: BTreeSet<EntryIndex>,
+    tasks: BTreeMap<StreamId, Task<P>>,
+    next_task: u64,
+    flights: BTreeMap<Seq, Flight<P>>,
+    in_flight: ByteCount,
+    window: ByteCount,
+    bucket: Option<Bucket>,
+    announced: u32,
+    ending: Ending,
+    first_fault: Option<Fault>,
+    summary: Summary,
+}
+
+/// Whether directories may be listed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Listing {
+    Allowed,
+    Refused,
+}
+
+/// How far the end of a transfer is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Ending {
+    Running,
+    /// COMPLETE was said: COMPLETED is awaited.
+    Complete,
+    /// COMPLETED was heard.
+    Completed,
+    /// It ends early.
+    Stopped(Fault),
+}
+
+impl<P: Clone> Sender<P> {
+    pub(crate) fn new(
+        id: TransferId,
+        base: ObjectPath,
+        options: TransferOptions,
+        listing: Listing,
+        config: &Config,
+        now: Time,
+    ) -> Self {
+        let limits = config.limits.clone();
+        let window = options.window.min(limits.window_bytes_max);
+        let bucket = options.rate.map(|rate| Bucket::new(rate, now));
+        Self {
+            id,
+            base,
+            options,
+            limits,
+            piece: config.piece_bytes,
+            listing,
+            walk: Walk::new(),
+            entries: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
+            flights: BTreeMap::new(),
+            in_flight: ByteCount::ZERO,
+            window,
+            bucket,
+            announced: 0,
+            ending: Ending::Running,
+            first_fault: None,
+            summary: Summary::default(),
+        }
+    }
+
+    pub(crate) fn entry_id(&self, index: EntryIndex) -> EntryId {
+        EntryId { transfer: self.id, index }
+    }
+
+    pub(crate) fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    pub(crate) fn bucket_mut(&mut self) -> &mut Option<Bucket> {
+        &mut self.bucket
+    }
+
+    pub(crate) const fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    pub(crate) fn has_flight(&self, seq: Seq) -> bool {
+        self.flights.contains_key(&seq)
+    }
+
+    /// Bytes of DATA were handed to the network.
+    pub(crate) fn count_sent(&mut self, len: ByteCount) {
+        self.summary.bytes_sent = self.summary.bytes_sent.plus(len);
+    }
+
+    /// Bytes that streams could pull now: whether more streams would have work.
+    pub(crate) fn backlog(&self) -> ByteCount {
+        ByteCount(self.entries.values().map(|entry| entry.plan.len().0).sum())
+    }
+
+    pub(crate) fn is_window_full(&self) -> bool {
+        self.in_flight.0 > 0 && !self.ready.is_empty()
+    }
+
+    /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
+    pub(crate) fn advance(&mut self, io: &mut Io<P>) {
+        while self.entries.len() < self.entries_max() {
+            match self.walk.step() {
+                Step::Open(index, path) => self.open(index, path, io),
+                Step::List(index, path, after) => self.list(index, &path, after, io),
+                Step::Announce(index) => self.announce(index, io),
+                Step::End { index, begun, path, metadata } => {
+                    let body = EntryBody::DirectoryEnd { begun, metadata };
+                    self.entries.insert(index, SendEntry::announced_end(path.clone()));
+                    self.queue_announcement(Entry { index, path, replaces: None, body }, io);
+                }
+                Step::Wait => return,
+                Step::Over => break,
+            }
+        }
+        if self.walk.is_over() {
+            self.summary.walk = WalkState::Ended;
+            if self.entries.is_empty() && self.ending == Ending::Running {
+                self.ending = Ending::Complete;
+                io.say(Frame::Complete(self.id, EntryCount(self.announced)));
+            }
+        }
+    }
+
+    fn entries_max(&self) -> usize {
+        self.limits.entries_ahead_max.min(self.limits.objects_open_max) as usize
+    }
+
+    fn full_path(&self, path: &ObjectPath) -> Result<ObjectPath, Fault> {
+        self.base
+            .join_path(path)
+            .map_err(|why| Fault::new(Code::BadPath, alloc::format!("open \"{path}\": {why}")))
+    }
+
+    fn open(&mut self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) {
+        let followed = if path.is_root() { Followed::Named } else { Followed::Found };
+        match self.full_path(&path) {
+            Ok(full) => {
+                self.entries.insert(index, SendEntry::opening(path));
+                self.submit_open(index, full, followed, io);
+            }
+            Err(fault) => {
+                self.entries.insert(index, SendEntry::opening(path));
+                self.walk.opened(index, OpenedChild::Gone);
+                self.fail(index, fault, Tell::Peer, io);
+            }
+        }
+    }
+
+    fn submit_open(
+        &mut self,
+        index: EntryIndex,
+        path: ObjectPath,
+        followed: Followed,
+        io: &mut Io<P>,
+    ) {
+        let how = OpenHow::Source(followed);
+        let op = DiskOp::Open { entry: self.entry_id(index), path, how };
+        self.submit(index, Lane::Session, op, SendOp::Open(index), io);
+    }
+
+    pub(super) fn submit(
+        &mut self,
+        index: EntryIndex,
+        lane: Lane,
+        op: DiskOp<P>,
+        why: SendOp,
+        io: &mut Io<P>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.ops += 1;
+        }
+        io.submit(lane, op, Owner::Send(self.id, why));
+    }
+
+    fn list(
+        &mut self,
+        index: EntryIndex,
+        path: &ObjectPath,
+        after: Option<alloc::vec::Vec<u8>>,
+        io: &mut Io<P>,
+    ) {
+        let refused = match (self.listing, self.full_path(path)) {
+            (Listing::Allowed, Ok(path)) => {
+                let max = self.limits.page_entries_max;
+                let op = DiskOp::List { entry: self.entry_id(index), path, after, max };
+                io.submit(Lane::Session, op, Owner::Send(self.id, SendOp::List(index)));
+                return;
+            }
+            (Listing::Allowed, Err(fault)) => fault,
+            (Listing::Refused, _) => {
+                Fault::new(Code::NotAllowed, alloc::format!("list \"{path}\""))
+            }
+        };
+        self.walk.cut_short(index);
+        self.report_failure(index, path.clone(), refused, Tell::Peer, io);
+    }
+
+    fn announce(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(body) = entry.body.clone() else { return };
+        let path = entry.path.clone();
+        entry.stage = Stage::Announced;
+        self.summary.entries_found.0 += 1;
+        let size = match &body {
+            EntryBody::File { size, .. } => *size,
+            _ => None,
+        };
+        self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
+        io.events
+            .push_back(Event::EntryFound { entry: EntryId { transfer: self.id, index }, size });
+        if matches!(body, EntryBody::Directory) {
+            let metadata = entry.metadata;
+            self.entries.remove(&index);
+            if let Some(metadata) = metadata {
+                self.walk.enter(index, path.clone(), metadata);
+            }
+        }
+        self.queue_announcement(Entry { index, path, replaces: None, body }, io);
+    }
+
+    fn queue_announcement(&mut self, entry: Entry, io: &mut Io<P>) {
+        self.announced += 1;
+        io.say_entry(self.id, entry);
+    }
+
+    /// The end of one of this half's operations.
+    pub(crate) fn handle_disk(
+        &mut self,
+        op: SendOp,
+        done: DiskDone<P>,
+        queued: Queued,
+        io: &mut Io<P>,
+    ) {
+        if let SendOp::Open(index)
+        | SendOp::Read(index, ..)
+        | SendOp::Check(index)
+        | SendOp::Release(index) = op
+            && let Some(entry) = self.entries.get_mut(&index)
+        {
+            entry.ops -= 1;
+        }
+        match (op, done) {
+            (SendOp::Open(index), DiskDone::Opened(Opened::Source { body, metadata, reread })) => {
+                self.opened(index, body, metadata, reread, io);
+            }
+            (SendOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
+            (SendOp::List(index), DiskDone::Listed(names, next)) => {
+                self.walk.listed(index, names, next)
+            }
+            (SendOp::List(index), DiskDone::Failed(fault)) => {
+                let path = self.walk.path_of(index);
+                self.walk.cut_short(index);
+                self.report_failure(index, path, fault, Tell::Peer, io);
+            }
+            (SendOp::Read(index, stream, number, asked), done) => {
+                io.buffered = io.buffered.minus(asked);
+                self.read_ended(index, stream, number, done, queued, io);
+            }
+            (SendOp::Check(index), DiskDone::Checked(version)) => self.checked(index, version, io),
+            (SendOp::Check(index), DiskDone::Failed(fault)) => {
+                self.fail(index, fault, Tell::Peer, io)
+            }
+            (SendOp::Release(index), _) => {
+                self.entries.remove(&index);
+            }
+            (SendOp::Open(index) | SendOp::Check(index), _) => {
+                let fault = Fault::new(Code::Other, "the disk answered another question");
+                self.fail(index, fault, Tell::Peer, io);
+            }
+            (SendOp::List(index), _) => self.walk.cut_short(index),
+        }
+        self.settle_ended(op, io);
+        self.advance(io);
+    }
+
+    /// An entry whose last operation ended while it was ending is released.
+    fn settle_ended(&mut self, op: SendOp, io: &mut Io<P>) {
+        if let SendOp::Open(index) | SendOp::Read(index, ..) | SendOp::Check(index) = op {
+            self.release_if_quiet(index, io);
+        }
+    }
+
+    fn opened(
+        &mut self,
+        index: EntryIndex,
+        body: EntryBody,
+        metadata: floe_types::Metadata,
+        reread: Reread,
+        io: &mut Io<P>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        entry.opened(body, metadata, reread);
+        if entry.stage == Stage::Ending {
+            return;
+        }
+        if let Some(replaces) = entry.replaces {
+            let (path, body) = (entry.path.clone(), entry.body.clone());
+            entry.stage = Stage::Announced;
+            if let Some(body @ EntryBody::File { .. }) = body {
+                self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
+            } else {
+                let fault =
+                    Fault::new(Code::SourceChanged, alloc::format!("open \"{path}\" again"));
+                self.fail(index, fault, Tell::Peer, io);
+            }
+            return;
+        }
+        self.walk.opened(index, OpenedChild::Ready);
+    }
+
+    fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
+        self.walk.opened(index, OpenedChild::Gone);
+        let is_root = self.entries.get(&index).is_some_and(|entry| entry.path.is_root());
+        if fault.code == Code::NotRegular && !is_root {
+            let Some(entry) = self.entries.get_mut(&index) else { return };
+            entry.stage = Stage::Ending;
+            let path = entry.path.clone();
+            self.summary.entries_skipped.0 += 1;
+            let id = self.entry_id(index);
+            io.say(Frame::Failed(Failed { entry: id, path: path.clone(), fault: fault.clone() }));
+            io.events.push_back(Event::EntrySkipped { path, fault });
+            return;
+        }
+        self.fail(index, fault, Tell::Peer, io);
+    }
+
+    /// An entry fails: its work is dropped, its handle released, its line reported.
+    pub(super) fn fail(&mut self, index: EntryIndex, fault: Fault, tell: Tell, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage == Stage::Ending {
+            return;
+        }
+        let path = entry.path.clone();
+        if entry.stage == Stage::Opening {
+            self.walk.opened(index, OpenedChild::Gone);
+        }
+        self.end_entry(index, io);
+        self.report_failure(index, path, fault, tell, io);
+    }
+
+    fn report_failure(
+        &mut self,
+        index: EntryIndex,
+        path: ObjectPath,
+        fault: Fault,
+        tell: Tell,
+        io: &mut Io<P>,
+    ) {
+        let entry = self.entry_id(index);
+        self.summary.entries_failed = EntryCount(self.summary.entries_failed.0 + 1);
+        self.first_fault.get_or_insert_with(|| fault.clone());
+        if tell == Tell::Peer {
+            io.say(Frame::Failed(Failed { entry, path: path.clone(), fault: fault.clone() }));
+        }
+        io.events.push_back(Event::EntryFailed { entry, path, fault: fault.clone() });
+        if self.options.on_failure == OnFailure::Stop {
+            io.say(Frame::Cancel(self.id, fault.clone()));
+            self.stop(fault, io);
+        }
+    }
+
+    /// The transfer ends early: nothing new starts; what is under way is awaited.
+    pub(crate) fn stop(&mut self, fault: Fault, io: &mut Io<P>) {
+        if matches!(self.ending, Ending::Stopped(_)) {
+            return;
+        }
+        self.ending = Ending::Stopped(fault);
+        self.walk.stop();
+        let indices: alloc::vec::Vec<_> = self.entries.keys().copied().collect();
+        for index in indices {
+            self.end_entry(index, io);
+        }
+    }
+
+    /// Drops an entry's work; releases its handle once nothing of it is under way.
+    pub(super) fn end_entry(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        self.ready.remove(&index);
+        self.drop_flights(index, io);
+        self.drop_tasks(index, io);
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.stage = Stage::Ending;
+            entry.drop_payloads(io);
+        }
+        self.release_if_quiet(index, io);
+    }
+
+    fn release_if_quiet(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Ending || entry.ops > 0 {
+            return;
+        }
+        if entry.take_handle() {
+            let op = DiskOp::Release { entry: self.entry_id(index) };
+            self.submit(index, Lane::Session, op, SendOp::Release(index), io);
+        } else {
+            self.entries.remove(&index);
+        }
+    }
+
+    /// How it ended, once nothing is under way any more.
+    pub(crate) fn outcome(&self) -> Option<Result<(), Fault>> {
+        if !self.entries.is_empty() {
+            return None;
+        }
+        match &self.ending {
+            Ending::Running | Ending::Complete => None,
+            Ending::Stopped(fault) => Some(Err(fault.clone())),
+            Ending::Completed => Some(outcome_of(&self.summary, self.first_fault.as_ref())),
+        }
+    }
+}
+
+/// Whether the peer is told of a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Tell {
+    Peer,
+    /// It told us.
+    Nobody,
+}
+
+/// Whether an operation waited for a thread: if it did not, it ran inline and its time is the processor's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queued {
+    Inline,
+    Waited,
+}
+
+/// What a tree's end means: one failure of one object keeps its own code.
+pub(crate) fn outcome_of(summary: &Summary, first: Option<&Fault>) -> Result<(), Fault> {
+    match first {
+        None => Ok(()),
+        Some(fault) if summary.entries_failed.0 == 1 && summary.entries_found.0 <= 1 => {
+            Err(fault.clone())
+        }
+        Some(_) => {
+            let failed = summary.entries_failed.0;
+            Err(Fault::new(
+                Code::Partial,
+                alloc::format!("{failed} of {} entries", summary.entries_found.0.max(failed)),
+            ))
+        }
+    }
+}

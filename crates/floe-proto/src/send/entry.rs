@@ -1,0 +1,148 @@
+//! One entry of the sending half: where it stands, what of it is to be sent, what of it is known.
+
+use crate::disk::Reread;
+use crate::frame::EntryBody;
+use crate::io::Io;
+use crate::plan::ChunkPlan;
+use crate::send::fill::Fill;
+use alloc::collections::VecDeque;
+use floe_types::{
+    ByteCount, EntryIndex, Freshness, Metadata, ObjectPath, RangeSet, Root, SourceVersion, Subtree,
+    Subtrees,
+};
+
+/// Where an entry stands.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Stage {
+    /// Its open is under way, or its announcement waits for its turn.
+    Opening,
+    /// ENTRY is queued or said; WANT (a file) or COMMITTED is awaited.
+    Announced,
+    /// Chunks go.
+    Sending,
+    /// All chunks went; the source's version is asked once more.
+    Checking,
+    /// DONE is queued or said; COMMITTED is awaited. Chunks may still come back.
+    Done,
+    /// It ended; its operations are awaited, then its handle is released.
+    Ending,
+}
+
+/// Whether this is the first try of a source that changed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Restart {
+    Possible,
+    Used,
+}
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct SendEntry<P> {
+    pub(super) path: ObjectPath,
+    pub(super) stage: Stage,
+    pub(super) body: Option<EntryBody>,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) size: Option<ByteCount>,
+    pub(super) version: Option<SourceVersion>,
+    pub(super) freshness: Freshness,
+    pub(super) replaces: Option<EntryIndex>,
+    pub(super) restart: Restart,
+    handle: Handle,
+    /// Operations under way.
+    pub(super) ops: u32,
+    pub(super) plan: ChunkPlan,
+    /// What the receiver says it holds, collected over WANT frames, then to be read and compared.
+    pub(super) checks: VecDeque<Subtree>,
+    /// Checks and chunks that streams have under way.
+    pub(super) tasks: u32,
+    /// The receiver's whole object has this root: everything is hashed before anything is sent.
+    pub(super) whole: Option<Root>,
+    /// Everything whose digest is known.
+    pub(super) known: Subtrees,
+    /// Set for a source that cannot be read twice.
+    pub(super) fill: Option<Fill<P>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Handle {
+    None,
+    Open,
+}
+
+impl<P> SendEntry<P> {
+    pub(super) fn opening(path: ObjectPath) -> Self {
+        Self {
+            path,
+            stage: Stage::Opening,
+            body: None,
+            metadata: None,
+            size: None,
+            version: None,
+            freshness: Freshness::Fresh,
+            replaces: None,
+            restart: Restart::Possible,
+            handle: Handle::None,
+            ops: 0,
+            plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new()),
+            checks: VecDeque::new(),
+            tasks: 0,
+            whole: None,
+            known: Subtrees::new(),
+            fill: None,
+        }
+    }
+
+    /// The end of a directory: nothing to open, COMMITTED is awaited.
+    pub(super) fn announced_end(path: ObjectPath) -> Self {
+        Self { stage: Stage::Announced, ..Self::opening(path) }
+    }
+
+    /// The same path again, after its source changed.
+    pub(super) fn replacing(path: ObjectPath, old: EntryIndex) -> Self {
+        Self { replaces: Some(old), restart: Restart::Used, ..Self::opening(path) }
+    }
+
+    pub(super) fn opened(&mut self, body: EntryBody, metadata: Metadata, reread: Reread) {
+        if let EntryBody::File { size, version, freshness, .. } = &body {
+            self.size = *size;
+            self.version = *version;
+            self.freshness = *freshness;
+            self.handle = Handle::Open;
+            if reread == Reread::No {
+                self.fill = Some(Fill::new());
+            }
+        }
+        self.metadata = Some(metadata);
+        self.body = Some(body);
+    }
+
+    /// Takes the handle, if there is one to release.
+    pub(super) fn take_handle(&mut self) -> bool {
+        core::mem::replace(&mut self.handle, Handle::None) == Handle::Open
+    }
+
+    /// Whether streams have something to pull.
+    pub(super) fn has_work(&self) -> bool {
+        match self.stage {
+            Stage::Sending | Stage::Checking | Stage::Done => {
+                !self.checks.is_empty()
+                    || !self.plan.is_empty()
+                    || self.fill.as_ref().is_some_and(Fill::has_chunk)
+            }
+            Stage::Opening | Stage::Announced | Stage::Ending => false,
+        }
+    }
+
+    /// Whether a read of a source that cannot be read twice is under way.
+    pub(super) fn is_filling(&self) -> bool {
+        self.fill.as_ref().is_some_and(Fill::is_reading)
+    }
+
+    /// Gives up the payloads that are held for a source that cannot be read twice.
+    pub(super) fn drop_payloads(&mut self, io: &mut Io<P>) {
+        if let Some(fill) = &mut self.fill {
+            let freed = fill.clear();
+            io.buffered = io.buffered.minus(freed);
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! What the receiver says, and what follows from it.
+
+use super::chunk::{Phase, Purpose};
+use super::entry::{Restart, SendEntry};
+use super::fill::Filled;
+use super::{Ending, Sender, Stage, Tell};
+use crate::command::{Event, Violation};
+use crate::disk::{DiskOp, Followed, Lane, OpenHow};
+use crate::frame::{
+    Basis, CommittedEntry, DoneEntry, EntryBody, Failed, Frame, More, SeqRange, Verdict, Want,
+};
+use crate::io::{Io, SendOp};
+use crate::plan::{Again, ChunkPlan};
+use alloc::vec::Vec;
+use floe_types::{
+    ByteCount, ChunkDigest, Code, EntryIndex, Fault, Freshness, Offset, Range, RangeSet, Root, Seq,
+    SourceVersion, StreamId, Subtree, Subtrees,
+};
+
+type Heard = Result<(), Violation>;
+
+/// The receiver broke a rule.
+const fn violation(what: &'static str) -> Heard {
+    Err(Violation { what })
+}
+
+impl<P: Clone> Sender<P> {
+    pub(crate) fn handle_opened(&mut self, window: ByteCount, io: &mut Io<P>) {
+        self.window = self.window.min(window);
+        io.wake_streams();
+    }
+
+    pub(crate) fn handle_want(&mut self, want: Want, io: &mut Io<P>) -> Heard {
+        let index = want.entry.index;
+        let Some(entry) = self.entries.get_mut(&index) else { return Ok(()) };
+        if entry.stage == Stage::Ending {
+            return Ok(());
+        }
+        if entry.stage != Stage::Announced || !matches!(entry.body, Some(EntryBody::File { .. })) {
+            return violation("WANT for an entry that is not awaiting it");
+        }
+        let end = entry.size.map_or(u64::MAX, |size| size.0);
+        for subtree in want.have {
+            let past = entry.checks.back().map_or(Offset::ZERO, |last| last.range.end());
+            if subtree.range.start() < past || subtree.range.end().0 > end {
+                return violation("WANT ranges overlap or exceed the object");
+            }
+            entry.checks.push_back(subtree);
+        }
+        if entry.checks.len() > self.limits.have_ranges_max as usize {
+            return violation("WANT has too many ranges");
+        }
+        if want.more == More::Follows {
+            return Ok(());
+        }
+        entry.stage = Stage::Sending;
+        match (entry.fill.is_some(), entry.size) {
+            (true, _) => self.want_of_stream(index),
+            (false, Some(size)) => self.want_of_file(index, size, want.basis, want.finished),
+            (false, None) => return violation("WANT for an object without size"),
+        }
+        self.ready.insert(index);
+        self.settle(index, io);
+        io.wake_streams();
+        Ok(())
+    }
+
+    fn want_of_stream(&mut self, index: EntryIndex) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let checks = core::mem::take(&mut entry.checks);
+        if let Some(fill) = entry.fill.as_mut() {
+            for subtree in checks {
+                let _inserted = fill.have.insert(subtree);
+            }
+        }
+    }
+
+    fn want_of_file(
+        &mut self,
+        index: EntryIndex,
+        size: ByteCount,
+        basis: Basis,
+        finished: Option<Root>,
+    ) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let mut held = RangeSet::new();
+        entry.checks.iter().for_each(|subtree| held.insert(subtree.range));
+        entry.plan = ChunkPlan::new(size, &held);
+        entry.whole = finished;
+        if basis == Basis::Version && entry.freshness == Freshness::Settled {
+            let trusted = core::mem::take(&mut entry.checks);
+            for subtree in trusted {
+                if !entry.known.insert(subtree) {
+                    entry.plan.add(subtree.range);
+                    continue;
+                }
+                self.summary.bytes_resumed = self.summary.bytes_resumed.plus(subtree.range.len());
+                self.summary.bytes_stored = self.summary.bytes_stored.plus(subtree.range.len());
+            }
+        }
+    }
+
+    /// What the receiver holds was read here and hashed.
+    pub(super) fn compared(
+        &mut self,
+        index: EntryIndex,
+        held: Subtree,
+        now: ChunkDigest,
+        io: &mut Io<P>,
+    ) {
+        if held.digest.value == now.value {
+            self.summary.bytes_resumed = self.summary.bytes_resumed.plus(held.range.len());
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(held.range.len());
+            self.know(index, Subtree { range: held.range, digest: now });
+            return;
+        }
+        io.say(Frame::Drop(self.entry_id(index), alloc::vec![held.range]));
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.plan.add(held.range);
+            self.ready.insert(index);
+        }
+    }
+
+    /// Whether all of an entry went: then its source is looked at once more, and DONE follows.
+    pub(super) fn settle(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let read = entry.fill.as_ref().is_none_or(super::fill::Fill::is_over);
+        let over = entry.checks.is_empty() && entry.plan.is_empty() && entry.tasks == 0 && read;
+        let (Stage::Sending, true, Some(size)) = (entry.stage, over, entry.size) else { return };
+        let Some(root) = entry.known.root(size) else { return };
+        if let Some(whole) = entry.whole.take() {
+            if whole == root {
+                self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
+                self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
+            } else {
+                entry.known = Subtrees::new();
+                entry.plan = ChunkPlan::new(size, &RangeSet::new());
+                self.ready.insert(index);
+                io.say(Frame::Drop(id, alloc::vec![Range::new(Offset::ZERO, Offset(size.0))]));
+                return io.wake_streams();
+            }
+        }
+        entry.stage = Stage::Checking;
+        if entry.version.is_some() {
+            self.submit(
+                index,
+                Lane::Session,
+                DiskOp::Check { entry: id },
+                SendOp::Check(index),
+                io,
+            );
+        } else {
+            self.say_done(index, size, root, io);
+        }
+    }
+
+    fn say_done(&mut self, index: EntryIndex, size: ByteCount, root: Root, io: &mut Io<P>) {
+        if let Some(entry) = self.entries.get_mut(&index) {
+            entry.stage = Stage::Done;
+            io.say_done(self.id, DoneEntry { index, size, root });
+        }
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        index: EntryIndex,
+        version: Option<SourceVersion>,
+        io: &mut Io<P>,
+    ) {
+        let Some(entry) = self.entries.get(&index) else { return };
+        if entry.stage != Stage::Checking {
+            return;
+        }
+        let same = version == entry.version;
+        match entry.size.and_then(|size| Some((size, entry.known.root(size)?))) {
+            Some((size, root)) if same => self.say_done(index, size, root, io),
+            _ => self.source_changed(index, io),
+        }
+    }
+
+    /// The source is not what it was: once more from its new version, then it fails.
+    pub(super) fn source_changed(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get(&index) else { return };
+        let path = entry.path.clone();
+        let again = entry.restart == Restart::Possible && entry.fill.is_none();
+        let gone = entry.fill.is_some();
+        let full = self.full_path(&path);
+        if let (true, Ok(full)) = (again, full) {
+            let size = entry.size.unwrap_or_default();
+            self.end_entry(index, io);
+            self.summary.bytes_total = self.summary.bytes_total.minus(size);
+            let next = self.walk.take_index();
+            let followed = if path.is_root() { Followed::Named } else { Followed::Found };
+            self.entries.insert(next, SendEntry::replacing(path, index));
+            let how = OpenHow::Source(followed);
+            let op = DiskOp::Open { entry: self.entry_id(next), path: full, how };
+            return self.submit(next, Lane::Session, op, SendOp::Open(next), io);
+        }
+        let code = if gone { Code::SourceGone } else { Code::SourceChanged };
+        self.fail(index, Fault::new(code, alloc::format!("read \"{path}\"")), Tell::Peer, io);
+    }
+
+    pub(crate) fn handle_verdict(
+        &mut self,
+        stream: StreamId,
+        seqs: SeqRange,
+        verdict: Verdict,
+        io: &mut Io<P>,
+    ) {
+        let Some(task) = self.tasks.get_mut(&stream) else { return };
+        let Some(seq) = task.seq.filter(|seq| seqs.first <= *seq && *seq <= seqs.last) else {
+            return;
+        };
+        if task.phase != Phase::Waiting {
+            return;
+        }
+        match verdict {
+            Verdict::Send => {
+                task.phase = Phase::Sending;
+                task.at = task.range.start();
+            }
+            Verdict::Have => {
+                let (index, range, digest) = (task.entry, task.range, task.digest);
+                self.end_task(stream);
+                self.summary.bytes_resumed = self.summary.bytes_resumed.plus(range.len());
+                self.stored(seq, io);
+                if let Some(digest) = digest {
+                    self.know(index, Subtree { range, digest });
+                }
+                self.settle(index, io);
+            }
+            Verdict::Refuse => {
+                self.end_task(stream);
+                self.take_flight(seq, io);
+            }
+        }
+        io.wake_streams();
+    }
+
+    pub(crate) fn handle_stored(&mut self, ranges: &[SeqRange], io: &mut Io<P>) {
+        for range in ranges {
+            let seqs: Vec<_> =
+                self.flights.range(range.first..=range.last).map(|(seq, _)| *seq).collect();
+            for seq in seqs {
+                self.stored(seq, io);
+            }
+        }
+    }
+
+    fn stored(&mut self, seq: Seq, io: &mut Io<P>) {
+        if let Some(flight) = self.take_flight(seq, io) {
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(flight.range.len());
+        }
+    }
+
+    pub(crate) fn handle_corrupt(&mut self, seq: Seq, io: &mut Io<P>) {
+        let attempts_max = self.limits.chunk_attempts_max;
+        let Some(flight) = self.flights.get_mut(&seq) else { return };
+        flight.attempts += 1;
+        let (index, attempts) = (flight.entry, flight.attempts);
+        if attempts >= attempts_max {
+            let path = self.entries.get(&index).map(|entry| entry.path.clone()).unwrap_or_default();
+            let detail = alloc::format!("send \"{path}\": {attempts} attempts");
+            return self.fail(index, Fault::new(Code::Integrity, detail), Tell::Peer, io);
+        }
+        self.send_again(seq, io);
+    }
+
+    /// A chunk goes back to the plan.
+    fn send_again(&mut self, seq: Seq, io: &mut Io<P>) {
+        let Some(flight) = self.take_flight(seq, io) else { return };
+        self.summary.bytes_repeated = self.summary.bytes_repeated.plus(flight.range.len());
+        let index = flight.entry;
+        if !self.takes_chunks(index) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let (range, digest, attempts) = (flight.range, flight.digest, flight.attempts);
+        if let Some(fill) = entry.fill.as_mut() {
+            io.buffered = io.buffered.plus(range.len());
+            fill.give_back(Filled { range, digest, attempts, pieces: flight.kept });
+        } else {
+            entry.plan.give_back(Again { range, digest, attempts });
+        }
+        self.ready.insert(index);
+        io.wake_streams();
+    }
+
+    /// A stream is gone: what it had under way and in flight goes to the others.
+    pub(crate) fn handle_stream_lost(&mut self, stream: StreamId, io: &mut Io<P>) {
+        if let Some(task) = self.end_task(stream) {
+            let index = task.entry;
+            if let Some(entry) = self.entries.get_mut(&index) {
+                match task.purpose {
+                    Purpose::Check(subtree) => entry.checks.push_front(subtree),
+                    Purpose::Hash => {
+                        entry.plan.give_back(Again { range: task.range, digest: None, attempts: 0 })
+                    }
+                    Purpose::Send => {}
+                }
+                self.ready.insert(index);
+            }
+        }
+        let seqs: Vec<_> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.stream == stream)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in seqs {
+            self.send_again(seq, io);
+        }
+    }
+
+    pub(crate) fn handle_committed(&mut self, list: &[CommittedEntry], io: &mut Io<P>) -> Heard {
+        for committed in list {
+            self.committed(*committed, io)?;
+        }
+        self.advance(io);
+        Ok(())
+    }
+
+    fn committed(&mut self, committed: CommittedEntry, io: &mut Io<P>) -> Heard {
+        let index = committed.index;
+        let Some(entry) = self.entries.get(&index) else { return Ok(()) };
+        let object = match (&entry.body, entry.stage, entry.size) {
+            (_, Stage::Ending | Stage::Opening, _) => return Ok(()),
+            (Some(EntryBody::File { .. }), Stage::Announced, Some(size)) => {
+                let Some(root) = committed.root else {
+                    return violation("COMMITTED without a root");
+                };
+                self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
+                self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
+                Some((size, root))
+            }
+            (Some(EntryBody::File { .. }), Stage::Done, Some(size)) => {
+                let root = entry.known.root(size);
+                if root.is_none() || root != committed.root {
+                    return violation("COMMITTED with another root");
+                }
+                root.map(|root| (size, root))
+            }
+            (Some(EntryBody::File { .. }), _, _) => return violation("COMMITTED before DONE"),
+            _ => None,
+        };
+        let path = entry.path.clone();
+        let unrecorded: u64 = self
+            .flights
+            .values()
+            .filter(|flight| flight.entry == index)
+            .map(|flight| flight.range.len().0)
+            .sum();
+        self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(unrecorded));
+        self.end_entry(index, io);
+        self.summary.entries_committed.0 += 1;
+        let entry = self.entry_id(index);
+        io.events.push_back(Event::EntryFinished { entry, path, object });
+        Ok(())
+    }
+
+    pub(crate) fn handle_failed(&mut self, failed: Failed, io: &mut Io<P>) {
+        let index = failed.entry.index;
+        if self.entries.contains_key(&index) {
+            self.fail(index, failed.fault, Tell::Nobody, io);
+        } else {
+            // A directory that could not be made: nothing beneath it is wanted.
+            self.walk.cut_short(index);
+        }
+        self.advance(io);
+    }
+
+    pub(crate) fn handle_completed(&mut self) -> Heard {
+        match self.ending {
+            Ending::Complete => self.ending = Ending::Completed,
+            Ending::Stopped(_) => {}
+            _ => return violation("COMPLETED before COMPLETE"),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,439 @@
+//! One session: a peer, all its streams, its transfers and requests. Clone, Eq and Hash where the payload is.
+//!
+//! ```text
+//!            handle_command handle_frame handle_disk handle_timeout ...
+//!                                   |
+//!                             +-----v-----+
+//!    Open --- Drain --------> | transfers | ---> poll_frame poll_disk poll_event poll_wake poll_timeout
+//!     |         |             +-----------+
+//!     +--Close--+--> Closing --(transfers over)--> Closed --(operations ended)--> Event::Ended
+//! ```
+//! A session locks nothing, waits for nothing and asks no clock; the engine owns those. The first fatal error is
+//! sticky: after it every frame is refused.
+
+mod ending; // closing, draining, and the loss of streams
+mod frames; // what the peer says
+mod output; // what is handed out
+
+use crate::causes::Cause;
+use crate::command::{Accepted, Command, Config, Event, Role, Summary, TransferOptions, Violation};
+use crate::disk::{DiskDone, DiskOp, Took};
+use crate::frame::{Causes, Direction, Frame, Open, Request, Stats, Verbs};
+use crate::io::{Io, Owner};
+use crate::receive::{Receiver, Replacing};
+use crate::send::{Listing, Queued, Sender};
+use crate::tune::Tune;
+use alloc::collections::{BTreeMap, BTreeSet};
+use ending::State;
+use floe_types::{
+    ByteCount, Code, Fault, Micros, ObjectPath, OpId, Precondition, RequestId, StreamId, Time,
+    TransferId,
+};
+
+/// The protocol of one session.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Session<P> {
+    role: Role,
+    config: Config,
+    io: Io<P>,
+    transfers: BTreeMap<TransferId, Half<P>>,
+    /// The highest transfer id used so far, plus one.
+    next_transfer: u32,
+    requests: BTreeSet<RequestId>,
+    next_request: u32,
+    state: State,
+    tune: Tune,
+    causes: Causes,
+    peer_stats: Stats,
+    stats_said: Time,
+    data_bytes: ByteCount,
+    round_trip: Option<Micros>,
+    broken: Option<Violation>,
+}
+
+/// One end of a transfer.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum Half<P> {
+    Send(Sender<P>),
+    Receive(Receiver),
+}
+
+impl<P: Clone> Session<P> {
+    /// A session right after its greeting; its lead stream comes up next.
+    pub fn new(role: Role, config: Config, now: Time) -> Self {
+        config.limits.assert_sound();
+        let io = Io::new(config.buffers, now);
+        let tune = Tune::new(config.streams, now);
+        Self {
+            role,
+            config,
+            io,
+            transfers: BTreeMap::new(),
+            next_transfer: 0,
+            requests: BTreeSet::new(),
+            next_request: 0,
+            state: State::Open,
+            tune,
+            causes: Causes::default(),
+            peer_stats: Stats::default(),
+            stats_said: now,
+            data_bytes: ByteCount::ZERO,
+            round_trip: None,
+            broken: None,
+        }
+    }
+
+    /// Does what a person, or the engine, asks.
+    ///
+    /// # Errors
+    /// What cannot be asked now, or of this ticket.
+    pub fn handle_command(&mut self, command: Command, now: Time) -> Result<Accepted, Fault> {
+        self.io.now = now;
+        let accepted = match command {
+            Command::Transfer { direction, local, remote, options } => {
+                Accepted::Transfer(self.begin(direction, local, remote, options, now)?)
+            }
+            Command::Request(request) => Accepted::Request(self.ask(request)?),
+            Command::Cancel(transfer, fault) => {
+                self.cancel(transfer, fault);
+                Accepted::Done
+            }
+            Command::Limit(transfer, rate) => {
+                if let Some(half) = self.transfers.get_mut(&transfer) {
+                    *half.bucket_mut() = rate.map(|rate| crate::bucket::Bucket::new(rate, now));
+                    self.io.wake_streams();
+                }
+                Accepted::Done
+            }
+            Command::Drain => {
+                self.drain();
+                Accepted::Done
+            }
+            Command::Close(fault) => {
+                self.close(fault);
+                Accepted::Done
+            }
+        };
+        self.settle(now);
+        Ok(accepted)
+    }
+
+    fn begin(
+        &mut self,
+        direction: Direction,
+        local: ObjectPath,
+        remote: ObjectPath,
+        options: TransferOptions,
+        now: Time,
+    ) -> Result<TransferId, Fault> {
+        self.may_begin()?;
+        self.allowed(needed_for(direction))?;
+        if self.transfers.len() >= self.config.limits.transfers_max as usize {
+            return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));
+        }
+        let transfer = TransferId(self.next_transfer);
+        self.next_transfer += 1;
+        self.io.say(Frame::Open(Open {
+            transfer,
+            direction,
+            path: remote,
+            chunk: options.chunk,
+            window: options.window,
+            pace: options.pace,
+            precondition: options.precondition,
+            resume: options.resume,
+            recognise: options.recognise,
+        }));
+        match direction {
+            Direction::Put => {
+                let mut half =
+                    Sender::new(transfer, local, options, Listing::Allowed, &self.config, now);
+                half.advance(&mut self.io);
+                self.transfers.insert(transfer, Half::Send(half));
+            }
+            Direction::Get => {
+                let replacing = Replacing::Allowed;
+                let half = Receiver::new(transfer, local, options, replacing, &self.config, now);
+                self.transfers.insert(transfer, Half::Receive(half));
+            }
+        }
+        Ok(transfer)
+    }
+
+    fn ask(&mut self, request: Request) -> Result<RequestId, Fault> {
+        self.may_begin()?;
+        if self.requests.len() >= self.config.limits.requests_max as usize {
+            return Err(Fault::new(Code::LimitExceeded, "too many requests at once"));
+        }
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(id);
+        self.io.say(Frame::Request(id, request));
+        Ok(id)
+    }
+
+    fn may_begin(&self) -> Result<(), Fault> {
+        if self.role == Role::Server {
+            return Err(Fault::new(Code::Usage, "only clients begin"));
+        }
+        match &self.state {
+            State::Open => Ok(()),
+            State::Closing(Some(fault)) | State::Closed(Some(fault)) => Err(fault.clone()),
+            _ => Err(Fault::new(Code::ConnectionLost, "the session is over")),
+        }
+    }
+
+    fn allowed(&self, verbs: Verbs) -> Result<(), Fault> {
+        if self.config.verbs.allow(verbs) { Ok(()) } else { Err(Fault::new(Code::NotAllowed, "")) }
+    }
+
+    fn cancel(&mut self, transfer: TransferId, fault: Fault) {
+        if let Some(half) = self.transfers.get_mut(&transfer) {
+            self.io.say(Frame::Cancel(transfer, fault.clone()));
+            half.stop(fault, Staged::Checkpoint, &mut self.io);
+        }
+    }
+
+    /// A connection joined the session. The first is its lead stream.
+    pub fn handle_stream_up(&mut self, stream: StreamId, now: Time) {
+        self.io.now = now;
+        self.io.add_pipe(stream, now);
+        self.tune.came_up();
+        self.io.wake_streams();
+        self.settle(now);
+    }
+
+    /// An `Event::Dial` came to nothing.
+    pub fn handle_dial_failed(&mut self, now: Time) {
+        self.io.now = now;
+        self.tune.dial_failed(u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX), now);
+        self.settle(now);
+    }
+
+    /// What TCP says of a path.
+    pub fn handle_path(
+        &mut self,
+        _stream: StreamId,
+        sample: crate::command::PathSample,
+        _now: Time,
+    ) {
+        let best = self.round_trip.map_or(sample.round_trip, |best| best.min(sample.round_trip));
+        self.round_trip = Some(best);
+    }
+
+    /// This session's share of the buffers changed.
+    pub fn handle_budget(&mut self, buffers: ByteCount, now: Time) {
+        self.io.now = now;
+        self.io.buffers_max = buffers;
+        self.io.wake_streams();
+    }
+
+    /// The end of an operation, or (`Working`) a sign of its life.
+    pub fn handle_disk(&mut self, op: OpId, done: DiskDone<P>, took: Took, now: Time) {
+        self.io.now = now;
+        if let DiskDone::Working { .. } = done {
+            return;
+        }
+        let Some(owner) = self.io.end(op) else { return };
+        let queued = if took.queued == Micros::ZERO { Queued::Inline } else { Queued::Waited };
+        self.route(owner, done, queued, now);
+        self.settle(now);
+    }
+
+    fn route(&mut self, owner: Owner, done: DiskDone<P>, queued: Queued, now: Time) {
+        match owner {
+            Owner::Send(transfer, op) => {
+                if let Some(Half::Send(half)) = self.transfers.get_mut(&transfer) {
+                    half.handle_disk(op, done, queued, &mut self.io);
+                }
+            }
+            Owner::Receive(transfer, op) => {
+                if let Some(Half::Receive(half)) = self.transfers.get_mut(&transfer) {
+                    half.handle_disk(op, done, &mut self.io, now);
+                }
+            }
+            Owner::Request(id) => {
+                self.requests.remove(&id);
+                let reply = match done {
+                    DiskDone::Applied(reply) => Ok(reply),
+                    DiskDone::Failed(fault) => Err(fault),
+                    _ => Err(Fault::new(Code::Other, "the disk answered another question")),
+                };
+                self.io.say(Frame::Reply(id, reply));
+            }
+        }
+    }
+
+    /// A time asked for with `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.io.now = now;
+        for half in self.transfers.values_mut() {
+            if let Half::Receive(half) = half {
+                half.handle_timeout(&mut self.io, now);
+            }
+        }
+        self.beat(now);
+        if self.role == Role::Client {
+            self.tune.sample(self.data_bytes, now);
+        } else {
+            self.say_stats(now);
+        }
+        self.io.wake_streams();
+        self.settle(now);
+    }
+
+    fn say_stats(&mut self, now: Time) {
+        if self.transfers.is_empty() || now.since(self.stats_said) < SECOND {
+            return;
+        }
+        self.stats_said = now;
+        let (causes, data_bytes, round_trip) = (self.causes, self.data_bytes, self.round_trip);
+        self.io.say(Frame::Stats(Stats { causes, data_bytes, round_trip }));
+    }
+
+    /// What every input ends with: transfers that are over are reported, streams dialed, the end prepared.
+    fn settle(&mut self, now: Time) {
+        self.report_finished();
+        let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
+        if self.role == Role::Client && self.state == State::Open {
+            let backlog = ByteCount(self.transfers.values().map(|half| half.backlog().0).sum());
+            while self.tune.wants_dial(streams, backlog, now) {
+                self.tune.dialed();
+                self.io.events.push_back(Event::Dial);
+            }
+        }
+        self.settle_end();
+    }
+
+    fn report_finished(&mut self) {
+        let over: alloc::vec::Vec<_> =
+            self.transfers.iter().filter_map(|(id, half)| Some((*id, half.outcome()?))).collect();
+        for (transfer, result) in over {
+            let Some(summary) = self.summary(transfer) else { continue };
+            self.transfers.remove(&transfer);
+            self.io.events.push_back(Event::TransferFinished { transfer, result, summary });
+        }
+    }
+
+    /// How far a transfer is.
+    #[must_use]
+    pub fn summary(&self, transfer: TransferId) -> Option<Summary> {
+        let half = self.transfers.get(&transfer)?;
+        let mut summary = match half {
+            Half::Send(half) => half.summary().clone(),
+            Half::Receive(half) => half.summary().clone(),
+        };
+        summary.streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
+        summary.causes = self.causes.plus(self.peer_stats.causes);
+        Some(summary)
+    }
+
+    /// Gives a stream work for its sending halves; accounts for what it waits for.
+    fn pump(&mut self, stream: StreamId, now: Time) {
+        let Some(closing) = self.io.pipes.get(&stream).map(|pipe| pipe.closing) else { return };
+        if closing {
+            return;
+        }
+        let mut cause = Cause::Idle;
+        let busy = self.transfers.iter().find_map(|(id, half)| match half {
+            Half::Send(half) => half.is_busy_on(stream, &self.io).then_some(*id),
+            Half::Receive(half) => half.is_on(stream).then_some(*id),
+        });
+        for (id, half) in &mut self.transfers {
+            if busy.is_some_and(|busy| busy != *id) && matches!(half, Half::Send(_)) {
+                continue;
+            }
+            let next = match half {
+                Half::Send(half) => half.pump(stream, &mut self.io),
+                Half::Receive(half) => half.cause(stream, &self.io, now),
+            };
+            if next != Cause::Idle {
+                cause = next;
+            }
+            if matches!(half, Half::Send(half) if half.is_busy_on(stream, &self.io)) {
+                break;
+            }
+        }
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.clock.turn(cause, now, &mut self.causes);
+        }
+    }
+}
+
+/// What becomes of stages when a transfer ends early.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Staged {
+    /// Made durable first.
+    Checkpoint,
+    /// Left as they are.
+    Left,
+}
+
+impl<P: Clone> Half<P> {
+    fn stop(&mut self, fault: Fault, staged: Staged, io: &mut Io<P>) {
+        match (self, staged) {
+            (Self::Send(half), _) => half.stop(fault, io),
+            (Self::Receive(half), Staged::Checkpoint) => half.stop_durably(fault, io),
+            (Self::Receive(half), Staged::Left) => half.stop_at_once(fault, io),
+        }
+    }
+
+    fn outcome(&self) -> Option<Result<(), Fault>> {
+        match self {
+            Self::Send(half) => half.outcome(),
+            Self::Receive(half) => half.outcome(),
+        }
+    }
+
+    fn backlog(&self) -> ByteCount {
+        match self {
+            Self::Send(half) => half.backlog(),
+            Self::Receive(half) => half.backlog(),
+        }
+    }
+
+    fn bucket_mut(&mut self) -> &mut Option<crate::bucket::Bucket> {
+        match self {
+            Self::Send(half) => half.bucket_mut(),
+            Self::Receive(half) => half.bucket_mut(),
+        }
+    }
+}
+
+const SECOND: Micros = Micros::from_secs(1);
+
+/// The verbs that a transfer needs at the server.
+const fn needed_for(direction: Direction) -> Verbs {
+    match direction {
+        Direction::Put => Verbs::WRITE,
+        Direction::Get => Verbs::READ,
+    }
+}
+
+/// The verbs that a request needs at the server.
+const fn needed_by(request: &Request) -> Verbs {
+    match request {
+        Request::List { .. } => Verbs::LIST,
+        Request::Stat { .. } => Verbs::LIST,
+        Request::Remove { .. } | Request::Rename { .. } => Verbs::REMOVE,
+        Request::MakeDirectory { .. } => Verbs::WRITE,
+    }
+}
+
+/// A DiskOp that does a request.
+fn apply<P>(request: Request) -> DiskOp<P> {
+    DiskOp::Apply { request }
+}
+
+/// What an OPEN asks, as options of the half that serves it.
+fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
+    TransferOptions {
+        chunk: open.chunk,
+        window: open.window,
+        pace: open.pace,
+        precondition,
+        resume: open.resume,
+        recognise: open.recognise,
+        ..TransferOptions::default()
+    }
+}

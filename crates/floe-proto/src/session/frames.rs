@@ -1,0 +1,310 @@
+//! What the peer says: every frame after the greeting, checked against role, lane and state.
+
+use super::{Half, Session, Staged, apply, needed_by, needed_for, options_of};
+use crate::command::{Event, Role, Violation};
+use crate::disk::Lane;
+use crate::frame::{Direction, Frame, Open, Opened, Request, Verbs};
+use crate::io::Owner;
+use crate::receive::{Receiver, Replacing};
+use crate::send::{Listing, Sender};
+use crate::session::ending::State;
+use floe_types::{Code, Fault, RequestId as Id, StreamId, Time, TransferId};
+
+type Heard = Result<(), Violation>;
+
+const fn violation(what: &'static str) -> Heard {
+    Err(Violation { what })
+}
+
+impl<P: Clone> Session<P> {
+    /// A frame came whole.
+    ///
+    /// # Errors
+    /// What the peer may not do. It is sticky: the engine says CLOSE (violation) and ends the session.
+    pub fn handle_frame(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
+        self.io.now = now;
+        if let Some(broken) = self.broken {
+            return Err(broken);
+        }
+        let Some(pipe) = self.io.pipes.get_mut(&stream) else { return Ok(()) };
+        pipe.heard = now;
+        if matches!(self.state, State::Closed(_) | State::Ended) {
+            return Ok(());
+        }
+        let heard = self.dispatch(stream, frame, now);
+        if let Err(broken) = heard {
+            self.broken = Some(broken);
+            let detail = alloc::format!("{}", broken.what);
+            self.close(Some(Fault::new(Code::Violation, detail)));
+        }
+        self.settle(now);
+        heard
+    }
+
+    fn dispatch(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
+        if is_cold(&frame) && self.io.lead != Some(stream) {
+            return violation("a cold frame on a stream that is not the lead");
+        }
+        match frame {
+            Frame::Ping(number) => {
+                self.io.say_on(stream, Frame::Pong(number));
+                Ok(())
+            }
+            Frame::Pong(_) => Ok(()),
+            Frame::Close(fault) => {
+                self.peer_closed(fault);
+                Ok(())
+            }
+            Frame::Stats(stats) => {
+                self.peer_stats = stats;
+                Ok(())
+            }
+            Frame::Open(open) => self.heard_open(open, now),
+            Frame::Request(id, request) => self.heard_request(id, request),
+            Frame::Reply(id, reply) => {
+                if self.role == Role::Server || !self.requests.remove(&id) {
+                    return violation("REPLY to nothing");
+                }
+                self.io.events.push_back(Event::Replied(id, reply));
+                Ok(())
+            }
+            Frame::Challenge(_)
+            | Frame::Hello(_)
+            | Frame::Welcome(_)
+            | Frame::Join(_)
+            | Frame::Joined => violation("a greeting inside a session"),
+            Frame::Busy(_) => violation("BUSY inside a session"),
+            frame => self.dispatch_transfer(stream, frame, now),
+        }
+    }
+
+    fn dispatch_transfer(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
+        match frame {
+            Frame::Opened(opened) => {
+                self.known(opened.transfer)?;
+                if let Some(Half::Send(half)) = self.transfers.get_mut(&opened.transfer) {
+                    half.handle_opened(opened.window, &mut self.io);
+                }
+                Ok(())
+            }
+            Frame::Entries(id, list) => {
+                self.with_receiver(id, |half, io| half.handle_entries(list, io, now))
+            }
+            Frame::Done(id, list) => {
+                self.with_receiver(id, |half, io| half.handle_done(&list, io, now))
+            }
+            Frame::Complete(id, count) => {
+                self.with_receiver(id, |half, io| half.handle_complete(count, io, now))
+            }
+            Frame::Drop(entry, ranges) => self.with_receiver(entry.transfer, |half, io| {
+                half.handle_drop(entry.index, &ranges, io);
+                Ok(())
+            }),
+            Frame::Want(want) => {
+                self.with_sender(want.entry.transfer, |half, io| half.handle_want(want, io))
+            }
+            Frame::Committed(id, list) => {
+                self.with_sender(id, |half, io| half.handle_committed(&list, io))
+            }
+            Frame::Completed(id) => self.with_sender(id, |half, _| half.handle_completed()),
+            Frame::Failed(failed) => {
+                self.known(failed.entry.transfer)?;
+                match self.transfers.get_mut(&failed.entry.transfer) {
+                    Some(Half::Send(half)) => half.handle_failed(failed, &mut self.io),
+                    Some(Half::Receive(half)) => half.handle_failed(failed, &mut self.io, now),
+                    None => {}
+                }
+                Ok(())
+            }
+            Frame::Cancel(id, fault) => {
+                self.known(id)?;
+                if let Some(half) = self.transfers.get_mut(&id) {
+                    half.stop(fault, Staged::Checkpoint, &mut self.io);
+                }
+                Ok(())
+            }
+            frame => self.dispatch_hot(stream, frame, now),
+        }
+    }
+
+    fn dispatch_hot(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
+        match frame {
+            Frame::Header(header) => {
+                for (id, half) in &mut self.transfers {
+                    if *id != header.entry.transfer
+                        && let Half::Receive(half) = half
+                    {
+                        half.leave(stream);
+                    }
+                }
+                self.with_receiver(header.entry.transfer, |half, io| {
+                    half.handle_header(stream, header, io)
+                })
+            }
+            Frame::Data(data) => {
+                self.data_bytes = self.data_bytes.plus(data.len);
+                match self.receiver_on(stream) {
+                    Some(id) => {
+                        self.with_receiver(id, |half, io| half.handle_data(stream, data, io, now))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Frame::Seal(seal) => match self.receiver_on(stream) {
+                Some(id) => {
+                    self.with_receiver(id, |half, io| half.handle_seal(stream, seal, io, now))
+                }
+                None => Ok(()),
+            },
+            Frame::Verdict(seqs, verdict) => self.each_sender(|half, io| {
+                half.handle_verdict(stream, seqs, verdict, io);
+            }),
+            Frame::Stored(ranges, _) => {
+                self.each_sender(|half, io| half.handle_stored(&ranges, io))
+            }
+            Frame::Corrupt(seq) => self.each_sender(|half, io| half.handle_corrupt(seq, io)),
+            _ => violation("a frame that has no place here"),
+        }
+    }
+
+    fn heard_open(&mut self, open: Open, now: Time) -> Heard {
+        if self.role == Role::Client || open.transfer.0 < self.next_transfer {
+            return violation("OPEN of a transfer that was there before");
+        }
+        self.next_transfer = open.transfer.0.saturating_add(1);
+        let transfer = open.transfer;
+        if let Err(fault) = self.may_open(&open) {
+            self.io.say(Frame::Cancel(transfer, fault));
+            return Ok(());
+        }
+        let window = open.window.min(self.config.limits.window_bytes_max);
+        self.io.say(Frame::Opened(Opened { transfer, handle: alloc::vec::Vec::new(), window }));
+        let (direction, path) = (open.direction, open.path.clone());
+        self.io.events.push_back(Event::TransferBegun { transfer, direction, path: path.clone() });
+        let mut options = options_of(&open, open.precondition);
+        options.window = window;
+        let half = match direction {
+            Direction::Put => {
+                let overwrite = self.config.verbs.allow(Verbs::OVERWRITE);
+                let replacing = if overwrite { Replacing::Allowed } else { Replacing::Denied };
+                Half::Receive(Receiver::new(transfer, path, options, replacing, &self.config, now))
+            }
+            Direction::Get => {
+                let list = self.config.verbs.allow(Verbs::LIST);
+                let listing = if list { Listing::Allowed } else { Listing::Refused };
+                let mut half = Sender::new(transfer, path, options, listing, &self.config, now);
+                half.advance(&mut self.io);
+                Half::Send(half)
+            }
+        };
+        self.transfers.insert(transfer, half);
+        Ok(())
+    }
+
+    fn may_open(&self, open: &Open) -> Result<(), Fault> {
+        if self.state != State::Open {
+            return Err(Fault::new(Code::ShuttingDown, ""));
+        }
+        self.allowed(needed_for(open.direction))?;
+        if self.transfers.len() >= self.config.limits.transfers_max as usize {
+            return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));
+        }
+        Ok(())
+    }
+
+    fn heard_request(&mut self, id: Id, request: Request) -> Heard {
+        if self.role == Role::Client || self.requests.contains(&id) {
+            return violation("a request that has no place here");
+        }
+        if self.requests.len() >= self.config.limits.requests_max as usize {
+            return violation("too many requests at once");
+        }
+        let refused = if self.state == State::Open {
+            self.allowed(needed_by(&request)).and_then(|()| self.replacing_allowed(&request)).err()
+        } else {
+            Some(Fault::new(Code::ShuttingDown, ""))
+        };
+        if let Some(fault) = refused {
+            self.io.say(Frame::Reply(id, Err(fault)));
+            return Ok(());
+        }
+        self.requests.insert(id);
+        self.io.submit(Lane::Session, apply(request), Owner::Request(id));
+        Ok(())
+    }
+
+    fn replacing_allowed(&self, request: &Request) -> Result<(), Fault> {
+        match request {
+            Request::Rename { replace: crate::frame::Replace::Allowed, .. } => {
+                self.allowed(Verbs::OVERWRITE)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a transfer was ever opened; one that is over is known, and what comes for it is passed over.
+    fn known(&self, id: TransferId) -> Heard {
+        if id.0 < self.next_transfer {
+            Ok(())
+        } else {
+            violation("a transfer that was never opened")
+        }
+    }
+
+    fn with_sender(
+        &mut self,
+        id: TransferId,
+        f: impl FnOnce(&mut Sender<P>, &mut crate::io::Io<P>) -> Heard,
+    ) -> Heard {
+        self.known(id)?;
+        match self.transfers.get_mut(&id) {
+            Some(Half::Send(half)) => f(half, &mut self.io),
+            Some(Half::Receive(_)) => violation("a receiver's frame said by a sender"),
+            None => Ok(()),
+        }
+    }
+
+    fn with_receiver(
+        &mut self,
+        id: TransferId,
+        f: impl FnOnce(&mut Receiver, &mut crate::io::Io<P>) -> Heard,
+    ) -> Heard {
+        self.known(id)?;
+        match self.transfers.get_mut(&id) {
+            Some(Half::Receive(half)) => f(half, &mut self.io),
+            Some(Half::Send(_)) => violation("a sender's frame said by a receiver"),
+            None => Ok(()),
+        }
+    }
+
+    fn each_sender(&mut self, mut f: impl FnMut(&mut Sender<P>, &mut crate::io::Io<P>)) -> Heard {
+        for half in self.transfers.values_mut() {
+            if let Half::Send(half) = half {
+                f(half, &mut self.io);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn receiver_on(&self, stream: StreamId) -> Option<TransferId> {
+        self.transfers.iter().find_map(|(id, half)| match half {
+            Half::Receive(half) => half.is_on(stream).then_some(*id),
+            Half::Send(_) => None,
+        })
+    }
+}
+
+/// Whether a frame belongs on the lead stream.
+const fn is_cold<P>(frame: &Frame<P>) -> bool {
+    !matches!(
+        frame,
+        Frame::Ping(_)
+            | Frame::Pong(_)
+            | Frame::Header(_)
+            | Frame::Verdict(..)
+            | Frame::Data(_)
+            | Frame::Seal(_)
+            | Frame::Stored(..)
+            | Frame::Corrupt(_)
+    )
+}

@@ -1,0 +1,139 @@
+//! What a session hands out: frames, operations, wake-ups, events, and the time it wants to be woken.
+
+use super::{Half, Session};
+use crate::command::{Event, Role};
+use crate::disk::{DiskOp, Lane};
+use crate::frame::{Data, Frame, Level};
+use crate::session::ending::State;
+use floe_types::{ByteCount, OpId, StreamId, Time};
+
+impl<P: Clone> Session<P> {
+    /// How many bytes of the next DATA of a stream may be taken; 0: leave it in the socket.
+    #[must_use]
+    pub fn data_room(&self, stream: StreamId) -> ByteCount {
+        match self.receiver_on(stream).and_then(|id| self.transfers.get(&id)) {
+            Some(Half::Receive(half)) => half.data_room(stream, &self.io, self.io.now),
+            _ => self.config.piece_bytes,
+        }
+    }
+
+    /// The next frame for a stream. Call it when the writer has room: not calling is back-pressure.
+    pub fn poll_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
+        self.io.now = now;
+        if self.io.lead == Some(stream)
+            && let Some(frame) = self.io.cold.pop_front()
+        {
+            self.said(stream, now);
+            return Some(frame);
+        }
+        self.pump(stream, now);
+        let pipe = self.io.pipes.get_mut(&stream)?;
+        if !pipe.stored.is_empty() {
+            let count = pipe.stored.len().min(STORED_RANGES);
+            let ranges = pipe.stored.drain(..count).collect();
+            self.said(stream, now);
+            return Some(Frame::Stored(ranges, Level::Recorded));
+        }
+        if let Some(Frame::Data(data)) = pipe.out.front() {
+            let (seq, len) = (data.seq, data.len);
+            if !self.pays(seq, len, now) {
+                return None;
+            }
+        }
+        let pipe = self.io.pipes.get_mut(&stream)?;
+        let frame = pipe.out.pop_front()?;
+        if let Frame::Data(Data { len, .. }) = &frame {
+            pipe.data_queued -= 1;
+            self.io.buffered = self.io.buffered.minus(*len);
+            self.data_bytes = self.data_bytes.plus(*len);
+            self.pump(stream, now);
+        }
+        self.said(stream, now);
+        Some(frame)
+    }
+
+    fn said(&mut self, stream: StreamId, now: Time) {
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.said = now;
+        }
+    }
+
+    /// Whether the rate limit lets a piece go; it is charged if so.
+    fn pays(&mut self, seq: floe_types::Seq, len: ByteCount, now: Time) -> bool {
+        for half in self.transfers.values_mut() {
+            let Half::Send(half) = half else { continue };
+            if !half.has_flight(seq) {
+                continue;
+            }
+            if let Some(bucket) = half.bucket_mut() {
+                if !bucket.is_open(now) {
+                    return false;
+                }
+                bucket.charge(len, now);
+            }
+            half.count_sent(len);
+        }
+        true
+    }
+
+    /// The next operation for a lane.
+    pub fn poll_disk(&mut self, lane: Lane, now: Time) -> Option<(OpId, DiskOp<P>)> {
+        self.io.now = now;
+        match lane {
+            Lane::Session => self.io.session_ops.pop_front(),
+            Lane::Stream(stream) => {
+                self.pump(stream, now);
+                self.io.pipes.get_mut(&stream)?.ops.pop_front()
+            }
+        }
+    }
+
+    /// A lane that was given work, or room, since it was last named here.
+    pub fn poll_wake(&mut self) -> Option<Lane> {
+        self.io.next_wake()
+    }
+
+    /// The next thing to be told.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.io.events.pop_front()
+    }
+
+    /// When `handle_timeout` wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        if self.state == State::Ended {
+            return None;
+        }
+        let limits = &self.config.limits;
+        let mut next: Option<Time> = None;
+        let mut sooner = |time: Time| next = Some(next.map_or(time, |next| next.min(time)));
+        for pipe in self.io.pipes.values() {
+            sooner(pipe.said.plus(limits.heartbeat));
+            sooner(pipe.heard.plus(limits.silence));
+        }
+        for half in self.transfers.values() {
+            if let Half::Receive(half) = half {
+                half.next_timeout().into_iter().for_each(&mut sooner);
+            }
+            let bucket = match half {
+                Half::Send(half) => half.bucket(),
+                Half::Receive(half) => half.bucket(),
+            };
+            if let Some(bucket) = bucket
+                && !bucket.is_open(self.io.now)
+            {
+                sooner(bucket.opens_at(self.io.now));
+            }
+        }
+        if !self.transfers.is_empty() {
+            sooner(match self.role {
+                Role::Client => self.tune.next_timeout(),
+                Role::Server => self.stats_said.plus(super::SECOND),
+            });
+        }
+        next
+    }
+}
+
+/// Ranges of one STORED: 16 bytes each.
+const STORED_RANGES: usize = 1024;

@@ -1,0 +1,163 @@
+//! How a command fails: one line that says what happened, to what, and what to do, and an exit
+//! status.
+//!
+//! The words and the status come from the one table of codes in floe-types; this page adds the hint
+//! and converts the system's errors. Every detail is escaped before it gets here.
+
+use floe_types::{Code, Escaped, Fault};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What a command comes to.
+pub type Result<T> = std::result::Result<T, Failure>;
+
+/// Why a command failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Not yet said: `main` prints its line.
+    Fault {
+        /// What happened.
+        fault: Fault,
+        /// What to do, where the table's hint does not fit.
+        hint: Option<String>,
+    },
+    /// Said already, entry by entry; only the exit status is left.
+    Told(Code),
+}
+
+impl Failure {
+    /// A failure with the table's own hint.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self::from(Fault::new(code, detail))
+    }
+
+    /// A failure with a hint of its own.
+    pub fn hinted(code: Code, detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Fault { fault: Fault::new(code, detail), hint: Some(hint.into()) }
+    }
+
+    /// What kind it is.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Fault { fault, .. } => fault.code,
+            Self::Told(code) => *code,
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault { fault, hint: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fault { fault, hint } => {
+                write!(f, "{fault}")?;
+                match hint.as_deref().unwrap_or_else(|| fault.code.hint()) {
+                    "" => Ok(()),
+                    hint => write!(f, " ({hint})"),
+                }
+            }
+            Self::Told(code) => f.write_str(code.text()),
+        }
+    }
+}
+
+/// Says one line on standard error; there is nobody to tell if that fails.
+pub fn say(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Says a failure as `floe: ...`, unless it was said before.
+pub fn tell(failure: &Failure) {
+    if let Failure::Fault { .. } = failure {
+        say(&format_args!("floe: {failure}"));
+    }
+}
+
+/// A local path as it may be shown: quoted and escaped.
+pub struct Shown<'a>(pub &'a Path);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Escaped(self.0.as_os_str().as_bytes()))
+    }
+}
+
+/// The system's error at a local path, as a fault.
+pub fn of_path(operation: &str, path: &Path, error: &io::Error) -> Fault {
+    let code = code_of(error.kind());
+    let detail = match code {
+        Code::Other | Code::Io => format!("{operation} {}: {error}", Shown(path)),
+        _ => format!("{operation} {}", Shown(path)),
+    };
+    Fault::new(code, detail)
+}
+
+/// The code of a kind of system error.
+pub fn code_of(kind: io::ErrorKind) -> Code {
+    match kind {
+        io::ErrorKind::NotFound => Code::NotFound,
+        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+        io::ErrorKind::AlreadyExists => Code::Exists,
+        io::ErrorKind::IsADirectory => Code::IsDirectory,
+        io::ErrorKind::NotADirectory => Code::NotDirectory,
+        io::ErrorKind::DirectoryNotEmpty => Code::NotEmpty,
+        io::ErrorKind::ReadOnlyFilesystem => Code::ReadOnly,
+        io::ErrorKind::StorageFull => Code::NoSpace,
+        io::ErrorKind::QuotaExceeded => Code::Quota,
+        io::ErrorKind::InvalidFilename => Code::NameTooLong,
+        io::ErrorKind::AddrInUse => Code::AddressInUse,
+        io::ErrorKind::Interrupted => Code::Interrupted,
+        _ => Code::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_one_line_with_its_hint() {
+        let fault = of_path("read", Path::new("a\nb"), &io::ErrorKind::PermissionDenied.into());
+        let line = Failure::from(fault).to_string();
+        assert_eq!(
+            line,
+            "read \"a\\u{a}b\": permission denied (the user that runs floe there needs access to \
+             it)"
+        );
+        let own = Failure::hinted(Code::Usage, "put", "name a SRC");
+        assert_eq!(own.to_string(), "put: not a valid request (name a SRC)");
+        assert_eq!(own.code().exit_status(), 2);
+    }
+
+    #[test]
+    fn exit_statuses_are_the_documented_ones() {
+        for (code, status) in [
+            (Code::Other, 1),
+            (Code::Usage, 2),
+            (Code::BadPath, 2),
+            (Code::NotFound, 3),
+            (Code::PermissionDenied, 4),
+            (Code::TicketExpired, 4),
+            (Code::ServerKeyMismatch, 4),
+            (Code::Integrity, 5),
+            (Code::Unreachable, 6),
+            (Code::ProtocolMismatch, 6),
+            (Code::NoSpace, 7),
+            (Code::Quota, 7),
+            (Code::SourceChanged, 8),
+            (Code::Exists, 9),
+            (Code::AlreadyRunning, 9),
+            (Code::Partial, 10),
+            (Code::Interrupted, 130),
+        ] {
+            assert_eq!(code.exit_status(), status, "{code:?}");
+        }
+    }
+}

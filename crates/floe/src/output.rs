@@ -1,0 +1,30 @@
+//! Standard output as data: what is written there is meant to be read by the next program.
+//!
+//! A reader that went away (`floe ls | head`) ends the command quietly; any other failure is one.
+
+use crate::fault::{Failure, Result};
+use floe_types::Code;
+use std::io::{self, Write};
+
+/// Writes bytes whole.
+///
+/// # Errors
+/// The system's, but for a reader that went away.
+pub fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
+            let code = crate::fault::code_of(error.kind());
+            Err(Failure::new(code, format!("write to standard output: {error}")))
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Writes one line.
+///
+/// # Errors
+/// As `write_all`.
+pub fn line(text: &dyn std::fmt::Display) -> Result<()> {
+    write_all(&mut io::stdout().lock(), format!("{text}\n").as_bytes())
+}

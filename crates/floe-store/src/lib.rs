@@ -14,5 +14,6 @@ pub mod mark; // the extended attribute of a finished object
 pub mod journal; // the journal of a stage as bytes
 pub mod replay; // what a journal's records mean, and how far they are trusted
 pub mod local; // the store over a disk: staging, journal, commit
+pub mod conformance; // what every store promises, as checks
 
 pub use api::*;

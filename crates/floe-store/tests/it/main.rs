@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod browse;
+mod conformance;
 mod containment;
 mod faulty;
 mod kernel;
+mod rights;
 mod tree;

@@ -1,0 +1,103 @@
+//! Finished objects: recognised by version or by content, kept when committed again, replaced when written.
+
+use super::{MIB, Make, QUIET, Sent, Subject, commit, finished, must, sent, small, staged};
+use crate::api::{Basis, Recognise, RootWanted};
+use floe_types::{Freshness, Mode, Precondition};
+
+pub(super) fn run(make: Make<'_>) {
+    the_version_that_was_sent_is_recognised(make);
+    a_fresh_version_is_recognised_by_content_only(make);
+    another_version_is_not_recognised(make);
+    content_is_recognised_where_that_is_asked_for(make);
+    a_kept_object_gets_its_metadata(make);
+    a_finished_object_is_replaced_when_it_is_written(make);
+}
+
+/// A store in which an object was committed by an earlier process.
+fn put(make: Make<'_>, object: &Sent) -> Box<dyn Subject> {
+    let mut subject = make();
+    object.put(&*subject.store());
+    subject.restart();
+    subject
+}
+
+fn the_version_that_was_sent_is_recognised(make: Make<'_>) {
+    for object in [sent("a/x", 2 * MIB, 60), small("a/x", 9, 61), small("a/x", 0, 62)] {
+        let subject = put(make, &object);
+        let store = subject.store();
+        let (root, basis, sink) = finished(&*store, &object.spec);
+        assert_eq!((root, basis), (object.root(), Basis::Version));
+        must(commit(&*store, object.committed(sink)));
+        object.assert_stands(&*store);
+        let stat = must(store.stat(&object.spec.path, RootWanted::IfKnown, QUIET));
+        assert_eq!(stat.root, Some(object.root()));
+    }
+}
+
+fn a_fresh_version_is_recognised_by_content_only(make: Make<'_>) {
+    let settled = sent("x", MIB, 63);
+    let mut fresh = settled.clone();
+    fresh.spec.freshness = Freshness::Fresh;
+    for (then, now) in [(&settled, &fresh), (&fresh, &settled)] {
+        let subject = put(make, then);
+        let store = subject.store();
+        let (root, basis, _sink) = finished(&*store, &now.spec);
+        assert_eq!((root, basis), (now.root(), Basis::Content));
+    }
+}
+
+fn another_version_is_not_recognised(make: Make<'_>) {
+    let object = sent("x", MIB, 64);
+    let subject = put(make, &object);
+    let store = subject.store();
+    drop(staged(&*store, &sent("x", MIB, 65).spec));
+    let mut unknown = object.clone();
+    unknown.spec.version = None;
+    drop(staged(&*store, &unknown.spec));
+    object.assert_stands(&*store);
+}
+
+fn content_is_recognised_where_that_is_asked_for(make: Make<'_>) {
+    let object = sent("x", 2 * MIB + 1, 66);
+    let subject = put(make, &object);
+    let store = subject.store();
+    let mut touched = object.clone();
+    touched.spec.recognise = Recognise::ByContent;
+    touched.spec.version = sent("x", 2 * MIB + 1, 67).spec.version;
+    touched.spec.metadata.mtime = super::time(2_000_000);
+    let (root, basis, sink) = finished(&*store, &touched.spec);
+    assert_eq!((root, basis), (object.root(), Basis::Content));
+    must(commit(&*store, touched.committed(sink)));
+    touched.assert_stands(&*store);
+    touched.spec.recognise = Recognise::ByVersion;
+    assert_eq!(finished(&*store, &touched.spec).1, Basis::Version, "it has its new mark");
+    let mut longer = sent("x", 2 * MIB + 2, 66);
+    longer.spec.recognise = Recognise::ByContent;
+    drop(staged(&*store, &longer.spec));
+}
+
+fn a_kept_object_gets_its_metadata(make: Make<'_>) {
+    let mut object = sent("x", MIB, 68);
+    let subject = put(make, &object);
+    let store = subject.store();
+    object.spec.metadata.mode = Mode::from_bits(0o600);
+    let (_, _, sink) = finished(&*store, &object.spec);
+    must(commit(&*store, object.committed(sink)));
+    object.assert_stands(&*store);
+    object.spec.precondition = Precondition::Absent;
+    assert!(store.open_sink(object.spec.clone(), QUIET).is_err(), "it exists");
+}
+
+fn a_finished_object_is_replaced_when_it_is_written(make: Make<'_>) {
+    let (old, new) = (sent("x", 2 * MIB, 69), sent("x", 2 * MIB, 70));
+    let subject = put(make, &old);
+    let store = subject.store();
+    let mut spec = new.spec.clone();
+    spec.recognise = Recognise::ByContent;
+    let (root, _, sink) = finished(&*store, &spec);
+    assert_ne!(root, new.root(), "the sender sees that, and sends");
+    new.write_all(&*sink);
+    old.assert_stands(&*store);
+    must(commit(&*store, new.committed(sink)));
+    new.assert_stands(&*store);
+}

@@ -1,0 +1,69 @@
+//! Every store keeps every promise of its contract.
+
+use floe_store::Store;
+use floe_store::conformance::{self, Subject};
+use floe_store::local::LocalStore;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+struct Local {
+    directory: tempfile::TempDir,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl Local {
+    fn subject(beneath: Option<PathBuf>) -> Box<dyn Subject> {
+        let directory = match beneath {
+            Some(place) => tempfile::tempdir_in(place).unwrap(),
+            None => tempfile::tempdir().unwrap(),
+        };
+        let mut local = Self { directory, store: None };
+        local.restart();
+        Box::new(local)
+    }
+}
+
+impl Subject for Local {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.store.as_ref().unwrap())
+    }
+
+    fn restart(&mut self) {
+        self.store = None;
+        self.store = Some(Arc::new(LocalStore::open(self.directory.path()).unwrap()));
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.store = None;
+        let left = std::fs::read_dir(self.directory.path()).unwrap();
+        for name in left.map(|entry| entry.unwrap().file_name()) {
+            assert!(name != ".floe" || std::thread::panicking() || self.has_stages());
+        }
+    }
+}
+
+impl Local {
+    /// An area may only stay while a stage is in it.
+    fn has_stages(&self) -> bool {
+        std::fs::read_dir(self.directory.path().join(".floe"))
+            .unwrap()
+            .any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".stage"))
+    }
+}
+
+#[test]
+fn the_local_store_keeps_every_promise() {
+    conformance::run(&|| Local::subject(None));
+}
+
+#[test]
+fn the_local_store_keeps_every_promise_in_memory_files() {
+    let shm = PathBuf::from("/dev/shm");
+    if !shm.is_dir() {
+        eprintln!("skipped: /dev/shm is not there");
+        return;
+    }
+    conformance::run(&|| Local::subject(Some(shm.clone())));
+}

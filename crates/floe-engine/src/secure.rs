@@ -13,15 +13,28 @@ mod verify;
 
 pub use config::TlsServer;
 pub(crate) use handshake::Speech;
-pub use handshake::{client_handshake, plaintext, server_handshake};
+pub use handshake::{client_handshake, plaintext, server_handshake, shown_key};
 pub use verify::KeyMismatch;
 
+use crate::identity::KeyPin;
 use floe_proto::greeting::Channel;
 use floe_types::{ByteCount, Code, Fault};
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 use tls::Tls;
 use tokio::net::TcpStream;
+
+/// What a client asks of the connections to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Security {
+    /// TLS, and the server's key is this one.
+    Tls {
+        /// Its pin.
+        pin: KeyPin,
+    },
+    /// No TLS: whoever is on the way can read, and take the connection over once it is let in.
+    Plaintext,
+}
 
 /// What a read took.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -42,6 +42,28 @@ pub async fn client_handshake(
     }
 }
 
+/// The key that a server shows, for a person to compare. Nothing is told to the server and nothing
+/// is trusted by it: that the server holds the key is proved by a connection that pins it.
+///
+/// # Errors
+/// As `client_handshake`.
+pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, Fault> {
+    // No key has this hash: the handshake stops where the server has shown its own.
+    let pin = KeyPin([0; 32]);
+    let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
+    let conn = ClientConnection::new(config::client(pin)?, ServerName::DnsName(name))
+        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
+    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    match timeout_at(deadline, handshake.run()).await {
+        Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
+        Ok(Err(stop)) => match mismatch(&stop) {
+            Some(mismatch) => Ok(mismatch.found),
+            None => Err(client_fault(&stop, handshake.first(), pin)),
+        },
+        Ok(Ok(())) => Err(Fault::new(Code::Tls, "the server shows no key")),
+    }
+}
+
 /// Secures a connection that a server accepted.
 ///
 /// # Errors
@@ -65,7 +87,7 @@ pub async fn server_handshake(
 /// Takes a connection as it is, where both ends asked for plaintext.
 #[must_use]
 pub fn plaintext(socket: TcpStream) -> Secured {
-    Secured { socket, tls: None, closing: Closing::Open }
+    Secured { socket, tls: None, closing: Closing::Open, broken: None }
 }
 
 /// Why a handshake stopped.
@@ -130,7 +152,7 @@ impl Handshake {
             return Err(Fault::new(Code::ProtocolMismatch, detail));
         }
         let tls = Some(Box::new(Tls::new(self.conn)));
-        Ok(Secured { socket: self.inlet.socket, tls, closing: Closing::Open })
+        Ok(Secured { socket: self.inlet.socket, tls, closing: Closing::Open, broken: None })
     }
 }
 
@@ -154,7 +176,20 @@ impl Read for Inlet {
     }
 }
 
+fn mismatch(stop: &Stop) -> Option<&KeyMismatch> {
+    match stop {
+        Stop::Tls(Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) => {
+            other.downcast_ref()
+        }
+        _ => None,
+    }
+}
+
 fn client_fault(stop: &Stop, first: &[u8], pin: KeyPin) -> Fault {
+    if let Some(mismatch) = mismatch(stop) {
+        let detail = format!("the server shows {}, pinned is {pin}", mismatch.found);
+        return Fault::new(Code::ServerKeyMismatch, detail);
+    }
     let error = match stop {
         Stop::Io(error) => return super::lost("TLS handshake with the server", error),
         Stop::Ended => {
@@ -165,15 +200,6 @@ fn client_fault(stop: &Stop, first: &[u8], pin: KeyPin) -> Fault {
         Stop::Tls(error) => error,
     };
     match error {
-        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
-            match other.downcast_ref::<KeyMismatch>() {
-                Some(mismatch) => Fault::new(
-                    Code::ServerKeyMismatch,
-                    format!("the server shows {}, pinned is {pin}", mismatch.found),
-                ),
-                None => Fault::new(Code::Tls, text(error)),
-            }
-        }
         Error::AlertReceived(AlertDescription::NoApplicationProtocol) => {
             Fault::new(Code::ProtocolMismatch, "the server speaks TLS, but not floe/1")
         }
@@ -265,5 +291,18 @@ impl Speech {
             Self::PlainFloe => return None,
         };
         Some(Fault::new(code, format!("{who} {what}")))
+    }
+}
+
+/// A TLS client with the given application protocols, which may be none; its error, if any.
+#[cfg(test)]
+pub(super) async fn scan(socket: TcpStream, pin: KeyPin, alpn: &[&[u8]]) -> Option<Error> {
+    let mut config = (*config::client(pin).unwrap()).clone();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let name = ServerName::DnsName(DnsName::try_from("floe").unwrap());
+    let conn = ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    match Handshake::new(socket, Connection::Client(conn)).run().await {
+        Err(Stop::Tls(error)) => Some(error),
+        _ => None,
     }
 }

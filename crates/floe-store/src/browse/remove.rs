@@ -98,7 +98,6 @@ impl<D: Disk> Branch<'_, D> {
     /// Removes the deepest directory, which was found empty, from the one above.
     fn leave(&mut self) -> DiskResult<Removal> {
         let Some(name) = self.names.pop() else { return Ok(Removal::Done) };
-        self.held.truncate(self.names.len());
         let above = self.open_deepest()?;
         let above = above.as_ref().or(self.held.last()).unwrap_or(self.at);
         let entry = Name::new(&name).ok_or(DiskError::new(Code::BadPath))?;

@@ -1,6 +1,7 @@
 //! Open, list, stat, remove, rename, make directories, on real directories.
 
 use crate::tree::{Tree, path};
+use floe_store::disk::Disk;
 use floe_store::source::StreamSource;
 use floe_store::{
     Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Source, Stat, Store,
@@ -209,6 +210,44 @@ fn computes_a_root_and_tells_how_far_it_is() {
     }
     let known = tree.store().stat(&path("f"), RootWanted::IfKnown, &|_, _| {}).unwrap();
     assert_eq!(known.root, None);
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_hashed_has_no_root() {
+    let tree = Tree::new();
+    tree.file("f", &content(3 << 20));
+    let grow = |_, _| {
+        let mut file = std::fs::OpenOptions::new().append(true).open(tree.at("f")).unwrap();
+        std::io::Write::write_all(&mut file, &[1; 2 << 20]).unwrap();
+    };
+    let fault = tree.store().stat(&path("f"), RootWanted::Computed, &grow).unwrap_err();
+    assert_eq!(fault.to_string(), "stat \"f\": the source changed while it was sent");
+}
+
+#[test]
+fn behind_the_reader_of_a_big_file_the_cache_goes() {
+    const MEMORY: u64 = 0x0102_1994;
+    let tree = Tree::new();
+    let disk = tree.disk();
+    if disk.file_system(&disk.root().unwrap()).unwrap().magic == MEMORY {
+        return; // a file in memory has no other place
+    }
+    // Real bytes at its start, because a hole is read without waiting even where memory has
+    // forgotten it.
+    tree.file("f", &content(8 << 20));
+    let file = std::fs::OpenOptions::new().write(true).open(tree.at("f")).unwrap();
+    file.set_len(160 << 20).unwrap();
+    file.sync_all().unwrap();
+    let OpenedEntry::File { source, .. } = tree.store().open(&path("f"), Follow::Yes).unwrap()
+    else {
+        panic!("f is a file")
+    };
+    let mut into = vec![0; 1 << 20];
+    for nth in 0..160 {
+        assert_eq!(source.read_at(Offset(nth << 20), &mut into).unwrap(), 1 << 20);
+    }
+    assert_eq!(source.read_cached(Offset(1 << 20), &mut into).unwrap(), None);
+    assert_eq!(source.read_at(Offset(1 << 20), &mut into).unwrap(), 1 << 20);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
 use floe_store::{Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Store};
 use floe_types::{Code, Component, Mode, Offset};
-use rustix::fs::{CWD, FileType, RenameFlags, mknodat, renameat_with};
+use rustix::fs::{CWD, FileType, RenameFlags, inotify, mknodat, renameat_with};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -179,6 +179,25 @@ fn devices_sockets_and_fifos_are_neither_opened_nor_waited_for() {
     let devices = LocalStore::open(Path::new("/dev")).unwrap();
     let null = devices.open(&path("null"), Follow::Yes).err().unwrap();
     assert_eq!(null.to_string(), "open \"null\": is not a regular file");
+}
+
+#[test]
+fn a_fifo_is_not_even_opened() {
+    let tree = Tree::new();
+    let fifo = tree.at("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    tree.file("file", b"");
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    inotify::add_watch(&watch, &fifo, inotify::WatchFlags::OPEN).unwrap();
+    assert_eq!(read(&tree, "fifo", Follow::Yes), Err(Code::NotRegular));
+    let (disk, name) = (tree.disk(), Name::new(b"fifo").unwrap());
+    let root = disk.root().unwrap();
+    assert!(disk.open_file(&root, name, Access::Read).is_err());
+    let mut buffer = [0; 64];
+    assert_eq!(rustix::io::read(&watch, &mut buffer), Err(rustix::io::Errno::AGAIN));
+    inotify::add_watch(&watch, tree.at("file"), inotify::WatchFlags::OPEN).unwrap();
+    assert_eq!(read(&tree, "file", Follow::Yes).as_deref(), Ok(&b""[..]));
+    assert!(rustix::io::read(&watch, &mut buffer).is_ok(), "an open is seen");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The disk that breaks by a seed.
 
-use crate::tree::Tree;
+use crate::tree::{Tree, path};
 use floe_store::disk::{Access, Disk, Name};
 use floe_store::faulty::{Chance, Faults, FaultyDisk, Injected, Offer};
-use floe_types::{ByteCount, Code, Mode, Offset};
+use floe_store::local::LocalStore;
+use floe_store::{Depth, Follow, OpenedEntry, RootWanted, Store};
+use floe_types::{ByteCount, Code, Mode, Offset, Root};
 
 const MODE: Mode = Mode::from_bits(0o600);
 
@@ -15,9 +17,7 @@ fn name() -> Name<'static> {
 fn fates(seed: u64, faults: Faults) -> (String, Injected) {
     let tree = Tree::new();
     tree.file("f", &[3; 4096]);
-    let disk = FaultyDisk::new(tree.disk(), seed, Faults::default());
-    let root = disk.root().unwrap();
-    drop(disk);
+    let root = tree.disk().root().unwrap();
     let disk = FaultyDisk::new(tree.disk(), seed, faults);
     let mut letters = String::new();
     for nth in 0..200_u64 {
@@ -135,4 +135,64 @@ fn what_is_not_offered_is_refused() {
     let range = floe_types::Range::new(Offset(0), Offset(1));
     assert_eq!(disk.allocate(&file, range).unwrap_err().code(), Code::Unsupported);
     assert_eq!(disk.read_cached(&file, Offset(0), &mut [0; 4]).unwrap(), None);
+}
+
+#[test]
+fn a_short_read_gives_something() {
+    let tree = Tree::new();
+    tree.file("f", b"0123456789");
+    let faults = Faults { short_read: Chance::ALWAYS, ..Faults::default() };
+    let disk = FaultyDisk::new(tree.disk(), 5, faults);
+    let root = disk.root().unwrap();
+    let file = disk.open_file(&root, name(), Access::Read).unwrap();
+    for _ in 0..100 {
+        assert_eq!(disk.read_at(&file, Offset(3), &mut [0; 2]).unwrap(), 1);
+        assert!((1..4).contains(&disk.read_at(&file, Offset(3), &mut [0; 4]).unwrap()));
+    }
+}
+
+#[test]
+fn a_source_fills_what_the_disk_gives_in_bits() {
+    let tree = Tree::new();
+    let bytes: Vec<u8> = (0..20_000_u32).map(|nth| nth.to_be_bytes()[3]).collect();
+    tree.file("f", &bytes);
+    let faults = Faults { short_read: Chance(9000), ..Faults::default() };
+    let store = LocalStore::new(FaultyDisk::new(tree.disk(), 6, faults)).unwrap();
+    let OpenedEntry::File { source, .. } = store.open(&path("f"), Follow::No).unwrap() else {
+        panic!("f is a file")
+    };
+    let mut into = vec![0; 30_000];
+    assert_eq!(source.read_at(Offset(100), &mut into).unwrap(), 19_900);
+    assert_eq!(into[..19_900], bytes[100..]);
+    let stat = store.stat(&path("f"), RootWanted::Computed, &|_, _| {}).unwrap();
+    assert_eq!(stat.root, Some(Root::of(&bytes)));
+}
+
+#[test]
+fn removal_on_a_failing_disk_says_so_and_goes_on_when_asked_again() {
+    let tree = Tree::new();
+    for nth in 0..60 {
+        tree.file(&format!("d/{}/{}/{nth}", nth % 5, nth % 3), b"x");
+    }
+    let faults = Faults {
+        lookup_error: Chance(300),
+        name_error: Chance(300),
+        name_error_after: Chance(300),
+        sync_error: Chance(300),
+        ..Faults::default()
+    };
+    let store = (0..100)
+        .find_map(|seed| LocalStore::new(FaultyDisk::new(tree.disk(), seed, faults)).ok())
+        .unwrap();
+    let mut failures = 0;
+    for _ in 0..1000 {
+        match store.remove(&path("d"), Depth::Recursive) {
+            Ok(()) => break,
+            Err(fault) if fault.code == Code::Io => failures += 1,
+            Err(fault) if fault.code == Code::NotFound => break, // gone, though it said not
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+    assert!(failures > 0);
+    assert!(!tree.at("d").exists());
 }

@@ -1,0 +1,72 @@
+//! What a user without rights may do. Needs to be root to become someone else; passes untested
+//! where it is not.
+
+use crate::tree::{Tree, path};
+use floe_store::kernel::KernelDisk;
+use floe_store::local::LocalStore;
+use floe_store::{Detail, Follow, OpenedEntry, RootWanted, Store};
+use floe_types::{ByteCount, Code, Offset};
+use rustix::process::{Uid, geteuid};
+use rustix::thread::set_thread_res_uid;
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt;
+
+/// Runs `act` on a store that a thread of another user opened; that thread ends with it.
+fn as_nobody(tree: &Tree, act: impl FnOnce(LocalStore<KernelDisk>) + Send) {
+    if !geteuid().is_root() {
+        return;
+    }
+    set_permissions(tree.at("..").as_path(), Permissions::from_mode(0o755)).unwrap();
+    std::thread::scope(|scope| {
+        let run = || {
+            let nobody = Uid::from_raw(65_534);
+            set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            act(LocalStore::open(&tree.at("")).unwrap());
+        };
+        scope.spawn(run).join().unwrap();
+    });
+}
+
+fn set_mode(tree: &Tree, of: &str, mode: u32) {
+    set_permissions(tree.at(of), Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_directory_that_may_only_be_searched_still_leads_to_its_files() {
+    let tree = Tree::new();
+    tree.file("d/e/f", b"bytes");
+    for of in ["", "d", "d/e"] {
+        set_mode(&tree, of, 0o711);
+    }
+    as_nobody(&tree, |store| {
+        let OpenedEntry::File { source, .. } = store.open(&path("d/e/f"), Follow::No).unwrap()
+        else {
+            panic!("a file")
+        };
+        assert_eq!(source.read_at(Offset::ZERO, &mut [0; 9]).unwrap(), 5);
+        for of in ["", "d"] {
+            let fault = store.list(&path(of), None, 9, Detail::Names).unwrap_err();
+            assert_eq!(fault.code, Code::PermissionDenied, "{of}");
+        }
+        let fault = store.make_dir(&path("d/new")).unwrap_err();
+        assert_eq!(fault.to_string(), "make directory \"d/new\": permission denied");
+    });
+}
+
+#[test]
+fn a_file_that_may_not_be_read_still_has_a_size() {
+    let tree = Tree::new();
+    tree.file("f", b"bytes");
+    set_mode(&tree, "f", 0o600);
+    set_mode(&tree, "", 0o755);
+    as_nobody(&tree, |store| {
+        let stat = store.stat(&path("f"), RootWanted::IfKnown, &|_, _| {}).unwrap();
+        assert_eq!((stat.size, stat.root), (ByteCount(5), None));
+        let page = store.list(&path(""), None, 9, Detail::Stats).unwrap();
+        assert_eq!(page.names[0].stat, Some(stat));
+        let refused = store.stat(&path("f"), RootWanted::Computed, &|_, _| {}).unwrap_err();
+        assert_eq!(refused.code, Code::PermissionDenied);
+        let refused = store.open(&path("f"), Follow::Yes).err().unwrap();
+        assert_eq!(refused.to_string(), "open \"f\": permission denied");
+    });
+}

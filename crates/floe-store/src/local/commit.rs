@@ -100,14 +100,17 @@ impl<D: Disk> Entry<D> {
             return;
         }
         self.answer = match &self.work {
-            Work::Object { sink, .. } => publish_object(sink, parents),
+            Work::Object { sink, .. } => {
+                publish_object(sink, parents).and_then(|()| sink.complete())
+            }
             Work::Keep { sink } => keep_object(sink, parents),
             Work::Link { path, target, metadata, precondition } => {
                 let link = Link { path, target, metadata, precondition: *precondition };
                 publish_link(ground, &link, parents)
             }
             Work::Directory { path, metadata } => finish_directory(ground, path, metadata),
-            Work::Renamed { .. } | Work::Nothing => Ok(()),
+            Work::Renamed { sink } => sink.complete(),
+            Work::Nothing => Ok(()),
         };
     }
 

@@ -7,6 +7,8 @@ use floe_types::{ByteCount, Code, Mode, Root};
 
 /// The bit without which its owner may not set an extended attribute.
 const OWNER_WRITES: u16 = 0o200;
+/// The bits without which its owner may not open it again.
+const OWNER_OPENS: u16 = 0o600;
 
 /// The mode a staged file may be made with: its final one where that lets the mark be set.
 pub(super) fn staging_mode(spec: &SinkSpec) -> Option<Mode> {
@@ -14,7 +16,12 @@ pub(super) fn staging_mode(spec: &SinkSpec) -> Option<Mode> {
     (mode.bits() & OWNER_WRITES != 0).then_some(mode)
 }
 
-/// Sets mark, mode and mtime.
+/// Whether the object's mode keeps its owner from opening it to write.
+pub(super) fn keeps_owner_out(spec: &SinkSpec) -> bool {
+    spec.metadata.mode.bits() & OWNER_OPENS != OWNER_OPENS
+}
+
+/// Sets mark, mode and mtime; the mode is one that still lets the owner take the stage up again, if need be.
 pub(super) fn apply<D: Disk>(
     disk: &D,
     file: &D::Handle,
@@ -23,7 +30,7 @@ pub(super) fn apply<D: Disk>(
     root: Root,
 ) -> DiskResult<()> {
     apply_mark(disk, file, spec, size, root)?;
-    disk.set_mode(file, spec.metadata.mode)?;
+    disk.set_mode(file, Mode::from_bits(u32::from(spec.metadata.mode.bits() | OWNER_OPENS)))?;
     disk.set_mtime(file, spec.metadata.mtime)
 }
 

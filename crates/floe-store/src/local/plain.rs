@@ -22,8 +22,9 @@ enum State<D: Disk> {
     Unborn,
     /// Bytes are written up to `end`.
     Open { made: Made<D>, file: D::Handle, end: ByteCount },
-    /// Nothing is expected any more; `ready` says what metadata and mark it has.
-    Closed { made: Made<D>, end: ByteCount, ready: Ready },
+    /// Nothing is expected any more; `ready` says what metadata and mark it has. The file stays open only where
+    /// its mode would keep its owner from opening it again.
+    Closed { made: Made<D>, file: Option<D::Handle>, end: ByteCount, ready: Ready },
     /// It has its final name, or none.
     Gone,
 }
@@ -126,7 +127,10 @@ impl<D: Disk> Plain<D> {
             self.disk.set_mtime(&file, yard.spec.metadata.mtime)
         };
         match apply() {
-            Ok(()) => *state = State::Closed { made, end: size, ready: wanted },
+            Ok(()) => {
+                let file = Some(file).filter(|_| metadata::keeps_owner_out(yard.spec));
+                *state = State::Closed { made, file, end: size, ready: wanted };
+            }
             Err(error) => {
                 *state = State::Open { made, file, end };
                 return Err(error.fault(doing));
@@ -138,8 +142,12 @@ impl<D: Disk> Plain<D> {
     /// Makes it durable by itself.
     pub(super) fn sync(&self, path: &ObjectPath) -> Result<()> {
         let sync = || match &*self.state() {
-            State::Open { file, .. } => self.disk.sync_file(file),
-            State::Closed { made, .. } => self.disk.sync_file(&made.open(Access::Read)?),
+            State::Open { file, .. } | State::Closed { file: Some(file), .. } => {
+                self.disk.sync_file(file)
+            }
+            State::Closed { made, file: None, .. } => {
+                self.disk.sync_file(&made.open(Access::Read)?)
+            }
             State::Unborn | State::Gone => Ok(()),
         };
         sync().doing(format_args!("sync stage of {path:?}"))
@@ -184,8 +192,8 @@ impl<D: Disk> Plain<D> {
         let doing = format_args!("stage {:?}", yard.spec.path);
         match std::mem::replace(state, State::Gone) {
             State::Open { made, file, end } => Ok((made, file, end)),
-            State::Closed { made, end, .. } => {
-                let file = made.open(Access::ReadWrite).doing(doing)?;
+            State::Closed { made, file, end, .. } => {
+                let file = file.map_or_else(|| made.open(Access::ReadWrite).doing(doing), Ok)?;
                 Ok((made, file, end))
             }
             State::Gone => Err(Fault::new(Code::NotFound, format!("{doing}: it is gone"))),

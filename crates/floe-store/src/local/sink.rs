@@ -121,6 +121,14 @@ impl<D: Disk> LocalSink<D> {
         }
     }
 
+    /// After its rename: what could not be done before.
+    pub(super) fn complete(&self) -> Result<()> {
+        match &self.body {
+            Body::Journaled { .. } => self.stage()?.complete(&self.spec),
+            Body::Plain(_) => Ok(()),
+        }
+    }
+
     /// The stage without a journal, if it is one: many of those are synced at once.
     pub(super) fn as_plain(&self) -> Option<&Plain<D>> {
         match &self.body {

@@ -123,6 +123,17 @@ impl<D: Disk> Stage<D> {
         self.ledger.sync_whole(&self.file, &format!("sync stage of {:?}", self.path))
     }
 
+    /// After its rename: the mode that would have kept its owner from taking the stage up again after a crash.
+    pub(super) fn complete(&self, spec: &SinkSpec) -> Result<()> {
+        if !metadata::keeps_owner_out(spec) {
+            return Ok(());
+        }
+        self.disk
+            .set_mode(&self.file, spec.metadata.mode)
+            .and_then(|()| self.disk.sync_file(&self.file))
+            .doing(format_args!("commit {:?}", self.path))
+    }
+
     /// Where its file is.
     pub(super) fn spot<R>(
         &self,

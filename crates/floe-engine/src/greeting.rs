@@ -227,3 +227,6 @@ pub async fn refuse(link: &mut Secured, why: Refusal, limits: &Limits, deadline:
     };
     Talk::new(link, limits, deadline, "the client").part(&frame).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,6 +126,14 @@ impl Identity {
     }
 }
 
+#[cfg(test)]
+impl Identity {
+    /// This certificate with a key that is not its own.
+    pub(crate) fn with_key_of(&self, other: &Self) -> Self {
+        Self { chain: self.chain.clone(), key: other.key.clone_key(), pin: self.pin }
+    }
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("pin", &self.pin).finish_non_exhaustive()

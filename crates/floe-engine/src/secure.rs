@@ -105,6 +105,8 @@ pub struct Secured {
     socket: TcpStream,
     tls: Option<Box<Tls>>,
     closing: Closing,
+    /// The first fault; the connection is over.
+    broken: Option<Fault>,
 }
 
 impl Secured {
@@ -142,7 +144,8 @@ impl Secured {
         if into.is_empty() {
             return Ok(Took::WouldBlock);
         }
-        match &mut self.tls {
+        self.unbroken()?;
+        let took = match &mut self.tls {
             Some(tls) => tls.read(&self.socket, into, &mut scratch.0),
             None => match self.socket.try_read(into) {
                 Ok(0) => Ok(Took::End(Ending::Fin)),
@@ -150,7 +153,8 @@ impl Secured {
                 Err(error) if is_retry(&error) => Ok(Took::WouldBlock),
                 Err(error) => Err(lost("read", &error)),
             },
-        }
+        };
+        took.inspect_err(|fault| self.broken = Some(fault.clone()))
     }
 
     /// Accepts bytes from the start of `parts` and hands them on; returns how many were accepted.
@@ -165,14 +169,16 @@ impl Secured {
         if self.closing != Closing::Open {
             return Err(Fault::new(Code::ConnectionLost, "write after close"));
         }
-        match &mut self.tls {
+        self.unbroken()?;
+        let accepted = match &mut self.tls {
             Some(tls) => tls.write(&self.socket, parts),
             None => match self.socket.try_write_vectored(parts) {
                 Ok(len) => Ok(len),
                 Err(error) if is_retry(&error) => Ok(0),
                 Err(error) => Err(lost("write", &error)),
             },
-        }
+        };
+        accepted.inspect_err(|fault| self.broken = Some(fault.clone()))
     }
 
     /// Hands what is held to the kernel, as far as it takes it. After `close`, ends the sending
@@ -181,10 +187,12 @@ impl Secured {
     /// # Errors
     /// `ConnectionLost`. Sticky.
     pub fn flush(&mut self) -> Result<Flushed, Fault> {
+        self.unbroken()?;
         let flushed = match &mut self.tls {
-            Some(tls) => tls.flush(&self.socket)?,
-            None => Flushed::All,
+            Some(tls) => tls.flush(&self.socket),
+            None => Ok(Flushed::All),
         };
+        let flushed = flushed.inspect_err(|fault| self.broken = Some(fault.clone()))?;
         if flushed == Flushed::All && self.closing == Closing::Asked {
             self.closing = Closing::Shut;
             // The peer may be gone already; then there is nothing left to end.
@@ -221,15 +229,18 @@ impl Secured {
         self.flush()
     }
 
+    fn unbroken(&self) -> Result<(), Fault> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
     /// Takes the connection off this thread's runtime, to go on in another by `attach`.
     ///
     /// # Errors
     /// `Other` where the runtime does not let the socket go.
     pub fn detach(self) -> Result<Detached, Fault> {
-        match self.socket.into_std() {
-            Ok(socket) => Ok(Detached { socket, tls: self.tls, closing: self.closing }),
-            Err(error) => Err(runtime_fault(&error)),
-        }
+        let Self { socket, tls, closing, broken } = self;
+        let socket = socket.into_std().map_err(|error| runtime_fault(&error))?;
+        Ok(Detached { socket, tls, closing, broken })
     }
 }
 
@@ -239,6 +250,7 @@ pub struct Detached {
     socket: std::net::TcpStream,
     tls: Option<Box<Tls>>,
     closing: Closing,
+    broken: Option<Fault>,
 }
 
 impl Detached {
@@ -247,10 +259,9 @@ impl Detached {
     /// # Errors
     /// `Other` where the runtime does not take the socket.
     pub fn attach(self) -> Result<Secured, Fault> {
-        match TcpStream::from_std(self.socket) {
-            Ok(socket) => Ok(Secured { socket, tls: self.tls, closing: self.closing }),
-            Err(error) => Err(runtime_fault(&error)),
-        }
+        let Self { socket, tls, closing, broken } = self;
+        let socket = TcpStream::from_std(socket).map_err(|error| runtime_fault(&error))?;
+        Ok(Secured { socket, tls, closing, broken })
     }
 }
 

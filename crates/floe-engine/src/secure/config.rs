@@ -48,6 +48,22 @@ impl TlsServer {
     }
 }
 
+#[cfg(test)]
+impl TlsServer {
+    /// A server that shows one identity's certificate and signs with another's key.
+    pub(super) fn forged(shown: &Identity, signs: &Identity) -> Self {
+        let key = PROVIDER.key_provider.load_private_key(signs.key().clone_key()).unwrap();
+        let certified = rustls::sign::CertifiedKey::new(shown.chain().to_vec(), key);
+        let mut config = ServerConfig::builder_with_provider(PROVIDER.clone())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Self(Arc::new(config))
+    }
+}
+
 /// A client's side of TLS towards the server with that key.
 pub(super) fn client(pin: KeyPin) -> Result<Arc<ClientConfig>, Fault> {
     let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())

@@ -1,6 +1,7 @@
 //! Where objects rest: `Store`, `Source` and `Sink` over the narrow `Disk` seam.
 //!
-//! Synchronous and single-minded: no sockets, no protocol, no async. The engine joins it with floe-proto.
+//! Synchronous and single-minded: no sockets, no protocol, no async. The engine joins it with
+//! floe-proto.
 
 pub mod api; // the contract: Store, Source, Sink and their values
 pub mod disk; // the seam below: every effect the local store has on a machine
@@ -14,6 +15,7 @@ pub mod mark; // the extended attribute of a finished object
 pub mod journal; // the journal of a stage as bytes
 pub mod replay; // what a journal's records mean, and how far they are trusted
 pub mod local; // the store over a disk: staging, journal, commit
+pub mod memory; // a store in memory
 pub mod conformance; // what every store promises, as checks
 
 pub use api::*;

@@ -3,6 +3,7 @@
 use floe_store::Store;
 use floe_store::conformance::{self, Subject};
 use floe_store::local::LocalStore;
+use floe_store::memory::MemoryStore;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,4 +67,21 @@ fn the_local_store_keeps_every_promise_in_memory_files() {
         return;
     }
     conformance::run(&|| Local::subject(Some(shm.clone())));
+}
+
+struct Memory(MemoryStore);
+
+impl Subject for Memory {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.0.clone())
+    }
+
+    fn restart(&mut self) {
+        self.0.restart();
+    }
+}
+
+#[test]
+fn the_store_in_memory_keeps_every_promise() {
+    conformance::run(&|| Box::new(Memory(MemoryStore::default())));
 }

@@ -1,0 +1,324 @@
+//! A store in memory that keeps the contract to the letter: for tests and simulations.
+//!
+//! Objects and stages are shared by all clones; `restart` is the death of the process that had the stages. Time
+//! stands still unless it is moved, so equal calls give equal stores. There is no power loss here: what is recorded
+//! is durable.
+
+mod sink;
+mod tree;
+
+use crate::api::{
+    Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry, OpenedSink,
+    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source, Stat, Store,
+};
+use crate::mark::{Mark, Names};
+use floe_types::{
+    ByteCount, Code, Fault, Freshness, ObjectPath, Offset, Precondition, Root, SourceVersion,
+    Timestamp,
+};
+use sink::{MemorySink, Stage, StageKey, Token};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tree::{File, Node, Tree};
+
+/// A store in memory. Clones are the same store.
+#[derive(Clone)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    tree: Tree,
+    stages: BTreeMap<StageKey, Stage>,
+    tokens: u64,
+    room: ByteCount,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new(ByteCount(64 << 30))
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that refuses objects of more than `room`.
+    #[must_use]
+    pub fn new(room: ByteCount) -> Self {
+        let state = State { tree: Tree::new(), stages: BTreeMap::new(), tokens: 0, room };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The death of the process: no stage is owned any more. Sinks given out before only fail from now on.
+    pub fn restart(&self) {
+        let mut state = self.lock();
+        state.stages.retain(|_, stage| stage.keeps);
+        state.stages.values_mut().for_each(|stage| stage.owner = None);
+    }
+
+    /// Moves the store's clock, which stamps what changes.
+    pub fn set_now(&self, now: Timestamp) {
+        self.lock().tree.now = now;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sink(&self, key: StageKey, spec: SinkSpec, standing: Option<Arc<File>>) -> Arc<MemorySink> {
+        let mut state = self.lock();
+        state.tokens += 1;
+        let token = Token(state.tokens);
+        Arc::new(MemorySink::new(self.clone(), key, token, spec, standing))
+    }
+}
+
+fn fault(code: Code, doing: impl std::fmt::Display) -> Fault {
+    Fault::new(code, doing.to_string())
+}
+
+/// A file as a source: it stays what it was when it was opened.
+struct MemorySource(Arc<File>);
+
+impl Source for MemorySource {
+    fn version(&self) -> Result<Option<SourceVersion>> {
+        Ok(Some(self.0.version()))
+    }
+
+    fn read_at(&self, at: Offset, into: &mut [u8]) -> Result<usize> {
+        let start = ByteCount(at.0).to_len().unwrap_or(usize::MAX);
+        let rest = self.0.bytes.get(start..).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+
+    fn read_cached(&self, at: Offset, into: &mut [u8]) -> Result<Option<usize>> {
+        self.read_at(at, into).map(Some)
+    }
+}
+
+impl State {
+    fn recognise(&self, spec: &SinkSpec) -> Result<Option<(Arc<File>, Root, Basis)>> {
+        let doing = || format!("stage {:?}", spec.path);
+        let file = match self.tree.nodes.get(&spec.path) {
+            None => return Ok(None),
+            Some(Node::Directory(_)) => return Err(fault(Code::IsDirectory, doing())),
+            Some(_) if spec.precondition == Precondition::Absent => {
+                return Err(fault(Code::Exists, doing()));
+            }
+            Some(Node::Link(..)) => return Ok(None),
+            Some(Node::File(file)) => file,
+        };
+        if spec.size.is_some_and(|size| size != file.size()) {
+            return Ok(None);
+        }
+        if spec.recognise == Recognise::ByContent {
+            let root = spec.size.map(|_| Root::of(&file.bytes));
+            return Ok(root.map(|root| (Arc::clone(file), root, Basis::Content)));
+        }
+        let (Some(version), Some(mark)) = (spec.version, &file.mark) else { return Ok(None) };
+        let Some(root) = mark.root_of(file.size(), file.metadata.mtime) else { return Ok(None) };
+        let basis = match (mark.names(version), spec.freshness) {
+            (Names::Other, _) => return Ok(None),
+            (Names::Settled, Freshness::Settled) => Basis::Version,
+            _ => Basis::Content,
+        };
+        Ok(Some((Arc::clone(file), root, basis)))
+    }
+
+    fn commit(&mut self, entry: &Commit) -> Result<()> {
+        match entry {
+            Commit::Object { sink, size, root } => {
+                let any: &dyn Any = &**sink;
+                let Some(sink) = any.downcast_ref::<MemorySink>() else {
+                    return Err(fault(Code::Usage, "commit: the stage is not of this store"));
+                };
+                self.commit_object(sink, *size, *root)
+            }
+            Commit::Link { path, target, metadata, precondition } => {
+                let node = Node::Link(target.clone(), *metadata);
+                let doing = format!("commit link {path:?}");
+                self.tree.replace(path, node, *precondition).map_err(|code| fault(code, doing))
+            }
+            Commit::Directory { path, metadata } => {
+                let doing = format!("commit directory {path:?}");
+                match self.tree.nodes.get_mut(path) {
+                    None => Err(fault(Code::NotFound, doing)),
+                    Some(Node::Directory(own)) => {
+                        *own = *metadata;
+                        Ok(())
+                    }
+                    Some(_) => Err(fault(Code::NotDirectory, doing)),
+                }
+            }
+        }
+    }
+
+    fn commit_object(&mut self, sink: &MemorySink, size: ByteCount, root: Root) -> Result<()> {
+        let doing = format!("commit {:?}", sink.spec.path);
+        if sink.is_committed() {
+            return Ok(());
+        }
+        let spec = &sink.spec;
+        let mark = Mark::new(root, size, spec.metadata.mtime, spec.version, spec.freshness);
+        let bytes = match (&sink.standing, self.stages.get(&sink.key)) {
+            (Some(standing), None) => {
+                let stands = matches!(self.tree.nodes.get(&spec.path),
+                    Some(Node::File(file)) if Arc::ptr_eq(file, standing));
+                if !stands || standing.size() != size {
+                    return Err(fault(Code::SourceChanged, doing));
+                }
+                standing.bytes.clone()
+            }
+            (_, Some(stage)) if stage.owner == Some(sink.token) => {
+                stage.whole(size).ok_or_else(|| fault(Code::Integrity, &doing))?
+            }
+            (None, None) if size == ByteCount::ZERO => Vec::new(),
+            _ => return Err(fault(Code::NotFound, doing)),
+        };
+        let precondition = match &sink.standing {
+            Some(_) if !self.stages.contains_key(&sink.key) => Precondition::None,
+            _ => spec.precondition,
+        };
+        let node = self.tree.file(bytes, spec.metadata, mark);
+        let answer = self.tree.replace(&spec.path, node, precondition);
+        if matches!(answer, Ok(()) | Err(Code::Exists)) {
+            self.stages.remove(&sink.key);
+        }
+        answer.map_err(|code| fault(code, doing))?;
+        sink.set_committed();
+        Ok(())
+    }
+}
+
+impl Store for MemoryStore {
+    fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
+        let state = self.lock();
+        let doing = || format!("open {path:?}");
+        let path = state.tree.resolve(path, follow).map_err(|code| fault(code, doing()))?;
+        match state.tree.nodes.get(&path) {
+            None => Err(fault(Code::NotFound, doing())),
+            Some(Node::Directory(metadata)) => Ok(OpenedEntry::Directory { metadata: *metadata }),
+            Some(Node::Link(target, metadata)) => {
+                Ok(OpenedEntry::Link { target: target.clone(), metadata: *metadata })
+            }
+            Some(Node::File(file)) => Ok(OpenedEntry::File {
+                source: Arc::new(MemorySource(Arc::clone(file))),
+                version: Some(file.version()),
+                freshness: file.freshness(state.tree.now),
+                metadata: file.metadata,
+            }),
+        }
+    }
+
+    fn list(
+        &self,
+        path: &ObjectPath,
+        after: Option<&Cursor>,
+        max: usize,
+        detail: Detail,
+    ) -> Result<Page> {
+        let state = self.lock();
+        let doing = || format!("list {path:?}");
+        let path = state.tree.resolve(path, Follow::Yes).map_err(|code| fault(code, doing()))?;
+        match state.tree.nodes.get(&path) {
+            None => return Err(fault(Code::NotFound, doing())),
+            Some(Node::Directory(_)) => {}
+            Some(_) => return Err(fault(Code::NotDirectory, doing())),
+        }
+        let mut names: Vec<_> = state
+            .tree
+            .children(&path)
+            .filter(|(name, _)| after.is_none_or(|after| name.as_bytes() > &after.0[..]))
+            .take(max.saturating_add(1))
+            .map(|(name, node)| {
+                let stat = (detail == Detail::Stats).then(|| node.stat());
+                Listed { name: name.clone(), stat }
+            })
+            .collect();
+        let more = names.len() > max;
+        names.truncate(max);
+        let last = names.last().map(|listed| Cursor(listed.name.as_bytes().to_vec()));
+        Ok(Page { names, next: last.filter(|_| more) })
+    }
+
+    fn open_sink(&self, spec: SinkSpec, _progress: Progress<'_>) -> Result<OpenedSink> {
+        let doing = format!("stage {:?}", spec.path);
+        let mut state = self.lock();
+        let Some((parent, _)) = spec.path.split_last() else {
+            return Err(fault(Code::IsDirectory, doing));
+        };
+        state.tree.make_directories(&parent).map_err(|code| fault(code, &doing))?;
+        let recognised = state.recognise(&spec)?;
+        if spec.size.is_some_and(|size| size > state.room) {
+            return Err(fault(Code::NoSpace, doing));
+        }
+        drop(state);
+        let key = StageKey::of(&spec);
+        let (resume, journaling) = (spec.resume, spec.journaling);
+        if let Some((file, root, basis)) = recognised {
+            let sink = self.sink(key, spec, Some(file));
+            return Ok(OpenedSink::Finished { root, basis, sink });
+        }
+        let sink = self.sink(key, spec, None);
+        let (have, basis) = match journaling {
+            Journaling::Journal => sink.begin(resume)?,
+            Journaling::None => (Vec::new(), Basis::Content),
+        };
+        Ok(OpenedSink::Staged { sink, have, basis })
+    }
+
+    fn begin_directory(&self, path: &ObjectPath) -> Result<()> {
+        self.make_dir(path)
+    }
+
+    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+        let answers = {
+            let mut state = self.lock();
+            batch.iter().map(|entry| state.commit(entry)).collect()
+        };
+        // Sinks are dropped without the lock, which they take.
+        drop(batch);
+        answers
+    }
+
+    fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
+        let any: Arc<dyn Any + Send + Sync> = sink;
+        let Ok(sink) = any.downcast::<MemorySink>() else {
+            return Err(fault(Code::Usage, "discard: the stage is not of this store"));
+        };
+        let mut state = self.lock();
+        if state.stages.get(&sink.key).is_some_and(|stage| stage.owner == Some(sink.token)) {
+            state.stages.remove(&sink.key);
+        }
+        Ok(())
+    }
+
+    fn stat(&self, path: &ObjectPath, root: RootWanted, _progress: Progress<'_>) -> Result<Stat> {
+        let state = self.lock();
+        let doing = || format!("stat {path:?}");
+        let path = state.tree.resolve(path, Follow::No).map_err(|code| fault(code, doing()))?;
+        let node = state.tree.nodes.get(&path).ok_or_else(|| fault(Code::NotFound, doing()))?;
+        let mut stat = node.stat();
+        if let (Node::File(file), RootWanted::Computed, None) = (node, root, stat.root) {
+            stat.root = Some(Root::of(&file.bytes));
+        }
+        Ok(stat)
+    }
+
+    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+        let answer = self.lock().tree.remove(path, depth);
+        answer.map_err(|code| fault(code, format_args!("remove {path:?}")))
+    }
+
+    fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
+        let answer = self.lock().tree.rename(from, to, overwrite);
+        answer.map_err(|code| fault(code, format_args!("rename {from:?} to {to:?}")))
+    }
+
+    fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+        let answer = self.lock().tree.make_directories(path);
+        answer.map_err(|code| fault(code, format_args!("make directory {path:?}")))
+    }
+}

@@ -6,7 +6,8 @@
 //! only says what was allowed when it was made.
 //!
 //! ```text
-//!  1 version | 8 expiry, seconds | 1 verbs | 1 with ticket? | 16 ticket id or zeros | n stage key | 32 tag
+//!  1 version | 8 expiry, seconds | 1 verbs | 1 with ticket? | 16 ticket id or zeros
+//!  | n stage key | 32 tag
 //! ```
 
 use crate::identity::Identity;

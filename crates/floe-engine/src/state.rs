@@ -1,8 +1,8 @@
 //! The state directory: what a client or a server keeps between runs, for its own user only.
 //!
-//! Files are small, 0600 in a directory 0700 of this user, and appear whole: written beside, synced,
-//! then linked (first one wins) or renamed (last one wins). Several processes may use one directory
-//! at once. What the files mean is said by the modules that own them; here are the client id and
+//! Files are small, 0600 in a directory 0700 of this user, and appear whole: written beside,
+//! synced, then linked (first one wins) or renamed (last one wins). Several processes may use one
+//! directory at once. What the files mean is said by the modules that own them; here are the client id and
 //! the locks that keep two identical transfers apart.
 
 mod lock;
@@ -36,6 +36,13 @@ pub(crate) struct Stamp {
     inode: u64,
     size: u64,
     mtime: (i64, i64),
+}
+
+/// A file's bytes, and the stamp of the very file they were read from.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Stamped {
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+    pub(crate) stamp: Stamp,
 }
 
 /// Whether a file was made, or another process had made it before.
@@ -132,15 +139,15 @@ impl State {
         name: &str,
         privacy: Privacy,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
-        Ok(self.read_stamped(name, privacy)?.map(|(bytes, _)| bytes))
+        Ok(self.read_stamped(name, privacy)?.map(|stamped| stamped.bytes))
     }
 
-    /// Reads a whole file and the stamp of the very file that was read.
+    /// Reads a whole file and its stamp; `None` where there is none.
     pub(crate) fn read_stamped(
         &self,
         name: &str,
         privacy: Privacy,
-    ) -> Result<Option<(Zeroizing<Vec<u8>>, Stamp)>, Fault> {
+    ) -> Result<Option<Stamped>, Fault> {
         let fail = |error: std::io::Error| self.fault("read", name, &error.kind().to_string());
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(self.dir.as_fd(), name, flags, Mode::empty()) {
@@ -159,7 +166,7 @@ impl State {
         // Room ahead, so that no copy of a secret is left behind by growing.
         bytes.reserve_exact(usize::try_from(meta.len()).unwrap_or_default() + 1);
         file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(fail)?;
-        Ok(Some((bytes, Stamp::of(&meta))))
+        Ok(Some(Stamped { bytes, stamp: Stamp::of(&meta) }))
     }
 
     /// The stamp of a file; `None` where there is none.

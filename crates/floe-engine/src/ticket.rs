@@ -1,7 +1,7 @@
 //! Tickets: what lets a client in (PROTOCOL.md, ticket).
 //!
-//! A `Ticket` is the client's side: which server key to trust, and a secret from which a signing key
-//! is derived. The secret is shown by `reveal` only, never by `Debug`, an error or a log. The
+//! A `Ticket` is the client's side: which server key to trust, and a secret from which a signing
+//! key is derived. The secret is shown by `reveal` only, never by `Debug`, an error or a log. The
 //! server's side, which holds no secrets, is `TicketStore` in `ticket/store.rs`.
 
 mod store;

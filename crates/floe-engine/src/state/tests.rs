@@ -80,7 +80,7 @@ fn stamp_changes_when_a_file_is_replaced() {
     assert_eq!(state.stamp("x").unwrap(), None);
     state.replace("x", b"1").unwrap();
     let first = state.stamp("x").unwrap();
-    assert_eq!(state.read_stamped("x", Privacy::Any).unwrap().map(|(_, stamp)| stamp), first);
+    assert_eq!(state.read_stamped("x", Privacy::Any).unwrap().map(|file| file.stamp), first);
     let held = File::open(state.path().join("x")).unwrap();
     state.replace("x", b"2").unwrap();
     assert_ne!(state.stamp("x").unwrap(), first);

@@ -1,8 +1,8 @@
 //! The server's side of tickets: public halves, and what each allows. No secrets.
 //!
-//! One file in the state directory, replaced whole under a lock, so that `floe ticket` and a running
-//! server share it. The server looks at the file's stamp at every HELLO and reads it again when it
-//! changed: a new or revoked ticket counts for the next session, not for running ones.
+//! One file in the state directory, replaced whole under a lock, so that `floe ticket` and a
+//! running server share it. The server looks at the file's stamp at every HELLO and reads it again
+//! when it changed: a new or revoked ticket counts for the next session, not for running ones.
 //!
 //! Expiry compares civil time and nothing else: a clock that is set back makes an expired ticket
 //! valid again. To be sure that a ticket is gone, revoke it.
@@ -11,7 +11,7 @@ mod file;
 
 use super::{RootId, Ticket, TicketId, is_signed};
 use crate::identity::KeyPin;
-use crate::state::{Privacy, Stamp, State};
+use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
 use floe_types::{Code, Fault, Timestamp};
 use std::path::PathBuf;
@@ -311,7 +311,7 @@ impl Entry {
 fn load(state: &State) -> Result<Cached, Fault> {
     match state.read_stamped(FILE, Privacy::Any)? {
         None => Ok(Cached { stamp: None, entries: Arc::default() }),
-        Some((bytes, stamp)) => {
+        Some(Stamped { bytes, stamp }) => {
             let entries = file::read(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
             Ok(Cached { stamp: Some(stamp), entries: Arc::new(entries) })
         }

@@ -4,17 +4,41 @@
 //! an exit status. The protocol is in floe-proto, disks are in floe-store, sockets and threads in
 //! floe-engine. A module imports only modules listed above it.
 
-#![allow(dead_code)]
-
 mod fault; // how a command fails: line, hint, exit status
 mod civil; // time and quantities as text
 mod output; // standard output as data
 mod args; // the flags that commands share
 mod remote; // what an argument names
 mod place; // where a SRC goes
+mod settings; // flags, then environment, then the configuration file
 mod event; // events for programs
 mod progress; // how far a transfer is
 mod report; // what is told of transfers
 mod signals; // what Ctrl-C means
+mod prompt; // asking the person at the terminal
+mod dial; // reaching servers
+mod transfer; // one transfer after the other
+mod change; // requests that change names
+mod put; // floe put
+mod get; // floe get
+mod ls; // floe ls
+mod stat; // floe stat
+mod rm; // floe rm
+mod mv; // floe mv
+mod mkdir; // floe mkdir
+mod login; // floe login
+mod logout; // floe logout
+mod hosts; // floe hosts
+mod ticket; // floe ticket
+mod serve; // floe serve
+mod raw; // floe raw
+mod try_command; // floe try
+mod completions; // floe completions
+mod man; // floe man
+mod cli; // the command line as a whole
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

@@ -3,7 +3,6 @@
 //! A reader that went away (`floe ls | head`) ends the command quietly; any other failure is one.
 
 use crate::fault::{Failure, Result};
-use floe_types::Code;
 use std::io::{self, Write};
 
 /// Writes bytes whole.

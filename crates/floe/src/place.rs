@@ -20,8 +20,6 @@ pub enum SourceKind {
     File,
     /// A directory, with all it holds.
     Directory,
-    /// Standard input.
-    Standard,
 }
 
 /// Whether a SRC goes into DEST.
@@ -53,12 +51,12 @@ pub struct LocalTree {
     pub kind: SourceKind,
 }
 
-/// Where a DEST ends, and whether it is the root, which is always a directory.
+/// The rule for a SRC of that kind and a DEST that ended so.
 pub fn rule(ending: Ending, sources: Sources, kind: SourceKind) -> Rule {
     match (ending, sources, kind) {
         (Ending::Directory, ..) | (_, Sources::Several, _) => Rule::Into,
         (Ending::Name, Sources::One, SourceKind::File) => Rule::Ask,
-        (Ending::Name, Sources::One, SourceKind::Directory | SourceKind::Standard) => Rule::Itself,
+        (Ending::Name, Sources::One, SourceKind::Directory) => Rule::Itself,
     }
 }
 
@@ -241,7 +239,7 @@ mod tests {
 
     #[test]
     fn dest_rules_are_the_documented_ones() {
-        use SourceKind::{Directory, File, Standard};
+        use SourceKind::{Directory, File};
         for (ending, sources, kind, expected) in [
             (Ending::Directory, Sources::One, File, Rule::Into),
             (Ending::Directory, Sources::One, Directory, Rule::Into),
@@ -249,8 +247,6 @@ mod tests {
             (Ending::Name, Sources::Several, File, Rule::Into),
             (Ending::Name, Sources::One, File, Rule::Ask),
             (Ending::Name, Sources::One, Directory, Rule::Itself),
-            (Ending::Name, Sources::One, Standard, Rule::Itself),
-            (Ending::Directory, Sources::One, Standard, Rule::Into),
         ] {
             assert_eq!(rule(ending, sources, kind), expected, "{ending:?} {sources:?} {kind:?}");
         }

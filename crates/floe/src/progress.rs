@@ -122,10 +122,8 @@ impl Progress {
             many => format!(", {many} streams"),
         };
         if summary.entries_found.0 > 1 {
-            text += &format!(
-                ", {} of {} entries",
-                summary.entries_committed, summary.entries_found
-            );
+            text +=
+                &format!(", {} of {} entries", summary.entries_committed, summary.entries_found);
         }
         if summary.entries_failed.0 > 0 {
             text += &format!(", {} failed", summary.entries_failed);

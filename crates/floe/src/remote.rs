@@ -9,7 +9,7 @@ use floe_types::{Code, Component, Escaped, ObjectPath, PathFault};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The port where nothing else is said.
 pub const DEFAULT_PORT: u16 = 3563;
@@ -123,7 +123,9 @@ fn parse_known(bytes: &[u8], colon: usize, knows: impl Fn(&str) -> bool) -> Resu
         return Err(Failure::hinted(
             Code::Usage,
             format!("\"{whole}\": \"{part}\" is not a name that 'floe hosts' knows"),
-            format!("for a local file write ./{whole}; for a server: floe login {part} floe://HOST"),
+            format!(
+                "for a local file write ./{whole}; for a server: floe login {part} floe://HOST"
+            ),
         ));
     };
     let (path, ending) = parse_path(bytes, &bytes[colon + 1..], |name| Ok(name.to_vec()))?;
@@ -297,13 +299,6 @@ fn percent_encode(name: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         byte if byte.is_ascii_alphanumeric() => write!(f, "{}", char::from(*byte)),
         byte => write!(f, "%{byte:02X}"),
     })
-}
-
-impl LocalName {
-    /// A name that `parse` would give for this path.
-    pub fn of(path: &Path) -> Self {
-        parse_local(path.as_os_str().as_bytes())
-    }
 }
 
 #[cfg(test)]

@@ -120,7 +120,14 @@ impl Report {
     /// Begins to tell of a transfer.
     pub fn new(voice: Voice, name: Name, now: Instant) -> Self {
         let progress = Progress::new(voice.audience(), name.source.clone(), now);
-        Self { voice, name, progress, failures: Vec::new(), streams_max: 0, next_event: now + EVERY }
+        Self {
+            voice,
+            name,
+            progress,
+            failures: Vec::new(),
+            streams_max: 0,
+            next_event: now + EVERY,
+        }
     }
 
     /// An entry is committed.
@@ -134,7 +141,9 @@ impl Report {
         });
         if self.voice.form == Form::Text && self.voice.level == Level::Verbose {
             match object {
-                Some((size, _)) => self.progress.say(&format_args!("{path}: {}", civil::bytes(size))),
+                Some((size, _)) => {
+                    self.progress.say(&format_args!("{path}: {}", civil::bytes(size)))
+                }
                 None => self.progress.say(path),
             }
         }
@@ -160,9 +169,8 @@ impl Report {
 
     /// The connection was lost and is being made again.
     pub fn reconnecting(&self, why: &Fault, after: Duration) {
-        self.voice.send(|| {
-            Event::new("reconnecting").with_fault(why).with("after", after.as_secs_f64())
-        });
+        self.voice
+            .send(|| Event::new("reconnecting").with_fault(why).with("after", after.as_secs_f64()));
         if self.voice.form == Form::Text && self.voice.level > Level::Quiet {
             let wait = civil::span(after);
             self.progress.say(&format_args!("floe: {why}; connecting again in {wait}"));
@@ -237,7 +245,8 @@ impl Report {
             many => format!(", {many} streams"),
         };
         let state = if finished.result.is_ok() { "" } else { "not finished: " };
-        let mut lines = vec![format!("{state}{}: {what} in {time}, {rate}{streams}", self.name.dest)];
+        let mut lines =
+            vec![format!("{state}{}: {what} in {time}, {rate}{streams}", self.name.dest)];
         if sums.bytes_resumed > ByteCount::ZERO {
             lines.push(format!(
                 "  {} were there already, {} sent",

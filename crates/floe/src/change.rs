@@ -1,0 +1,60 @@
+//! Requests that change names on a server, one path after the other.
+
+use crate::args::{ConnectFlags, OutputFlags};
+use crate::dial::Dialer;
+use crate::event::{Channel, Event};
+use crate::fault::Result;
+use crate::place::must_be_remote;
+use crate::remote::{Remote, Spot};
+use crate::report::{Level, Voice};
+use crate::signals::Signals;
+use crate::transfer::Tally;
+use floe_proto::command::{OnFailure, StreamCount};
+use floe_proto::frame::Request;
+use floe_types::ObjectPath;
+use std::ffi::OsString;
+
+/// Asks the same of every path. All names are read before the first is asked.
+///
+/// # Errors
+/// `Usage` before anything is done; what servers answer is told path by path.
+pub async fn change_each(
+    done: &str,
+    paths: &[OsString],
+    connect: &ConnectFlags,
+    output: &OutputFlags,
+    request: impl Fn(ObjectPath) -> Request,
+) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let mut dialer = Dialer::new(connect, StreamCount::Fixed(1))?;
+    let voice = Voice::of(output, Channel::Output);
+    let remotes = paths
+        .iter()
+        .map(|text| must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, "PATH"))
+        .collect::<Result<Vec<_>>>()?;
+    let one = remotes.len() == 1;
+    let mut tally = Tally::default();
+    for remote in remotes {
+        match signals.or(dialer.request(&remote, request(remote.path.clone()))).await {
+            Ok(_) => {
+                tally.succeed();
+                tell_done(voice, done, &remote);
+            }
+            Err(failure) if one => return Err(failure),
+            Err(failure) => tally.fail(&failure),
+        }
+        if tally.must_stop(OnFailure::Continue) {
+            break;
+        }
+    }
+    dialer.close().await;
+    tally.end()
+}
+
+/// Tells that a change is made and durable.
+pub fn tell_done(voice: Voice, done: &str, remote: &Remote) {
+    voice.send(|| Event::new(done).with_path(&remote.path));
+    if voice.level == Level::Verbose {
+        voice.say(&format_args!("{done} {remote}"));
+    }
+}

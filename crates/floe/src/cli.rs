@@ -1,0 +1,229 @@
+//! The command line as a whole: every command, and how to run the one that was typed.
+//!
+//! A wrong command line is one line on standard error and status 2, like every other failure.
+
+use crate::args::{AFTER_HELP, OutputFlags, STYLES};
+use crate::event::{Channel, Event};
+use crate::fault::{Failure, Result, tell};
+use crate::{
+    completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat, ticket,
+    try_command,
+};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use floe_types::Code;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Move large files between machines: whole, verified, resumable
+///
+/// 'floe serve' on one machine, 'floe put' and 'floe get' on another. Every byte is encrypted on the way
+/// and verified at the other end against the BLAKE3 root that b3sum prints; nothing partial is ever
+/// visible; the same command after any interruption continues.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "floe", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Clone, Debug)]
+enum Verb {
+    Serve(serve::ServeArgs),
+    Put(put::PutArgs),
+    Get(get::GetArgs),
+    Ls(ls::LsArgs),
+    Stat(stat::StatArgs),
+    Rm(rm::RmArgs),
+    Mv(mv::MvArgs),
+    Mkdir(mkdir::MkdirArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
+    Hosts(hosts::HostsArgs),
+    Ticket(ticket::TicketArgs),
+    Try(try_command::TryArgs),
+    Raw(raw::RawArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+/// The description of the whole command line, for completions and the manual.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs what was typed.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let verb = match read(words) {
+        Ok(cli) => cli.verb,
+        Err(Refusal::Shown) => return ExitCode::SUCCESS,
+        Err(Refusal::Wrong(failure)) => return end(Err(failure), None),
+    };
+    let (verbose, json) = verb.voice();
+    log_to_stderr(verbose);
+    end(run_verb(verb), json)
+}
+
+enum Refusal {
+    /// Help or version was asked for, and printed.
+    Shown,
+    Wrong(Failure),
+}
+
+fn read(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, Refusal> {
+    let refuse = |error: clap::Error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            Refusal::Shown
+        }
+        _ => Refusal::Wrong(wrong(&error)),
+    };
+    let matches = command().try_get_matches_from(words).map_err(refuse)?;
+    Cli::from_arg_matches(&matches).map_err(refuse)
+}
+
+/// What clap says on several lines, on one.
+fn wrong(error: &clap::Error) -> Failure {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::hinted(Code::Usage, "a command is missing", "see floe --help");
+    }
+    let text = error.render().to_string();
+    let (said, rest) = text.split_once("Usage:").unwrap_or((text.as_str(), ""));
+    let said: Vec<&str> = said.split_whitespace().collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let said: String = said.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let verb = rest.split_whitespace().nth(1).filter(|word| word.starts_with(char::is_lowercase));
+    let hint = verb.map_or("see floe --help".to_owned(), |verb| format!("see floe {verb} --help"));
+    Failure::hinted(Code::Usage, said, hint)
+}
+
+fn run_verb(verb: Verb) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Other, format!("start the runtime: {error}")))?;
+    let result = runtime.block_on(async {
+        match verb {
+            Verb::Serve(args) => serve::run(args).await,
+            Verb::Put(args) => put::run(args).await,
+            Verb::Get(args) => get::run(args).await,
+            Verb::Ls(args) => ls::run(args).await,
+            Verb::Stat(args) => stat::run(args).await,
+            Verb::Rm(args) => rm::run(args).await,
+            Verb::Mv(args) => mv::run(args).await,
+            Verb::Mkdir(args) => mkdir::run(args).await,
+            Verb::Login(args) => login::run(args).await,
+            Verb::Logout(args) => logout::run(&args),
+            Verb::Hosts(args) => hosts::run(&args),
+            Verb::Ticket(args) => ticket::run(&args),
+            Verb::Try(args) => try_command::run(args).await,
+            Verb::Raw(args) => raw::run(args).await,
+            Verb::Completions(args) => completions::run(&args),
+            Verb::Man(args) => man::run(&args),
+        }
+    });
+    // What still waits on a terminal or a pipe must not hold the end up.
+    runtime.shutdown_background();
+    result
+}
+
+impl Verb {
+    /// How much is logged, and where an error goes for programs.
+    fn voice(&self) -> (u8, Option<Channel>) {
+        let of =
+            |flags: &OutputFlags, channel: Channel| (flags.verbose, flags.json.then_some(channel));
+        match self {
+            Self::Serve(args) => of(&args.output, Channel::Output),
+            Self::Put(args) => of(&args.output, Channel::Output),
+            Self::Get(args) => of(&args.output, args.channel()),
+            Self::Ls(args) => of(&args.output, Channel::Output),
+            Self::Stat(args) => of(&args.output, Channel::Output),
+            Self::Rm(args) => of(&args.output, Channel::Output),
+            Self::Mv(args) => of(&args.output, Channel::Output),
+            Self::Mkdir(args) => of(&args.output, Channel::Output),
+            Self::Login(args) => of(&args.output, Channel::Output),
+            Self::Logout(args) => of(&args.output, Channel::Output),
+            Self::Hosts(args) => of(&args.output, Channel::Output),
+            Self::Ticket(args) => of(args.output(), Channel::Output),
+            Self::Raw(_) | Self::Try(_) | Self::Completions(_) | Self::Man(_) => (0, None),
+        }
+    }
+}
+
+fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    tell(&failure);
+    let status = failure.code().exit_status();
+    if let (Some(channel), Failure::Fault { fault, .. }) = (json, &failure) {
+        Event::new("error").with_fault(fault).with("exit_status", status).send(channel);
+    }
+    ExitCode::from(status)
+}
+
+/// `-vv` shows what the layers below log, `-vvv` everything.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 | 1 => tracing::Level::WARN,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(verbose > 1)
+        .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(words: &[&str]) -> String {
+        match read(words.iter().map(OsString::from)) {
+            Err(Refusal::Wrong(failure)) => {
+                assert_eq!(failure.code().exit_status(), 2, "{words:?}");
+                failure.to_string()
+            }
+            Err(Refusal::Shown) => panic!("{words:?}: shown"),
+            Ok(_) => panic!("{words:?}: accepted"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_line() {
+        for words in [
+            &["floe"][..],
+            &["floe", "frob"],
+            &["floe", "put"],
+            &["floe", "put", "a"],
+            &["floe", "put", "a", "nas:/a", "--streams", "0"],
+            &["floe", "put", "a", "nas:/a", "--chunk", "3Mi"],
+            &["floe", "put", "a", "nas:/a", "--lockstep", "--streams", "4"],
+            &["floe", "put", "a", "nas:/a", "--compress"],
+            &["floe", "put", "a", "nas:/a", "--background"],
+            &["floe", "ticket", "create", "x", "--quota", "3"],
+            &["floe", "ticket", "create", "x", "--rate", "3M"],
+            &["floe", "ticket", "create", "x", "--prefix", "a"],
+            &["floe", "put", "a\n\x1b", "--nope\x1b[31m"],
+        ] {
+            let line = refused(words);
+            assert!(!line.contains('\n') && !line.contains('\x1b'), "{line}");
+            assert!(line.contains("see floe "), "{line}");
+        }
+    }
+
+    #[test]
+    fn several_sources_and_one_dest_are_read() {
+        let words = ["floe", "put", "a", "b", "c", "nas:/d/", "--limit", "100Mbit", "-v"];
+        assert!(read(words.iter().map(OsString::from)).is_ok());
+        let words = ["floe", "get", "nas:/a", "-", "--json", "-q"];
+        assert!(read(words.iter().map(OsString::from)).is_ok());
+    }
+}

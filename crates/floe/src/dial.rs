@@ -1,0 +1,186 @@
+//! Reaching servers: which address, key and ticket a name stands for, and one connection at a time.
+//!
+//! A saved login gives key and ticket of its NAME, and of its address for `floe://` names; for those
+//! FLOE_TICKET and FLOE_KEY come first. There is no way to accept whatever key a server shows, and
+//! plaintext is never a fallback.
+
+use crate::args::ConnectFlags;
+use crate::fault::{Failure, Result};
+use crate::remote::{Address, Remote, ServerName};
+use crate::settings::{Reach, Wire, open_state};
+use floe_engine::client::{Client, Connect, Credential, Retry};
+use floe_engine::hosts::{Host, Hosts};
+use floe_engine::secure::Security;
+use floe_engine::state::{Lock, State};
+use floe_proto::command::StreamCount;
+use floe_proto::frame::{Reply, Request};
+use floe_types::{Code, Limits};
+
+/// Connects where names lead, and keeps the last connection.
+pub struct Dialer {
+    state: State,
+    hosts: Vec<(String, Host)>,
+    reach: Reach,
+    streams: StreamCount,
+    open: Option<(ServerName, Client)>,
+}
+
+/// Where a server is and how it is trusted.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its address.
+    pub address: Address,
+    /// How the connection is secured.
+    pub security: Security,
+    /// As whom.
+    pub credential: Credential,
+}
+
+impl Dialer {
+    /// With what flags, environment and state directory say.
+    ///
+    /// # Errors
+    /// `State`, `Usage`.
+    pub fn new(flags: &ConnectFlags, streams: StreamCount) -> Result<Self> {
+        let reach = Reach::of(flags)?;
+        let state = open_state(&flags.state)?;
+        let hosts = Hosts::new(&state).list()?;
+        Ok(Self { state, hosts, reach, streams, open: None })
+    }
+
+    /// Whether a NAME was logged in.
+    pub fn knows(&self, name: &str) -> bool {
+        self.hosts.iter().any(|(known, _)| known == name)
+    }
+
+    /// The connection to a server: the one that is open, or a new one.
+    ///
+    /// # Errors
+    /// As `Client::connect`; `NotAllowed` where nothing says which key to trust.
+    pub async fn client(&mut self, server: &ServerName) -> Result<&Client> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != server) {
+            self.close().await;
+            let route = self.route(server)?;
+            let client = connect(&self.state, route, self.streams, Retry::default()).await?;
+            self.open = Some((server.clone(), client));
+        }
+        match &self.open {
+            Some((_, client)) => Ok(client),
+            None => Err(Failure::new(Code::Unreachable, format!("connect to {server}"))),
+        }
+    }
+
+    /// Asks something of the server of `remote`.
+    ///
+    /// # Errors
+    /// As `client`, and what the server answers.
+    pub async fn request(&mut self, remote: &Remote, request: Request) -> Result<Reply> {
+        Ok(self.client(&remote.server).await?.request(request).await?)
+    }
+
+    /// Holds what makes two commands identical, so that a second one fails at once.
+    ///
+    /// # Errors
+    /// `AlreadyRunning` with the other's pid; `State`.
+    pub fn lock(&self, key: &[u8]) -> Result<Lock> {
+        Ok(self.state.lock_transfer(key)?)
+    }
+
+    /// The address behind a server's name.
+    ///
+    /// # Errors
+    /// `Usage` for a name that is not known any more.
+    pub fn address(&self, server: &ServerName) -> Result<Address> {
+        match server {
+            ServerName::Url(address) => Ok(address.clone()),
+            ServerName::Known(name) => Ok(address_of(self.host(name)?)),
+        }
+    }
+
+    /// Ends the connection in good order.
+    pub async fn close(&mut self) {
+        if let Some((_, client)) = self.open.take() {
+            client.close().await;
+        }
+    }
+
+    fn host(&self, name: &str) -> Result<&Host> {
+        self.hosts.iter().find(|(known, _)| known == name).map(|(_, host)| host).ok_or_else(|| {
+            let hint = format!("floe login {name} floe://HOST");
+            Failure::hinted(Code::Usage, format!("\"{name}\" is not logged in"), hint)
+        })
+    }
+
+    fn route(&self, server: &ServerName) -> Result<Route> {
+        match server {
+            ServerName::Known(name) => Ok(self.route_of_host(self.host(name)?)),
+            ServerName::Url(address) => {
+                if self.reach.ticket.is_some() || self.reach.key.is_some() {
+                    return self.route_of_reach(address.clone());
+                }
+                let saved = self.hosts.iter().find(|(_, host)| address_of(host) == *address);
+                match saved {
+                    Some((_, host)) => Ok(self.route_of_host(host)),
+                    None => self.route_of_reach(address.clone()),
+                }
+            }
+        }
+    }
+
+    fn route_of_host(&self, host: &Host) -> Route {
+        let credential = host.ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
+        let security = match self.reach.wire {
+            Wire::Plaintext => Security::Plaintext,
+            Wire::Tls => host.security,
+        };
+        Route { address: address_of(host), security, credential }
+    }
+
+    fn route_of_reach(&self, address: Address) -> Result<Route> {
+        let pin = self.reach.key.or_else(|| self.reach.ticket.as_ref().map(|t| t.pin()));
+        let security = match (self.reach.wire, pin) {
+            (Wire::Plaintext, _) => Security::Plaintext,
+            (Wire::Tls, Some(pin)) => Security::Tls { pin },
+            (Wire::Tls, None) => {
+                return Err(Failure::hinted(
+                    Code::NotAllowed,
+                    format!("{address}: no ticket, and no key to know the server by"),
+                    format!(
+                        "log in once: floe login NAME {address}; a script sets FLOE_TICKET, or for \
+                        a public server FLOE_KEY"
+                    ),
+                ));
+            }
+        };
+        let credential =
+            self.reach.ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
+        Ok(Route { address, security, credential })
+    }
+}
+
+/// Connects, and so proves that server and ticket are what they should be.
+///
+/// # Errors
+/// As `Client::connect`.
+pub async fn connect(
+    state: &State,
+    route: Route,
+    streams: StreamCount,
+    retry: Retry,
+) -> Result<Client> {
+    let connect = Connect {
+        host: route.address.host,
+        port: route.address.port,
+        security: route.security,
+        credential: route.credential,
+        streams,
+        client_id: state.client_id()?,
+        limits: Limits::default(),
+        retry,
+    };
+    Ok(Client::connect(connect).await?)
+}
+
+fn address_of(host: &Host) -> Address {
+    Address { host: host.host.clone(), port: host.port }
+}

@@ -1,0 +1,63 @@
+//! `floe hosts`: the servers that are known by name.
+
+use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
+use crate::event::{Channel, Event};
+use crate::fault::Result;
+use crate::output;
+use crate::remote::Address;
+use crate::report::{Form, Voice};
+use crate::settings::open_state;
+use floe_engine::hosts::{Host, Hosts};
+use floe_engine::secure::Security;
+
+/// List the servers that are known by name
+///
+/// One a line: the name, the address, whether a ticket is kept, and the key fingerprint that is trusted.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct HostsArgs {
+    #[command(flatten)]
+    state: StateFlag,
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// Runs `floe hosts`.
+///
+/// # Errors
+/// `State`.
+pub fn run(args: &HostsArgs) -> Result<()> {
+    let voice = Voice::of(&args.output, Channel::Output);
+    for (name, host) in Hosts::new(&open_state(&args.state)?).list()? {
+        match voice.form {
+            Form::Json(channel) => event(&name, &host).send(channel),
+            Form::Text => output::line(&line(&name, &host))?,
+        }
+    }
+    Ok(())
+}
+
+fn url(host: &Host) -> String {
+    Address { host: host.host.clone(), port: host.port }.to_string()
+}
+
+fn key(host: &Host) -> Option<String> {
+    match host.security {
+        Security::Tls { pin } => Some(pin.to_string()),
+        Security::Plaintext => None,
+    }
+}
+
+fn line(name: &str, host: &Host) -> String {
+    let ticket = if host.ticket.is_some() { "ticket" } else { "public" };
+    let key = key(host).unwrap_or_else(|| "plaintext".to_owned());
+    format!("{name}\t{}\t{ticket}\t{key}", url(host))
+}
+
+fn event(name: &str, host: &Host) -> Event {
+    Event::new("host")
+        .with("name", name)
+        .with("url", url(host))
+        .with("ticket", host.ticket.is_some())
+        .with("fingerprint", key(host))
+}

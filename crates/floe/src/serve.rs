@@ -1,0 +1,233 @@
+//! `floe serve`: let clients in to one directory.
+
+use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
+use crate::event::{Channel, Event};
+use crate::fault::{Failure, Result, Shown};
+use crate::output;
+use crate::remote::Address;
+use crate::report::{Form, Voice};
+use crate::settings::{ServeFile, open_state_at, parse_listen, parse_memory, read_serve_file};
+use crate::signals::{Signals, exit_at_once};
+use floe_engine::identity::{Identity, KeyPin};
+use floe_engine::server::{Access, Public, Serve, ServeSecurity, Server, Writing, root_id};
+use floe_engine::state::State;
+use floe_engine::ticket::TicketStore;
+use floe_types::{ByteCount, Code, Limits};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::SystemTime;
+use tokio::sync::watch;
+
+/// Serve a directory to clients with a ticket
+///
+/// Clients put files into DIR, get them from it, and list, rename and remove what is there, as far as
+/// their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and an owner
+/// ticket that allows everything; both lie in the state directory. SIGTERM and Ctrl-C let running
+/// transfers take a checkpoint, then end; a second Ctrl-C ends at once.
+///
+/// Standard output carries one line 'listening on ADDR:PORT' for each address, once it accepts.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct ServeArgs {
+    /// The directory to serve [default: .]
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Listen there; may be repeated; port 0 takes a free one [default: [::]:3563, IPv4 too]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_listen)]
+    listen: Vec<SocketAddr>,
+    /// Refuse everything that would change DIR
+    #[arg(long)]
+    read_only: bool,
+    /// Let everybody read and list, without a ticket; writing always needs one
+    #[arg(long)]
+    public: bool,
+    /// No TLS: clients must use --plaintext too, and whoever is between can read everything, and take
+    /// a connection over once it is let in
+    #[arg(long)]
+    plaintext: bool,
+    /// Read settings from FILE (TOML, the names of these flags); flags come first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Use this certificate (PEM) in place of the one in the state directory
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// And this private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Resident memory that clients together can make this process use [default: 256Mi]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<ByteCount>,
+    #[command(flatten)]
+    state: StateFlag,
+    #[command(flatten)]
+    pub output: OutputFlags,
+}
+
+/// What flags, environment and file come to.
+struct Settled {
+    dir: PathBuf,
+    listen: Vec<SocketAddr>,
+    access: Access,
+    own_files: Option<(PathBuf, PathBuf)>,
+    wire: Wire,
+    memory: ByteCount,
+    state: State,
+    voice: Voice,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Tls,
+    Plaintext,
+}
+
+/// Runs `floe serve` until it is told to end.
+///
+/// # Errors
+/// What keeps it from beginning: `NotFound`, `NotDirectory`, `State`, `AddressInUse`, `Usage`, ...
+pub async fn run(args: ServeArgs) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let settled = settle(args)?;
+    let voice = settled.voice;
+    let identity = match &settled.own_files {
+        Some((cert, key)) => Identity::from_pem(cert, key)?,
+        None => Identity::load_or_create(&settled.state)?,
+    };
+    let pin = identity.pin();
+    let root = root_id(&settled.dir)?;
+    let owner = TicketStore::open(&settled.state)?.owner(root, pin, SystemTime::now())?;
+    let security = match settled.wire {
+        Wire::Tls => ServeSecurity::Tls(identity),
+        Wire::Plaintext => ServeSecurity::Plaintext,
+    };
+    let server = Server::bind(Serve {
+        root: settled.dir.clone(),
+        listen: settled.listen,
+        state: settled.state,
+        security,
+        access: settled.access,
+        limits: Limits::default(),
+        memory: settled.memory,
+    })
+    .await?;
+    let addresses = server.addresses().to_vec();
+    for address in &addresses {
+        match voice.form {
+            Form::Text => output::line(&format_args!("listening on {address}"))?,
+            Form::Json(channel) => {
+                Event::new("listening").with("address", address.to_string()).send(channel);
+            }
+        }
+    }
+    voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
+    voice.say(&format_args!("owner ticket  {}", Shown(&owner.path)));
+    tell_login(voice, &addresses, pin, settled.wire);
+    let (stop, stopped) = watch::channel(false);
+    let work = server.run(stopped);
+    tokio::pin!(work);
+    tokio::select! {
+        result = &mut work => return Ok(result?),
+        () = signals.next() => {
+            voice.say(&"floe: ending; running transfers take a checkpoint first");
+            let _ = stop.send(true);
+        }
+    }
+    tokio::select! {
+        result = &mut work => Ok(result?),
+        () = signals.next() => exit_at_once(),
+    }
+}
+
+fn settle(args: ServeArgs) -> Result<Settled> {
+    let file = match &args.config {
+        Some(path) => read_serve_file(path)?,
+        None => ServeFile::default(),
+    };
+    let wrong = |name: &str, why: String| {
+        Failure::hinted(Code::Usage, format!("{name} in the configuration file"), why)
+    };
+    let mut listen = args.listen;
+    if listen.is_empty() {
+        let parse = |text: &String| parse_listen(text).map_err(|why| wrong("listen", why));
+        listen = file.listen.iter().map(parse).collect::<Result<_>>()?;
+    }
+    if listen.is_empty() {
+        listen
+            .push(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), crate::remote::DEFAULT_PORT));
+    }
+    let memory = match (args.memory, &file.memory) {
+        (Some(memory), _) => memory,
+        (None, Some(text)) => parse_memory(text).map_err(|why| wrong("memory", why))?,
+        (None, None) => MEMORY,
+    };
+    let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
+        (Some(cert), Some(key)) => Some((cert, key)),
+        (None, None) => None,
+        _ => return Err(Failure::hinted(Code::Usage, "--cert and --key", "give both, or none")),
+    };
+    let mut output = args.output;
+    output.json |= file.json;
+    Ok(Settled {
+        dir: args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from(".")),
+        listen,
+        access: Access {
+            writing: match args.read_only || file.read_only {
+                true => Writing::Refused,
+                false => Writing::ByTicket,
+            },
+            public: match args.public || file.public {
+                true => Public::ReadAndList,
+                false => Public::Nothing,
+            },
+        },
+        own_files,
+        wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
+        memory,
+        state: open_state_at(args.state.state.or(file.state))?,
+        voice: Voice::of(&output, Channel::Output),
+    })
+}
+
+const MEMORY: ByteCount = ByteCount(256 << 20);
+
+/// The line to type on the other machine.
+fn tell_login(voice: Voice, addresses: &[SocketAddr], pin: KeyPin, wire: Wire) {
+    let system = rustix::system::uname();
+    let this = system.nodename().to_string_lossy().into_owned();
+    let Some(first) = addresses.first() else { return };
+    let host = if first.ip().is_unspecified() { this.clone() } else { first.ip().to_string() };
+    let address = Address { host, port: first.port() };
+    let plain = match wire {
+        Wire::Tls => {
+            voice.say(&format_args!("fingerprint   {pin}"));
+            ""
+        }
+        Wire::Plaintext => {
+            voice.say(&"no encryption: whoever is between can read everything");
+            " --plaintext"
+        }
+    };
+    voice.say(&format_args!("on the other machine (it asks for the ticket):"));
+    voice.say(&format_args!("  floe login {} {address}{plain}", login_name(&this)));
+    voice.send(|| {
+        Event::new("serving").with("fingerprint", pin.to_string()).with("url", address.to_string())
+    });
+}
+
+/// A NAME made of this machine's.
+fn login_name(this: &str) -> &str {
+    let first = this.split('.').next().unwrap_or_default();
+    if floe_engine::hosts::Hosts::is_name(first) { first } else { "NAME" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_name_is_the_machine_without_its_domain() {
+        assert_eq!(login_name("nas.example.org"), "nas");
+        assert_eq!(login_name(""), "NAME");
+        assert_eq!(login_name("(none)"), "NAME");
+    }
+}

@@ -1,0 +1,212 @@
+//! Flags, then the environment, then the configuration file: settled once, before anything is done.
+//!
+//! Secrets come from the environment or standard input, never from the command line. `floe.toml` is
+//! read only where `--config` names it, and holds the names of the flags; a name it does not know is an
+//! error with its line.
+
+use crate::args::{ConnectFlags, StateFlag};
+use crate::fault::{Failure, Result, Shown, of_path};
+use floe_engine::identity::KeyPin;
+use floe_engine::state::State;
+use floe_engine::ticket::Ticket;
+use floe_types::{ByteCount, Code, parse_size};
+use serde::Deserialize;
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// What a command needs to reach servers.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// The ticket of the environment.
+    pub ticket: Option<Ticket>,
+    /// The key of the flag or the environment.
+    pub key: Option<KeyPin>,
+    /// Whether the connection is encrypted.
+    pub wire: Wire,
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wire {
+    /// TLS 1.3.
+    Tls,
+    /// Nothing hides the bytes (`--plaintext`).
+    Plaintext,
+}
+
+/// What `floe.toml` may hold: the flags of `floe serve`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ServeFile {
+    /// DIR.
+    pub dir: Option<PathBuf>,
+    /// `--listen`, as often as there are entries.
+    pub listen: Vec<String>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--public`.
+    pub public: bool,
+    /// `--plaintext`.
+    pub plaintext: bool,
+    /// `--state`.
+    pub state: Option<PathBuf>,
+    /// `--cert`.
+    pub cert: Option<PathBuf>,
+    /// `--key`.
+    pub key: Option<PathBuf>,
+    /// `--memory`.
+    pub memory: Option<String>,
+    /// `--json`.
+    pub json: bool,
+}
+
+/// Opens the state directory: the flag's, else that of FLOE_STATE, else the user's own.
+///
+/// # Errors
+/// `State` where there is none or it cannot be used.
+pub fn open_state(flag: &StateFlag) -> Result<State> {
+    open_state_at(flag.state.clone())
+}
+
+/// As `open_state`, where the flag's value may have come from a file.
+///
+/// # Errors
+/// As `open_state`.
+pub fn open_state_at(dir: Option<PathBuf>) -> Result<State> {
+    let dir = match dir.or_else(|| variable("FLOE_STATE").map(PathBuf::from)) {
+        Some(dir) => dir,
+        None => State::default_dir()?,
+    };
+    Ok(State::open(&dir)?)
+}
+
+impl Reach {
+    /// What flags and environment say of servers.
+    ///
+    /// # Errors
+    /// `Usage` where the environment's ticket or a key is malformed; neither is repeated.
+    pub fn of(flags: &ConnectFlags) -> Result<Self> {
+        let ticket = variable("FLOE_TICKET").map(|text| parse_ticket(&text, "FLOE_TICKET"));
+        let key = match &flags.key {
+            Some(key) => Some(parse_key(key, "--key")?),
+            None => variable("FLOE_KEY")
+                .map(|text| parse_key(&text.to_string_lossy(), "FLOE_KEY"))
+                .transpose()?,
+        };
+        let wire = if flags.plaintext { Wire::Plaintext } else { Wire::Tls };
+        Ok(Self { ticket: ticket.transpose()?, key, wire })
+    }
+}
+
+fn parse_ticket(text: &OsString, what: &str) -> Result<Ticket> {
+    text.to_str().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        let hint = "copy it whole: it begins with floe1";
+        Failure::hinted(Code::Usage, format!("{what} is not a ticket"), hint)
+    })
+}
+
+/// Reads a fingerprint.
+///
+/// # Errors
+/// `Usage`.
+pub fn parse_key(text: &str, what: &str) -> Result<KeyPin> {
+    text.trim().parse().map_err(|_| {
+        let hint = "copy the fingerprint whole, as 'floe serve' shows it";
+        Failure::hinted(Code::Usage, format!("{what} is not a key fingerprint"), hint)
+    })
+}
+
+/// A variable of the environment; an empty one counts as unset.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Reads `floe.toml`.
+///
+/// # Errors
+/// The system's; `Usage` with the line where it is not understood.
+pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
+    let file = fs::File::open(path).map_err(|error| of_path("open", path, &error))?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut text)
+        .map_err(|error| of_path("read", path, &error))?;
+    parse_serve_file(&text).map_err(|why| {
+        let detail = format!("{} {why}", Shown(path));
+        Failure::hinted(Code::Usage, detail, "its names are those of the flags of 'floe serve'")
+    })
+}
+
+fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let message: String = error.message().lines().collect::<Vec<_>>().join(", ");
+        format!("line {line}: {message}")
+    })
+}
+
+/// Reads ADDR:PORT; the port may be left out.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_listen(text: &str) -> std::result::Result<SocketAddr, String> {
+    let default = |addr: IpAddr| SocketAddr::new(addr, crate::remote::DEFAULT_PORT);
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    text.parse().or_else(|_| bare.parse().map(default)).map_err(|_| {
+        "an address is ADDR:PORT, as in 0.0.0.0:3563, 127.0.0.1:0 or [::]:3563".to_owned()
+    })
+}
+
+/// Reads the memory a server may use.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
+    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    if size < MEMORY_MIN {
+        return Err("a server needs at least 32Mi".to_owned());
+    }
+    Ok(size)
+}
+
+const MEMORY_MIN: ByteCount = ByteCount(32 << 20);
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_holds_the_names_of_the_flags() {
+        let text = "dir = \"/srv\"\nlisten = [\"[::]:1\"]\nread-only = true\nmemory = \"64Mi\"\n";
+        let file = parse_serve_file(text).unwrap();
+        assert!(file.read_only && !file.public);
+        assert_eq!(file.listen, ["[::]:1"]);
+        assert_eq!(file.dir.as_deref(), Some(Path::new("/srv")));
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_with_its_line() {
+        let wrong = parse_serve_file("public = true\n\nquota = 3\n").unwrap_err();
+        assert!(wrong.starts_with("line 3: ") && wrong.contains("quota"), "{wrong}");
+        let wrong = parse_serve_file("public = 7\n").unwrap_err();
+        assert!(wrong.starts_with("line 1: ") && !wrong.contains('\n'), "{wrong}");
+        assert!(parse_serve_file("public = true\npublic = true").is_err());
+    }
+
+    #[test]
+    fn addresses_and_memory_are_checked() {
+        assert_eq!(parse_listen("[::]:0").unwrap().port(), 0);
+        assert_eq!(parse_listen("127.0.0.1").unwrap().port(), 3563);
+        assert_eq!(parse_listen("[::1]").unwrap().port(), 3563);
+        assert_eq!(parse_listen("::1").unwrap().port(), 3563);
+        for bad in ["", "localhost", ":3563", "1.2.3.4:99999", "1.2.3:4"] {
+            assert!(parse_listen(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_memory("256Mi"), Ok(ByteCount(256 << 20)));
+        assert!(parse_memory("1Mi").is_err() && parse_memory("x").is_err());
+    }
+}

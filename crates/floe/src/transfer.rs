@@ -1,0 +1,297 @@
+//! One transfer after the other over one connection, each told of and summed up.
+//!
+//! `put` and `get` decide what goes where; here it is done. A failed transfer does not hold the others
+//! up unless the connection is gone, the person stopped it, or `--fail-fast` was given.
+
+use crate::args::TransferFlags;
+use crate::dial::Dialer;
+use crate::fault::{Failure, Result, tell};
+use crate::remote::ServerName;
+use crate::report::{Finished, Name, Report, Voice};
+use crate::signals::{Signals, exit_at_once};
+use floe_engine::client::{Client, LocalSink, LocalSource, Notice, Outcome};
+use floe_proto::command::{OnFailure, StreamCount, TransferOptions};
+use floe_proto::frame::{Pace, RecogniseWish, ResumeWish};
+use floe_types::{Code, Fault, ObjectPath, Precondition};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// One transfer.
+#[derive(Debug)]
+pub struct Job {
+    /// The server.
+    pub server: ServerName,
+    /// From where to where.
+    pub course: Course,
+    /// What makes two commands identical; nothing for standard input and output.
+    pub lock: Option<Vec<u8>>,
+    /// In words.
+    pub name: Name,
+}
+
+/// From where to where.
+#[derive(Clone, Debug)]
+pub enum Course {
+    /// To the server.
+    Put {
+        /// Local.
+        from: LocalSource,
+        /// The final name there.
+        to: ObjectPath,
+    },
+    /// From the server.
+    Get {
+        /// The name there.
+        from: ObjectPath,
+        /// Local: the final name.
+        to: LocalSink,
+    },
+}
+
+/// What became of several transfers.
+#[derive(Debug, Default)]
+pub struct Tally {
+    done: usize,
+    failed: Vec<Code>,
+}
+
+impl TransferFlags {
+    /// As the engine takes them.
+    ///
+    /// # Errors
+    /// `Usage` where two flags contradict each other.
+    pub fn options(&self) -> Result<TransferOptions> {
+        if self.window < self.chunk.bytes() {
+            return Err(Failure::hinted(
+                Code::Usage,
+                "--window is smaller than --chunk",
+                "a window holds at least one chunk",
+            ));
+        }
+        Ok(TransferOptions {
+            chunk: self.chunk,
+            window: self.window,
+            pace: if self.lockstep { Pace::Lockstep } else { Pace::Streaming },
+            precondition: match self.no_clobber {
+                true => Precondition::Absent,
+                false => Precondition::None,
+            },
+            resume: if self.no_resume { ResumeWish::Discard } else { ResumeWish::Continue },
+            recognise: match self.checksum {
+                true => RecogniseWish::ByContent,
+                false => RecogniseWish::ByVersion,
+            },
+            on_failure: if self.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
+            rate: self.limit,
+        })
+    }
+
+    /// How many connections: the plain dialogue uses one.
+    pub fn stream_count(&self) -> StreamCount {
+        if self.lockstep { StreamCount::Fixed(1) } else { self.streams }
+    }
+}
+
+impl Tally {
+    /// Counts one that is done.
+    pub fn succeed(&mut self) {
+        self.done += 1;
+    }
+
+    /// Counts one that failed; its line is said here, once.
+    pub fn fail(&mut self, failure: &Failure) {
+        tell(failure);
+        self.failed.push(failure.code());
+    }
+
+    /// Whether nothing further should be begun.
+    pub fn must_stop(&self, on_failure: OnFailure) -> bool {
+        match self.failed.last() {
+            None => false,
+            Some(code) => on_failure == OnFailure::Stop || ends_the_session(*code),
+        }
+    }
+
+    /// The exit status of them all: one failure of one transfer keeps its own.
+    ///
+    /// # Errors
+    /// `Told` with the code.
+    pub fn end(self) -> Result<()> {
+        let Some(first) = self.failed.first().copied() else { return Ok(()) };
+        if let Some(code) = self.failed.iter().find(|code| ends_the_session(**code)) {
+            return Err(Failure::Told(*code));
+        }
+        let alike = self.done == 0 && self.failed.iter().all(|code| *code == first);
+        Err(Failure::Told(if alike { first } else { Code::Partial }))
+    }
+}
+
+/// Whether the next transfer would fail as this one did.
+fn ends_the_session(code: Code) -> bool {
+    matches!(code, Code::Interrupted) || code.exit_status() == Code::Unreachable.exit_status()
+}
+
+/// Does the jobs in order.
+pub async fn run_all(
+    dialer: &mut Dialer,
+    jobs: Vec<Job>,
+    options: &TransferOptions,
+    voice: Voice,
+    signals: &mut Signals,
+    tally: &mut Tally,
+) {
+    for job in jobs {
+        if tally.must_stop(options.on_failure) {
+            break;
+        }
+        match run_one(dialer, job, options, voice, signals).await {
+            Ok(()) => tally.succeed(),
+            Err(failure) => tally.fail(&failure),
+        }
+    }
+}
+
+async fn run_one(
+    dialer: &mut Dialer,
+    job: Job,
+    options: &TransferOptions,
+    voice: Voice,
+    signals: &mut Signals,
+) -> Result<()> {
+    let _lock = job.lock.as_deref().map(|key| dialer.lock(key)).transpose()?;
+    let mut report = Report::new(voice, job.name.clone(), Instant::now());
+    let hint = hint_of(&job.course);
+    let client = signals.or(dialer.client(&job.server)).await?;
+    let finished = drive(client, job.course, options.clone(), &mut report, signals).await;
+    report.finish(&finished);
+    match (finished.result, hint) {
+        (Ok(()), _) => Ok(()),
+        (Err(fault), Some(hint)) if fault.code == Code::Interrupted => {
+            Err(Failure::Fault { fault, hint: Some(hint.to_owned()) })
+        }
+        (Err(fault), _) => Err(fault.into()),
+    }
+}
+
+async fn drive(
+    client: &Client,
+    course: Course,
+    options: TransferOptions,
+    report: &mut Report,
+    signals: &mut Signals,
+) -> Finished {
+    let begun = Instant::now();
+    let (watch, mut notices) = mpsc::unbounded_channel();
+    let work = async move {
+        match course {
+            Course::Put { from, to } => client.put(from, to, options, watch).await,
+            Course::Get { from, to } => client.get(from, to, options, watch).await,
+        }
+    };
+    tokio::pin!(work);
+    let mut asked = Asked::No;
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut work => break outcome,
+            Some(notice) = notices.recv() => tell_notice(report, notice),
+            () = signals.next() => match asked {
+                Asked::Once => exit_at_once(),
+                Asked::No => {
+                    asked = Asked::Once;
+                    client.interrupt();
+                    report.interrupting();
+                }
+            },
+        }
+    };
+    while let Ok(notice) = notices.try_recv() {
+        tell_notice(report, notice);
+    }
+    finished(outcome, begun.elapsed())
+}
+
+/// Whether the person has asked for an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    Once,
+}
+
+fn tell_notice(report: &mut Report, notice: Notice) {
+    match notice {
+        Notice::Progress(summary) => report.progress(&summary, Instant::now()),
+        Notice::EntryFinished { path, object } => report.entry(&path, object),
+        Notice::EntryFailed { path, fault } => report.failed(&path, &fault),
+        Notice::EntrySkipped { path, fault } => report.skipped(&path, &fault),
+        Notice::Reconnecting { why, after } => report.reconnecting(&why, after),
+        Notice::Reconnected => report.reconnected(),
+    }
+}
+
+fn finished(outcome: std::result::Result<Outcome, Fault>, elapsed: Duration) -> Finished {
+    match outcome {
+        Ok(outcome) => Finished {
+            result: outcome.result,
+            summary: outcome.summary,
+            object: outcome.root,
+            elapsed: outcome.elapsed,
+            reconnects: outcome.reconnects,
+        },
+        Err(fault) => Finished {
+            result: Err(fault),
+            summary: Default::default(),
+            object: None,
+            elapsed,
+            reconnects: 0,
+        },
+    }
+}
+
+fn hint_of(course: &Course) -> Option<&'static str> {
+    match course {
+        Course::Get { to: LocalSink::StandardOutput, .. } => {
+            Some("what was written to standard output starts over in another run")
+        }
+        _ => None,
+    }
+}
+
+/// What makes two commands identical: host, direction and paths.
+pub fn lock_key(verb: &str, server: &str, local: &[u8], remote: &[u8]) -> Vec<u8> {
+    [verb.as_bytes(), server.as_bytes(), local, remote].join(&0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(done: usize, failed: &[Code]) -> u8 {
+        let tally = Tally { done, failed: failed.to_vec() };
+        tally.end().map_or_else(|failure| failure.code().exit_status(), |()| 0)
+    }
+
+    #[test]
+    fn one_failure_keeps_its_own_status_and_a_mix_is_partial() {
+        assert_eq!(tally(2, &[]), 0);
+        assert_eq!(tally(0, &[Code::NotFound]), 3);
+        assert_eq!(tally(0, &[Code::NotFound, Code::NotFound]), 3);
+        assert_eq!(tally(1, &[Code::NotFound]), 10);
+        assert_eq!(tally(0, &[Code::NotFound, Code::Exists]), 10);
+        assert_eq!(tally(1, &[Code::ConnectionLost]), 6);
+        assert_eq!(tally(1, &[Code::NotFound, Code::Interrupted]), 130);
+    }
+
+    #[test]
+    fn a_lost_connection_and_ctrl_c_end_the_rest() {
+        let after = |code| Tally { done: 0, failed: vec![code] };
+        assert!(after(Code::Interrupted).must_stop(OnFailure::Continue));
+        assert!(after(Code::ConnectionLost).must_stop(OnFailure::Continue));
+        assert!(!after(Code::NotFound).must_stop(OnFailure::Continue));
+        assert!(after(Code::NotFound).must_stop(OnFailure::Stop));
+    }
+
+    #[test]
+    fn lock_keys_do_not_run_together() {
+        assert_ne!(lock_key("put", "h", b"ab", b"c"), lock_key("put", "h", b"a", b"bc"));
+    }
+}

@@ -148,7 +148,7 @@ pub struct FileSystem {
 
 /// A disk with one root. See the module.
 ///
-/// Every error is the system's, as a `DiskError`; the table is in `disk/error.rs`.
+/// Every error is the system's, as a `DiskError`; the table is in `kernel/errno.rs`.
 #[allow(clippy::missing_errors_doc, reason = "said once, in the line above")]
 pub trait Disk: Send + Sync + 'static {
     /// An open directory or file. Dropping it closes it.

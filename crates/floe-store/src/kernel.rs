@@ -2,8 +2,9 @@
 //!
 //! Containment is the kernel's: every path goes through openat2 with RESOLVE_BENEATH, NO_SYMLINKS
 //! and NO_MAGICLINKS, and every other call takes a directory's descriptor and one name, and never
-//! follows it. Nothing here decides; what a failure means is said in `disk/error.rs`.
+//! follows it. Nothing here decides; what a failure means is said in `kernel/errno.rs`.
 
+mod errno;
 mod list;
 mod open;
 mod stat;

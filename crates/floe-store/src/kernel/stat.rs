@@ -1,5 +1,6 @@
 //! What the kernel says of files, file systems, its boot and the time.
 
+use super::errno::of_io;
 use crate::disk::{BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name};
 use floe_types::{ByteCount, Code, Mode, Timestamp};
 use rustix::fs::{
@@ -98,9 +99,7 @@ fn locality(magic: u64) -> Locality {
 }
 
 pub(super) fn boot_id() -> DiskResult<BootId> {
-    let text = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(|error| {
-        error.raw_os_error().map_or(DiskError::new(Code::Io), DiskError::from_errno)
-    })?;
+    let text = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(|error| of_io(&error))?;
     parse_uuid(&text).map(BootId).ok_or(DiskError::new(Code::Unsupported))
 }
 

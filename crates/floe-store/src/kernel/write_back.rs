@@ -1,6 +1,7 @@
 //! sync_file_range, which rustix does not offer: the one foreign call of this crate.
 #![allow(unsafe_code)]
 
+use super::errno::of_io;
 use crate::disk::{DiskError, DiskResult};
 use floe_types::{Code, Range};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -21,6 +22,5 @@ pub(super) fn start(of: &OwnedFd, range: Range) -> DiskResult<()> {
     if answer == 0 {
         return Ok(());
     }
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    Err(errno.map_or(DiskError::new(Code::Io), DiskError::from_errno))
+    Err(of_io(&std::io::Error::last_os_error()))
 }

@@ -51,10 +51,12 @@ impl<R: Read + Send> Source for StreamSource<R> {
             return Err(self.fault(at, Code::SourceGone));
         }
         let count = state.fill(into).map_err(|error| {
-            let errno = error.raw_os_error();
-            errno
-                .map_or(DiskError::new(Code::Io), DiskError::from_errno)
-                .fault(format_args!("read {} at {at}", self.name))
+            let code = match error.kind() {
+                ErrorKind::IsADirectory => Code::IsDirectory,
+                ErrorKind::PermissionDenied => Code::PermissionDenied,
+                _ => Code::Io,
+            };
+            self.fault(at, code)
         })?;
         state.next = at.plus(ByteCount::of_len(count));
         Ok(count)

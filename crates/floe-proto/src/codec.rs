@@ -1,7 +1,7 @@
 //! Frames to bytes and back (PROTOCOL.md is the normative text; the two are changed together).
 //!
-//! `Decoder` takes bytes in any portions and gives frames; `encode` appends one frame. Neither reads
-//! nor writes the payload of DATA: the caller moves those bytes itself. Everything a peer writes is
+//! `Decoder` takes bytes in any portions and gives frames; `encode` appends one. Neither reads nor
+//! writes the payload of DATA: the caller moves those bytes itself. Everything a peer writes is
 //! checked against its bound here, so a `Frame` that exists holds only values within bounds;
 //! whether it may come now is the session's matter.
 

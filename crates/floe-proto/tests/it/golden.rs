@@ -37,7 +37,18 @@ fn squeezed(hex: &str) -> String {
 }
 
 fn golden() -> Vec<(Frame<()>, &'static str)> {
-    [greeting(), opening(), entries(), wanting(), moving(), ending(), requests()].concat()
+    [
+        greeting(),
+        opening(),
+        entries(),
+        wanting(),
+        headers(),
+        moving(),
+        ending(),
+        requests(),
+        replies(),
+    ]
+    .concat()
 }
 
 fn path(text: &str) -> ObjectPath {
@@ -233,7 +244,11 @@ fn wanting() -> Vec<(Frame<()>, &'static str)> {
     ]
 }
 
-fn moving() -> Vec<(Frame<()>, &'static str)> {
+const fn digest(root: Option<Root>) -> ChunkDigest {
+    ChunkDigest { value: VALUE, root }
+}
+
+fn headers() -> Vec<(Frame<()>, &'static str)> {
     let header = Header {
         seq: Seq(9),
         entry: ENTRY,
@@ -242,17 +257,12 @@ fn moving() -> Vec<(Frame<()>, &'static str)> {
         awaits: Await::Implied,
         digest: None,
     };
-    let digest = |root| ChunkDigest { value: VALUE, root };
     let ahead = Header {
         offset: Offset(0),
         awaits: Await::Verdict,
         digest: Some(digest(Some(ROOT))),
         ..header
     };
-    let seqs = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
-    let data = Data { seq: Seq(9), at: ByteCount(1 << 18), len: ByteCount(5), bytes: () };
-    let seal =
-        |root| Frame::Seal(Seal { seq: Seq(9), len: ByteCount(1 << 20), digest: digest(root) });
     vec![
         (
             Frame::Header(header),
@@ -271,6 +281,15 @@ fn moving() -> Vec<(Frame<()>, &'static str)> {
              c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5 \
              a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0",
         ),
+    ]
+}
+
+fn moving() -> Vec<(Frame<()>, &'static str)> {
+    let seqs = |first, last| SeqRange { first: Seq(first), last: Seq(last) };
+    let data = Data { seq: Seq(9), at: ByteCount(1 << 18), len: ByteCount(5), bytes: () };
+    let seal =
+        |root| Frame::Seal(Seal { seq: Seq(9), len: ByteCount(1 << 20), digest: digest(root) });
+    vec![
         (
             Frame::Verdict(seqs(9, 9), Verdict::Send),
             "00000011 16 00 0000 0000000000000009000000000000000900",
@@ -345,23 +364,6 @@ fn ending() -> Vec<(Frame<()>, &'static str)> {
 
 fn requests() -> Vec<(Frame<()>, &'static str)> {
     let request = |request| Frame::Request(RequestId(3), request);
-    let reply = |answer| Frame::Reply(RequestId(3), answer);
-    let file = Stat {
-        kind: EntryKind::File,
-        size: ByteCount(5),
-        metadata: metadata(),
-        target: None,
-        root: Some(ROOT),
-    };
-    let link =
-        Stat { kind: EntryKind::Link, target: Some(b"a".to_vec()), root: None, ..file.clone() };
-    let name = |text: &str| Component::new(text.as_bytes()).unwrap();
-    let names = vec![(name("a"), Some(file.clone())), (name("l"), Some(link)), (name("x"), None)];
-    let stats = Stats {
-        causes: Causes { source_disk: Micros(1), idle: Micros(500_000), ..Causes::default() },
-        data_bytes: ByteCount(1 << 20),
-        round_trip: Some(Micros(250)),
-    };
     vec![
         (
             request(Request::List { path: path("d"), after: None, max: EntryCount(256) }),
@@ -391,6 +393,28 @@ fn requests() -> Vec<(Frame<()>, &'static str)> {
             request(Request::MakeDirectory { path: path("d/e") }),
             "0000000b 30 00 0000 a300030104028241644165",
         ),
+    ]
+}
+
+fn replies() -> Vec<(Frame<()>, &'static str)> {
+    let reply = |answer| Frame::Reply(RequestId(3), answer);
+    let file = Stat {
+        kind: EntryKind::File,
+        size: ByteCount(5),
+        metadata: metadata(),
+        target: None,
+        root: Some(ROOT),
+    };
+    let link =
+        Stat { kind: EntryKind::Link, target: Some(b"a".to_vec()), root: None, ..file.clone() };
+    let name = |text: &str| Component::new(text.as_bytes()).unwrap();
+    let names = vec![(name("a"), Some(file.clone())), (name("l"), Some(link)), (name("x"), None)];
+    let stats = Stats {
+        causes: Causes { source_disk: Micros(1), idle: Micros(500_000), ..Causes::default() },
+        data_bytes: ByteCount(1 << 20),
+        round_trip: Some(Micros(250)),
+    };
+    vec![
         (
             reply(Err(Fault::new(Code::NotFound, "stat \"a\""))),
             "00000013 31 00 0000 a30003010002a2000301687374617420226122",

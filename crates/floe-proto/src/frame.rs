@@ -4,12 +4,18 @@
 //! the session's lead stream (the one that said HELLO); hot ones (HEADER, VERDICT, DATA, SEAL, STORED, CORRUPT)
 //! on the stream that carries their chunk. A lost lead stream ends the session; another lost stream only itself.
 
+mod request; // requests beside any transfer
+mod stats; // what one end measured
+
+pub use request::{Recursive, Replace, Reply, Request, RootWish, Stat};
+pub use stats::{Causes, Stats};
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkSize, Component, EntryCount, EntryId, EntryIndex, EntryKind,
-    Fault, Freshness, Metadata, Micros, ObjectPath, Offset, Precondition, Range, RequestId, Root,
-    Seq, SourceVersion, Subtree, TransferId,
+    ByteCount, ChunkDigest, ChunkSize, EntryCount, EntryId, EntryIndex, EntryKind, Fault,
+    Freshness, Metadata, Micros, ObjectPath, Offset, Precondition, Range, RequestId, Root, Seq,
+    SourceVersion, Subtree, TransferId,
 };
 
 /// One frame. `P` is the payload of DATA: opaque to the core.
@@ -239,7 +245,7 @@ pub struct Opened {
 /// One entry of a walk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Entry {
-    /// Its place in the walk, ascending.
+    /// Its name in the transfer: unique, in no order.
     pub index: EntryIndex,
     /// Its path beneath the transfer's; the root of the walk is the empty path.
     pub path: ObjectPath,
@@ -435,140 +441,4 @@ pub struct Failed {
     pub path: ObjectPath,
     /// Why.
     pub fault: Fault,
-}
-
-/// A request beside any transfer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Request {
-    /// One page of a directory.
-    List {
-        /// Which.
-        path: ObjectPath,
-        /// Where the page starts; `None` at the start.
-        after: Option<Vec<u8>>,
-        /// At most so many names.
-        max: EntryCount,
-    },
-    /// What stands at a path.
-    Stat {
-        /// Which.
-        path: ObjectPath,
-        /// Whether to compute an unknown root.
-        root: RootWish,
-    },
-    /// Remove an entry.
-    Remove {
-        /// Which.
-        path: ObjectPath,
-        /// Whether with all beneath it.
-        recursive: Recursive,
-    },
-    /// Rename an entry.
-    Rename {
-        /// From.
-        from: ObjectPath,
-        /// To.
-        to: ObjectPath,
-        /// Whether what stands there is replaced.
-        replace: Replace,
-    },
-    /// Make a directory and missing parents.
-    MakeDirectory {
-        /// Which.
-        path: ObjectPath,
-    },
-}
-
-/// Whether to compute an unknown root.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum RootWish {
-    /// Only what is known.
-    IfKnown,
-    /// Compute it.
-    Computed,
-}
-
-/// Whether a directory goes with all beneath it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Recursive {
-    /// It does.
-    Yes,
-    /// Only the entry itself.
-    No,
-}
-
-/// Whether what stands at the new name is replaced.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Replace {
-    /// It is.
-    Allowed,
-    /// It is not.
-    Refused,
-}
-
-/// An answer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Reply {
-    /// To REMOVE, RENAME, MKDIR: it is done and durable.
-    Done,
-    /// To STAT.
-    Stat(Stat),
-    /// To LIST.
-    Page {
-        /// Names and what stands there, sorted by bytes within the page.
-        names: Vec<(Component, Option<Stat>)>,
-        /// Where the next page starts; `None` at the end.
-        next: Option<Vec<u8>>,
-    },
-}
-
-/// What stands at a path.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Stat {
-    /// Its kind.
-    pub kind: EntryKind,
-    /// Its size.
-    pub size: ByteCount,
-    /// Its metadata.
-    pub metadata: Metadata,
-    /// A link's text.
-    pub target: Option<Vec<u8>>,
-    /// A file's root, if known.
-    pub root: Option<Root>,
-}
-
-/// What one end measured since the session began, by cause (ENGINE: why is it slow).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Stats {
-    /// Stream-time by cause.
-    pub causes: Causes,
-    /// Bytes of DATA payload so far.
-    pub data_bytes: ByteCount,
-    /// The path's smallest round trip, if known.
-    pub round_trip: Option<Micros>,
-}
-
-/// Stream-time by cause: every stream is in exactly one at a time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Causes {
-    /// The sender waits for its disk.
-    pub source_disk: Micros,
-    /// The sender hashes or encrypts.
-    pub cpu: Micros,
-    /// The sender waits for room in the socket.
-    pub network: Micros,
-    /// The sender's window is full.
-    pub window: Micros,
-    /// The rate limit holds the sender back.
-    pub limiter: Micros,
-    /// The receiver waits for data.
-    pub starved: Micros,
-    /// The receiver writes.
-    pub sink_disk: Micros,
-    /// The receiver syncs and commits.
-    pub sync: Micros,
-    /// No buffers.
-    pub memory: Micros,
-    /// No work.
-    pub idle: Micros,
 }

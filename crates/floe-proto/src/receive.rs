@@ -8,9 +8,10 @@
 //! Nothing is acknowledged before it is recorded, nothing committed before its root agrees, and a commit waits until
 //! no other operation of its entry is under way.
 
+mod entry; // one entry, from announcement to release
+mod directory; // directories: made first, ended last
 mod chunk; // one chunk: pieces, seal, record
 mod commit; // batches, and what follows from them
-mod entry; // one entry, from announcement to release
 
 use crate::bucket::Bucket;
 use crate::causes::Cause;
@@ -23,7 +24,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use chunk::Chunk;
 use commit::Batch;
-use entry::{Dir, LastWish, RecvEntry, Stage};
+use directory::Dir;
+use entry::{LastWish, RecvEntry, Stage};
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
     Time, TransferId,

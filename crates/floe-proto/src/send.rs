@@ -8,9 +8,9 @@
 //! A source that changed while it was sent restarts once under a new index (`replaces`), then fails. Everything an
 //! entry still has under way with a disk is awaited before its handle is released.
 
-mod chunk; // one chunk on one stream: read, header, data, seal
-mod entry; // one entry, from open to commit
 mod fill; // sources that cannot be read twice
+mod entry; // one entry, from open to commit
+mod chunk; // one chunk on one stream: read, header, data, seal
 mod peer; // what the receiver says
 
 use crate::bucket::Bucket;

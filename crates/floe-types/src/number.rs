@@ -35,7 +35,7 @@ number!(/// One TCP connection of a session; never used again within the session
     StreamId(u32));
 number!(/// One transfer of a session; chosen by the client, never used again within the session.
     TransferId(u32));
-number!(/// An entry's place in its transfer's walk; chosen by the sender, ascending.
+number!(/// Names an entry in its transfer; chosen by the sender, never used again there.
     EntryIndex(u64));
 number!(/// A chunk's sequence number in its session; chosen by the sender, ascending, never used
     /// again.

@@ -3,7 +3,7 @@
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
-use crate::frame::{Basis, CommittedEntry, DoneEntry, Entry, EntryBody, Failed, Frame, More, Want};
+use crate::frame::{Basis, CommittedEntry, DoneEntry, Entry, EntryBody, Frame, More, Want};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -105,23 +105,6 @@ pub(super) struct RecvEntry {
     pub(super) wish: LastWish,
 }
 
-/// A directory that has begun and not ended.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Dir {
-    state: DirState,
-    /// Entries directly in it that have not ended.
-    unfinished: u32,
-    end: Option<EntryIndex>,
-    waiting: Vec<EntryIndex>,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-enum DirState {
-    Making,
-    Made,
-    Failed(Fault),
-}
-
 impl Receiver {
     pub(crate) fn handle_entries<P: Clone>(
         &mut self,
@@ -130,10 +113,10 @@ impl Receiver {
         now: Time,
     ) -> Heard {
         for entry in list {
-            if self.last_index.is_some_and(|last| entry.index <= last) {
-                return violation("ENTRY indices do not ascend");
+            if self.entries.contains_key(&entry.index) {
+                return violation("an ENTRY index twice");
             }
-            self.last_index = Some(entry.index);
+            self.last_index = self.last_index.max(Some(entry.index));
             self.announced += 1;
             if self.entries.len() >= self.limits.entries_ahead_max as usize {
                 return violation("too many entries ahead");
@@ -177,11 +160,7 @@ impl Receiver {
         self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
         io.events.push_back(Event::EntryFound { entry: id, size });
         if matches!(body, EntryBody::Directory) {
-            let dir =
-                Dir { state: DirState::Making, unfinished: 0, end: None, waiting: Vec::new() };
-            if self.dirs.insert(path.clone(), dir).is_some() {
-                return violation("a directory twice");
-            }
+            self.enter_directory(path.clone())?;
         }
         let small = size.is_some_and(|size| size <= self.options.chunk.bytes());
         let journal = if small { Journal::None } else { Journal::Kept };
@@ -190,29 +169,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Begins an entry, or lets it wait until its directory is made.
-    fn begin_in<P: Clone>(
-        &mut self,
-        parent: Option<ObjectPath>,
-        index: EntryIndex,
-        io: &mut Io<P>,
-        now: Time,
-    ) {
-        let Some(dir) = parent.and_then(|parent| self.dirs.get_mut(&parent)) else {
-            return self.begin(index, io, now);
-        };
-        dir.unfinished += 1;
-        match &dir.state {
-            DirState::Making => dir.waiting.push(index),
-            DirState::Made => self.begin(index, io, now),
-            DirState::Failed(fault) => {
-                let fault = fault.clone();
-                self.fail(index, fault, io);
-            }
-        }
-    }
-
-    fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
+    pub(super) fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
         let precondition = self.precondition();
         let Some(entry) = self.entries.get_mut(&index) else { return };
         if entry.stage != Stage::Waiting {
@@ -287,76 +244,6 @@ impl Receiver {
         self.summary.entries_found.0 -= 1;
         self.end_entry(old, LastWish::Release, io);
         Ok(())
-    }
-
-    fn directory_ended<P: Clone>(
-        &mut self,
-        index: EntryIndex,
-        path: ObjectPath,
-        body: EntryBody,
-        io: &mut Io<P>,
-        now: Time,
-    ) -> Heard {
-        let Some(dir) = self.dirs.get_mut(&path) else {
-            return violation("the end of no directory");
-        };
-        if dir.end.replace(index).is_some() {
-            return violation("a directory's end twice");
-        }
-        self.entries
-            .insert(index, RecvEntry::announced(path.clone(), body, None, Journal::None, now));
-        self.end_directory_if_quiet(&path, io, now);
-        Ok(())
-    }
-
-    /// Applies a directory's metadata once all its entries ended.
-    fn end_directory_if_quiet<P: Clone>(&mut self, path: &ObjectPath, io: &mut Io<P>, now: Time) {
-        let Some(dir) = self.dirs.get(path) else { return };
-        let (Some(index), 0) = (dir.end, dir.unfinished) else { return };
-        match &dir.state {
-            DirState::Making => {}
-            DirState::Made => self.commit_soon(index, io, now),
-            DirState::Failed(fault) => {
-                let fault = fault.clone();
-                self.fail(index, fault, io);
-            }
-        }
-    }
-
-    pub(super) fn directory_made<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        self.directory_settled(index, DirState::Made, io);
-    }
-
-    fn directory_settled<P: Clone>(&mut self, index: EntryIndex, state: DirState, io: &mut Io<P>) {
-        let Some(entry) = self.entries.remove(&index) else { return };
-        let Some(dir) = self.dirs.get_mut(&entry.path) else { return };
-        dir.state = state;
-        let waiting = core::mem::take(&mut dir.waiting);
-        let now = io.now;
-        for child in waiting {
-            match self.dirs.get(&entry.path).map(|dir| dir.state.clone()) {
-                Some(DirState::Failed(fault)) => self.fail(child, fault, io),
-                _ => self.begin(child, io, now),
-            }
-        }
-        self.end_directory_if_quiet(&entry.path, io, now);
-    }
-
-    pub(super) fn open_failed<P: Clone>(
-        &mut self,
-        index: EntryIndex,
-        fault: Fault,
-        io: &mut Io<P>,
-    ) {
-        let Some(entry) = self.entries.get(&index) else { return };
-        if !matches!(entry.body, EntryBody::Directory) || entry.stage == Stage::Ending {
-            return self.fail(index, fault, io);
-        }
-        // A hint that nothing beneath is wanted; the failure itself is told with the directory's end.
-        let id = self.entry_id(index);
-        let hint = Failed { entry: id, path: entry.path.clone(), fault: fault.clone() };
-        io.say(Frame::Failed(hint));
-        self.directory_settled(index, DirState::Failed(fault), io);
     }
 
     pub(super) fn sink_opened<P: Clone>(
@@ -544,7 +431,7 @@ impl Receiver {
         }
         let Some((parent, _)) = entry.path.split_last() else { return };
         if let Some(dir) = self.dirs.get_mut(&parent) {
-            dir.unfinished = dir.unfinished.saturating_sub(1);
+            dir.child_ended();
         }
         self.end_directory_if_quiet(&parent, io, now);
     }
@@ -562,7 +449,7 @@ impl Receiver {
 }
 
 impl RecvEntry {
-    fn announced(
+    pub(super) fn announced(
         path: ObjectPath,
         body: EntryBody,
         size: Option<ByteCount>,

@@ -1,0 +1,39 @@
+//! What one end measured: time by cause, and its path.
+
+use floe_types::{ByteCount, Micros};
+
+/// What one end measured since the session began, by cause (ENGINE: why is it slow).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Stats {
+    /// Stream-time by cause.
+    pub causes: Causes,
+    /// Bytes of DATA payload so far.
+    pub data_bytes: ByteCount,
+    /// The path's smallest round trip, if known.
+    pub round_trip: Option<Micros>,
+}
+
+/// Stream-time by cause: every stream is in exactly one at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Causes {
+    /// The sender waits for its disk.
+    pub source_disk: Micros,
+    /// The sender hashes or encrypts.
+    pub cpu: Micros,
+    /// The sender waits for room in the socket.
+    pub network: Micros,
+    /// The sender's window is full.
+    pub window: Micros,
+    /// The rate limit holds the sender back.
+    pub limiter: Micros,
+    /// The receiver waits for data.
+    pub starved: Micros,
+    /// The receiver writes.
+    pub sink_disk: Micros,
+    /// The receiver syncs and commits.
+    pub sync: Micros,
+    /// No buffers.
+    pub memory: Micros,
+    /// No work.
+    pub idle: Micros,
+}

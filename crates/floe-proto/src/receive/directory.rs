@@ -1,0 +1,144 @@
+//! Directories of the receiving half: made before what is in them begins, ended after all of it has.
+
+use super::entry::{RecvEntry, Stage};
+use super::{Heard, Receiver, violation};
+use crate::disk::Journal;
+use crate::frame::{EntryBody, Failed, Frame};
+use crate::io::Io;
+use alloc::vec::Vec;
+use floe_types::{EntryIndex, Fault, ObjectPath, Time};
+
+/// A directory that has begun and not ended.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Dir {
+    state: DirState,
+    /// Entries directly in it that have not ended.
+    unfinished: u32,
+    end: Option<EntryIndex>,
+    waiting: Vec<EntryIndex>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+enum DirState {
+    Making,
+    Made,
+    Failed(Fault),
+}
+
+impl Dir {
+    const fn making() -> Self {
+        Self { state: DirState::Making, unfinished: 0, end: None, waiting: Vec::new() }
+    }
+
+    /// One entry in it has ended.
+    pub(super) const fn child_ended(&mut self) {
+        self.unfinished = self.unfinished.saturating_sub(1);
+    }
+}
+
+impl Receiver {
+    /// A directory begins: entries may be announced in it.
+    pub(super) fn enter_directory(&mut self, path: ObjectPath) -> Heard {
+        match self.dirs.insert(path, Dir::making()) {
+            None => Ok(()),
+            Some(_) => violation("a directory twice"),
+        }
+    }
+
+    /// Begins an entry, or lets it wait until its directory is made.
+    pub(super) fn begin_in<P: Clone>(
+        &mut self,
+        parent: Option<ObjectPath>,
+        index: EntryIndex,
+        io: &mut Io<P>,
+        now: Time,
+    ) {
+        let Some(dir) = parent.and_then(|parent| self.dirs.get_mut(&parent)) else {
+            return self.begin(index, io, now);
+        };
+        dir.unfinished += 1;
+        match &dir.state {
+            DirState::Making => dir.waiting.push(index),
+            DirState::Made => self.begin(index, io, now),
+            DirState::Failed(fault) => {
+                let fault = fault.clone();
+                self.open_failed(index, fault, io);
+            }
+        }
+    }
+
+    pub(super) fn directory_ended<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        path: ObjectPath,
+        body: EntryBody,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
+        let Some(dir) = self.dirs.get_mut(&path) else {
+            return violation("the end of no directory");
+        };
+        if dir.end.replace(index).is_some() {
+            return violation("a directory's end twice");
+        }
+        self.entries
+            .insert(index, RecvEntry::announced(path.clone(), body, None, Journal::None, now));
+        self.end_directory_if_quiet(&path, io, now);
+        Ok(())
+    }
+
+    /// Applies a directory's metadata once all its entries ended.
+    pub(super) fn end_directory_if_quiet<P: Clone>(
+        &mut self,
+        path: &ObjectPath,
+        io: &mut Io<P>,
+        now: Time,
+    ) {
+        let Some(dir) = self.dirs.get(path) else { return };
+        let (Some(index), 0) = (dir.end, dir.unfinished) else { return };
+        match &dir.state {
+            DirState::Making => {}
+            DirState::Made => self.commit_soon(index, io, now),
+            DirState::Failed(fault) => {
+                let fault = fault.clone();
+                self.fail(index, fault, io);
+            }
+        }
+    }
+
+    pub(super) fn directory_made<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        self.directory_settled(index, DirState::Made, io);
+    }
+
+    fn directory_settled<P: Clone>(&mut self, index: EntryIndex, state: DirState, io: &mut Io<P>) {
+        let Some(entry) = self.entries.remove(&index) else { return };
+        let Some(dir) = self.dirs.get_mut(&entry.path) else { return };
+        dir.state = state;
+        let waiting = core::mem::take(&mut dir.waiting);
+        let now = io.now;
+        for child in waiting {
+            match self.dirs.get(&entry.path).map(|dir| dir.state.clone()) {
+                Some(DirState::Failed(fault)) => self.open_failed(child, fault, io),
+                _ => self.begin(child, io, now),
+            }
+        }
+        self.end_directory_if_quiet(&entry.path, io, now);
+    }
+
+    pub(super) fn open_failed<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        fault: Fault,
+        io: &mut Io<P>,
+    ) {
+        let Some(entry) = self.entries.get(&index) else { return };
+        if !matches!(entry.body, EntryBody::Directory) || entry.stage == Stage::Ending {
+            return self.fail(index, fault, io);
+        }
+        // A hint that nothing beneath is wanted; the failure itself is told with the directory's end.
+        let id = self.entry_id(index);
+        let hint = Failed { entry: id, path: entry.path.clone(), fault: fault.clone() };
+        io.say(Frame::Failed(hint));
+        self.directory_settled(index, DirState::Failed(fault), io);
+    }
+}

@@ -1,0 +1,311 @@
+//! A disk for the core alone: files and stages in memory, hashed for real, nothing timed.
+
+use floe_proto::disk::{
+    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread,
+};
+use floe_proto::frame::{Basis, EntryBody, Reply, Request};
+use floe_types::{
+    ByteCount, ChunkHasher, Code, Component, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath,
+    Offset, Range, Root, SourceVersion, Subtree, Subtrees, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub type Bytes = Arc<[u8]>;
+
+/// One end's files and stages.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    pub files: BTreeMap<ObjectPath, Vec<u8>>,
+    pub dirs: BTreeSet<ObjectPath>,
+    pub links: BTreeMap<ObjectPath, Vec<u8>>,
+    /// Roots and versions of files that were committed here.
+    pub marks: BTreeMap<ObjectPath, (Root, SourceVersion)>,
+    pub stages: BTreeMap<ObjectPath, Stage>,
+    /// Files whose bytes come once only.
+    pub streams: BTreeSet<ObjectPath>,
+    /// Bumped when a file is changed under a reader.
+    pub generation: BTreeMap<ObjectPath, u64>,
+    /// Fails the next write of this path.
+    pub full: Option<ObjectPath>,
+    pub checkpoints: u32,
+    open: BTreeMap<EntryId, ObjectPath>,
+    hashers: BTreeMap<u32, (EntryId, ChunkHasher)>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Stage {
+    pub bytes: Vec<u8>,
+    pub held: Vec<Subtree>,
+    version: Option<SourceVersion>,
+}
+
+pub const METADATA: Metadata = Metadata {
+    mode: Mode::from_bits(0o644),
+    mtime: match Timestamp::new(1_700_000_000, 5) {
+        Some(time) => time,
+        None => panic!("a constant"),
+    },
+};
+
+impl Disk {
+    pub fn version(&self, path: &ObjectPath) -> SourceVersion {
+        let size = ByteCount::of_len(self.files.get(path).map_or(0, Vec::len));
+        let inode = self.generation.get(path).copied().unwrap_or(0);
+        SourceVersion { inode, size, mtime: METADATA.mtime, ctime: METADATA.mtime }
+    }
+
+    /// Does one operation. `lane` names the hasher, as the engine has one a stream.
+    pub fn run(&mut self, lane: u32, op: DiskOp<Bytes>) -> DiskDone<Bytes> {
+        match op {
+            DiskOp::Open { entry, path, how } => self.open(entry, path, how),
+            DiskOp::List { path, .. } => self.list(&path),
+            DiskOp::Read { entry, chunk, piece, ends, keep } => {
+                self.read(lane, entry, chunk, piece, ends, keep)
+            }
+            DiskOp::Check { entry } => DiskDone::Checked(Some(self.version(&self.open[&entry]))),
+            DiskOp::Write { entry, chunk, piece, ends, bytes } => {
+                self.write(lane, entry, chunk, piece, ends, &bytes)
+            }
+            DiskOp::Finish { entry, chunk } => {
+                let digest = self.hasher(lane, entry, chunk, Range::new(chunk, chunk)).finish();
+                DiskDone::Wrote { digest }
+            }
+            DiskOp::Record { entry, chunk, digest } => {
+                let path = self.open[&entry].clone();
+                let stage = self.stages.get_mut(&path).expect("recorded without a stage");
+                stage.held.push(Subtree { range: chunk, digest });
+                DiskDone::Recorded
+            }
+            DiskOp::Forget { entry, range } => {
+                let path = self.open[&entry].clone();
+                let stage = self.stages.get_mut(&path).expect("forgot without a stage");
+                stage.held.retain(|held| held.range.intersect(range).is_empty());
+                DiskDone::Forgotten
+            }
+            DiskOp::Checkpoint { .. } => {
+                self.checkpoints += 1;
+                DiskDone::Checkpointed
+            }
+            DiskOp::Commit { batch } => DiskDone::Committed(
+                batch.into_iter().map(|one| self.commit(one.entry, one.path, one.what)).collect(),
+            ),
+            DiskOp::Discard { entry } => {
+                if let Some(path) = self.open.remove(&entry) {
+                    self.stages.remove(&path);
+                }
+                DiskDone::Discarded
+            }
+            DiskOp::Release { entry } => {
+                assert!(self.open.remove(&entry).is_some(), "released what was not open");
+                DiskDone::Released
+            }
+            DiskOp::Apply { request } => self.apply(&request),
+        }
+    }
+
+    fn open(&mut self, entry: EntryId, path: ObjectPath, how: OpenHow) -> DiskDone<Bytes> {
+        match how {
+            OpenHow::Directory => {
+                if self.files.contains_key(&path) {
+                    return failed(Code::NotDirectory, &path);
+                }
+                self.dirs.insert(path);
+                DiskDone::Opened(Opened::Directory)
+            }
+            OpenHow::Source(_) => self.open_source(entry, path),
+            OpenHow::Sink(wish) => {
+                if self.dirs.contains(&path) {
+                    return failed(Code::IsDirectory, &path);
+                }
+                self.open.insert(entry, path.clone());
+                let mark =
+                    self.marks.get(&path).filter(|(_, version)| Some(*version) == wish.version);
+                if let Some((root, _)) = mark {
+                    let settled = wish.freshness == Freshness::Settled;
+                    let basis = if settled { Basis::Version } else { Basis::Content };
+                    let finished = Some(*root);
+                    return DiskDone::Opened(Opened::Sink { have: Vec::new(), basis, finished });
+                }
+                let stage = self.stages.entry(path).or_default();
+                if wish.journal == Journal::None {
+                    *stage = Stage::default();
+                }
+                let known = stage.version.is_some() && stage.version == wish.version;
+                let basis = if known && wish.freshness == Freshness::Settled {
+                    Basis::Version
+                } else {
+                    Basis::Content
+                };
+                stage.version = wish.version;
+                let have = match basis {
+                    Basis::Version => {
+                        let mut merged = Subtrees::new();
+                        for held in &stage.held {
+                            assert!(merged.insert(*held), "a stage recorded a chunk twice");
+                        }
+                        merged.iter().collect()
+                    }
+                    Basis::Content => {
+                        let mut held = stage.held.clone();
+                        held.sort_by_key(|subtree| subtree.range);
+                        held
+                    }
+                };
+                DiskDone::Opened(Opened::Sink { have, basis, finished: None })
+            }
+        }
+    }
+
+    fn open_source(&mut self, entry: EntryId, path: ObjectPath) -> DiskDone<Bytes> {
+        let metadata = METADATA;
+        let source = |body, reread| DiskDone::Opened(Opened::Source { body, metadata, reread });
+        if self.dirs.contains(&path) {
+            return source(EntryBody::Directory, Reread::Yes);
+        }
+        if let Some(target) = self.links.get(&path) {
+            return source(EntryBody::Link { target: target.clone(), metadata }, Reread::Yes);
+        }
+        let Some(bytes) = self.files.get(&path) else { return failed(Code::NotFound, &path) };
+        let once = self.streams.contains(&path);
+        let size = (!once).then(|| ByteCount::of_len(bytes.len()));
+        let version = (!once).then(|| self.version(&path));
+        self.open.insert(entry, path);
+        let freshness = Freshness::Settled;
+        let body = EntryBody::File { size, version, freshness, metadata };
+        source(body, if once { Reread::No } else { Reread::Yes })
+    }
+
+    fn list(&self, path: &ObjectPath) -> DiskDone<Bytes> {
+        let depth = path.components().len() + 1;
+        let names: BTreeSet<Component> = self
+            .files
+            .keys()
+            .chain(&self.dirs)
+            .chain(self.links.keys())
+            .filter(|other| path.contains(other) && other.components().len() == depth)
+            .filter_map(|other| other.name().cloned())
+            .collect();
+        DiskDone::Listed(names.into_iter().collect(), None)
+    }
+
+    fn hasher(
+        &mut self,
+        lane: u32,
+        entry: EntryId,
+        chunk: Offset,
+        piece: Range,
+    ) -> &mut ChunkHasher {
+        let fresh = (entry, ChunkHasher::new(chunk));
+        if piece.start() == chunk && !piece.is_empty() {
+            self.hashers.insert(lane, fresh.clone());
+        }
+        &mut self.hashers.entry(lane).or_insert(fresh).1
+    }
+
+    fn read(
+        &mut self,
+        lane: u32,
+        entry: EntryId,
+        chunk: Offset,
+        piece: Range,
+        ends: Ends,
+        keep: Keep,
+    ) -> DiskDone<Bytes> {
+        let file = &self.files[&self.open[&entry]];
+        let start = usize::try_from(piece.start().0).unwrap().min(file.len());
+        let end = usize::try_from(piece.end().0).unwrap().min(file.len());
+        let bytes = file[start..end].to_vec();
+        let hasher = self.hasher(lane, entry, chunk, piece);
+        hasher.update(&bytes);
+        let short = ByteCount::of_len(bytes.len()) < piece.len();
+        let digest = if short || ends == Ends::Chunk { hasher.finish() } else { None };
+        let len = ByteCount::of_len(bytes.len());
+        let kept = (keep == Keep::Bytes && !bytes.is_empty()).then(|| Bytes::from(bytes));
+        DiskDone::Read { bytes: kept, len, digest }
+    }
+
+    fn write(
+        &mut self,
+        lane: u32,
+        entry: EntryId,
+        chunk: Offset,
+        piece: Range,
+        ends: Ends,
+        bytes: &[u8],
+    ) -> DiskDone<Bytes> {
+        let path = self.open[&entry].clone();
+        if self.full.as_ref() == Some(&path) {
+            return failed(Code::NoSpace, &path);
+        }
+        assert_eq!(piece.len(), ByteCount::of_len(bytes.len()));
+        let hasher = self.hasher(lane, entry, chunk, piece);
+        hasher.update(bytes);
+        let digest = if ends == Ends::Chunk { hasher.finish() } else { None };
+        let stage = self.stages.entry(path).or_default();
+        let end = usize::try_from(piece.end().0).unwrap();
+        if stage.bytes.len() < end {
+            stage.bytes.resize(end, 0);
+        }
+        stage.bytes[usize::try_from(piece.start().0).unwrap()..end].copy_from_slice(bytes);
+        DiskDone::Wrote { digest }
+    }
+
+    fn commit(&mut self, entry: EntryId, path: ObjectPath, what: CommitWhat) -> Result<(), Fault> {
+        match what {
+            CommitWhat::Directory { .. } => {
+                assert!(self.dirs.contains(&path), "{path} is not there")
+            }
+            CommitWhat::Link { target, .. } => {
+                self.links.insert(path, target);
+            }
+            CommitWhat::Object { size, root } => {
+                assert_eq!(
+                    self.open.remove(&entry),
+                    Some(path.clone()),
+                    "committed what was not open"
+                );
+                if self.marks.get(&path).is_some_and(|(old, _)| *old == root) {
+                    return Ok(());
+                }
+                let mut stage = self.stages.remove(&path).unwrap_or_default();
+                stage.bytes.truncate(usize::try_from(size.0).unwrap());
+                // Promise 1 and 4: what becomes visible is whole, and is what the root says.
+                assert_eq!(ByteCount::of_len(stage.bytes.len()), size, "{path} is not whole");
+                assert_eq!(Root::of(&stage.bytes), root, "{path} is not what was sent");
+                if let Some(version) = stage.version {
+                    self.marks.insert(path.clone(), (root, version));
+                }
+                self.files.insert(path, stage.bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, request: &Request) -> DiskDone<Bytes> {
+        match request {
+            Request::MakeDirectory { path } => {
+                self.dirs.insert(path.clone());
+                DiskDone::Applied(Reply::Done)
+            }
+            Request::Remove { path, .. } if self.files.remove(path).is_none() => {
+                failed(Code::NotFound, path)
+            }
+            _ => DiskDone::Applied(Reply::Done),
+        }
+    }
+
+    /// The process ends: handles are gone, stages stay.
+    pub fn restart(&mut self) {
+        self.open.clear();
+        self.hashers.clear();
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+fn failed(code: Code, path: &ObjectPath) -> DiskDone<Bytes> {
+    DiskDone::Failed(Fault::new(code, path.to_string()))
+}

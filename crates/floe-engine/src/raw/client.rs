@@ -82,10 +82,10 @@ pub fn send(from: &SendFrom, address: &str, terms: &Terms, stop: &Stop) -> Resul
     let present = dial(address, terms, stop)?;
     let stream = present.stream();
     reset_at_close(stream);
-    let sent = interruptible(stop, outgoing.send(stream, terms, address))?;
+    let sent = stop.blamed(outgoing.send(stream, terms, address))?;
     // The reset at close stays off only from here on: everything is sent.
     let _ = socket2::SockRef::from(stream).set_linger(None);
-    let close = interruptible(stop, await_close(stream, terms, address))?;
+    let close = stop.blamed(await_close(stream, terms, address))?;
     Ok(Sent { close, ..sent })
 }
 
@@ -107,7 +107,7 @@ pub fn fetch(
     if fetched.is_err() {
         reset_at_close(stream);
     }
-    interruptible(stop, fetched)
+    stop.blamed(fetched)
 }
 
 fn fetch_stream(
@@ -320,15 +320,6 @@ fn await_close(mut stream: &TcpStream, terms: &Terms, address: &str) -> Result<P
         }
     }
     Ok(PeerClose::NotSeen)
-}
-
-/// A failure after `cut` is the interruption itself.
-fn interruptible<T>(stop: &Stop, result: Result<T, Fault>) -> Result<T, Fault> {
-    result.map_err(
-        |fault| {
-            if stop.is_cut() { Fault::new(Code::Interrupted, fault.detail) } else { fault }
-        },
-    )
 }
 
 /// The directory and the name of a FILE to be made.

@@ -174,7 +174,7 @@ fn attend(connection: Connection, work: &Work, terms: &Terms) -> Happening {
             Ok(Happening::Received { peer: canonical(peer), name, size, root })
         }
     });
-    match happened {
+    match present.stop().blamed(happened) {
         Ok(happening) => {
             close_cleanly(stream);
             happening

@@ -170,7 +170,7 @@ pub(super) fn check_unchanged(
 /// The fault of a local file.
 pub(super) fn file_fault(error: &io::Error, what: impl std::fmt::Display) -> Fault {
     match error.raw_os_error() {
-        Some(errno) => DiskError::from_errno(errno).fault(what),
+        Some(errno) => DiskError::from(rustix::io::Errno::from_raw_os_error(errno)).fault(what),
         None => Fault::new(Code::Io, format!("{what} ({error})")),
     }
 }

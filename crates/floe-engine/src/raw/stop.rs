@@ -5,7 +5,7 @@
 //! the thread that waits on it; that thread then cleans up as after any other loss.
 
 use floe_store::disk::DiskError;
-use floe_types::Fault;
+use floe_types::{Code, Fault};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -90,6 +90,13 @@ impl Stop {
         self.lock().phase == Phase::Cut
     }
 
+    /// A failure after `cut` is the interruption itself.
+    pub(super) fn blamed<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
+        result.map_err(|fault| {
+            if self.is_cut() { Fault::new(Code::Interrupted, fault.detail) } else { fault }
+        })
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.lock().phase >= Phase::Draining
     }
@@ -140,8 +147,8 @@ impl Present {
         &self.stream
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.stop.is_cut()
+    pub(super) const fn stop(&self) -> &Stop {
+        &self.stop
     }
 }
 

@@ -209,7 +209,7 @@ pub(super) fn read_all(
     }
     // Cutting a connection off looks like its end: bytes that are only the beginning must not pass
     // for all.
-    if present.is_cut() {
+    if present.stop().is_cut() {
         return Err(Fault::new(Code::Interrupted, format!("receive {who} after {total} bytes")));
     }
     if let Some(size) = announced {

@@ -44,9 +44,8 @@ impl Lanes {
     /// `LimitExceeded` where the system gives no more threads or descriptors.
     pub fn start(count: usize) -> Result<Self, Fault> {
         let lanes: Result<Vec<_>, _> = (0..count.max(1)).map(start_lane).collect();
-        let lanes = lanes.map_err(|error| {
-            Fault::new(Code::LimitExceeded, format!("start a thread: {error}"))
-        })?;
+        let lanes = lanes
+            .map_err(|error| Fault::new(Code::LimitExceeded, format!("start a thread: {error}")))?;
         Ok(Self { lanes: lanes.into() })
     }
 

@@ -9,10 +9,20 @@ pub mod state; // the state directory: private files, client id, locks
 pub mod identity; // a server's key and certificate, and the pin clients know it by
 pub mod ticket; // tickets: the client's secret, the server's list of public halves
 pub mod secure; // TLS 1.3 or plaintext as a byte transport that never waits
+pub mod hosts; // the servers a person has logged in to
+pub mod handle; // what names a transfer to any server of one identity
 pub mod greeting; // HELLO and JOIN, said, heard and checked
 pub mod disk_threads; // threads that may block, so that no lane does
 pub mod lane; // OS threads that serve streams
 pub mod pipe; // standard input as a source, standard output as a sink
 pub mod files; // what a session has open; disk operations as calls of the store
 pub mod port; // which thread runs an operation, and how its end comes back
+pub mod running; // a session that runs: rounds, wakes, timers
+pub mod stream; // a stream's loop
+pub mod registry; // a server's sessions, and who owns which stage
+pub mod server; // the server API: accept, greet, serve, drain
+pub mod client; // the client API: connect, put, get, ask, come back
 pub mod raw; // the article's own wire, beside floe/1
+
+/// Name and version, as told to peers.
+const AGENT: &str = concat!("floe/", env!("CARGO_PKG_VERSION"));

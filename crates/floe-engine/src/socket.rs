@@ -87,8 +87,7 @@ pub fn configure(stream: &TcpStream) {
 fn try_configure(stream: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;
-    let keepalive =
-        TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive)?;
     if stream.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback()) {
         socket.set_send_buffer_size(LOOPBACK_BUFFER_BYTES)?;
@@ -144,9 +143,7 @@ pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let short = text.split(" (os error").next().unwrap_or(&text);
     let mut letters = short.chars();
-    letters.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(letters).collect()
-    })
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
-//! The engine through its door: real sockets on the loopback interface, real directories.
+//! Through the door: a server and clients over loopback, in one process, with real directories.
 
-mod raw; // the article's own wire
+mod house; // a server over a temporary directory, and clients of it
+mod moves; // put and get: files, trees, resume
+mod strangers; // garbage, forged joins, wrong keys and tickets
+mod crowd; // many clients at once

@@ -1,0 +1,280 @@
+//! The client: connects, puts, gets, asks; comes back when the network lets it down.
+//!
+//! A `Client` is one relation with one server. A command is carried over as many sessions as it
+//! takes: when one is lost to the network, the next repeats the same command, which continues from
+//! what is staged. Standard input cannot be read twice, so what reads it fails instead. Nothing
+//! here is a choice of the protocol's; what is shown is what the core says, added up.
+
+mod carry;
+mod ear;
+mod ends;
+mod live;
+mod totals;
+
+pub use ends::{LocalSink, LocalSource};
+
+use crate::buffer::Pool;
+use crate::clock::Clock;
+use crate::disk_threads::DiskThreads;
+use crate::lane::Lanes;
+use crate::secure::Security;
+use crate::ticket::Ticket;
+use floe_proto::command::{Command, StreamCount, Summary, TransferOptions};
+use floe_proto::frame::{Direction, Reply, Request};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath, Root};
+use live::Live;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::timeout;
+
+/// Where a server is, how it is trusted, as whom, and how hard to try.
+#[derive(Clone)]
+pub struct Connect {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How connections are secured.
+    pub security: Security,
+    /// As whom.
+    pub credential: Credential,
+    /// Connections to use.
+    pub streams: StreamCount,
+    /// Random, kept by the client's state: part of every stage's key.
+    pub client_id: [u8; 16],
+    /// Every bound.
+    pub limits: Limits,
+    /// How hard to try.
+    pub retry: Retry,
+}
+
+/// As whom a client comes.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// With a ticket.
+    Ticket(Ticket),
+    /// As anybody; only public servers take that.
+    Anonymous,
+}
+
+/// How hard a client tries after it was let in once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retry {
+    /// Give up when so long nothing got any further. Zero: at the first loss.
+    pub give_up_after: Duration,
+}
+
+impl Default for Retry {
+    /// Five minutes.
+    fn default() -> Self {
+        Self { give_up_after: Duration::from_secs(300) }
+    }
+}
+
+/// Where a transfer tells what happens. Unbounded: whoever holds the other end must read it.
+pub type Watch = mpsc::UnboundedSender<Notice>;
+
+/// What happens in a transfer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// How far it is: about five times a second.
+    Progress(Summary),
+    /// An entry is committed (again, if a reconnect came between).
+    EntryFinished {
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// A file's size and root.
+        object: Option<(ByteCount, Root)>,
+    },
+    /// An entry failed; the others go on.
+    EntryFailed {
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// Why.
+        fault: Fault,
+    },
+    /// A device, socket or FIFO was passed over.
+    EntrySkipped {
+        /// Its path beneath the transfer's.
+        path: ObjectPath,
+        /// What it is.
+        fault: Fault,
+    },
+    /// The session was lost; another is tried for.
+    Reconnecting {
+        /// Why it was lost.
+        why: Fault,
+        /// How long until the next attempt.
+        after: Duration,
+    },
+    /// There is another session; the command goes on.
+    Reconnected,
+}
+
+/// What a transfer came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// `Partial` where some entries failed, an only entry's own fault, or why the whole ended.
+    pub result: Result<(), Fault>,
+    /// In numbers, over all sessions it took.
+    pub summary: Summary,
+    /// Size and root of a transfer that is one file.
+    pub root: Option<(ByteCount, Root)>,
+    /// From beginning to end.
+    pub elapsed: Duration,
+    /// Sessions that were lost on the way.
+    pub reconnects: u32,
+    /// The most bytes that the buffers of this client held at once.
+    pub buffers_bytes_max: ByteCount,
+}
+
+/// A client of one server.
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+/// What all sessions of a client share.
+struct Shared {
+    connect: Connect,
+    lanes: Lanes,
+    threads: DiskThreads,
+    pool: Pool,
+    clock: Clock,
+    live: Mutex<Option<Arc<Live>>>,
+    interrupted: watch::Sender<bool>,
+}
+
+/// Idle buffers that are kept for reuse.
+const IDLE_BYTES: ByteCount = ByteCount(16 << 20);
+/// Streams of `StreamCount::Auto`, at most.
+const AUTO_STREAMS: u32 = 8;
+/// How long a close may take to be said.
+const CLOSE: Duration = Duration::from_secs(3);
+
+impl Client {
+    /// Connects and is let in, or fails at once.
+    ///
+    /// # Errors
+    /// `Unreachable`, `ServerKeyMismatch`, `TicketUnknown`, `TicketExpired`, `NotAllowed`,
+    /// `ProtocolMismatch`, `Tls`, `Busy`, `ShuttingDown`, `TimedOut`, `ConnectionLost`,
+    /// `Violation`; `LimitExceeded` without threads.
+    pub async fn connect(connect: Connect) -> Result<Self, Fault> {
+        let streams = streams_max(connect.streams);
+        let shared = Arc::new(Shared {
+            lanes: Lanes::start(Lanes::count_for_client(streams as usize))?,
+            threads: DiskThreads::new(),
+            pool: Pool::new(IDLE_BYTES),
+            clock: Clock::start(),
+            live: Mutex::default(),
+            interrupted: watch::Sender::new(false),
+            connect,
+        });
+        let live = Live::begin(&shared).await?;
+        *shared.live.lock().await = Some(live);
+        Ok(Self { shared })
+    }
+
+    /// Sends a file, a tree or standard input; `to` is the final name.
+    ///
+    /// An `Outcome` says what became of it; stages are kept for a later run of the same command.
+    ///
+    /// # Errors
+    /// What keeps it from beginning: `NotFound`, `PermissionDenied`, `BadPath` of the source.
+    pub async fn put(
+        &self,
+        from: LocalSource,
+        to: ObjectPath,
+        options: TransferOptions,
+        watch: Watch,
+    ) -> Result<Outcome, Fault> {
+        let end = ends::of_source(from).await?;
+        let errand = carry::Errand { direction: Direction::Put, end, remote: to, options, watch };
+        Ok(carry::carry(&self.shared, errand).await)
+    }
+
+    /// Receives a file or a tree; `to` is the final name.
+    ///
+    /// # Errors
+    /// What keeps it from beginning: `NotDirectory`, `PermissionDenied`, `BadPath` of the sink.
+    pub async fn get(
+        &self,
+        from: ObjectPath,
+        to: LocalSink,
+        options: TransferOptions,
+        watch: Watch,
+    ) -> Result<Outcome, Fault> {
+        let end = ends::of_sink(to).await?;
+        let errand = carry::Errand { direction: Direction::Get, end, remote: from, options, watch };
+        Ok(carry::carry(&self.shared, errand).await)
+    }
+
+    /// Asks LIST (one page), STAT, REMOVE, RENAME or MKDIR.
+    ///
+    /// # Errors
+    /// The server's answer; those of `connect` where the session was lost before.
+    pub async fn request(&self, request: Request) -> Result<Reply, Fault> {
+        let live = self.shared.session().await?;
+        live.ask(request).await
+    }
+
+    /// Stops what runs: reads nothing more, takes a checkpoint, keeps the stage. Running transfers
+    /// end as `Interrupted` within 5 s; new ones do so at once.
+    pub fn interrupt(&self) {
+        self.shared.interrupted.send_replace(true);
+    }
+
+    /// Ends the session in good order; waits briefly for it.
+    pub async fn close(self) {
+        let live = self.shared.live.lock().await.take();
+        if let Some(live) = live {
+            // One that is over needs no command.
+            let _ = live.running.command(Command::Close(None));
+            let _ = timeout(CLOSE, live.running.gone()).await;
+        }
+    }
+
+    /// The most bytes that the buffers of this client held at once.
+    #[must_use]
+    pub fn buffers_bytes_max(&self) -> ByteCount {
+        self.shared.pool.held_max()
+    }
+}
+
+impl Shared {
+    /// The session that is up, or another one.
+    async fn session(self: &Arc<Self>) -> Result<Arc<Live>, Fault> {
+        let mut live = self.live.lock().await;
+        if let Some(live) = live.as_ref()
+            && live.running.ending().is_none()
+        {
+            return Ok(Arc::clone(live));
+        }
+        let next = Live::begin(self).await?;
+        *live = Some(Arc::clone(&next));
+        Ok(next)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+}
+
+/// Why a transfer that a person stopped ends.
+fn interrupted() -> Fault {
+    Fault::new(Code::Interrupted, "")
+}
+
+fn streams_max(count: StreamCount) -> u32 {
+    match count {
+        StreamCount::Fixed(count) => count.max(1),
+        StreamCount::Auto => AUTO_STREAMS,
+    }
+}
+
+/// What buffers a client's session may hold: at one stream the process stays within 64 MiB, at
+/// eight within 128.
+fn buffers_for(count: StreamCount) -> ByteCount {
+    let streams = u64::from(streams_max(count).min(AUTO_STREAMS));
+    ByteCount((20 << 20) + streams * (6 << 20))
+}

@@ -1,0 +1,270 @@
+//! One command carried to its end, over as many sessions as it takes.
+
+use super::ends::End;
+use super::live::Live;
+use super::totals::Totals;
+use super::{Notice, Outcome, Shared, Watch, interrupted};
+use crate::files::LocalEnd;
+use floe_proto::command::{Command, Event, Summary, TransferOptions};
+use floe_proto::frame::Direction;
+use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+
+/// What is to be done.
+pub(super) struct Errand {
+    pub(super) direction: Direction,
+    pub(super) end: End,
+    pub(super) remote: ObjectPath,
+    pub(super) options: TransferOptions,
+    pub(super) watch: Watch,
+}
+
+const PROGRESS: Duration = Duration::from_millis(200);
+/// How long an interrupted transfer may take to put its stage in order.
+const INTERRUPT: Duration = Duration::from_secs(5);
+/// The pause before the first reconnect; it doubles from there,
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// up to this.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// What standard output may have to hold back for one chunk that is late.
+const OUTPUT_WINDOW: ByteCount = ByteCount(16 << 20);
+
+/// Carries an errand to its end.
+pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
+    if matches!(errand.end.at, LocalEnd::Output(_)) {
+        errand.options.window = errand.options.window.min(OUTPUT_WINDOW);
+    }
+    let started = Instant::now();
+    let mut way = Way {
+        shared,
+        errand: &errand,
+        totals: Totals::default(),
+        root: None,
+        reconnects: 0,
+        advanced: started,
+        backoff: BACKOFF_MIN,
+        interrupted: shared.interrupted.subscribe(),
+    };
+    let result = way.go().await;
+    Outcome {
+        result,
+        summary: way.totals.with_nothing(),
+        root: way.root,
+        elapsed: started.elapsed(),
+        reconnects: way.reconnects,
+        buffers_bytes_max: shared.pool.held_max(),
+    }
+}
+
+struct Way<'a> {
+    shared: &'a Arc<Shared>,
+    errand: &'a Errand,
+    totals: Totals,
+    root: Option<(ByteCount, Root)>,
+    reconnects: u32,
+    /// When anything got further for the last time.
+    advanced: Instant,
+    backoff: Duration,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Way<'_> {
+    async fn go(&mut self) -> Result<(), Fault> {
+        loop {
+            if self.shared.is_interrupted() {
+                return Err(interrupted());
+            }
+            let lost = match self.shared.session().await {
+                Ok(live) => {
+                    if self.reconnects > 0 {
+                        self.tell(Notice::Reconnected);
+                    }
+                    match self.attempt(&live).await {
+                        Err(fault) if is_lost(fault.code) => fault,
+                        result => return result,
+                    }
+                }
+                Err(fault) if is_lost(fault.code) => fault,
+                Err(fault) => return Err(fault),
+            };
+            self.pause(lost).await?;
+        }
+    }
+
+    /// Waits before the next attempt, unless there is none.
+    async fn pause(&mut self, why: Fault) -> Result<(), Fault> {
+        if let LocalEnd::Input(_) = self.errand.end.at {
+            return Err(why);
+        }
+        if self.advanced.elapsed() >= self.shared.connect.retry.give_up_after {
+            return Err(why);
+        }
+        self.reconnects += 1;
+        let after = with_jitter(self.backoff);
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        self.tell(Notice::Reconnecting { why, after });
+        tokio::select! {
+            () = sleep(after) => Ok(()),
+            _ = self.interrupted.wait_for(|stop| *stop) => Err(interrupted()),
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        // Nobody has to watch.
+        let _ = self.errand.watch.send(notice);
+    }
+
+    /// One session's part.
+    async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
+        let Errand { direction, end, remote, options, .. } = self.errand;
+        let (transfer, mut events) = live.begin_transfer(*direction, end, remote, options)?;
+        let mut last = Summary::default();
+        let finished = self.follow(live, transfer, &mut events, &mut last).await;
+        let result = match finished {
+            Some((result, summary)) => {
+                last = summary;
+                result
+            }
+            None => match live.running.ending() {
+                Some(Err(fault)) => Err(fault),
+                _ => Err(Fault::new(Code::ConnectionLost, "the session ended")),
+            },
+        };
+        self.note_advance(&last);
+        self.totals.add(&last);
+        if result.is_ok() {
+            self.tell(Notice::Progress(self.totals.with_nothing()));
+        }
+        match result {
+            Err(fault) if self.shared.is_interrupted() && is_lost(fault.code) => Err(interrupted()),
+            result => result,
+        }
+    }
+
+    /// Hears events until the last one; `None` where the session ended without it.
+    async fn follow(
+        &mut self,
+        live: &Live,
+        transfer: TransferId,
+        events: &mut UnboundedReceiver<Event>,
+        last: &mut Summary,
+    ) -> Option<(Result<(), Fault>, Summary)> {
+        let mut ticks = interval(PROGRESS);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut interrupted = self.interrupted.clone();
+        loop {
+            tokio::select! {
+                event = events.recv() => match event? {
+                    Event::TransferFinished { result, summary, .. } => {
+                        return Some((result, summary));
+                    }
+                    event => self.hear(event),
+                },
+                _ = ticks.tick() => {
+                    if let Some(summary) = live.running.summary(transfer) {
+                        self.note_advance(&summary);
+                        self.tell(Notice::Progress(self.totals.with(&summary)));
+                        *last = summary;
+                    }
+                }
+                _ = interrupted.wait_for(|stop| *stop) => {
+                    return self.stop(live, transfer, events, last).await;
+                }
+            }
+        }
+    }
+
+    /// A person stopped it: reads end, the stage is made durable, within a bound.
+    async fn stop(
+        &mut self,
+        live: &Live,
+        transfer: TransferId,
+        events: &mut UnboundedReceiver<Event>,
+        last: &Summary,
+    ) -> Option<(Result<(), Fault>, Summary)> {
+        if let LocalEnd::Input(input) = &self.errand.end.at {
+            input.stop();
+        }
+        // A session that is over has stopped.
+        let _ = live.running.command(Command::Cancel(transfer, interrupted()));
+        let deadline = Instant::now() + INTERRUPT;
+        loop {
+            match timeout_at(deadline, events.recv()).await {
+                Ok(Some(Event::TransferFinished { result, summary, .. })) => {
+                    return Some((result, summary));
+                }
+                Ok(Some(event)) => self.hear(event),
+                Ok(None) | Err(_) => return Some((Err(interrupted()), last.clone())),
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        match event {
+            Event::EntryFinished { path, object, .. } => {
+                if path.is_root() && object.is_some() {
+                    self.root = object;
+                }
+                self.advanced = Instant::now();
+                self.tell(Notice::EntryFinished { path, object });
+            }
+            Event::EntryFailed { path, fault, .. } => {
+                self.tell(Notice::EntryFailed { path, fault });
+            }
+            Event::EntrySkipped { path, fault } => self.tell(Notice::EntrySkipped { path, fault }),
+            _ => {}
+        }
+    }
+
+    fn note_advance(&mut self, summary: &Summary) {
+        if self.totals.is_beyond(summary) {
+            self.advanced = Instant::now();
+            self.backoff = BACKOFF_MIN;
+        }
+    }
+}
+
+/// Whether another session may do better.
+fn is_lost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ConnectionLost
+            | Code::TimedOut
+            | Code::Unreachable
+            | Code::Busy
+            | Code::ShuttingDown
+            | Code::Elsewhere
+    )
+}
+
+/// Between half of it and all of it: many clients of one server do not come back at once.
+fn with_jitter(pause: Duration) -> Duration {
+    let mut byte = [0];
+    // Without randomness the pause is whole.
+    let share = getrandom::fill(&mut byte).map_or(u32::from(u8::MAX), |()| u32::from(byte[0]));
+    pause / 2 + pause * share / (2 * u32::from(u8::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_never_longer_than_asked_nor_shorter_than_half() {
+        for _ in 0..100 {
+            let pause = with_jitter(BACKOFF_MAX);
+            assert!(pause >= BACKOFF_MAX / 2 && pause <= BACKOFF_MAX);
+        }
+    }
+
+    #[test]
+    fn only_what_the_network_did_is_tried_again() {
+        assert!(is_lost(Code::ConnectionLost) && is_lost(Code::Unreachable));
+        assert!(!is_lost(Code::TakenOver) && !is_lost(Code::Integrity));
+        assert!(!is_lost(Code::Violation) && !is_lost(Code::Interrupted));
+    }
+}

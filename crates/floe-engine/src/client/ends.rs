@@ -1,0 +1,178 @@
+//! Where a transfer ends on this machine: what a person named, as a store and a path in it.
+//!
+//! A SRC is followed if it is a link; a directory is its own root, a file's root is its directory.
+//! A DEST is the final name; its root is the nearest directory that exists, and the store makes
+//! what is missing between. No path text is joined and opened: the store resolves beneath its root.
+
+use crate::files::LocalEnd;
+use crate::pipe::{Input, Output};
+use crate::socket::reason;
+use floe_store::local::LocalStore;
+use floe_types::escape::Escaped;
+use floe_types::{Code, Component, Fault, ObjectPath};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LocalSource {
+    /// A file or a tree.
+    Path(PathBuf),
+    /// What comes in on standard input.
+    StandardInput,
+}
+
+/// Where it goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LocalSink {
+    /// The final name.
+    Path(PathBuf),
+    /// To standard output.
+    StandardOutput,
+}
+
+/// One end of a transfer on this machine.
+#[derive(Clone)]
+pub(super) struct End {
+    pub(super) at: LocalEnd,
+    /// The transfer's root there.
+    pub(super) path: ObjectPath,
+}
+
+/// Opens the end of a put. Blocks elsewhere.
+pub(super) async fn of_source(source: LocalSource) -> Result<End, Fault> {
+    match source {
+        LocalSource::Path(path) => elsewhere(move || source_of_path(&path)).await,
+        LocalSource::StandardInput => {
+            let input = io::stdin().as_fd().try_clone_to_owned().map_err(|error| {
+                Fault::new(Code::Io, format!("open standard input: {}", reason(&error)))
+            })?;
+            Ok(End { at: LocalEnd::Input(Input::start(input)?), path: ObjectPath::root() })
+        }
+    }
+}
+
+/// Opens the end of a get. Blocks elsewhere.
+pub(super) async fn of_sink(sink: LocalSink) -> Result<End, Fault> {
+    match sink {
+        LocalSink::Path(path) => elsewhere(move || sink_of_path(&path)).await,
+        LocalSink::StandardOutput => {
+            let output = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
+                Fault::new(Code::Io, format!("open standard output: {}", reason(&error)))
+            })?;
+            Ok(End { at: LocalEnd::Output(Output::start(output)?), path: ObjectPath::root() })
+        }
+    }
+}
+
+async fn elsewhere(
+    open: impl FnOnce() -> Result<End, Fault> + Send + 'static,
+) -> Result<End, Fault> {
+    tokio::task::spawn_blocking(open)
+        .await
+        .unwrap_or_else(|_| Err(Fault::new(Code::Io, "open the local end")))
+}
+
+fn source_of_path(path: &Path) -> Result<End, Fault> {
+    let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
+    let is_dir = real.metadata().map_err(|error| fault("open", path, &error))?.is_dir();
+    match (real.parent(), real.file_name()) {
+        (Some(parent), Some(name)) if !is_dir => end(parent, &[name]),
+        _ => end(&real, &[]),
+    }
+}
+
+fn sink_of_path(path: &Path) -> Result<End, Fault> {
+    let Some(name) = path.file_name() else {
+        // "/", "." or "..": no name of its own, so it is there or nothing is.
+        let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
+        return end(&real, &[]);
+    };
+    let mut names = vec![name];
+    let mut above = path.parent().unwrap_or(Path::new(""));
+    loop {
+        let shown = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match shown.canonicalize() {
+            Ok(real) => {
+                names.reverse();
+                return end(&real, &names);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (Some(name), Some(next)) = (above.file_name(), above.parent()) else {
+                    return Err(fault("open", path, &error));
+                };
+                names.push(name);
+                above = next;
+            }
+            Err(error) => return Err(fault("open", shown, &error)),
+        }
+    }
+}
+
+fn end(root: &Path, names: &[&OsStr]) -> Result<End, Fault> {
+    let components = names
+        .iter()
+        .map(|name| Component::new(name.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(ObjectPath::from_components);
+    let path = components.map_err(|why| {
+        let shown = names.last().map_or(&b""[..], |name| name.as_bytes());
+        Fault::new(Code::BadPath, format!("\"{}\": {why}", Escaped(shown)))
+    })?;
+    let store = LocalStore::open(root)?;
+    Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
+}
+
+fn fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
+    let code = match error.kind() {
+        io::ErrorKind::NotFound => Code::NotFound,
+        io::ErrorKind::PermissionDenied => Code::PermissionDenied,
+        io::ErrorKind::NotADirectory => Code::NotDirectory,
+        io::ErrorKind::InvalidFilename => Code::NameTooLong,
+        _ => Code::Io,
+    };
+    let shown = Escaped(path.as_os_str().as_bytes());
+    // Where the code says it all, the system's words would only repeat it.
+    let detail = match code {
+        Code::Io => format!("{doing} \"{shown}\": {}", reason(error)),
+        _ => format!("{doing} \"{shown}\""),
+    };
+    Fault::new(code, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path_of(end: &End) -> String {
+        end.path.to_string()
+    }
+
+    #[test]
+    fn a_file_is_beneath_its_directory_and_a_directory_is_its_own_root() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "x").unwrap();
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        let path = |name: &str| source_of_path(&dir.path().join(name)).map(|end| path_of(&end));
+        assert_eq!(path("a").unwrap(), "a");
+        assert_eq!(path("link").unwrap(), "a");
+        assert_eq!(path("").unwrap(), "/");
+        assert_eq!(path("b").unwrap_err().code, Code::NotFound);
+        assert_eq!(path("a/b").unwrap_err().code, Code::NotDirectory);
+    }
+
+    #[test]
+    fn a_destination_is_rooted_where_something_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| sink_of_path(&dir.path().join(name)).map(|end| path_of(&end));
+        assert_eq!(path("x").unwrap(), "x");
+        assert_eq!(path("x/y/z").unwrap(), "x/y/z");
+        assert_eq!(path("x/../z").unwrap_err().code, Code::NotFound);
+        assert_eq!(path(".floe").unwrap_err().code, Code::BadPath);
+        assert!(!dir.path().join("x").exists(), "nothing is made yet");
+    }
+}

@@ -1,0 +1,381 @@
+//! A session that runs: the core behind one mutex, the seats of its streams, its driver.
+//!
+//! Whoever has something for the core takes one round: lock, tell, take what it gives, unlock, act.
+//! No system call, hash, cipher or wait happens under the lock. A round wakes the streams the core
+//! names, and the driver when there are events or an earlier timeout. The driver is one task: it
+//! runs timers, the operations of the session, and hands events on. If the core panics, the session
+//! is over and its streams leave; no other session notices.
+
+use crate::buffer::Piece;
+use crate::clock::Clock;
+use crate::disk_threads::DiskThreads;
+use crate::files::{Files, Op};
+use crate::port::{Ended, Inbox, Port};
+use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
+use floe_proto::disk::Lane;
+use floe_proto::session::Session;
+use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// The core, on pooled pieces.
+pub type Core = Session<Piece>;
+
+/// One session that runs.
+pub struct Running {
+    core: Mutex<Core>,
+    clock: Clock,
+    /// Every bound.
+    pub limits: Limits,
+    /// What it has open.
+    pub files: Arc<Files>,
+    /// Who does its blocking work.
+    pub threads: DiskThreads,
+    seats: Mutex<BTreeMap<StreamId, Arc<Seat>>>,
+    streams_next: AtomicU32,
+    driver: Arc<Inbox>,
+    events: Mutex<VecDeque<Event>>,
+    late: Mutex<Vec<(OpId, Op)>>,
+    /// What the driver's timer is set to; `u64::MAX` for nothing.
+    armed: AtomicU64,
+    /// How the session ended, once it has.
+    over: watch::Sender<Option<Result<(), Fault>>>,
+    released: watch::Sender<Released>,
+    /// Streams that have not left yet.
+    present: watch::Sender<usize>,
+    /// Set where the core failed: it is not asked any more.
+    broken: AtomicBool,
+}
+
+/// Whether a session has given up what it had open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Released {
+    No,
+    Yes,
+}
+
+/// A stream's place in its session.
+#[derive(Default)]
+pub struct Seat {
+    /// Where its operations end, and its bell.
+    pub inbox: Arc<Inbox>,
+    hang_up: AtomicBool,
+}
+
+impl Seat {
+    /// Whether the core asked to hang the stream up.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        self.hang_up.load(Ordering::Acquire)
+    }
+}
+
+/// What the driver hands on.
+pub trait Listener {
+    /// An event that is not the engine's own to act on.
+    fn hear(&mut self, running: &Arc<Running>, event: Event);
+
+    /// An operation of the session, before it is submitted. `None` keeps it back: whoever does so
+    /// submits it later by `Running::submit_later`.
+    fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op>;
+}
+
+impl Running {
+    /// A session around a core that no stream has joined yet.
+    #[must_use]
+    pub fn new(
+        core: Core,
+        clock: Clock,
+        limits: Limits,
+        files: Arc<Files>,
+        threads: DiskThreads,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            core: Mutex::new(core),
+            clock,
+            limits,
+            files,
+            threads,
+            seats: Mutex::default(),
+            streams_next: AtomicU32::new(0),
+            driver: Arc::default(),
+            events: Mutex::default(),
+            late: Mutex::default(),
+            armed: AtomicU64::new(u64::MAX),
+            over: watch::Sender::new(None),
+            released: watch::Sender::new(Released::No),
+            present: watch::Sender::new(0),
+            broken: AtomicBool::new(false),
+        })
+    }
+
+    /// One round of the core.
+    pub fn round<R>(&self, turn: impl FnOnce(&mut Core, Time) -> R) -> R {
+        let mut wakes = Vec::new();
+        let mut events = VecDeque::new();
+        let mut core = lock(&self.core);
+        let told = turn(&mut core, self.clock.now());
+        while let Some(lane) = core.poll_wake() {
+            wakes.push(lane);
+        }
+        while let Some(event) = core.poll_event() {
+            events.push_back(event);
+        }
+        let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
+        drop(core);
+        let news = !events.is_empty();
+        if news {
+            lock(&self.events).append(&mut events);
+        }
+        if news || timeout < self.armed.load(Ordering::Acquire) {
+            self.driver.ring();
+        }
+        if !wakes.is_empty() {
+            self.wake(&wakes);
+        }
+        told
+    }
+
+    fn wake(&self, lanes: &[Lane]) {
+        let seats = lock(&self.seats);
+        for lane in lanes {
+            match lane {
+                Lane::Session => self.driver.ring(),
+                Lane::Stream(stream) => {
+                    if let Some(seat) = seats.get(stream) {
+                        seat.inbox.ring();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives the session a command.
+    ///
+    /// # Errors
+    /// The core's; `ConnectionLost` where the session is over.
+    pub fn command(&self, command: Command) -> Result<Accepted, Fault> {
+        if self.ending().is_some() {
+            return Err(Fault::new(Code::ConnectionLost, "the session is over"));
+        }
+        self.round(|core, now| core.handle_command(command, now))
+    }
+
+    /// Gives the session a command, and tells `note` what became of it before anyone else can
+    /// learn of it. `note` runs under the lock: it must not wait or come back here.
+    ///
+    /// # Errors
+    /// As `command`.
+    pub fn begin(&self, command: Command, note: impl FnOnce(Accepted)) -> Result<Accepted, Fault> {
+        if self.ending().is_some() {
+            return Err(Fault::new(Code::ConnectionLost, "the session is over"));
+        }
+        self.round(|core, now| {
+            let accepted = core.handle_command(command, now)?;
+            note(accepted);
+            Ok(accepted)
+        })
+    }
+
+    /// An `Event::Dial` came to nothing.
+    pub fn dial_failed(&self) {
+        if self.ending().is_none() {
+            self.round(|core, now| core.handle_dial_failed(now));
+        }
+    }
+
+    /// How far a transfer is.
+    #[must_use]
+    pub fn summary(&self, transfer: TransferId) -> Option<Summary> {
+        lock(&self.core).summary(transfer)
+    }
+
+    /// Changes what buffers the session may hold.
+    pub fn set_budget(&self, buffers: ByteCount) {
+        if self.ending().is_some() {
+            return;
+        }
+        self.round(|core, now| core.handle_budget(buffers, now));
+    }
+
+    /// A seat for a new stream, which the core learns of.
+    pub fn seat(&self) -> (StreamId, Arc<Seat>) {
+        let stream = StreamId(self.streams_next.fetch_add(1, Ordering::Relaxed));
+        let seat = Arc::new(Seat::default());
+        lock(&self.seats).insert(stream, Arc::clone(&seat));
+        self.present.send_modify(|present| *present += 1);
+        self.round(|core, now| core.handle_stream_up(stream, now));
+        (stream, seat)
+    }
+
+    /// Streams that sit here now.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        lock(&self.seats).len()
+    }
+
+    /// A stream is gone: the core learns why, unless the session is over. Its operations go on.
+    pub fn lose(&self, stream: StreamId, why: Lost) {
+        if self.ending().is_none() {
+            self.round(|core, now| core.handle_stream_lost(stream, why, now));
+        }
+    }
+
+    /// A stream has left: nothing of it is under way.
+    pub fn leave(&self, stream: StreamId) {
+        if lock(&self.seats).remove(&stream).is_some() {
+            self.present.send_modify(|present| *present -= 1);
+        }
+    }
+
+    /// How the session ended, once it has: nothing of it is under way any more.
+    #[must_use]
+    pub fn ending(&self) -> Option<Result<(), Fault>> {
+        self.over.borrow().clone()
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&self) -> Result<(), Fault> {
+        let mut over = self.over.subscribe();
+        match over.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone().unwrap_or(Ok(())),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the session has ended and given up what it had open.
+    pub async fn released(&self) {
+        let mut released = self.released.subscribe();
+        let _ = released.wait_for(|released| *released == Released::Yes).await;
+    }
+
+    /// Waits until the session has ended and every stream has left.
+    pub async fn gone(&self) {
+        let _ = self.ended().await;
+        let mut present = self.present.subscribe();
+        let _ = present.wait_for(|present| *present == 0).await;
+    }
+
+    /// Ends the session from outside the core: its state cannot be trusted any more.
+    pub fn break_off(&self, why: Fault) {
+        self.broken.store(true, Ordering::Release);
+        self.end(Err(why));
+    }
+
+    /// Whether the core failed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    fn end(&self, how: Result<(), Fault>) {
+        self.over.send_if_modified(|over| {
+            let first = over.is_none();
+            if first {
+                *over = Some(how);
+            }
+            first
+        });
+        self.driver.ring();
+        for seat in lock(&self.seats).values() {
+            seat.inbox.ring();
+        }
+    }
+
+    fn hang_up(&self, stream: StreamId) {
+        if let Some(seat) = lock(&self.seats).get(&stream) {
+            seat.hang_up.store(true, Ordering::Release);
+            seat.inbox.ring();
+        }
+    }
+
+    /// Has the driver submit an operation that a listener kept back.
+    pub fn submit_later(&self, op: OpId, what: Op) {
+        lock(&self.late).push((op, what));
+        self.driver.ring();
+    }
+}
+
+/// Runs a session until it is over and every stream has left.
+pub async fn drive(running: Arc<Running>, mut listener: impl Listener) {
+    let guard = Guard(Arc::clone(&running));
+    let mut port =
+        Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&running.driver));
+    while running.ending().is_none() {
+        let wake = turn(&running, &mut port, &mut listener);
+        let Some(wake) = wake else { continue };
+        let instant = running.clock.instant(Time(wake)).filter(|_| wake < u64::MAX);
+        match instant {
+            None => running.driver.rung().await,
+            Some(instant) => {
+                tokio::select! {
+                    () = running.driver.rung() => {}
+                    () = sleep_until(Instant::from_std(instant)) => {}
+                }
+            }
+        }
+    }
+    running.files.close();
+    drop(guard);
+    running.gone().await;
+}
+
+/// Lets go even if the driver panics; then the core cannot be trusted any more.
+struct Guard(Arc<Running>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.break_off(Fault::new(Code::Other, "a session's driver failed"));
+        }
+        self.0.released.send_replace(Released::Yes);
+    }
+}
+
+/// One turn of the driver; when to look again, unless at once.
+fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -> Option<u64> {
+    let mut ended: Vec<Ended> = Vec::new();
+    port.take_ended(&mut ended);
+    let mut ops = std::mem::take(&mut *lock(&running.late));
+    let late = ops.len();
+    let wake = running.round(|core, now| {
+        if core.poll_timeout().is_some_and(|time| time <= now) {
+            core.handle_timeout(now);
+        }
+        for Ended { op, done, took } in ended {
+            core.handle_disk(op, done, took, now);
+        }
+        while let Some(op) = core.poll_disk(Lane::Session, now) {
+            ops.push(op);
+        }
+        let wake = core.poll_timeout().map_or(u64::MAX, |time| time.0);
+        running.armed.store(wake, Ordering::Release);
+        wake
+    });
+    let busy = !ops.is_empty();
+    for (nth, (op, what)) in ops.into_iter().enumerate() {
+        let what = if nth < late { Some(what) } else { listener.admit(running, op, what) };
+        if let Some(what) = what {
+            port.submit(op, what);
+        }
+    }
+    let events = std::mem::take(&mut *lock(&running.events));
+    for event in events {
+        match event {
+            Event::HangUp(stream) => running.hang_up(stream),
+            Event::Ended(fault) => {
+                listener.hear(running, Event::Ended(fault.clone()));
+                running.end(fault.map_or(Ok(()), Err));
+            }
+            event => listener.hear(running, event),
+        }
+    }
+    (!busy).then_some(wake)
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}

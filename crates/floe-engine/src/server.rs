@@ -1,0 +1,297 @@
+//! The server: listens, lets clients in, serves one root, drains when it is told to stop.
+//!
+//! One store, one set of lanes, disk threads and buffers for all sessions. Before a client is let
+//! in it costs a connection, a deadline and a few KiB, never a file. What each may do is decided at
+//! HELLO: the ticket's verbs, cut down by what the server allows.
+
+mod attend;
+mod ear;
+mod gate;
+
+pub(crate) use attend::owner_id;
+
+use crate::buffer::Pool;
+use crate::clock::{Clock, duration};
+use crate::disk_threads::DiskThreads;
+use crate::identity::{Identity, KeyPin};
+use crate::lane::Lanes;
+use crate::registry::Registry;
+use crate::secure::TlsServer;
+use crate::socket;
+use crate::state::State;
+use crate::ticket::{OwnerTicket, RootId, TicketStore};
+use floe_proto::command::Command;
+use floe_proto::frame::Verbs;
+use floe_store::Store;
+use floe_store::local::LocalStore;
+use floe_types::{ByteCount, Code, Fault, Limits, Timestamp};
+use gate::Gate;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// What is served, where, to whom.
+pub struct Serve {
+    /// The directory.
+    pub root: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Tickets, and the owner ticket.
+    pub state: State,
+    /// How connections are secured.
+    pub security: ServeSecurity,
+    /// What is allowed at most.
+    pub access: Access,
+    /// Every bound.
+    pub limits: Limits,
+    /// The budget of resident memory: buffers take at most half of it.
+    pub memory: ByteCount,
+}
+
+/// How a server's connections are secured.
+pub enum ServeSecurity {
+    /// By TLS, with this key.
+    Tls(Identity),
+    /// Not at all: only the clients' proofs are checked.
+    Plaintext,
+}
+
+/// What a server allows, whatever a ticket says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// Whether nothing may be changed.
+    pub read_only: ReadOnly,
+    /// Whether clients without a ticket may read and list.
+    pub public: Public,
+}
+
+/// Whether nothing may be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadOnly {
+    /// Nothing.
+    Yes,
+    /// What the ticket allows.
+    No,
+}
+
+/// Whether clients without a ticket may read and list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Public {
+    /// They may.
+    Yes,
+    /// They are refused.
+    No,
+}
+
+impl Access {
+    fn verbs_max(self) -> Verbs {
+        match self.read_only {
+            ReadOnly::Yes => Verbs::READ.and(Verbs::LIST),
+            ReadOnly::No => Verbs::ALL,
+        }
+    }
+}
+
+/// The default budget of resident memory.
+pub const MEMORY_BYTES: ByteCount = ByteCount(256 << 20);
+/// How long a drain may take before what still runs is stopped (and keeps its stages).
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long stopped sessions may take to say so.
+const CLOSE: Duration = Duration::from_secs(10);
+/// After a failure of accept (no descriptors left): a rest, so that it does not spin.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often stages that nobody came back for are looked for.
+const SWEEP: Duration = Duration::from_secs(6 * 3600);
+/// Idle buffers that are kept for reuse, at most.
+const IDLE_BYTES_MAX: u64 = 32 << 20;
+
+/// A server that listens.
+pub struct Server {
+    hall: Arc<Hall>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    owner: OwnerTicket,
+}
+
+/// What all connections of a server share.
+struct Hall {
+    lanes: Lanes,
+    threads: DiskThreads,
+    pool: Pool,
+    clock: Clock,
+    limits: Limits,
+    access: Access,
+    tls: Option<TlsServer>,
+    tickets: TicketStore,
+    root: RootId,
+    store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
+    registry: Registry,
+    gate: Gate,
+    draining: AtomicBool,
+}
+
+impl Server {
+    /// Opens the root, makes its id and owner ticket at the first start, and listens.
+    ///
+    /// # Errors
+    /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
+    /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
+    pub async fn bind(serve: Serve) -> Result<Self, Fault> {
+        let Serve { root, listen, state, security, access, limits, memory } = serve;
+        let store = Arc::new(LocalStore::open(&root)?);
+        let root = RootId(store.root_id()?.0);
+        let tickets = TicketStore::open(&state)?;
+        let (tls, pin) = match security {
+            ServeSecurity::Tls(identity) => (Some(TlsServer::new(&identity)?), identity.pin()),
+            ServeSecurity::Plaintext => (None, pin_of(&state)?),
+        };
+        let owner = tickets.owner(root, pin, SystemTime::now())?;
+        let listeners = listen.into_iter().map(socket::listen).collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
+            return Err(Fault::new(Code::Usage, "listen: no address"));
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
+        let addresses = addresses
+            .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
+        let buffers = ByteCount(memory.0 / 2);
+        let hall = Hall {
+            lanes: Lanes::start(Lanes::count_for_server())?,
+            threads: DiskThreads::new(),
+            pool: Pool::new(ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX))),
+            clock: Clock::start(),
+            limits,
+            access,
+            tls,
+            tickets,
+            root,
+            store,
+            registry: Registry::new(buffers),
+            gate: Gate::new(),
+            draining: AtomicBool::new(false),
+        };
+        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner })
+    }
+
+    /// Where it listens, in the order of `Serve::listen`.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the owner ticket of the root lies.
+    #[must_use]
+    pub fn owner_ticket(&self) -> &OwnerTicket {
+        &self.owner
+    }
+
+    /// The id of the served root.
+    #[must_use]
+    pub fn root_id(&self) -> RootId {
+        self.hall.root
+    }
+
+    /// Serves until `stop` turns true, then drains: nothing new is let in, what runs may finish
+    /// within 30 s, the rest is stopped and keeps what is staged.
+    ///
+    /// # Errors
+    /// None at present; a failure of one connection is that connection's.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Fault> {
+        let mut doors = JoinSet::new();
+        for listener in self.listeners {
+            doors.spawn(accept(Arc::clone(&self.hall), listener));
+        }
+        doors.spawn(sweep(Arc::clone(&self.hall)));
+        // A sender that is gone means stop, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+        self.hall.draining.store(true, Ordering::Release);
+        doors.shutdown().await;
+        self.hall.drain().await;
+        Ok(())
+    }
+}
+
+/// The id of a directory that is or will be served; made, and durable, if it has none.
+///
+/// # Errors
+/// As opening the store; `State` where its file is damaged.
+pub fn root_id_of(root: &Path) -> Result<RootId, Fault> {
+    Ok(RootId(LocalStore::open(root)?.root_id()?.0))
+}
+
+/// Without TLS tickets still name a key: the one that this state would serve with.
+fn pin_of(state: &State) -> Result<KeyPin, Fault> {
+    Ok(Identity::load_or_create(state)?.pin())
+}
+
+async fn accept(hall: Arc<Hall>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                socket::configure(&socket);
+                attend::let_in(&hall, socket, peer);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+async fn sweep(hall: Arc<Hall>) {
+    loop {
+        let store = Arc::clone(&hall.store);
+        hall.threads.names.submit(Box::new(move || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+            match Timestamp::new(secs, 0).map(|now| store.sweep(now)) {
+                Some(Ok(files)) if files > 0 => tracing::info!(files, "old stages removed"),
+                Some(Err(fault)) => tracing::warn!(%fault, "old stages were not removed"),
+                _ => {}
+            }
+        }));
+        tokio::time::sleep(SWEEP).await;
+    }
+}
+
+impl Hall {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    async fn drain(&self) {
+        for (command, patience) in [
+            (Command::Drain, DRAIN),
+            (Command::Close(Some(Fault::new(Code::ShuttingDown, ""))), CLOSE),
+        ] {
+            let members = self.registry.members();
+            tracing::info!(sessions = members.len(), ?command, "ending sessions");
+            for member in &members {
+                // One that is over needs no command.
+                let _ = member.running.command(command.clone());
+            }
+            let all_gone = async {
+                for member in &members {
+                    member.running.gone().await;
+                }
+            };
+            if timeout(patience, all_gone).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    fn greeting(&self) -> Duration {
+        duration(self.limits.greeting)
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+}

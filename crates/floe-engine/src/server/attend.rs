@@ -1,0 +1,237 @@
+//! One connection from accept to a stream: TLS, greeting, HELLO or JOIN, each within the deadline.
+//!
+//! Whoever does not speak floe costs one debug line. A JOIN moves the connection to the lane with
+//! the least to do, once.
+
+use super::ear::Ear;
+use super::{Hall, Public};
+use crate::files::Files;
+use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
+use crate::lane::LaneId;
+use crate::registry::{Member, SessionId};
+use crate::running::{Running, drive};
+use crate::secure::{Secured, plaintext, server_handshake};
+use crate::state::random;
+use crate::stream::Stream;
+use crate::ticket::Admission;
+use floe_proto::command::{Config, Role, StreamCount};
+use floe_proto::frame::{Direction, Verbs, Welcome};
+use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
+use floe_proto::session::Session;
+use floe_store::OwnerId;
+use floe_types::escape::Escaped;
+use floe_types::{ByteCount, Code, Fault, Limits, Micros};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+
+/// Sessions of one server, idle ones too.
+const SESSIONS_MAX: usize = 16_384;
+const BUSY: Micros = Micros::from_secs(5);
+
+/// Takes a connection that was accepted to a lane and greets it there.
+pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
+    let Some(place) = hall.gate.place(peer.ip()) else {
+        tracing::debug!(%peer, "too many connections wait to be greeted: closed");
+        return;
+    };
+    let Ok(socket) = socket.into_std() else { return };
+    let lane = hall.lanes.least_loaded();
+    let own = Arc::clone(hall);
+    let deadline = Instant::now() + hall.greeting();
+    hall.lanes.spawn(lane, move || async move {
+        let hall = own;
+        let served = async {
+            let permit = timeout_at(deadline, hall.gate.pass(place)).await.ok().flatten();
+            let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
+            let socket = TcpStream::from_std(socket)
+                .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
+            let visit = Visit { hall: &hall, peer, lane, deadline };
+            let next = visit.greet(socket).await;
+            drop(permit);
+            hall.gate.forget(peer.ip());
+            next
+        };
+        match served.instrument(tracing::debug_span!("greeting", %peer)).await {
+            Ok(Some(serving)) => serving.await,
+            Ok(None) => {}
+            Err(fault) => tracing::debug!(%peer, %fault, "not let in"),
+        }
+    });
+}
+
+type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+struct Visit<'a> {
+    hall: &'a Arc<Hall>,
+    peer: SocketAddr,
+    lane: LaneId,
+    deadline: Instant,
+}
+
+impl Visit<'_> {
+    /// The greeting; what is left to do on this lane, if anything.
+    async fn greet(&self, socket: TcpStream) -> Result<Option<Serving>, Fault> {
+        let mut link = match &self.hall.tls {
+            Some(tls) => server_handshake(socket, tls, self.deadline).await?,
+            None => plaintext(socket),
+        };
+        match receive(&mut link, &self.hall.limits, self.deadline).await? {
+            Greeted::Hello(claim) => self.hello(link, claim).await.map(Some),
+            Greeted::Join(claim) => self.join(link, claim).await.map(|()| None),
+            Greeted::Left => Ok(None),
+        }
+    }
+
+    async fn turn_away<T>(&self, mut link: Secured, why: Refusal) -> Result<T, Fault> {
+        let fault = match &why {
+            Refusal::Busy(_) => Fault::new(Code::Busy, "too many sessions"),
+            Refusal::Close(fault) => fault.clone(),
+        };
+        refuse(&mut link, why, &self.hall.limits, self.deadline).await;
+        Err(fault)
+    }
+
+    async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<Serving, Fault> {
+        let hall = self.hall;
+        if hall.is_draining() {
+            let fault = Fault::new(Code::ShuttingDown, "");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        }
+        if hall.registry.count() >= SESSIONS_MAX {
+            return self.turn_away(link, Refusal::Busy(BUSY)).await;
+        }
+        let admission = check_hello(&claim, &hall.tickets, hall.root, SystemTime::now());
+        let admitted = admission.and_then(|admission| self.admit(&claim, admission));
+        let Admitted { name, verbs, owner } = match admitted {
+            Ok(admitted) => admitted,
+            Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
+        };
+        let (id, secret): (SessionId, [u8; 32]) = (random()?, random()?);
+        let channel = claim.binding().channel;
+        let agent = Escaped(claim.hello().agent.as_bytes()).to_string();
+        let session = data_encoding::HEXLOWER.encode(&id[..4]);
+        let span = tracing::info_span!("session", id = session, peer = %self.peer);
+        let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
+        send(&mut link, &frame, &hall.limits, self.deadline).await?;
+        let running = self.running(verbs, owner);
+        let member = Member { running: Arc::clone(&running), secret, channel };
+        hall.registry.add(id, member);
+        let ear = Ear::new(hall, owner);
+        let load = hall.lanes.load(self.lane);
+        let hall = Arc::clone(hall);
+        let serving = async move {
+            tracing::info!(ticket = name, agent, "session begins");
+            let stream = Stream::new(&running, link);
+            spawn_local(async move { (stream.run().await, drop(load)) }.in_current_span());
+            drive(Arc::clone(&running), ear).await;
+            hall.registry.remove(&id);
+            match running.ending() {
+                Some(Err(fault)) => tracing::info!(%fault, "session ends"),
+                _ => tracing::info!("session ends"),
+            }
+        };
+        Ok(Box::pin(serving.instrument(span)))
+    }
+
+    fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
+        let client = claim.hello().client;
+        let access = self.hall.access;
+        match admission {
+            Admission::Ticket(grant) => Ok(Admitted {
+                owner: owner_id(Some(grant.id.0), client, Direction::Put),
+                name: grant.name,
+                verbs: grant.verbs.only(access.verbs_max()),
+            }),
+            Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
+                owner: owner_id(None, client, Direction::Put),
+                name: "(public)".to_owned(),
+                verbs: Verbs::READ.and(Verbs::LIST),
+            }),
+            Admission::Anonymous => {
+                Err(Fault::new(Code::TicketUnknown, "this server is not public"))
+            }
+        }
+    }
+
+    fn running(&self, verbs: Verbs, owner: OwnerId) -> Arc<Running> {
+        let hall = self.hall;
+        let config = Config {
+            limits: hall.limits.clone(),
+            verbs,
+            piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
+            streams: StreamCount::Fixed(hall.limits.streams_max),
+            buffers: hall.registry.share(),
+        };
+        let core = Session::new(Role::Server, config, hall.clock.now());
+        let pages = hall.limits.page_entries_max;
+        let files = Files::served(hall.store(), owner, hall.pool.clone(), pages);
+        let threads = hall.threads.clone();
+        Running::new(core, hall.clock, hall.limits.clone(), Arc::new(files), threads)
+    }
+
+    async fn join(&self, mut link: Secured, claim: JoinClaim) -> Result<(), Fault> {
+        let hall = self.hall;
+        let found = hall.registry.find(&claim.join().session);
+        let Some(member) = found.filter(|member| member.running.ending().is_none()) else {
+            let fault = Fault::new(Code::Elsewhere, "");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        };
+        if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        }
+        if member.running.streams() >= hall.limits.streams_max as usize {
+            let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        }
+        send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;
+        let lane = hall.lanes.least_loaded();
+        let load = hall.lanes.load(lane);
+        let link = link.detach()?;
+        let running = Arc::clone(&member.running);
+        hall.lanes.spawn(lane, move || async move {
+            match link.attach() {
+                Ok(link) => Stream::new(&running, link).run().await,
+                Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
+            }
+            drop(load);
+        });
+        Ok(())
+    }
+}
+
+struct Admitted {
+    name: String,
+    verbs: Verbs,
+    owner: OwnerId,
+}
+
+fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {
+    Welcome {
+        abilities: 0,
+        session,
+        secret,
+        verbs,
+        piece_bytes_max: limits.piece_bytes_max,
+        streams_max: limits.streams_max,
+        entries_ahead_max: limits.entries_ahead_max,
+        agent: crate::AGENT.to_owned(),
+    }
+}
+
+/// Who stages: nobody else's stages are found, whatever they are called.
+pub(crate) fn owner_id(ticket: Option<[u8; 16]>, client: [u8; 16], way: Direction) -> OwnerId {
+    let mut words = [0; 34];
+    words[0] = u8::from(ticket.is_some());
+    words[1..17].copy_from_slice(&ticket.unwrap_or_default());
+    words[17..33].copy_from_slice(&client);
+    words[33] = match way {
+        Direction::Put => 0,
+        Direction::Get => 1,
+    };
+    OwnerId(blake3::derive_key("floe/1 stage owner", &words))
+}

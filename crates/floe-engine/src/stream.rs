@@ -1,0 +1,350 @@
+//! A stream's loop: socket to core to disk and back, on one lane, one piece a turn.
+//!
+//! ```text
+//!  socket -> Inlet -> frame \                 / operations -> Port -> (disk threads)
+//!            ends of operations - one round -+
+//!                              of the core    \ frames -> Outlet -> socket
+//! ```
+//! Backpressure both ways is not asking: frames are polled only while the outlet is empty, and a
+//! piece is left in the socket while the core has no room for it. A stream that is lost stays until
+//! its operations have ended; a session that ended in order says what is queued, then closes.
+
+mod inlet;
+mod outlet;
+
+use crate::buffer::Piece;
+use crate::port::{Ended, Port};
+use crate::running::{Running, Seat};
+use crate::secure::{Flushed, Secured};
+use crate::socket;
+use floe_proto::command::{Command, Lost, PathSample};
+use floe_proto::disk::Lane;
+use floe_proto::frame::Frame;
+use floe_types::{ByteCount, Code, Fault, StreamId};
+use inlet::{Inlet, Taken};
+use outlet::Outlet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// One connection that has joined a session.
+pub struct Stream {
+    running: Arc<Running>,
+    id: StreamId,
+    seat: Arc<Seat>,
+    link: Secured,
+    port: Port,
+    inlet: Inlet,
+    outlet: Outlet,
+    ended: Vec<Ended>,
+    frames: Vec<Frame<Piece>>,
+    room: ByteCount,
+    hearing: Hearing,
+    sampled: Instant,
+}
+
+/// Whether the peer is still listened to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    Yes,
+    /// It broke the protocol: nothing more is taken from it.
+    No,
+}
+
+/// Frames taken in before the core is asked, so that small ones share a round.
+const FRAMES_A_ROUND: usize = 64;
+/// Bytes that may move before other streams of the lane have their turn.
+const TURN_BYTES: u64 = 512 << 10;
+/// Turns that a stream may take, however little moves.
+const TURNS: u32 = 16;
+const SAMPLE: Duration = Duration::from_secs(1);
+/// How long a stream that closes in order may take to say its last frames.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long it then waits for the peer's end, so that no reset overtakes what was said.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why the loop ended.
+enum Leave {
+    /// The session is over, or the core hung up.
+    InOrder,
+    /// The connection is.
+    Lost(Fault),
+}
+
+/// Whether a step found something to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Some,
+    None,
+}
+
+impl Stream {
+    /// Seats a greeted connection in its session.
+    #[must_use]
+    pub fn new(running: &Arc<Running>, link: Secured) -> Self {
+        let (id, seat) = running.seat();
+        let port =
+            Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&seat.inbox));
+        Self {
+            inlet: Inlet::new(&running.limits),
+            running: Arc::clone(running),
+            id,
+            seat,
+            link,
+            port,
+            outlet: Outlet::default(),
+            ended: Vec::new(),
+            frames: Vec::new(),
+            room: ByteCount::ZERO,
+            hearing: Hearing::Yes,
+            sampled: Instant::now(),
+        }
+    }
+
+    /// Serves the stream until it is gone and nothing of it is under way.
+    pub async fn run(mut self) {
+        let place = Place { running: Arc::clone(&self.running), id: self.id };
+        match self.serve().await {
+            Leave::InOrder => {
+                let said = timeout_at(Instant::now() + FAREWELL, self.say_farewell()).await;
+                tracing::debug!(stream = self.id.0, heard = said.is_ok(), "stream closed");
+                self.running.lose(self.id, Lost::HungUp);
+            }
+            Leave::Lost(fault) => {
+                tracing::debug!(stream = self.id.0, %fault, "stream lost");
+                self.running.lose(self.id, Lost::Connection);
+            }
+        }
+        let Self { running, seat, port, ended, link, inlet, outlet, .. } = self;
+        drop((link, inlet, outlet));
+        Rest { running, seat, port, ended }.end().await;
+        drop(place);
+    }
+
+    async fn serve(&mut self) -> Leave {
+        let mut moved = ByteCount::ZERO;
+        let mut turns = 0;
+        loop {
+            if self.running.ending().is_some() || self.seat.is_hung_up() {
+                return Leave::InOrder;
+            }
+            let activity = match self.turn(&mut moved) {
+                Ok(activity) => activity,
+                Err(fault) => return Leave::Lost(fault),
+            };
+            turns += 1;
+            if activity == Activity::None {
+                (moved, turns) = (ByteCount::ZERO, 0);
+                if let Err(fault) = self.wait().await {
+                    return Leave::Lost(fault);
+                }
+            } else if moved.0 >= TURN_BYTES || turns >= TURNS {
+                (moved, turns) = (ByteCount::ZERO, 0);
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// In, round, out: never waits.
+    fn turn(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
+        self.port.take_ended(&mut self.ended);
+        let mut end = self.take_in(moved);
+        let mut activity = Activity::None;
+        if !self.ended.is_empty() || !self.frames.is_empty() {
+            activity = Activity::Some;
+        }
+        if self.round(moved)? == Activity::Some {
+            activity = Activity::Some;
+        }
+        self.write()?;
+        // What came before the end has been told: the connection's end comes after it.
+        match end.take() {
+            Some(fault) if self.running.ending().is_none() => Err(fault),
+            _ => Ok(activity),
+        }
+    }
+
+    /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
+    fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
+        while self.frames.len() < FRAMES_A_ROUND && self.hearing == Hearing::Yes {
+            let taken = self.inlet.take(&mut self.link, self.running.files.pool(), self.room);
+            match taken {
+                Ok(Taken::Frame(frame)) => {
+                    let len = match &frame {
+                        Frame::Data(data) => data.len,
+                        _ => ByteCount::ZERO,
+                    };
+                    self.room = self.room.minus(len);
+                    *moved = moved.plus(len);
+                    self.frames.push(frame);
+                    if len.0 >= SMALL_BYTES {
+                        return None;
+                    }
+                }
+                Ok(Taken::Nothing | Taken::NoRoom) => return None,
+                Err(inlet::Broken::Violation(violation)) => {
+                    self.hearing = Hearing::No;
+                    let fault = Fault::new(Code::Violation, violation.what);
+                    // The session says CLOSE and ends; this stream says it, if it leads.
+                    let _ = self.running.command(Command::Close(Some(fault)));
+                    return None;
+                }
+                Err(inlet::Broken::Connection(fault)) => return Some(fault),
+            }
+        }
+        None
+    }
+
+    /// One round of the core: tells what happened, takes operations and frames.
+    fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
+        let sample = self.sample();
+        let (id, outlet) = (self.id, &mut self.outlet);
+        let (ended, frames) = (&mut self.ended, &mut self.frames);
+        let mut ops = Vec::new();
+        let mut out = Vec::new();
+        let hearing = &mut self.hearing;
+        let room = self.running.round(|core, now| {
+            for Ended { op, done, took } in ended.drain(..) {
+                core.handle_disk(op, done, took, now);
+            }
+            for frame in frames.drain(..) {
+                if let Err(violation) = core.handle_frame(id, frame, now) {
+                    tracing::debug!(what = violation.what, "the peer broke the protocol");
+                    *hearing = Hearing::No;
+                    break;
+                }
+            }
+            if let Some(sample) = sample {
+                core.handle_path(id, sample, now);
+            }
+            while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
+                ops.push(op);
+            }
+            while outlet.wants(&out)
+                && let Some(frame) = core.poll_frame(id, now)
+            {
+                out.push(frame);
+            }
+            core.data_room(id)
+        });
+        self.room = room;
+        let busy = !ops.is_empty() || !out.is_empty();
+        for (op, what) in ops {
+            self.port.submit(op, what);
+        }
+        for frame in out {
+            if let Frame::Data(data) = &frame {
+                *moved = moved.plus(data.len);
+            }
+            self.outlet.accept(frame)?;
+        }
+        Ok(if busy { Activity::Some } else { Activity::None })
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        if self.link.has_unsent() {
+            self.link.flush()?;
+        }
+        self.outlet.write(&mut self.link)
+    }
+
+    fn sample(&mut self) -> Option<PathSample> {
+        let now = Instant::now();
+        if now.duration_since(self.sampled) < SAMPLE {
+            return None;
+        }
+        self.sampled = now;
+        let sample = socket::path(self.link.socket())?;
+        Some(PathSample { unsent: sample.unsent.plus(self.link.unsent_bytes()), ..sample })
+    }
+
+    async fn wait(&mut self) -> Result<(), Fault> {
+        self.inlet.rest();
+        let writing = !self.outlet.is_empty() || self.link.has_unsent();
+        let reading = self.hearing == Hearing::Yes && !self.inlet.is_full(self.room);
+        let socket = self.link.socket();
+        let ready = tokio::select! {
+            () = self.seat.inbox.rung() => Ok(()),
+            ready = socket.readable(), if reading => ready,
+            ready = socket.writable(), if writing => ready,
+        };
+        ready.map_err(|error| {
+            let why = socket::reason(&error);
+            Fault::new(Code::ConnectionLost, format!("wait for the socket: {why}"))
+        })
+    }
+
+    /// Says what is queued, ends this half and waits briefly for the peer's.
+    async fn say_farewell(&mut self) -> Result<(), Fault> {
+        while !self.running.is_broken() {
+            self.write()?;
+            if !self.outlet.is_empty() {
+                self.writable().await?;
+                continue;
+            }
+            let id = self.id;
+            match self.running.round(|core, now| core.poll_frame(id, now)) {
+                Some(frame) => self.outlet.accept(frame)?,
+                None => break,
+            }
+        }
+        self.link.close()?;
+        while self.link.flush()? == Flushed::Pending {
+            self.writable().await?;
+        }
+        let _ = timeout_at(Instant::now() + LINGER, self.inlet.drain(&mut self.link)).await;
+        Ok(())
+    }
+
+    async fn writable(&self) -> Result<(), Fault> {
+        let ready = self.link.socket().writable().await;
+        ready.map_err(|error| Fault::new(Code::ConnectionLost, socket::reason(&error)))
+    }
+}
+
+/// What is left of a stream whose connection is gone: operations that were begun.
+struct Rest {
+    running: Arc<Running>,
+    seat: Arc<Seat>,
+    port: Port,
+    ended: Vec<Ended>,
+}
+
+impl Rest {
+    /// Waits for them; they end through the core.
+    async fn end(mut self) {
+        loop {
+            self.port.take_ended(&mut self.ended);
+            let ended = std::mem::take(&mut self.ended);
+            if !ended.is_empty() && !self.running.is_broken() {
+                self.running.round(|core, now| {
+                    for Ended { op, done, took } in ended {
+                        core.handle_disk(op, done, took, now);
+                    }
+                });
+            }
+            if self.port.is_idle() {
+                return;
+            }
+            self.seat.inbox.rung().await;
+        }
+    }
+}
+
+/// Pieces from this size on have a round of their own.
+const SMALL_BYTES: u64 = 16 << 10;
+
+/// Leaves the session even if the loop panics; then the session cannot be trusted any more.
+struct Place {
+    running: Arc<Running>,
+    id: StreamId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.running.break_off(Fault::new(Code::Other, "a stream's loop failed"));
+        }
+        self.running.leave(self.id);
+    }
+}

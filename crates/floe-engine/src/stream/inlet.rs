@@ -1,0 +1,216 @@
+//! From a socket to frames: small ones through a short buffer, pieces straight into their own.
+//!
+//! A piece is begun only when there is room for it; until then it stays where it is, and TCP tells
+//! the peer. An idle stream holds no buffer.
+
+use crate::buffer::{Blank, Piece, Pool};
+use crate::secure::{Ending, Scratch, Secured, Took};
+use floe_proto::codec::{DataHead, Decoded, Decoder, Fed};
+use floe_proto::command::Violation;
+use floe_proto::frame::{Data, Frame};
+use floe_types::{ByteCount, Code, Fault, Limits};
+use std::cell::RefCell;
+
+thread_local! {
+    // One for all streams of a lane: nothing stays in it between two reads.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+/// The bytes that are taken ahead of knowing what they are.
+const AHEAD_BYTES: usize = 16 << 10;
+
+/// What a stream has of its next frame.
+pub(super) struct Inlet {
+    decoder: Decoder,
+    ahead: Option<Ahead>,
+    step: Step,
+}
+
+struct Ahead {
+    bytes: Blank,
+    from: usize,
+    to: usize,
+}
+
+enum Step {
+    /// Between frames, or within one that is small.
+    Frames,
+    /// A piece comes, and has no buffer yet.
+    Announced(DataHead),
+    /// A piece comes.
+    Filling { head: DataHead, into: Blank, filled: usize, len: usize },
+}
+
+/// What was taken.
+pub(super) enum Taken {
+    /// A frame.
+    Frame(Frame<Piece>),
+    /// There is nothing more in the socket.
+    Nothing,
+    /// There is a piece, and no room for it.
+    NoRoom,
+}
+
+/// Why nothing more can be taken.
+pub(super) enum Broken {
+    /// The peer broke the protocol.
+    Violation(Violation),
+    /// The connection ended or broke.
+    Connection(Fault),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Connection(fault)
+    }
+}
+
+impl Inlet {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut decoder = Decoder::new(limits);
+        decoder.enter_session();
+        Self { decoder, ahead: None, step: Step::Frames }
+    }
+
+    /// Takes one frame, if all of it is there. `room` is what the core takes of pieces now.
+    pub(super) fn take(
+        &mut self,
+        link: &mut Secured,
+        pool: &Pool,
+        room: ByteCount,
+    ) -> Result<Taken, Broken> {
+        loop {
+            match std::mem::replace(&mut self.step, Step::Frames) {
+                Step::Announced(head) if room == ByteCount::ZERO => {
+                    self.step = Step::Announced(head);
+                    return Ok(Taken::NoRoom);
+                }
+                Step::Announced(head) => {
+                    let len = head.len.to_len().unwrap_or(0);
+                    self.step = Step::Filling { head, into: pool.blank(len), filled: 0, len };
+                }
+                Step::Filling { head, into, filled, len } => {
+                    if let Some(frame) = self.fill(link, head, into, filled, len)? {
+                        return Ok(Taken::Frame(frame));
+                    }
+                    return Ok(Taken::Nothing);
+                }
+                Step::Frames => match self.decode()? {
+                    Some(Decoded::Frame(frame)) => return Ok(Taken::Frame(frame)),
+                    Some(Decoded::Data(head)) => self.step = Step::Announced(head),
+                    Some(Decoded::Skipped(_)) => {}
+                    None => {
+                        if !self.read_ahead(link, pool)? {
+                            return Ok(Taken::Nothing);
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Result<Option<Decoded<Piece>>, Broken> {
+        let Some(ahead) = &mut self.ahead else { return Ok(None) };
+        let bytes = &ahead.bytes.bytes_mut()[ahead.from..ahead.to];
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let Fed { used, decoded } = self.decoder.feed(bytes).map_err(Broken::Violation)?;
+        ahead.from += used;
+        Ok(decoded)
+    }
+
+    /// Whether anything came. The buffer is empty when this is called.
+    fn read_ahead(&mut self, link: &mut Secured, pool: &Pool) -> Result<bool, Broken> {
+        let ahead = self.ahead.get_or_insert_with(|| Ahead {
+            bytes: pool.blank(AHEAD_BYTES),
+            from: 0,
+            to: 0,
+        });
+        (ahead.from, ahead.to) = (0, 0);
+        match read(link, ahead.bytes.bytes_mut())? {
+            Took::Bytes(count) => {
+                ahead.to = count;
+                Ok(true)
+            }
+            Took::WouldBlock => Ok(false),
+            Took::End(ending) => Err(Broken::Connection(self.end(ending))),
+        }
+    }
+
+    fn fill(
+        &mut self,
+        link: &mut Secured,
+        head: DataHead,
+        mut into: Blank,
+        mut filled: usize,
+        len: usize,
+    ) -> Result<Option<Frame<Piece>>, Broken> {
+        if let Some(ahead) = &mut self.ahead {
+            let held = &ahead.bytes.bytes_mut()[ahead.from..ahead.to];
+            let count = held.len().min(len - filled);
+            into.bytes_mut()[filled..filled + count].copy_from_slice(&held[..count]);
+            ahead.from += count;
+            filled += count;
+        }
+        while filled < len {
+            match read(link, &mut into.bytes_mut()[filled..])? {
+                Took::Bytes(count) => filled += count,
+                Took::WouldBlock => {
+                    self.step = Step::Filling { head, into, filled, len };
+                    return Ok(None);
+                }
+                Took::End(ending) => return Err(Broken::Connection(self.end(ending))),
+            }
+        }
+        let DataHead { seq, at, len: count } = head;
+        Ok(Some(Frame::Data(Data { seq, at, len: count, bytes: into.seal(len) })))
+    }
+
+    fn end(&self, ending: Ending) -> Fault {
+        let between = self.decoder.is_between_frames() && matches!(self.step, Step::Frames);
+        let what = match (between, ending) {
+            (true, Ending::CloseNotify) => "the peer ended the connection",
+            (true, Ending::Fin) => "the connection ended",
+            (false, _) => "the connection ended within a frame",
+        };
+        Fault::new(Code::ConnectionLost, what)
+    }
+
+    /// Whether it cannot take anything now, whatever comes: a piece without room.
+    pub(super) fn is_full(&self, room: ByteCount) -> bool {
+        matches!(self.step, Step::Announced(_)) && room == ByteCount::ZERO
+    }
+
+    /// Gives the buffer back while there is nothing in it.
+    pub(super) fn rest(&mut self) {
+        if self.ahead.as_ref().is_some_and(|ahead| ahead.from == ahead.to) {
+            self.ahead = None;
+        }
+    }
+
+    /// Drops what was taken.
+    pub(super) fn clear(&mut self) {
+        self.ahead = None;
+        self.step = Step::Frames;
+    }
+
+    /// Reads and forgets until the peer's end.
+    pub(super) async fn drain(&mut self, link: &mut Secured) -> Result<(), Fault> {
+        self.clear();
+        let mut into = vec![0; AHEAD_BYTES];
+        loop {
+            match read(link, &mut into)? {
+                Took::Bytes(_) => tokio::task::yield_now().await,
+                Took::End(_) => return Ok(()),
+                Took::WouldBlock => link.socket().readable().await.map_err(|error| {
+                    Fault::new(Code::ConnectionLost, crate::socket::reason(&error))
+                })?,
+            }
+        }
+    }
+}
+
+fn read(link: &mut Secured, into: &mut [u8]) -> Result<Took, Fault> {
+    SCRATCH.with_borrow_mut(|scratch| link.read_plain(into, scratch))
+}

@@ -10,3 +10,4 @@ mod golden_text; // PROTOCOL.md against the code
 mod disk; // a disk for the core alone
 mod world; // two cores in virtual time
 mod transfers;
+mod matrix;

@@ -9,13 +9,13 @@ use crate::report::{Form, Voice};
 use crate::settings::{ServeFile, open_state_at, parse_listen, parse_memory, read_serve_file};
 use crate::signals::{Signals, exit_at_once};
 use floe_engine::identity::{Identity, KeyPin};
-use floe_engine::server::{Access, Public, Serve, ServeSecurity, Server, Writing, root_id};
+use floe_engine::server::{
+    Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
+};
 use floe_engine::state::State;
-use floe_engine::ticket::TicketStore;
 use floe_types::{ByteCount, Code, Limits};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::SystemTime;
 use tokio::sync::watch;
 
 /// Serve a directory to clients with a ticket
@@ -89,16 +89,16 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     let settled = settle(args)?;
     let voice = settled.voice;
-    let identity = match &settled.own_files {
+    let own = match &settled.own_files {
         Some((cert, key)) => Identity::from_pem(cert, key)?,
         None => Identity::load_or_create(&settled.state)?,
     };
-    let pin = identity.pin();
-    let root = root_id(&settled.dir)?;
-    let owner = TicketStore::open(&settled.state)?.owner(root, pin, SystemTime::now())?;
-    let security = match settled.wire {
-        Wire::Tls => ServeSecurity::Tls(identity),
-        Wire::Plaintext => ServeSecurity::Plaintext,
+    let (security, pin) = match settled.wire {
+        Wire::Tls => {
+            let pin = own.pin();
+            (ServeSecurity::Tls(own), Some(pin))
+        }
+        Wire::Plaintext => (ServeSecurity::Plaintext, None),
     };
     let server = Server::bind(Serve {
         root: settled.dir.clone(),
@@ -120,8 +120,8 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
-    voice.say(&format_args!("owner ticket  {}", Shown(&owner.path)));
-    tell_login(voice, &addresses, pin, settled.wire);
+    voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
+    tell_login(voice, &addresses, pin);
     let (stop, stopped) = watch::channel(false);
     let work = server.run(stopped);
     tokio::pin!(work);
@@ -158,7 +158,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     let memory = match (args.memory, &file.memory) {
         (Some(memory), _) => memory,
         (None, Some(text)) => parse_memory(text).map_err(|why| wrong("memory", why))?,
-        (None, None) => MEMORY,
+        (None, None) => MEMORY_BYTES,
     };
     let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
@@ -171,13 +171,13 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         dir: args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from(".")),
         listen,
         access: Access {
-            writing: match args.read_only || file.read_only {
-                true => Writing::Refused,
-                false => Writing::ByTicket,
+            read_only: match args.read_only || file.read_only {
+                true => ReadOnly::Yes,
+                false => ReadOnly::No,
             },
             public: match args.public || file.public {
-                true => Public::ReadAndList,
-                false => Public::Nothing,
+                true => Public::Yes,
+                false => Public::No,
             },
         },
         own_files,
@@ -188,29 +188,29 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     })
 }
 
-const MEMORY: ByteCount = ByteCount(256 << 20);
-
 /// The line to type on the other machine.
-fn tell_login(voice: Voice, addresses: &[SocketAddr], pin: KeyPin, wire: Wire) {
+fn tell_login(voice: Voice, addresses: &[SocketAddr], pin: Option<KeyPin>) {
     let system = rustix::system::uname();
     let this = system.nodename().to_string_lossy().into_owned();
     let Some(first) = addresses.first() else { return };
     let host = if first.ip().is_unspecified() { this.clone() } else { first.ip().to_string() };
     let address = Address { host, port: first.port() };
-    let plain = match wire {
-        Wire::Tls => {
+    let plain = match pin {
+        Some(pin) => {
             voice.say(&format_args!("fingerprint   {pin}"));
             ""
         }
-        Wire::Plaintext => {
+        None => {
             voice.say(&"no encryption: whoever is between can read everything");
             " --plaintext"
         }
     };
-    voice.say(&format_args!("on the other machine (it asks for the ticket):"));
+    voice.say(&"on the other machine (it asks for the ticket):");
     voice.say(&format_args!("  floe login {} {address}{plain}", login_name(&this)));
     voice.send(|| {
-        Event::new("serving").with("fingerprint", pin.to_string()).with("url", address.to_string())
+        Event::new("serving")
+            .with("fingerprint", pin.map(|pin| pin.to_string()))
+            .with("url", address.to_string())
     });
 }
 

@@ -11,7 +11,7 @@ use crate::output;
 use crate::report::{Form, Voice};
 use crate::settings::open_state;
 use floe_engine::identity::Identity;
-use floe_engine::server::root_id;
+use floe_engine::server::root_id_of;
 use floe_engine::ticket::{Entry, NewTicket, TicketStore};
 use floe_proto::frame::Verbs;
 use floe_types::{Code, Escaped, Timestamp};
@@ -136,7 +136,7 @@ fn create(args: &CreateArgs) -> Result<()> {
         name: args.name.clone(),
         verbs: args.allow,
         expires,
-        root: root_id(&args.place.root)?,
+        root: root_id_of(&args.place.root)?,
         pin,
     };
     let ticket = TicketStore::open(&state)?.create(new, now)?;
@@ -163,7 +163,7 @@ fn create(args: &CreateArgs) -> Result<()> {
 fn list(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let store = TicketStore::open(&open_state(&args.place.state)?)?;
-    for entry in store.list(root_id(&args.place.root)?)? {
+    for entry in store.list(root_id_of(&args.place.root)?)? {
         match voice.form {
             Form::Json(channel) => Event::new("ticket")
                 .with("name", entry.name.as_str())
@@ -181,7 +181,7 @@ fn list(args: &ListArgs) -> Result<()> {
 fn revoke(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let store = TicketStore::open(&open_state(&args.place.state)?)?;
-    let gone = store.revoke(root_id(&args.place.root)?, &args.ticket)?;
+    let gone = store.revoke(root_id_of(&args.place.root)?, &args.ticket)?;
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
     voice.send(|| {
         Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())

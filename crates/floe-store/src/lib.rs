@@ -6,6 +6,7 @@
 pub mod api; // the contract: Store, Source, Sink and their values
 pub mod disk; // the seam below: every effect the local store has on a machine
 pub mod kernel; // the disk of this machine
+pub mod simulated; // a disk in memory that loses power
 pub mod faulty; // any disk, broken by a seed
 mod beneath; // where a path leads beneath a root
 pub mod source; // bytes that are read: files, and streams that can be read once

@@ -4,6 +4,7 @@ use floe_store::Store;
 use floe_store::conformance::{self, Subject};
 use floe_store::local::LocalStore;
 use floe_store::memory::MemoryStore;
+use floe_store::simulated::SimulatedDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,4 +85,26 @@ impl Subject for Memory {
 #[test]
 fn the_store_in_memory_keeps_every_promise() {
     conformance::run(&|| Box::new(Memory(MemoryStore::default())));
+}
+
+struct Simulated(SimulatedDisk, Option<Arc<dyn Store>>);
+
+impl Subject for Simulated {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.1.as_ref().unwrap())
+    }
+
+    fn restart(&mut self) {
+        self.1 = None;
+        self.1 = Some(Arc::new(LocalStore::new(self.0.clone()).unwrap()));
+    }
+}
+
+#[test]
+fn the_local_store_keeps_every_promise_on_a_simulated_disk() {
+    conformance::run(&|| {
+        let mut subject = Simulated(SimulatedDisk::default(), None);
+        subject.restart();
+        Box::new(subject)
+    });
 }

@@ -1,0 +1,95 @@
+//! A disk in memory that loses power: what was not synced may be there after the cut, in part, or not.
+//!
+//! Harsh where real disks are: unsynced writes survive page by page, by the dice; a sync of a directory makes only
+//! its own names durable (a rename is one effect, in both directories or none); a failed sync leaves bytes that can be
+//! read, are never written, and are not tried again. After a cut only new handles work. Clones are the same disk.
+
+mod disk;
+mod world;
+
+use floe_types::{ByteCount, ObjectPath, Timestamp};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use world::World;
+
+/// A simulated disk. See the module.
+#[derive(Clone)]
+pub struct SimulatedDisk {
+    world: Arc<Mutex<World>>,
+}
+
+/// An open file or directory; its lock ends with it.
+pub struct SimulatedHandle {
+    world: Arc<Mutex<World>>,
+    inode: u64,
+    id: u64,
+    boot: u64,
+}
+
+/// What breaks on purpose, until it is set otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Breaks {
+    /// So many syncs of files fail, the next ones.
+    pub syncs: u32,
+    /// So many operations succeed before the device is gone.
+    pub operations_max: Option<u64>,
+    /// Writes beyond so many bytes in all files find no space.
+    pub space_bytes_max: Option<ByteCount>,
+    /// Extended attributes are refused.
+    pub without_xattr: bool,
+}
+
+impl Default for SimulatedDisk {
+    fn default() -> Self {
+        Self { world: Arc::new(Mutex::new(World::new())) }
+    }
+}
+
+impl SimulatedDisk {
+    /// Breaks things from now on.
+    pub fn set_breaks(&self, breaks: Breaks) {
+        let mut world = self.lock();
+        world.breaks = breaks;
+        world.operations = 0;
+    }
+
+    /// How many operations there were since breaks were set.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        self.lock().operations
+    }
+
+    /// Sets the clock that stamps what changes.
+    pub fn set_now(&self, now: Timestamp) {
+        self.lock().now = now;
+    }
+
+    /// Makes the directory at a path, which stands, another mount: what is made beneath it from now on is on it.
+    pub fn mount_at(&self, path: &ObjectPath) {
+        self.lock().mount_at(path);
+    }
+
+    /// Another boot without a loss, as after an orderly shutdown.
+    pub fn reboot(&self) {
+        let mut world = self.lock();
+        world.settle_all();
+        world.boot += 1;
+    }
+
+    /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is broken afterwards.
+    pub fn cut(&self, seed: u64) {
+        self.lock().cut(seed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SimulatedHandle {
+    fn drop(&mut self) {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.boot == world.boot {
+            world.unlock(self.inode, self.id);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The state of a simulated disk: what is seen now, what would survive, and the effects between the two.
+
+use super::Breaks;
+use crate::disk::{DiskError, DiskResult, FileKind};
+use floe_types::{ByteCount, Code, Component, Mode, ObjectPath, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+const PAGE_BYTES: usize = 4096;
+pub(super) const ROOT: u64 = 1;
+
+pub(super) struct World {
+    pub(super) inodes: BTreeMap<u64, Inode>,
+    /// Changes of names that are not durable, in order.
+    pub(super) changes: Vec<Change>,
+    pub(super) breaks: Breaks,
+    pub(super) operations: u64,
+    pub(super) written: u64,
+    pub(super) boot: u64,
+    pub(super) now: Timestamp,
+    next: u64,
+}
+
+pub(super) struct Inode {
+    pub(super) kind: FileKind,
+    pub(super) mount: u64,
+    pub(super) links: u32,
+    pub(super) ctime: Timestamp,
+    pub(super) lock: Option<u64>,
+    pub(super) seen: Image,
+    pub(super) durable: Image,
+    /// Effects on the image that are not durable, in order.
+    pub(super) effects: Vec<Effect>,
+    pub(super) names: Names,
+    /// The names that are durable.
+    kept: Names,
+}
+
+/// A directory's names: the inode, and the place in a listing.
+pub(super) type Names = BTreeMap<Vec<u8>, (u64, u64)>;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Image {
+    pub(super) bytes: Vec<u8>,
+    pub(super) mode: Mode,
+    pub(super) mtime: Timestamp,
+    pub(super) xattrs: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Effect {
+    Write(usize, Vec<u8>),
+    Truncate(usize),
+    Mode(Mode),
+    Mtime(Timestamp),
+    Xattr(String, Option<Vec<u8>>),
+}
+
+/// A change of names: some go, some come, at once.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) gone: Vec<(u64, Vec<u8>)>,
+    pub(super) come: Vec<(u64, Vec<u8>, (u64, u64))>,
+}
+
+impl Change {
+    fn keys(&self) -> impl Iterator<Item = (u64, &Vec<u8>)> {
+        let gone = self.gone.iter().map(|(directory, name)| (*directory, name));
+        gone.chain(self.come.iter().map(|(directory, name, _)| (*directory, name)))
+    }
+}
+
+impl Effect {
+    fn is_data(&self) -> bool {
+        matches!(self, Self::Write(..) | Self::Truncate(_))
+    }
+}
+
+impl Image {
+    pub(super) fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Write(at, bytes) => {
+                let end = at + bytes.len();
+                self.bytes.resize(self.bytes.len().max(end), 0);
+                self.bytes[*at..end].copy_from_slice(bytes);
+            }
+            Effect::Truncate(size) => self.bytes.resize(*size, 0),
+            Effect::Mode(mode) => self.mode = *mode,
+            Effect::Mtime(mtime) => self.mtime = *mtime,
+            Effect::Xattr(name, Some(value)) => {
+                self.xattrs.insert(name.clone(), value.clone());
+            }
+            Effect::Xattr(name, None) => {
+                self.xattrs.remove(name);
+            }
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let now = Timestamp::new(1_700_000_000, 0).unwrap_or_default();
+        let mut world = Self {
+            inodes: BTreeMap::new(),
+            changes: Vec::new(),
+            breaks: Breaks::default(),
+            operations: 0,
+            written: 0,
+            boot: 1,
+            now,
+            next: ROOT,
+        };
+        world.make(FileKind::Directory, Mode::from_bits(0o755), 1, Vec::new());
+        world
+    }
+
+    /// The next number: of an inode, a handle, a place in a listing.
+    pub(super) fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(super) fn make(&mut self, kind: FileKind, mode: Mode, mount: u64, bytes: Vec<u8>) -> u64 {
+        let number = self.fresh();
+        let seen = Image { bytes, mode, mtime: self.now, xattrs: BTreeMap::new() };
+        let inode = Inode {
+            kind,
+            mount,
+            links: 0,
+            ctime: self.now,
+            lock: None,
+            durable: seen.clone(),
+            seen,
+            effects: Vec::new(),
+            names: Names::new(),
+            kept: Names::new(),
+        };
+        self.inodes.insert(number, inode);
+        number
+    }
+
+    /// One operation; fails where the device is gone.
+    pub(super) fn turn(&mut self) -> DiskResult<()> {
+        self.operations += 1;
+        match self.breaks.operations_max {
+            Some(max) if self.operations > max => Err(DiskError::new(Code::Io)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn inode(&mut self, number: u64) -> DiskResult<&mut Inode> {
+        self.inodes.get_mut(&number).ok_or(DiskError::new(Code::Io))
+    }
+
+    pub(super) fn lookup(&mut self, directory: u64, name: &[u8]) -> DiskResult<u64> {
+        let directory = self.inode(directory)?;
+        if directory.kind != FileKind::Directory {
+            return Err(DiskError::new(Code::NotDirectory));
+        }
+        directory.names.get(name).map(|(inode, _)| *inode).ok_or(DiskError::new(Code::NotFound))
+    }
+
+    pub(super) fn walk(&mut self, from: u64, path: &[Component]) -> DiskResult<u64> {
+        path.iter().try_fold(from, |at, name| {
+            let next = self.lookup(at, name.as_bytes())?;
+            match self.inode(next)?.kind {
+                FileKind::Directory => Ok(next),
+                _ => Err(DiskError::new(Code::NotDirectory)),
+            }
+        })
+    }
+
+    /// Changes names, as it is seen; durable later.
+    pub(super) fn change(&mut self, change: Change) {
+        let now = self.now;
+        for (directory, name) in &change.gone {
+            let gone = self.inodes.get_mut(directory).and_then(|inode| {
+                inode.seen.mtime = now;
+                inode.names.remove(name)
+            });
+            if let Some(inode) = gone.and_then(|(inode, _)| self.inodes.get_mut(&inode)) {
+                inode.links -= 1;
+                inode.ctime = now;
+            }
+        }
+        for (directory, name, (number, place)) in &change.come {
+            if let Some(inode) = self.inodes.get_mut(number) {
+                inode.links += 1;
+                inode.ctime = now;
+            }
+            if let Some(directory) = self.inodes.get_mut(directory) {
+                directory.seen.mtime = now;
+                directory.names.insert(name.clone(), (*number, *place));
+            }
+        }
+        self.changes.push(change);
+    }
+
+    pub(super) fn effect(&mut self, number: u64, effect: Effect) -> DiskResult<()> {
+        let now = self.now;
+        let inode = self.inode(number)?;
+        inode.seen.apply(&effect);
+        inode.ctime = now;
+        if effect.is_data() {
+            inode.seen.mtime = now;
+            inode.effects.push(Effect::Mtime(now));
+        }
+        inode.effects.push(effect);
+        Ok(())
+    }
+
+    /// A sync of a file; a failed one drops what it should have written, though it can still be read.
+    pub(super) fn sync(&mut self, number: u64, data_only: bool) -> DiskResult<()> {
+        let fails = self.breaks.syncs > 0;
+        self.breaks.syncs = self.breaks.syncs.saturating_sub(1);
+        let inode = self.inode(number)?;
+        let effects = std::mem::take(&mut inode.effects);
+        for effect in effects {
+            match (data_only && !effect.is_data(), fails) {
+                (true, _) => inode.effects.push(effect),
+                (false, true) => {}
+                (false, false) => inode.durable.apply(&effect),
+            }
+        }
+        if fails { Err(DiskError::new(Code::Io)) } else { Ok(()) }
+    }
+
+    /// Makes the names of one directory durable, and whatever those changes hang on.
+    pub(super) fn sync_names(&mut self, directory: u64) {
+        let mut keys: BTreeSet<(u64, Vec<u8>)> = BTreeSet::new();
+        let mut chosen = vec![false; self.changes.len()];
+        for (nth, change) in self.changes.iter().enumerate().rev() {
+            let hangs = change
+                .keys()
+                .any(|(at, name)| at == directory || keys.contains(&(at, name.clone())));
+            if hangs {
+                chosen[nth] = true;
+                keys.extend(change.keys().map(|(at, name)| (at, name.clone())));
+            }
+        }
+        let changes = std::mem::take(&mut self.changes);
+        for (change, chosen) in changes.into_iter().zip(chosen) {
+            if chosen {
+                self.keep(&change);
+            } else {
+                self.changes.push(change);
+            }
+        }
+    }
+
+    fn keep(&mut self, change: &Change) {
+        for (directory, name) in &change.gone {
+            if let Some(directory) = self.inodes.get_mut(directory) {
+                directory.kept.remove(name);
+            }
+        }
+        for (directory, name, entry) in &change.come {
+            if let Some(directory) = self.inodes.get_mut(directory) {
+                directory.kept.insert(name.clone(), *entry);
+            }
+        }
+    }
+
+    /// Makes everything durable.
+    pub(super) fn settle_all(&mut self) {
+        for change in std::mem::take(&mut self.changes) {
+            self.keep(&change);
+        }
+        for inode in self.inodes.values_mut() {
+            for effect in std::mem::take(&mut inode.effects) {
+                inode.durable.apply(&effect);
+            }
+        }
+    }
+
+    pub(super) fn cut(&mut self, seed: u64) {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        // File systems write changes of names in order: some first part of them got there.
+        let changes = std::mem::take(&mut self.changes);
+        let kept = dice.below(changes.len() as u64 + 1);
+        for (_, change) in (0..kept).zip(&changes) {
+            self.keep(change);
+        }
+        for inode in self.inodes.values_mut() {
+            for effect in std::mem::take(&mut inode.effects) {
+                survive(&mut inode.durable, &effect, &mut dice);
+            }
+            inode.seen = inode.durable.clone();
+            inode.names = inode.kept.clone();
+            (inode.lock, inode.links) = (None, 0);
+        }
+        self.count_links();
+        self.boot += 1;
+        self.breaks = Breaks::default();
+        self.operations = 0;
+    }
+
+    fn count_links(&mut self) {
+        let mut links: BTreeMap<u64, u32> = BTreeMap::from([(ROOT, 1)]);
+        for (number, _) in self.inodes.values().flat_map(|inode| inode.names.values()) {
+            *links.entry(*number).or_default() += 1;
+        }
+        self.inodes.retain(|number, _| links.contains_key(number));
+        for (number, inode) in &mut self.inodes {
+            inode.links = links.get(number).copied().unwrap_or(0);
+        }
+    }
+
+    pub(super) fn unlock(&mut self, number: u64, holder: u64) {
+        if let Some(inode) = self.inodes.get_mut(&number)
+            && inode.lock == Some(holder)
+        {
+            inode.lock = None;
+        }
+    }
+
+    pub(super) fn mount_at(&mut self, path: &ObjectPath) {
+        let mount = self.fresh();
+        if let Ok(number) = self.walk(ROOT, path.components())
+            && let Some(inode) = self.inodes.get_mut(&number)
+        {
+            inode.mount = mount;
+        }
+    }
+
+    pub(super) fn room_for(&mut self, bytes: usize) -> DiskResult<()> {
+        self.written += bytes as u64;
+        match self.breaks.space_bytes_max {
+            Some(ByteCount(max)) if self.written > max => Err(DiskError::new(Code::NoSpace)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What of one unsynced effect is there after a cut.
+fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
+    let Effect::Write(at, bytes) = effect else {
+        if dice.below(2) == 0 {
+            image.apply(effect);
+        }
+        return;
+    };
+    let mut done = 0;
+    while done < bytes.len() {
+        let page_end = (at + done + 1).next_multiple_of(PAGE_BYTES) - at;
+        let end = page_end.min(bytes.len());
+        if dice.below(2) == 0 {
+            image.apply(&Effect::Write(at + done, bytes[done..end].to_vec()));
+        }
+        done = end;
+    }
+}
+
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 8) % bound.max(1)
+    }
+}

@@ -4,6 +4,7 @@
 mod browse;
 mod conformance;
 mod containment;
+mod crash;
 mod faulty;
 mod kernel;
 mod rights;

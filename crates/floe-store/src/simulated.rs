@@ -72,6 +72,7 @@ impl SimulatedDisk {
     pub fn reboot(&self) {
         let mut world = self.lock();
         world.settle_all();
+        world.inodes.values_mut().for_each(|inode| inode.lock = None);
         world.boot += 1;
     }
 

@@ -8,4 +8,5 @@ mod crash;
 mod faulty;
 mod kernel;
 mod rights;
+mod stage;
 mod tree;

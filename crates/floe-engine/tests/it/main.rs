@@ -4,3 +4,5 @@ mod house; // a server over a temporary directory, and clients of it
 mod moves; // put and get: files, trees, resume
 mod strangers; // garbage, forged joins, wrong keys and tickets
 mod crowd; // many clients at once
+mod raw; // the article's own wire
+mod trust; // identity, locks and tickets among processes

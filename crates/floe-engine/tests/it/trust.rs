@@ -3,6 +3,8 @@
 //!
 //! A child process is this very test binary, run for one ignored test.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 use floe_engine::greeting::{self, Caller, Greeted};
 use floe_engine::identity::Identity;
 use floe_engine::secure::{Security, TlsServer, client_handshake, server_handshake};

@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::transfer::Tally;
 use floe_proto::command::{OnFailure, StreamCount};
 use floe_proto::frame::Request;
-use floe_types::ObjectPath;
+use floe_types::{Code, ObjectPath};
 use std::ffi::OsString;
 
 /// Asks the same of every path. All names are read before the first is asked.
@@ -35,7 +35,9 @@ pub async fn change_each(
     let one = remotes.len() == 1;
     let mut tally = Tally::default();
     for remote in remotes {
-        match signals.or(dialer.request(&remote, request(remote.path.clone()))).await {
+        let answer = signals.or(dialer.request(&remote, request(remote.path.clone()))).await;
+        let answer = answer.map_err(|failure| failure.hinting(Code::IsDirectory, DIRECTORY));
+        match answer {
             Ok(_) => {
                 tally.succeed();
                 tell_done(voice, done, &remote);
@@ -50,6 +52,8 @@ pub async fn change_each(
     dialer.close().await;
     tally.end()
 }
+
+const DIRECTORY: &str = "a directory goes with -r, and all it holds";
 
 /// Tells that a change is made and durable.
 pub fn tell_done(voice: Voice, done: &str, remote: &Remote) {

@@ -7,7 +7,8 @@ use data_encoding::BASE64;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
 use floe_types::{Code, Escaped, Fault, Micros, ObjectPath};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Where events go.
@@ -19,20 +20,20 @@ pub enum Channel {
     Error,
 }
 
-/// One event being built.
+/// One event being built; its members keep their order, `event` stands first.
 #[derive(Clone, Debug)]
-pub struct Event(Map<String, Value>);
+pub struct Event(Vec<(String, Value)>);
 
 impl Event {
     /// An event of this kind.
     pub fn new(kind: &str) -> Self {
-        Self(Map::new()).with("event", kind)
+        Self(Vec::new()).with("event", kind)
     }
 
     /// With one more member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.insert(name.to_owned(), value.into());
+        self.0.push((name.to_owned(), value.into()));
         self
     }
 
@@ -47,10 +48,16 @@ impl Event {
         }
     }
 
-    /// With a path beneath a transfer or a server's root.
+    /// With a path in a server's root.
     #[must_use]
     pub fn with_path(self, path: &ObjectPath) -> Self {
         self.with_name("path", &path_bytes(path))
+    }
+
+    /// With a path beneath a transfer; what was named itself is `.`.
+    #[must_use]
+    pub fn with_entry(self, path: &ObjectPath) -> Self {
+        if path.is_root() { self.with("path", ".") } else { self.with_path(path) }
     }
 
     /// With what went wrong.
@@ -79,8 +86,7 @@ impl Event {
 
     /// Writes it as one line. A reader that went away is no failure of the command.
     pub fn send(self, channel: Channel) {
-        let mut line = Value::Object(self.0).to_string();
-        line.push('\n');
+        let line = format!("{self}\n");
         let _ = match channel {
             Channel::Output => {
                 let mut out = io::stdout().lock();
@@ -88,6 +94,16 @@ impl Event {
             }
             Channel::Error => io::stderr().lock().write_all(line.as_bytes()),
         };
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, (name, value)) in self.0.iter().enumerate() {
+            let before = if nth == 0 { '{' } else { ',' };
+            write!(f, "{before}{}:{value}", Value::from(name.as_str()))?;
+        }
+        f.write_str("}")
     }
 }
 
@@ -144,7 +160,10 @@ mod tests {
     use super::*;
 
     fn text(event: Event) -> String {
-        Value::Object(event.0).to_string()
+        let text = event.to_string();
+        assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+        assert!(text.starts_with("{\"event\":"), "{text}");
+        text
     }
 
     #[test]

@@ -38,6 +38,17 @@ impl Failure {
         Self::Fault { fault: Fault::new(code, detail), hint: Some(hint.into()) }
     }
 
+    /// The failure with a better hint, if it is of that kind.
+    #[must_use]
+    pub fn hinting(self, code: Code, better: &str) -> Self {
+        match self {
+            Self::Fault { fault, .. } if fault.code == code => {
+                Self::Fault { fault, hint: Some(better.to_owned()) }
+            }
+            other => other,
+        }
+    }
+
     /// What kind it is.
     pub const fn code(&self) -> Code {
         match self {

@@ -62,7 +62,10 @@ pub async fn run(args: MvArgs) -> Result<()> {
     refuse_inside(&from, &to.path)?;
     let replace = if args.overwrite { Replace::Allowed } else { Replace::Refused };
     let request = Request::Rename { from: from.path.clone(), to: to.path.clone(), replace };
-    signals.or(dialer.request(&from, request)).await?;
+    signals
+        .or(dialer.request(&from, request))
+        .await
+        .map_err(|failure| failure.hinting(Code::Exists, "--overwrite replaces it"))?;
     tell_done(voice, "moved", &to);
     dialer.close().await;
     Ok(())

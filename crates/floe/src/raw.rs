@@ -6,7 +6,7 @@
 
 use crate::args::OutputFlags;
 use crate::civil;
-use crate::event::{Channel, Event};
+use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
 use crate::signals::{Signals, exit_at_once};
@@ -200,7 +200,7 @@ fn watch(flags: &OutputFlags) -> Watch {
     let flags = flags.clone();
     Arc::new(move |happening| {
         if flags.json {
-            event(&happening).send(Channel::Output);
+            event_of(&happening).send(Channel::Output);
             return;
         }
         match happening {
@@ -218,7 +218,7 @@ fn watch(flags: &OutputFlags) -> Watch {
     })
 }
 
-fn event(happening: &Happening) -> Event {
+fn event_of(happening: &Happening) -> Event {
     match happening {
         Happening::Served { peer, size } => {
             Event::new("served").with("peer", peer.to_string()).with("bytes", size.0)
@@ -291,6 +291,7 @@ impl Done {
                 .with("bytes", size.0)
                 .with("root", root.to_string())
                 .with("elapsed", elapsed.as_secs_f64())
+                .with("peak_rss_bytes", event::peak_rss_bytes())
                 .send(channel);
         } else if !flags.quiet {
             let place = if *verb == "sent" { "to" } else { "from" };

@@ -64,6 +64,7 @@ pub struct Report {
     name: Name,
     progress: Progress,
     failures: Vec<String>,
+    last: Option<Fault>,
     streams_max: u32,
     next_event: Instant,
 }
@@ -125,6 +126,7 @@ impl Report {
             name,
             progress,
             failures: Vec::new(),
+            last: None,
             streams_max: 0,
             next_event: now + EVERY,
         }
@@ -133,37 +135,44 @@ impl Report {
     /// An entry is committed.
     pub fn entry(&self, path: &ObjectPath, object: Option<(ByteCount, Root)>) {
         self.voice.send(|| {
-            let event = Event::new("entry").with_path(path);
+            let event = Event::new("entry").with_entry(path);
             match object {
                 Some((size, root)) => event.with("size", size.0).with("root", root.to_string()),
                 None => event,
             }
         });
         if self.voice.form == Form::Text && self.voice.level == Level::Verbose {
+            let shown = if path.is_root() { self.name.dest.clone() } else { path.to_string() };
             match object {
                 Some((size, _)) => {
-                    self.progress.say(&format_args!("{path}: {}", civil::bytes(size)))
+                    self.progress.say(&format_args!("{shown}: {}", civil::bytes(size)));
                 }
-                None => self.progress.say(path),
+                None => self.progress.say(&shown),
             }
         }
     }
 
     /// An entry failed.
     pub fn failed(&mut self, path: &ObjectPath, fault: &Fault) {
-        self.voice.send(|| Event::new("failed").with_path(path).with_fault(fault));
+        self.voice.send(|| Event::new("failed").with_entry(path).with_fault(fault));
         let line = failure_line(path, fault);
         self.progress.say(&format_args!("floe: {line}"));
         if self.failures.len() < FAILURES_AGAIN {
             self.failures.push(line);
         }
+        self.last = Some(fault.clone());
+    }
+
+    /// Whether this very failure was told as that of an entry: one line is enough.
+    pub fn has_told(&self, fault: &Fault) -> bool {
+        self.last.as_ref() == Some(fault)
     }
 
     /// An entry was passed over.
     pub fn skipped(&self, path: &ObjectPath, fault: &Fault) {
-        self.voice.send(|| Event::new("skipped").with_path(path).with_fault(fault));
+        self.voice.send(|| Event::new("skipped").with_entry(path).with_fault(fault));
         if self.voice.form == Form::Text {
-            self.progress.say(&format_args!("floe: skipped {}", failure_line(path, fault)));
+            self.progress.say(&format_args!("floe: skipped: {}", failure_line(path, fault)));
         }
     }
 
@@ -211,7 +220,9 @@ impl Report {
         self.voice.send(|| self.summary_event(finished));
         if self.voice.form == Form::Text {
             self.repeat_failures(finished);
-            if self.voice.level > Level::Quiet {
+            let begun = finished.summary.bytes_sent > ByteCount::ZERO
+                || finished.summary.entries_committed.0 > 0;
+            if self.voice.level > Level::Quiet && (begun || finished.result.is_ok()) {
                 self.summary_lines(finished).iter().for_each(|line| crate::fault::say(line));
             }
         }
@@ -222,7 +233,7 @@ impl Report {
         if finished.summary.entries_found.0 <= 1 || self.failures.is_empty() {
             return;
         }
-        crate::fault::say(&format_args!("{failed} entries failed:"));
+        crate::fault::say(&format_args!("{} failed:", entries(failed)));
         self.failures.iter().for_each(|line| crate::fault::say(&format_args!("  {line}")));
         let left = u64::from(failed).saturating_sub(self.failures.len() as u64);
         if left > 0 {
@@ -255,7 +266,7 @@ impl Report {
             ));
         }
         if sums.entries_skipped.0 > 0 {
-            lines.push(format!("  {} entries skipped", sums.entries_skipped));
+            lines.push(format!("  {} skipped", entries(sums.entries_skipped.0)));
         }
         if let (Ok(()), Some((_, root))) = (&finished.result, finished.object) {
             lines.push(format!("  blake3 {root}"));
@@ -303,6 +314,13 @@ fn failure_line(path: &ObjectPath, fault: &Fault) -> String {
         line += &format!(" ({hint})");
     }
     line
+}
+
+fn entries(count: u32) -> String {
+    match count {
+        1 => "1 entry".to_owned(),
+        many => format!("{many} entries"),
+    }
 }
 
 const FAILURES_AGAIN: usize = 10;

@@ -9,9 +9,7 @@ use crate::report::{Form, Voice};
 use crate::settings::{ServeFile, open_state_at, parse_listen, parse_memory, read_serve_file};
 use crate::signals::{Signals, exit_at_once};
 use floe_engine::identity::{Identity, KeyPin};
-use floe_engine::server::{
-    Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
-};
+use floe_engine::server::{Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server};
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Limits};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

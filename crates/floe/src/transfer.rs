@@ -169,6 +169,7 @@ async fn run_one(
         (Err(fault), Some(hint)) if fault.code == Code::Interrupted => {
             Err(Failure::Fault { fault, hint: Some(hint.to_owned()) })
         }
+        (Err(fault), _) if report.has_told(&fault) => Err(Failure::Told(fault.code)),
         (Err(fault), _) => Err(fault.into()),
     }
 }

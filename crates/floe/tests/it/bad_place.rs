@@ -1,0 +1,147 @@
+//! What is wrong with the place a file goes to: full, read-only, a directory, not writable, in use.
+
+use crate::stage::{Running, Server, Stage, content};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+#[test]
+fn destination_is_a_directory_or_a_file_is_in_the_way() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    fs::create_dir_all(stage.path("srv/d/f")).unwrap();
+    fs::write(stage.path("srv/file"), b"old").unwrap();
+    stage.file("f", 3);
+    stage.run(&["put", "f", "nas:/d/"]).fails(1, &["d/f", "is a directory"]);
+    stage.run(&["put", "f", "nas:/file/x"]).fails(1, &["is not a directory"]);
+    stage.run_with(&["put", "-", "nas:/d"], b"x").fails(1, &["is a directory"]);
+    fs::create_dir_all(stage.path("here/there/file")).unwrap();
+    stage.run(&["get", "nas:/file", "there/"]).fails(1, &["is a directory"]);
+    stage.run(&["get", "nas:/file", "f/x"]).fails(1, &["is not a directory"]);
+    assert_eq!(fs::read(stage.path("srv/file")).unwrap(), b"old");
+}
+
+#[test]
+fn no_clobber_keeps_what_stands_there() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("f", 3);
+    fs::write(stage.path("srv/f"), b"old").unwrap();
+    stage.run(&["put", "f", "nas:/f", "--no-clobber"]).fails(9, &["\"f\"", "exists already"]);
+    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), b"old");
+    stage.run(&["get", "nas:/f", "f", "--no-clobber"]).fails(9, &["exists already"]);
+    assert_eq!(fs::read(stage.path("here/f")).unwrap(), content(3));
+    stage.run(&["put", "f", "nas:/g", "--no-clobber"]).ok();
+}
+
+#[test]
+fn destination_is_not_writable() {
+    if !rustix::process::geteuid().is_root() {
+        let stage = Stage::new();
+        let _server = stage.serve_and_log_in(&[]);
+        fs::write(stage.path("srv/f"), b"x").unwrap();
+        fs::create_dir(stage.path("here/closed")).unwrap();
+        fs::set_permissions(stage.path("here/closed"), fs::Permissions::from_mode(0o555)).unwrap();
+        stage.run(&["get", "nas:/f", "closed/f"]).fails(4, &["permission denied"]);
+        return;
+    }
+    // Root may write anywhere: the client is somebody else.
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    fs::write(stage.path("srv/f"), b"x").unwrap();
+    fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(stage.path("nobody")).unwrap();
+    chown(stage.path("nobody"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = stage.command();
+    command.args(["get", &server.url("f"), "f"]).uid(NOBODY).gid(NOBODY);
+    command.env("FLOE_STATE", stage.path("nobody"));
+    command.env("FLOE_TICKET", stage.owner_ticket().trim());
+    match command.output() {
+        Ok(_) => {}
+        Err(error) => {
+            eprintln!("skipped: nobody cannot run the binary here: {error}");
+            return;
+        }
+    }
+    Running::start(&mut command, b"").end().fails(4, &["permission denied"]);
+    assert!(!stage.path("here/f").exists());
+}
+
+const NOBODY: u32 = 65_534;
+
+/// A server whose directory is a file system of its own, mounted for it alone; nothing where this
+/// system does not let us.
+fn serve_on(stage: &Stage, mount: &str) -> Option<Server> {
+    let may = Command::new("unshare").args(["-rm", "true"]).output();
+    if !may.is_ok_and(|ended| ended.status.success()) {
+        eprintln!("skipped: no mounts of our own here");
+        return None;
+    }
+    let script =
+        format!("{mount} && exec \"$0\" serve srv --state state-server --listen 127.0.0.1:0");
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_floe")]);
+    command.current_dir(stage.path(""));
+    let server = Server::start(&mut command);
+    stage.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    Some(server)
+}
+
+#[test]
+fn destination_is_full() {
+    let stage = Stage::new();
+    let Some(_server) = serve_on(&stage, "mount -t tmpfs -o size=3m none srv") else { return };
+    stage.file("big", 8_000_000);
+    stage.file("small", 100_000);
+    stage.run(&["put", "small", "nas:/small"]).ok();
+    stage.run(&["put", "big", "nas:/big"]).fails(7, &["no space left"]);
+    stage.run_with(&["put", "-", "nas:/stream"], &content(8_000_000)).fails(7, &["no space left"]);
+    // What was there is untouched, and nothing of the rest is visible.
+    assert_eq!(stage.run(&["ls", "nas:/"]).ok().text(), "small\n");
+    assert_eq!(stage.run(&["get", "nas:/small", "-"]).ok().out, content(100_000));
+}
+
+#[test]
+fn destination_is_a_read_only_file_system() {
+    let stage = Stage::new();
+    stage.serve(&[]);
+    let mount = "mount --bind srv srv && mount -o remount,bind,ro srv";
+    let Some(_server) = serve_on(&stage, mount) else { return };
+    stage.file("f", 100);
+    stage.run(&["put", "f", "nas:/f"]).fails(4, &["read-only"]);
+    stage.run(&["mkdir", "nas:/d"]).fails(4, &["read-only"]);
+    assert_eq!(stage.run(&["ls", "nas:/"]).ok().text(), "");
+}
+
+#[test]
+fn two_clients_put_one_name_at_once() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let other = Stage::new();
+    other.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    stage.file("f", 6_000_000);
+    fs::write(other.path("here/f"), vec![7; 6_000_000]).unwrap();
+    let (one, two) = (stage.start(&["put", "f", "nas:/f"]), other.start(&["put", "f", "nas:/f"]));
+    one.end().ok();
+    two.end().ok();
+    // The last commit wins; each is whole.
+    let found = fs::read(stage.path("srv/f")).unwrap();
+    assert!(found == content(6_000_000) || found == vec![7; 6_000_000]);
+}
+
+#[test]
+fn a_second_identical_command_fails_at_once() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("f", 3_000_000);
+    let slow = ["put", "f", "nas:/f", "--limit", "300k", "--json"];
+    let first = stage.start(&slow);
+    first.wait_for("\"progress\"");
+    stage.run(&["put", "f", "nas:/f"]).fails(9, &["already running", "pid"]);
+    // Another name is another command.
+    stage.run(&["put", "f", "nas:/g"]).ok();
+    first.kill();
+    stage.run(&["put", "f", "nas:/f"]).ok();
+    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(3_000_000));
+}

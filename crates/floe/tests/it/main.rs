@@ -1,0 +1,14 @@
+//! The binary through its door: spawned, spoken to over loopback, judged by what it prints, how it
+//! exits and what lies on disk.
+
+mod stage; // directories, servers and clients of one test
+mod transfer; // put and get
+mod tree; // directories
+mod names; // ls, stat, rm, mv, mkdir
+mod trust; // login, keys, tickets
+mod surface; // help, completions, manual, JSON
+mod bad_input; // what is wrong with arguments and local files
+mod bad_place; // what is wrong with the place a file goes to
+mod bad_peer; // what is wrong with the server or the network
+mod signals; // Ctrl-C, SIGTERM, kills
+mod raw; // floe raw

@@ -1,0 +1,362 @@
+//! What a test needs: a temporary directory, a server on a free port, clients that end in time.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Nothing in these tests takes longer; what does is stuck.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The directories of one test.
+pub struct Stage {
+    dir: tempfile::TempDir,
+}
+
+/// A running `floe serve`.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub errors: Arc<Mutex<String>>,
+}
+
+/// What a command came to.
+pub struct Ended {
+    pub status: i32,
+    pub out: Vec<u8>,
+    pub err: String,
+}
+
+/// A command that may still run.
+pub struct Running {
+    pub child: Child,
+    done: Receiver<()>,
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["srv", "here"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// A path of the test's directory.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file in `here`, its content a function of the offset.
+    pub fn file(&self, name: &str, size: usize) -> PathBuf {
+        let path = self.path("here").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content(size)).unwrap();
+        path
+    }
+
+    /// A server over `srv`.
+    pub fn serve(&self, flags: &[&str]) -> Server {
+        let mut command = self.command();
+        command.arg("serve").arg(self.path("srv")).arg("--state").arg(self.path("state-server"));
+        Server::start(command.args(["--listen", "127.0.0.1:0"]).args(flags))
+    }
+
+    /// A server, and `nas` logged in to it with the owner ticket.
+    pub fn serve_and_log_in(&self, flags: &[&str]) -> Server {
+        let server = self.serve(flags);
+        let plain = if flags.contains(&"--plaintext") { &["--plaintext"][..] } else { &[] };
+        self.log_in("nas", &server, &self.owner_ticket(), plain).ok();
+        server
+    }
+
+    pub fn owner_ticket(&self) -> String {
+        fs::read_to_string(self.path("state-server/owner.ticket")).unwrap()
+    }
+
+    pub fn log_in(&self, name: &str, server: &Server, ticket: &str, flags: &[&str]) -> Ended {
+        let url = server.url("");
+        let mut args = vec!["login", name, url.trim_end_matches('/')];
+        args.extend(flags);
+        self.run_with(&args, ticket.as_bytes())
+    }
+
+    /// The binary, in `here`, with a state directory of its own and nothing else of the environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
+        for name in ["FLOE_TICKET", "FLOE_KEY", "XDG_STATE_HOME"] {
+            command.env_remove(name);
+        }
+        command.env("FLOE_STATE", self.path("state")).env("HOME", self.path("home"));
+        command.current_dir(self.path("here"));
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run<A: AsRef<OsStr>>(&self, args: &[A]) -> Ended {
+        self.run_with(args, b"")
+    }
+
+    pub fn run_with<A: AsRef<OsStr>>(&self, args: &[A], input: &[u8]) -> Ended {
+        let mut command = self.command();
+        command.args(args);
+        Running::start(&mut command, input).end()
+    }
+
+    /// Runs a command with a variable set.
+    pub fn run_env(&self, args: &[&str], name: &str, value: impl AsRef<OsStr>) -> Ended {
+        let mut command = self.command();
+        command.args(args).env(name, value);
+        Running::start(&mut command, b"").end()
+    }
+
+    /// Starts a command with nothing on standard input.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let mut command = self.command();
+        Running::start(command.args(args), b"")
+    }
+}
+
+impl Server {
+    /// Starts a prepared `serve` and waits until it listens.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let errors = collect_errors(child.stderr.take().unwrap());
+        let line = first_line(child.stdout.take().unwrap());
+        let Some(port) = line.trim().rsplit(':').next().and_then(|port| port.parse().ok()) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("no address in {line:?}; {}", errors.lock().unwrap());
+        };
+        Self { child, port, errors }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("floe://127.0.0.1:{}/{path}", self.port)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        send(&self.child, signal);
+    }
+
+    /// Ends it as an operator does; the status.
+    pub fn terminate(mut self) -> i32 {
+        self.signal(rustix::process::Signal::TERM);
+        status(&mut self.child)
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A stopped process dies of a kill, too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    pub fn start(command: &mut Command, input: &[u8]) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
+        // A command that reads nothing of it is none of our business.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+        let (told, done) = channel();
+        let out = drain(child.stdout.take().unwrap(), told.clone());
+        let err = drain(child.stderr.take().unwrap(), told);
+        Self { child, done, out, err }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        send(&self.child, signal);
+    }
+
+    /// Waits until its standard error or output holds a text.
+    pub fn wait_for(&self, text: &str) {
+        let holds = |bytes: &Arc<Mutex<Vec<u8>>>| {
+            String::from_utf8_lossy(&bytes.lock().unwrap()).contains(text)
+        };
+        wait_until(text, || holds(&self.out) || holds(&self.err));
+    }
+
+    /// Kills it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let until = Instant::now() + PATIENCE;
+        for _ in 0..2 {
+            if self.done.recv_timeout(until - Instant::now()).is_err() {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                let err = String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned();
+                panic!("a command did not end: {err}");
+            }
+        }
+        let status = status(&mut self.child);
+        let out = std::mem::take(&mut *self.out.lock().unwrap());
+        let err = String::from_utf8_lossy(&self.err.lock().unwrap()).into_owned();
+        Ended { status, out, err }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// It succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 0, "{}", self.err);
+        self
+    }
+
+    /// It failed with this status, and one line that holds each text.
+    #[track_caller]
+    pub fn fails(self, status: i32, texts: &[&str]) -> Self {
+        assert_eq!(self.status, status, "{}", self.err);
+        let lines: Vec<_> = self.err.lines().filter(|line| line.starts_with("floe: ")).collect();
+        assert_eq!(lines.len(), 1, "{}", self.err);
+        for text in texts {
+            assert!(lines[0].contains(text), "{text:?} is not in {:?}", lines[0]);
+        }
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        self
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.out.clone()).unwrap()
+    }
+
+    /// The events on standard output.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The one event of a kind.
+    #[track_caller]
+    pub fn event(&self, kind: &str) -> serde_json::Value {
+        let mut found: Vec<_> =
+            self.events().into_iter().filter(|event| event["event"] == kind).collect();
+        assert_eq!(found.len(), 1, "{kind} in {}", self.text());
+        found.remove(0)
+    }
+}
+
+/// Bytes that do not repeat at chunk boundaries.
+pub fn content(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+/// The 64 digits that b3sum prints.
+pub fn root_of(path: &Path) -> String {
+    blake3::hash(&fs::read(path).unwrap()).to_hex().to_string()
+}
+
+/// Waits for a condition that something else brings about.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "waited in vain: {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Arguments of different kinds.
+pub fn words<const N: usize>(words: [&dyn AsRef<OsStr>; N]) -> Vec<OsString> {
+    words.iter().map(|word| word.as_ref().to_owned()).collect()
+}
+
+fn send(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn status(child: &mut Child) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    let status = child.wait().unwrap();
+    status.code().unwrap_or_else(|| -status.signal().unwrap_or(0))
+}
+
+fn first_line(out: ChildStdout) -> String {
+    let (told, heard) = channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(out);
+        let mut line = String::new();
+        let _ = lines.read_line(&mut line);
+        let _ = told.send(line);
+        // What comes later must not fill the pipe.
+        let _ = std::io::copy(&mut lines, &mut std::io::sink());
+    });
+    heard.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+fn collect_errors(err: ChildStderr) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let into = Arc::clone(&text);
+    thread::spawn(move || {
+        for line in BufReader::new(err).lines().map_while(Result::ok) {
+            let mut text = into.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+    text
+}
+
+fn drain(
+    mut from: impl Read + Send + 'static,
+    told: std::sync::mpsc::Sender<()>,
+) -> Arc<Mutex<Vec<u8>>> {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&all);
+    thread::spawn(move || {
+        let mut part = vec![0; 64 << 10];
+        while let Ok(len) = from.read(&mut part) {
+            if len == 0 {
+                break;
+            }
+            into.lock().unwrap().extend_from_slice(&part[..len]);
+        }
+        let _ = told.send(());
+    });
+    all
+}

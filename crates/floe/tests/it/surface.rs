@@ -1,0 +1,113 @@
+//! Help, completions, manual, version, configuration file, JSON of serve.
+
+use crate::stage::{Server, Stage, words};
+use std::fs;
+
+const VERBS: [&str; 16] = [
+    "serve",
+    "put",
+    "get",
+    "ls",
+    "stat",
+    "rm",
+    "mv",
+    "mkdir",
+    "login",
+    "logout",
+    "hosts",
+    "ticket",
+    "try",
+    "raw",
+    "completions",
+    "man",
+];
+
+#[test]
+fn every_command_has_help_with_exit_statuses() {
+    let stage = Stage::new();
+    let help = stage.run(&["--help"]).ok().text();
+    for verb in VERBS {
+        assert!(help.contains(&format!("\n  {verb} ")), "{verb}");
+        let own = stage.run(&[verb, "--help"]).ok().text();
+        assert!(own.contains("Usage: floe ") && own.len() > 200, "{verb}: {own}");
+    }
+    assert!(help.contains("Exit status: 0 done"));
+    assert!(stage.run(&["--version"]).ok().text().starts_with("floe "));
+}
+
+#[test]
+fn what_is_not_here_is_an_unknown_option() {
+    let stage = Stage::new();
+    for args in [
+        &["put", "a", "nas:/a", "--compress"][..],
+        &["put", "a", "nas:/a", "--background"],
+        &["ticket", "create", "x", "--quota", "1G"],
+        &["ticket", "create", "x", "--rate", "1M"],
+        &["ticket", "create", "x", "--prefix", "a"],
+        &["frobnicate"],
+        &[],
+    ] {
+        stage.run(args).fails(2, &["see floe"]);
+    }
+}
+
+#[test]
+fn completions_and_manual_know_every_command() {
+    let stage = Stage::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stage.run(&["completions", shell]).ok().text();
+        assert!(VERBS.iter().all(|verb| script.contains(verb)), "{shell}");
+        assert!(script.contains("no-clobber"), "{shell}");
+    }
+    let man = stage.run(&["man"]).ok().text();
+    for verb in VERBS {
+        assert!(man.contains(&format!("floe\\-{verb}")), "{verb}");
+    }
+    assert!(man.contains(".TH") && man.contains("no\\-resume"));
+}
+
+#[test]
+fn flags_come_before_the_configuration_file() {
+    let stage = Stage::new();
+    let file = stage.path("floe.toml");
+    let (srv, state) = (stage.path("srv"), stage.path("state-server"));
+    let text = format!(
+        "dir = {srv:?}\nstate = {state:?}\nlisten = [\"127.0.0.1:0\"]\nread-only = true\nmemory = \"64Mi\"\n"
+    );
+    fs::write(&file, &text).unwrap();
+    let mut command = stage.command();
+    let server = Server::start(command.arg("serve").arg("--config").arg(&file));
+    stage.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    stage.run(&["mkdir", "nas:/d"]).fails(4, &[]);
+    fs::write(&file, format!("{text}quota = 3\n")).unwrap();
+    let wrong = stage.run(&words([&"serve", &"--config", &file]));
+    wrong.fails(2, &["line 6", "quota"]);
+    fs::write(&file, "listen = [\"here\"]\n").unwrap();
+    stage.run(&words([&"serve", &"--config", &file])).fails(2, &["listen", "ADDR:PORT"]);
+    stage.run(&["serve", "--config", "none.toml"]).fails(3, &["none.toml"]);
+}
+
+#[test]
+fn serve_speaks_json() {
+    let stage = Stage::new();
+    let (srv, state) = (stage.path("srv"), stage.path("state-server"));
+    let args = words([
+        &"serve",
+        &srv,
+        &"--state",
+        &state,
+        &"--listen",
+        &"127.0.0.1:0",
+        &"--listen",
+        &"127.0.0.1:0",
+        &"--json",
+    ]);
+    let mut command = stage.command();
+    let running = crate::stage::Running::start(command.args(args), b"");
+    running.wait_for("\"serving\"");
+    running.signal(rustix::process::Signal::TERM);
+    let ended = running.end().ok();
+    let events = ended.events();
+    assert_eq!(events.iter().filter(|event| event["event"] == "listening").count(), 2);
+    assert_eq!(ended.event("serving")["fingerprint"].as_str().unwrap().len(), 64);
+}

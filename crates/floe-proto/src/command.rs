@@ -222,7 +222,8 @@ pub struct Summary {
     pub bytes_resumed: ByteCount,
     /// Bytes of files that are verified at the receiver, as far as this end knows.
     pub bytes_stored: ByteCount,
-    /// The largest number of bytes handed to the network and not yet recorded.
+    /// The largest number of bytes handed to the network and not yet recorded (at the receiver: that came and were
+    /// not yet recorded).
     pub window_bytes_max: ByteCount,
     /// Bytes sent again after CORRUPT or a lost stream.
     pub bytes_repeated: ByteCount,

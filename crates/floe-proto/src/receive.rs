@@ -54,6 +54,8 @@ pub(crate) struct Receiver {
     current: BTreeMap<StreamId, Seq>,
     batch: Batch,
     bucket: Option<Bucket>,
+    /// Bytes that came and are not recorded (or, without a journal, not committed).
+    in_flight: ByteCount,
     announced: u32,
     last_index: Option<EntryIndex>,
     ending: Ending,
@@ -101,6 +103,7 @@ impl Receiver {
             current: BTreeMap::new(),
             batch: Batch::default(),
             bucket,
+            in_flight: ByteCount::ZERO,
             announced: 0,
             last_index: None,
             ending: Ending::Running,

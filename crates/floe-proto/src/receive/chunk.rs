@@ -232,6 +232,8 @@ impl Receiver {
             return violation("DATA beyond the object");
         }
         chunk.writes += 1;
+        self.in_flight = self.in_flight.plus(data.len);
+        self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
         let ends = if chunk.end == Some(end) { Ends::Chunk } else { Ends::More };
         let start = chunk.start;
         if let Some(pipe) = io.pipes.get_mut(&stream) {
@@ -309,6 +311,8 @@ impl Receiver {
         io.wake(Lane::Stream(stream));
         if chunk.use_of != Use::Write {
             if chunk.use_of == Use::Abandoned && chunk.writes == 0 {
+                let came = ByteCount(chunk.at.0 - chunk.start.0);
+                self.in_flight = self.in_flight.minus(came);
                 self.chunks.remove(&seq);
                 io.wake_streams();
             }
@@ -333,6 +337,7 @@ impl Receiver {
         let (Some(seal), 0) = (chunk.seal, chunk.writes) else { return };
         let (index, stream) = (chunk.entry, chunk.stream);
         if chunk.digest != Some(seal.digest) {
+            self.in_flight = self.in_flight.minus(seal.len);
             self.chunks.remove(&seq);
             return io.say_on(stream, Frame::Corrupt(seq));
         }
@@ -364,6 +369,7 @@ impl Receiver {
         let Some(chunk) = self.chunks.remove(&seq) else { return };
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
+        self.in_flight = self.in_flight.minus(range.len());
         if let Some(entry) = self.entries.get_mut(&index) {
             entry.checkpoint.recorded(range.len());
             if entry.checkpoint.due(&self.limits).is_some_and(|due| due <= now) {
@@ -392,6 +398,8 @@ impl Receiver {
             return;
         }
         if chunk.writes == 0 {
+            let came = if chunk.use_of == Use::Write { chunk.at.0 - chunk.start.0 } else { 0 };
+            self.in_flight = self.in_flight.minus(ByteCount(came));
             self.chunks.remove(&seq);
         } else {
             chunk.use_of = Use::Abandoned;

@@ -198,6 +198,10 @@ impl Receiver {
                 Ok(()) => {
                     entry.wish = LastWish::Nothing;
                     let object = entry.done.map(|done| (done.size, done.root));
+                    if entry.journal == Journal::None {
+                        let size = entry.size.unwrap_or_default();
+                        self.in_flight = self.in_flight.minus(size);
+                    }
                     let path = entry.path.clone();
                     self.finished_entry(index, path, object, io);
                 }

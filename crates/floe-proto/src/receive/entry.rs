@@ -273,6 +273,7 @@ impl Receiver {
             self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
             return self.finished_entry(index, path, Some((size, root)), io);
         }
+        let have = coarsened(have, self.limits.have_ranges_max);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
@@ -446,6 +447,19 @@ impl Receiver {
         let op = DiskOp::Checkpoint { entry: id };
         self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
+}
+
+/// A list too long to be told chunk by chunk is merged as far as it goes.
+fn coarsened(have: Vec<Subtree>, ranges_max: u32) -> Vec<Subtree> {
+    if have.len() <= ranges_max as usize {
+        return have;
+    }
+    let mut merged = Subtrees::new();
+    for subtree in have {
+        // The store's contract: aligned, ascending, not overlapping.
+        let _inserted = merged.insert(subtree);
+    }
+    merged.iter().take(ranges_max as usize).collect()
 }
 
 impl RecvEntry {

@@ -4,6 +4,7 @@ use crate::args::{ConnectFlags, OutputFlags, TransferFlags, after_help};
 use crate::dial::Dialer;
 use crate::event::{Channel, path_bytes};
 use crate::fault::{Failure, Result};
+use crate::inside;
 use crate::place::{self, Rule, SourceKind, Sources};
 use crate::remote::{LocalName, Remote, Spot};
 use crate::report::{Name, Voice};
@@ -164,6 +165,7 @@ async fn plan(
         true => place::into_local(&local.path, place::own_remote_name(source)?),
         false => place::itself_local(&local.path)?,
     };
+    signals.or(inside::refuse_get(dialer, source, &path)).await?;
     job(dialer, source, LocalSink::Path(path))
 }
 

@@ -17,6 +17,7 @@ mod report; // what is told of transfers
 mod signals; // what Ctrl-C means
 mod prompt; // asking the person at the terminal
 mod dial; // reaching servers
+mod inside; // whether a tree would be copied into itself
 mod transfer; // one transfer after the other
 mod change; // requests that change names
 mod put; // floe put

@@ -4,7 +4,8 @@ use crate::args::{ConnectFlags, OutputFlags, TransferFlags, after_help};
 use crate::dial::Dialer;
 use crate::event::{Channel, path_bytes};
 use crate::fault::{Failure, Result};
-use crate::place::{self, Rule, Sources};
+use crate::inside;
+use crate::place::{self, Rule, SourceKind, Sources};
 use crate::remote::{Ending, LocalName, Remote, Spot};
 use crate::report::{Name, Voice};
 use crate::signals::Signals;
@@ -144,7 +145,11 @@ async fn plan(
         true => place::into_remote(dest, place::own_name(&tree.path)?)?,
         false => dest.path.clone(),
     };
-    job(dialer, LocalSource::Path(tree.path), dest.at(path))
+    let dest = dest.at(path);
+    if tree.kind == SourceKind::Directory {
+        signals.or(inside::refuse_put(dialer, &tree.path, &dest)).await?;
+    }
+    job(dialer, LocalSource::Path(tree.path), dest)
 }
 
 /// Whether a directory stands at DEST. Who may not look there names the final name.

@@ -145,3 +145,28 @@ fn a_second_identical_command_fails_at_once() {
     stage.run(&["put", "f", "nas:/f"]).ok();
     assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(3_000_000));
 }
+
+#[test]
+fn dest_inside_src_is_refused_where_this_machine_serves_it() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("f", 3);
+    fs::create_dir_all(stage.path("srv/tree/deep")).unwrap();
+    fs::write(stage.path("srv/tree/x"), b"x").unwrap();
+    let path = |name: &str| stage.path(name).to_str().unwrap().to_owned();
+    for (source, dest) in [
+        ("srv/tree", "nas:/tree/copy"),
+        ("srv/tree", "nas:/tree/deep/"),
+        ("srv", "nas:/all"),
+        ("", "nas:/all"),
+    ] {
+        stage.run(&["put", &path(source), dest]).fails(2, &["inside SRC"]);
+    }
+    stage.run(&["get", "nas:/tree", &path("srv/tree/copy")]).fails(2, &["inside SRC"]);
+    stage.run(&["get", "nas:/", &path("srv/all")]).fails(2, &["inside SRC"]);
+    assert!(!stage.path("srv/all").exists() && !stage.path("srv/tree/copy").exists());
+    // Beside it there is nothing wrong.
+    stage.run(&["put", &path("srv/tree"), "nas:/beside"]).ok();
+    stage.run(&["get", "nas:/tree", &path("srv/beside2")]).ok();
+    assert!(stage.path("srv/beside/x").exists() && stage.path("srv/beside2/x").exists());
+}

@@ -12,3 +12,4 @@ mod bad_place; // what is wrong with the place a file goes to
 mod bad_peer; // what is wrong with the server or the network
 mod signals; // Ctrl-C, SIGTERM, kills
 mod raw; // floe raw
+mod try_command; // floe try

@@ -47,7 +47,10 @@ impl Face {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on ").unwrap().to_owned();
+        let address = match serde_json::from_str::<serde_json::Value>(&line) {
+            Ok(event) => event["address"].as_str().unwrap().to_owned(),
+            Err(_) => line.trim_end().strip_prefix("listening on ").unwrap().to_owned(),
+        };
         Self { child, output, address }
     }
 

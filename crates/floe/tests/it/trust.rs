@@ -202,8 +202,8 @@ fn plaintext_is_asked_for_at_both_ends_and_never_a_fallback() {
     stage.run(&["put", "f", "nas:/f"]).ok();
     assert!(stage.run(&["hosts"]).ok().text().contains("plaintext"));
     let ticket = stage.owner_ticket();
-    let tls = stage.run_env(&["ls", &server.url("x")], "FLOE_TICKET", ticket.trim());
-    assert_eq!(tls.status, 0, "the saved login of that address is plaintext? {}", tls.err);
+    let tls = stage.run_env(&["ls", &server.url("")], "FLOE_TICKET", ticket.trim());
+    tls.fails(6, &["without TLS"]);
 }
 
 #[test]

@@ -48,6 +48,18 @@ pub(crate) struct Ground<D: Disk> {
     root: Arc<D::Handle>,
     ancestry: Arc<Ancestry>,
     areas: Arc<Areas<D>>,
+    /// The mount of the root.
+    mount_id: u64,
+    /// The directory of the last entry that was staged: entries of one directory come one after the other.
+    recent: Mutex<Option<Arc<Recent<D>>>>,
+}
+
+/// An open directory to stage for. Forgotten at every commit, so that it is never far from what stands.
+struct Recent<D: Disk> {
+    path: ObjectPath,
+    directory: D::Handle,
+    /// The directory that holds the area.
+    place: ObjectPath,
 }
 
 /// What the owner of a directory needs to put entries in it.
@@ -78,7 +90,9 @@ impl<D: Disk> LocalStore<D> {
         let areas = Areas::new(Arc::clone(&disk), Arc::clone(&root), Arc::clone(&ancestry));
         let browser =
             Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
-        let ground = Arc::new(Ground { disk, root, ancestry, areas });
+        let mount_id = disk.file_system(&root).doing("open root")?.mount_id;
+        let recent = Mutex::default();
+        let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent });
         Ok(Self { ground, browser, lent: Mutex::default() })
     }
 
@@ -139,10 +153,28 @@ impl<D: Disk> Ground<D> {
     /// The directory in whose area an entry is staged: the root, or, where the entry's directory is on another
     /// mount and a rename would not reach it, that directory.
     fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
-        let here = self.disk.file_system(&self.root)?.mount_id;
         let there = self.disk.file_system(parent)?.mount_id;
         let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
-        Ok(if here == there { ObjectPath::root() } else { above })
+        Ok(if self.mount_id == there { ObjectPath::root() } else { above })
+    }
+
+    /// The directory of an entry about to be staged, made with its parents if it is missing.
+    fn parent_of(&self, path: &ObjectPath) -> DiskResult<Arc<Recent<D>>> {
+        let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recent) = recent.as_ref().filter(|recent| recent.path == above) {
+            return Ok(Arc::clone(recent));
+        }
+        let ensured = beneath::ensure_directory(&*self.disk, &self.root, above.components())?;
+        self.ancestry.made(&above, ensured.made);
+        let place = self.place_of(path, &ensured.directory)?;
+        let opened = Arc::new(Recent { path: above, directory: ensured.directory, place });
+        *recent = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn forget_recent(&self) {
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
@@ -164,15 +196,13 @@ impl<D: Disk> Store for LocalStore<D> {
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
         let doing = format!("stage {:?}", spec.path);
         let ground = &self.ground;
-        let Some((above, last)) = spec.path.split_last() else {
+        let parent = ground.parent_of(&spec.path).doing(&doing)?;
+        let Some(last) = spec.path.name() else {
             return Err(Fault::new(Code::IsDirectory, doing));
         };
-        let ensured = beneath::ensure_directory(&*ground.disk, &ground.root, above.components())
-            .doing(&doing)?;
-        ground.ancestry.made(&above, ensured.made);
-        let parent = &ensured.directory;
-        let standing = standing::look(&*ground.disk, parent, Name::from(last), &spec, progress)?;
-        let place = ground.place_of(&spec.path, parent).doing(&doing)?;
+        let (disk, directory) = (&*ground.disk, &parent.directory);
+        let standing = standing::look(disk, directory, Name::from(last), &spec, progress)?;
+        let place = parent.place.clone();
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
         if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
             return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it
@@ -225,6 +255,7 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
         let answer = self.browser.remove(path, depth);
+        self.ground.forget_recent();
         self.ground.ancestry.moved(path);
         answer
     }
@@ -237,6 +268,7 @@ impl<D: Disk> Store for LocalStore<D> {
             return Err(fault);
         }
         let answer = self.browser.rename(from, to, overwrite);
+        self.ground.forget_recent();
         ancestry.moved(from);
         ancestry.moved(to);
         answer

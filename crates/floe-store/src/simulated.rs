@@ -76,6 +76,14 @@ impl SimulatedDisk {
         world.boot += 1;
     }
 
+    /// Another disk in the same state; handles of this one do not work there.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let mut world = self.lock().clone();
+        world.boot += 1;
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
     /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is broken afterwards.
     pub fn cut(&self, seed: u64) {
         self.lock().cut(seed);

@@ -22,6 +22,7 @@ const WHOLE_SYNC_FILES_MIN: usize = 64;
 
 /// Commits a batch; the answers are in its order.
 pub(super) fn commit<D: Disk>(ground: &Arc<Ground<D>>, batch: Vec<Commit>) -> Vec<Result<()>> {
+    ground.forget_recent();
     let mut entries: Vec<Entry<D>> = batch.into_iter().map(Entry::new).collect();
     entries.iter_mut().for_each(Entry::prepare);
     sync_stages(ground, &mut entries);
@@ -227,7 +228,7 @@ fn publish_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) ->
     });
     match renamed {
         Ok(()) => {
-            *sink.phase() = Phase::Renamed;
+            sink.renamed();
             ground.touched_parent(&sink.spec.path);
             Ok(())
         }

@@ -35,7 +35,7 @@ struct Ready {
     root: Root,
 }
 
-/// A file in an area; dropping it removes it.
+/// A file in an area; dropping it removes it, unless its name was cleared because it has another one now.
 struct Made<D: Disk> {
     disk: Arc<D>,
     berth: Berth<D>,
@@ -51,7 +51,6 @@ impl<D: Disk> Made<D> {
 impl<D: Disk> Drop for Made<D> {
     fn drop(&mut self) {
         if let Ok(file) = name(&self.name) {
-            // After its rename nothing has this name.
             let _ = self.disk.remove_file(&self.berth.handle, file);
         }
     }
@@ -174,7 +173,15 @@ impl<D: Disk> Plain<D> {
         }
     }
 
-    /// Removes what is left of it.
+    /// It has its final name.
+    pub(super) fn renamed(&self) {
+        let state = std::mem::replace(&mut *self.state(), State::Gone);
+        if let State::Open { mut made, .. } | State::Closed { mut made, .. } = state {
+            made.name.clear();
+        }
+    }
+
+    /// Removes it.
     pub(super) fn discard(&self) {
         *self.state() = State::Gone;
     }

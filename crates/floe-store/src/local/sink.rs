@@ -121,6 +121,14 @@ impl<D: Disk> LocalSink<D> {
         }
     }
 
+    /// It has its final name.
+    pub(super) fn renamed(&self) {
+        *self.phase() = Phase::Renamed;
+        if let Body::Plain(plain) = &self.body {
+            plain.renamed();
+        }
+    }
+
     /// After its rename: what could not be done before.
     pub(super) fn complete(&self) -> Result<()> {
         match &self.body {
@@ -159,7 +167,7 @@ impl<D: Disk> LocalSink<D> {
                     stage.retire();
                 }
             }
-            Body::Plain(plain) => plain.discard(),
+            Body::Plain(_) => {}
         }
     }
 

@@ -137,12 +137,19 @@ impl Standing {
         spec: &SinkSpec,
     ) -> Result<()> {
         let doing = format_args!("commit {:?}", spec.path);
+        // If another writer was here since, what stands there now is not what was recognised.
+        let same = |stat: FileStat| match stat == self.stat {
+            true => Ok(()),
+            false => Err(DiskError::new(Code::SourceChanged)),
+        };
         let keep = || {
-            let file = disk.open_file(parent, name, Access::Read)?;
-            if disk.stat(&file)? != self.stat {
-                // Another writer was here since; what stands there now is not what was recognised.
-                return Err(DiskError::new(Code::SourceChanged));
+            same(disk.stat_at(parent, name)?)?;
+            let (now, wanted) = (&self.stat, &spec.metadata);
+            if self.proof == Proof::Mark && now.mode == wanted.mode && now.mtime == wanted.mtime {
+                return Ok(());
             }
+            let file = disk.open_file(parent, name, Access::Read)?;
+            same(disk.stat(&file)?)?;
             self.update(disk, &file, spec)
         };
         keep().doing(doing)
@@ -151,9 +158,6 @@ impl Standing {
     fn update<D: Disk>(&self, disk: &D, file: &D::Handle, spec: &SinkSpec) -> DiskResult<()> {
         let wanted = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
-        if !by_bytes && self.stat.mode == wanted.mode && self.stat.mtime == wanted.mtime {
-            return Ok(());
-        }
         if by_bytes || self.stat.mtime != wanted.mtime {
             metadata::apply_mark(disk, file, spec, self.stat.size, self.root)?;
         }

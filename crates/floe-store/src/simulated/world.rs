@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const PAGE_BYTES: usize = 4096;
 pub(super) const ROOT: u64 = 1;
 
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) inodes: BTreeMap<u64, Inode>,
     /// Changes of names that are not durable, in order.
@@ -20,6 +21,7 @@ pub(super) struct World {
     next: u64,
 }
 
+#[derive(Clone)]
 pub(super) struct Inode {
     pub(super) kind: FileKind,
     pub(super) mount: u64,

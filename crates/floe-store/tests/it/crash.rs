@@ -366,3 +366,18 @@ fn a_power_cut_in_a_batch_keeps_whatever_was_answered() {
         }
     }
 }
+
+#[test]
+fn directories_made_in_the_course_of_a_process_are_durable_too() {
+    let disk = SimulatedDisk::default();
+    let local = store(&disk);
+    let objects: Vec<_> =
+        ["x", "a/x", "a/b/c/x", "a/b/d/e/x", "f/x"].iter().map(|at| object(at, 100, 1)).collect();
+    for (nth, object) in objects.iter().enumerate() {
+        object.transfer(&local).unwrap();
+        let image = disk.copy();
+        image.cut(nth as u64);
+        let after = store(&image);
+        assert!(objects[..=nth].iter().all(|object| object.stands(&after)), "{nth}");
+    }
+}

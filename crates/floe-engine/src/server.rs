@@ -15,7 +15,7 @@ use crate::clock::{Clock, duration};
 use crate::disk_threads::DiskThreads;
 use crate::identity::{Identity, KeyPin};
 use crate::lane::Lanes;
-use crate::registry::Registry;
+use crate::registry::{Member, Registry};
 use crate::secure::TlsServer;
 use crate::socket;
 use crate::state::State;
@@ -202,6 +202,7 @@ impl Server {
     /// # Errors
     /// None at present; a failure of one connection is that connection's.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Fault> {
+        let open = Open(Arc::clone(&self.hall));
         let mut doors = JoinSet::new();
         for listener in self.listeners {
             doors.spawn(accept(Arc::clone(&self.hall), listener));
@@ -212,7 +213,18 @@ impl Server {
         self.hall.draining.store(true, Ordering::Release);
         doors.shutdown().await;
         self.hall.drain().await;
+        drop(open);
         Ok(())
+    }
+}
+
+/// Sessions end when whoever runs the server does not any more.
+struct Open(Arc<Hall>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.draining.store(true, Ordering::Release);
+        self.0.tell_all(&Command::Close(Some(Fault::new(Code::ShuttingDown, ""))));
     }
 }
 
@@ -265,17 +277,22 @@ impl Hall {
         self.draining.load(Ordering::Acquire)
     }
 
+    fn tell_all(&self, command: &Command) -> Vec<Arc<Member>> {
+        let members = self.registry.members();
+        for member in &members {
+            // One that is over needs no command.
+            let _ = member.running.command(command.clone());
+        }
+        members
+    }
+
     async fn drain(&self) {
         for (command, patience) in [
             (Command::Drain, DRAIN),
             (Command::Close(Some(Fault::new(Code::ShuttingDown, ""))), CLOSE),
         ] {
-            let members = self.registry.members();
+            let members = self.tell_all(&command);
             tracing::info!(sessions = members.len(), ?command, "ending sessions");
-            for member in &members {
-                // One that is over needs no command.
-                let _ = member.running.command(command.clone());
-            }
             let all_gone = async {
                 for member in &members {
                     member.running.gone().await;

@@ -109,7 +109,7 @@ impl Way<'_> {
         self.tell(Notice::Reconnecting { why, after });
         tokio::select! {
             () = sleep(after) => Ok(()),
-            _ = self.interrupted.wait_for(|stop| *stop) => Err(interrupted()),
+            () = stopped(&mut self.interrupted) => Err(interrupted()),
         }
     }
 
@@ -171,7 +171,7 @@ impl Way<'_> {
                         *last = summary;
                     }
                 }
-                _ = interrupted.wait_for(|stop| *stop) => {
+                () = stopped(&mut interrupted) => {
                     return self.stop(live, transfer, events, last).await;
                 }
             }
@@ -226,6 +226,12 @@ impl Way<'_> {
             self.backoff = BACKOFF_MIN;
         }
     }
+}
+
+/// Waits for a person to stop it.
+async fn stopped(interrupted: &mut watch::Receiver<bool>) {
+    // The sender outlives every transfer.
+    let _ = interrupted.wait_for(|stop| *stop).await;
 }
 
 /// Whether another session may do better.

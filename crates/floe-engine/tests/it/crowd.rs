@@ -3,7 +3,7 @@
 use crate::house::{House, content, get, put};
 use std::fs;
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn fifty_clients_put_and_get_at_once() {
     let house = std::sync::Arc::new(House::open().await);
     fs::write(house.served("common"), content(2 << 20, 1)).unwrap();
@@ -29,7 +29,7 @@ async fn fifty_clients_put_and_get_at_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn two_clients_that_put_the_same_name_leave_one_whole() {
     let house = House::open().await;
     let (one, two) = (content(8 << 20, 1), content(8 << 20, 2));

@@ -18,7 +18,7 @@ fn settle(file: &std::path::Path) {
     fs::File::options().write(true).open(file).unwrap().set_modified(then).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_file_goes_up_and_comes_down_identical() {
     let house = House::open().await;
     for (len, streams) in [(0, 1), (1, 1), (MIB, 1), (5 * MIB + 17, 1), (33 * MIB + 1, 4)] {
@@ -39,7 +39,7 @@ async fn a_file_goes_up_and_comes_down_identical() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn plaintext_and_lockstep_and_auto_streams_carry_the_same_bytes() {
     let house = House::open_as(Plan { tls: false, ..Plan::default() }).await;
     let bytes = content(9 * MIB + 5, 1);
@@ -66,7 +66,7 @@ async fn plaintext_and_lockstep_and_auto_streams_carry_the_same_bytes() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_tree_goes_up_and_comes_down_identical() {
     let house = House::open().await;
     let tree = house.local("tree");
@@ -97,7 +97,7 @@ async fn a_tree_goes_up_and_comes_down_identical() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_client_that_vanished_half_way_continues() {
     let house = House::open().await;
     let bytes = content(48 * MIB, 3);
@@ -108,20 +108,22 @@ async fn a_client_that_vanished_half_way_continues() {
     let slow = TransferOptions { window, rate: Rate::new(24 << 20), ..TransferOptions::default() };
     let client = house.client(1).await;
     let (watch, mut notices) = mpsc::unbounded_channel();
-    let put_half = client.put(LocalSource::Path(source.clone()), path("x"), slow, watch);
-    tokio::pin!(put_half);
-    // Until a third is stored; then the client is gone without a word.
-    loop {
-        tokio::select! {
-            outcome = &mut put_half => panic!("done too soon: {outcome:?}"),
-            notice = notices.recv() => match notice {
-                Some(Notice::Progress(summary)) if summary.bytes_stored.0 > 16 << 20 => break,
-                _ => {}
+    let from = LocalSource::Path(source.clone());
+    let half = async {
+        let put = client.put(from, path("x"), slow, watch);
+        tokio::pin!(put);
+        // Until a third is stored; then the client is gone without a word.
+        loop {
+            tokio::select! {
+                outcome = &mut put => panic!("done too soon: {outcome:?}"),
+                notice = notices.recv() => match notice {
+                    Some(Notice::Progress(summary)) if summary.bytes_stored.0 > 16 << 20 => break,
+                    _ => {}
+                }
             }
         }
-    }
-    #[allow(clippy::drop_non_drop)]
-    drop(put_half);
+    };
+    half.await;
     drop(client);
     assert!(!house.served("x").exists(), "nothing partial is visible");
     let client = house.client(1).await;
@@ -134,7 +136,7 @@ async fn a_client_that_vanished_half_way_continues() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_second_put_of_the_same_file_sends_nothing() {
     let house = House::open().await;
     let source = house.local("source");
@@ -153,7 +155,7 @@ async fn a_second_put_of_the_same_file_sends_nothing() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_transfer_goes_on_when_the_server_comes_back() {
     let house = House::open().await;
     let bytes = content(40 * MIB, 5);
@@ -182,7 +184,7 @@ async fn a_transfer_goes_on_when_the_server_comes_back() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn an_interrupted_transfer_keeps_its_stage() {
     let house = House::open().await;
     let source = house.local("source");
@@ -208,7 +210,7 @@ async fn an_interrupted_transfer_keeps_its_stage() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn requests_are_answered() {
     let house = House::open().await;
     fs::write(house.served("a"), "1234").unwrap();
@@ -236,7 +238,7 @@ async fn requests_are_answered() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_is_missing_or_in_the_way_is_said() {
     let house = House::open().await;
     fs::create_dir(house.served("dir")).unwrap();

@@ -19,7 +19,7 @@ fn refused(connected: Result<Client, floe_types::Fault>) -> Code {
     connected.err().expect("let in").code
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn garbage_on_the_port_is_closed_and_holds_nobody_up() {
     for tls in [true, false] {
         let house = House::open_as(Plan { tls, ..Plan::default() }).await;
@@ -52,7 +52,7 @@ async fn link(house: &House) -> (Secured, Instant) {
     (client_handshake(socket, house.pin, deadline).await.unwrap(), deadline)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_join_needs_the_secret_and_a_session_that_is_here() {
     let house = House::open().await;
     let limits = Limits::default();
@@ -74,7 +74,7 @@ async fn a_join_needs_the_secret_and_a_session_that_is_here() {
     house.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_wrong_key_or_ticket_is_refused_by_name() {
     let house = House::open().await;
     let mut wrong_key = house.connect(1);
@@ -92,7 +92,7 @@ async fn a_wrong_key_or_ticket_is_refused_by_name() {
     assert_eq!(refused(Client::connect(nowhere).await), Code::Unreachable);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_public_server_is_read_by_anybody_and_written_by_nobody() {
     let access = Access { read_only: ReadOnly::Yes, public: Public::Yes };
     let house = House::open_as(Plan { access, ..Plan::default() }).await;

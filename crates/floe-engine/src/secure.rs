@@ -6,10 +6,10 @@
 //! is told from a cut one, but only a CLOSE frame ends a session in good order.
 //! Handshakes, which do wait, are in `secure/handshake.rs`; settings in `secure/config.rs`.
 
-mod config;
-mod handshake;
-mod tls;
-mod verify;
+mod verify; // is the server's key the pinned one?
+mod tls; // rustls between a socket and plaintext
+mod config; // what floe's TLS is
+mod handshake; // from a fresh TCP connection to a `Secured`
 
 pub use config::TlsServer;
 pub(crate) use handshake::Speech;

@@ -2,8 +2,8 @@
 //!
 //! Files are small, 0600 in a directory 0700 of this user, and appear whole: written beside,
 //! synced, then linked (first one wins) or renamed (last one wins). Several processes may use one
-//! directory at once. What the files mean is said by the modules that own them; here are the client id and
-//! the locks that keep two identical transfers apart.
+//! directory at once. What the files mean is said by the modules that own them; here are the
+//! client id and the locks that keep two identical transfers apart.
 
 mod lock;
 

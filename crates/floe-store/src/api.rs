@@ -1,8 +1,9 @@
 //! The contract of a store: what the engine may ask, and what an answer promises.
 //!
-//! Everything is synchronous and may block on a disk; the engine calls from its disk threads. Every method may be
-//! called from several threads at once. Errors are `Fault`s whose detail names operation and path, escaped.
-//! A conformance suite (`conformance`) holds every implementation to this page.
+//! Everything is synchronous and may block on a disk; the engine calls from its disk threads. Every
+//! method may be called from several threads at once. Errors are `Fault`s whose detail names
+//! operation and path, escaped. A conformance suite (`conformance`) holds every implementation to
+//! this page.
 
 use floe_types::{
     ByteCount, ChunkDigest, Component, EntryKind, Fault, Freshness, Metadata, ObjectPath, Offset,
@@ -25,20 +26,23 @@ pub trait Source: Send + Sync {
     /// The system's.
     fn version(&self) -> Result<Option<SourceVersion>>;
 
-    /// Reads at `at` until `into` is full or the object ends; the count is short only at the end, and 0 past it.
+    /// Reads at `at` until `into` is full or the object ends; the count is short only at the end,
+    /// and 0 past it.
     ///
     /// # Errors
     /// The system's. A source that cannot be read twice refuses any `at` but the next.
     fn read_at(&self, at: Offset, into: &mut [u8]) -> Result<usize>;
 
-    /// As `read_at` if it can be done without waiting for a device (page cache); `None` if it cannot.
+    /// As `read_at` if it can be done without waiting for a device (page cache); `None` if it
+    /// cannot.
     ///
     /// # Errors
     /// As `read_at`.
     fn read_cached(&self, at: Offset, into: &mut [u8]) -> Result<Option<usize>>;
 }
 
-/// One object being staged. Dropping the last handle keeps what is staged and gives up its ownership.
+/// One object being staged. Dropping the last handle keeps what is staged and gives up its
+/// ownership.
 pub trait Sink: Any + Send + Sync {
     /// Writes bytes of a chunk that is not recorded. Nothing vouches for them until `record`.
     ///
@@ -46,8 +50,8 @@ pub trait Sink: Any + Send + Sync {
     /// The system's; `NoSpace` where the disk is full.
     fn write_at(&self, at: Offset, bytes: &[u8]) -> Result<()>;
 
-    /// Records that all bytes of `chunk` are written and have this digest. Not durable before `checkpoint`.
-    /// Survives a kill of the process at any instant after it returned.
+    /// Records that all bytes of `chunk` are written and have this digest. Not durable before
+    /// `checkpoint`. Survives a kill of the process at any instant after it returned.
     ///
     /// # Errors
     /// The system's.
@@ -59,7 +63,8 @@ pub trait Sink: Any + Send + Sync {
     /// The system's.
     fn forget(&self, range: Range) -> Result<()>;
 
-    /// Makes everything recorded so far durable: data, then journal (and, the first time, their names).
+    /// Makes everything recorded so far durable: data, then journal (and, the first time, their
+    /// names).
     ///
     /// # Errors
     /// The system's. After a failed sync nothing since the last good checkpoint counts as recorded.
@@ -163,7 +168,8 @@ pub struct SinkSpec {
 pub enum Basis {
     /// The very version the sender named, and not a fresh one: the sender may trust them.
     Version,
-    /// Another version, a fresh one, or none: the sender reads and hashes again before it trusts them.
+    /// Another version, a fresh one, or none: the sender reads and hashes again before it trusts
+    /// them.
     Content,
 }
 
@@ -173,7 +179,8 @@ pub enum OpenedSink {
     Staged {
         /// The stage.
         sink: Arc<dyn Sink>,
-        /// The complete subtrees it holds, ascending, not overlapping. With `Basis::Content` they are chunk by chunk.
+        /// The complete subtrees it holds, ascending, not overlapping. With `Basis::Content` they
+        /// are chunk by chunk.
         have: Vec<Subtree>,
         /// What they rest on.
         basis: Basis,
@@ -182,7 +189,8 @@ pub enum OpenedSink {
     Finished {
         /// Its root.
         root: Root,
-        /// What that rests on: `Version`, nothing need be sent; `Content`, the sender compares roots.
+        /// What that rests on: `Version`, nothing need be sent; `Content`, the sender compares
+        /// roots.
         basis: Basis,
         /// To be used if the sender's root differs: a stage as from `Staged`, with nothing in it.
         sink: Arc<dyn Sink>,
@@ -280,7 +288,8 @@ pub enum Detail {
 pub struct Listed {
     /// The name.
     pub name: Component,
-    /// What stands there, with `Detail::Stats`; `None` also where it vanished or is a device, socket or FIFO.
+    /// What stands there, with `Detail::Stats`; `None` also where it vanished or is a device,
+    /// socket or FIFO.
     pub stat: Option<Stat>,
 }
 
@@ -298,7 +307,8 @@ pub trait Store: Send + Sync {
     /// Opens an entry to be read.
     ///
     /// # Errors
-    /// `NotFound`, `PermissionDenied`, `NotRegular` for devices, sockets and FIFOs (never hangs on one), the system's.
+    /// `NotFound`, `PermissionDenied`, `NotRegular` for devices, sockets and FIFOs (never hangs on
+    /// one), the system's.
     fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry>;
 
     /// One page of a directory.
@@ -313,21 +323,24 @@ pub trait Store: Send + Sync {
         detail: Detail,
     ) -> Result<Page>;
 
-    /// Creates or resumes the stage of an object, or recognises it as finished. Makes missing parents of the path.
+    /// Creates or resumes the stage of an object, or recognises it as finished. Makes missing
+    /// parents of the path.
     ///
     /// # Errors
-    /// `IsDirectory`, `NotDirectory`, `Exists` (precondition), `AlreadyRunning` where another process owns the stage,
-    /// `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
+    /// `IsDirectory`, `NotDirectory`, `Exists` (precondition), `AlreadyRunning` where another
+    /// process owns the stage, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink>;
 
-    /// Makes a directory, and missing parents, if it is not there yet; not durable before its `Commit::Directory`.
+    /// Makes a directory, and missing parents, if it is not there yet; not durable before its
+    /// `Commit::Directory`.
     ///
     /// # Errors
     /// `NotDirectory`, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
     fn begin_directory(&self, path: &ObjectPath) -> Result<()>;
 
-    /// Makes each entry visible, whole and durable; answers in the same order. One that fails does not hold the
-    /// others up. A stage that failed to commit is kept unless its precondition failed.
+    /// Makes each entry visible, whole and durable; answers in the same order. One that fails does
+    /// not hold the others up. A stage that failed to commit is kept unless its precondition
+    /// failed.
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>>;
 
     /// Removes a stage and its journal. No other operation of it may be under way.
@@ -342,10 +355,12 @@ pub trait Store: Send + Sync {
     /// `NotFound`, `PermissionDenied`, the system's.
     fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat>;
 
-    /// Removes an entry; a directory with entries only with `Depth::Recursive`, depth first. Durable when it returns.
+    /// Removes an entry; a directory with entries only with `Depth::Recursive`, depth first.
+    /// Durable when it returns.
     ///
     /// # Errors
-    /// `NotFound`, `NotEmpty`, `IsDirectory` (a directory with `Depth::Single`), `Usage` for the root, the system's.
+    /// `NotFound`, `NotEmpty`, `IsDirectory` (a directory with `Depth::Single`), `Usage` for the
+    /// root, the system's.
     fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()>;
 
     /// Renames an entry; missing parents of `to` are not made. Durable when it returns.
@@ -354,7 +369,8 @@ pub trait Store: Send + Sync {
     /// `NotFound`, `Exists`, `IsDirectory`, `NotDirectory`, `NotEmpty`, the system's.
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()>;
 
-    /// Makes a directory, with missing parents; one that stands there already is no error. Durable when it returns.
+    /// Makes a directory, with missing parents; one that stands there already is no error. Durable
+    /// when it returns.
     ///
     /// # Errors
     /// `NotDirectory`, the system's.

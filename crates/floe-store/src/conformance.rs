@@ -1,7 +1,8 @@
 //! What every store promises, as checks that panic where a promise is broken. For tests.
 //!
-//! `run` holds one kind of store to the page of `api`: each check gets a new, empty store. What only a disk can show
-//! (power loss, failed syncs, extended attributes that others change) is tested beside that store.
+//! `run` holds one kind of store to the page of `api`: each check gets a new, empty store. What
+//! only a disk can show (power loss, failed syncs, extended attributes that others change) is
+//! tested beside that store.
 
 mod browsing;
 mod committing;
@@ -24,7 +25,8 @@ pub trait Subject {
     /// It.
     fn store(&self) -> Arc<dyn Store>;
 
-    /// Ends its process and starts another one over the same objects. Every sink was dropped before.
+    /// Ends its process and starts another one over the same objects. Every sink was dropped
+    /// before.
     fn restart(&mut self);
 }
 

@@ -1,4 +1,5 @@
-//! Fixed fields as bytes, big-endian: what the journal's head and the mark of a finished object are made of.
+//! Fixed fields as bytes, big-endian: what the journal's head and the mark of a finished object are
+//! made of.
 //!
 //! Reading is total: bytes that are too few or make no value give `None`, never a guess.
 

@@ -1,12 +1,13 @@
-//! The journal of a stage as bytes: a head that says whose it is, then one slot a record. No files here.
+//! The journal of a stage as bytes: a head that says whose it is, then one slot a record. No files
+//! here.
 //!
 //! ```text
-//! head  magic 8 | format 4 | length of all 4 | fields | zeros to a multiple of 128 | CRC-32C of all before 4
-//! slot  CRC-32C 4 | kind 1 | zero 3 | start 8 | end 8 | chaining value 32 | root 32 | zero 40       = 128
+//! head  magic 8 | format 4 | length of all 4 | fields | zeros | CRC-32C of all before 4  = n * 128
+//! slot  CRC-32C 4 | kind 1 | zero 3 | start 8 | end 8 | value 32 | root 32 | zero 40        = 128
 //! ```
-//! A slot's CRC begins with its head's CRC and the slot's own index, so a slot of another journal, or from
-//! another place in this one, is not taken for a record. Slots are aligned, so none is torn by a sector.
-//! What a sequence of slots means is decided in `replay`.
+//! A slot's CRC begins with its head's CRC and the slot's own index, so a slot of another journal,
+//! or from another place in this one, is not taken for a record. Slots are aligned, so none is torn
+//! by a sector. What a sequence of slots means is decided in `replay`.
 
 use crate::api::OwnerId;
 use crate::disk::BootId;
@@ -27,7 +28,8 @@ const FORMAT: u32 = 1;
 const PREFIX_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 
-/// Under which conditions records were written: while they hold, a file shows all that was written to it.
+/// Under which conditions records were written: while they hold, a file shows all that was written
+/// to it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Epoch {
     /// The boot of the machine.
@@ -75,7 +77,8 @@ pub struct SlotIndex(pub u64);
 /// One record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Record {
-    /// All bytes of a chunk are written and have this digest. It takes back every earlier record it touches.
+    /// All bytes of a chunk are written and have this digest. It takes back every earlier record it
+    /// touches.
     Chunk(Range, ChunkDigest),
     /// Earlier records that touch this range count no more.
     Forget(Range),
@@ -141,7 +144,8 @@ impl Head {
         bytes.extend_from_slice(&path);
     }
 
-    /// The head at the start of these bytes, if it stands there whole. Give `HEAD_BYTES_MAX` bytes, or all.
+    /// The head at the start of these bytes, if it stands there whole. Give `HEAD_BYTES_MAX` bytes,
+    /// or all.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, Binding)> {
         let mut prefix = Fields::new(bytes);
@@ -304,7 +308,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_slot_reads_back_only_at_its_index_and_under_its_head(
-            index in 0u64..1 << 40, start in 0u64..64, len in 1u64..=262_144, nth in 0usize..128, bit in 0u8..8,
+            index in 0u64..1 << 40, start in 0u64..64, len in 1u64..=262_144,
+            nth in 0usize..128, bit in 0u8..8,
         ) {
             let (_, binding) = head().encode();
             let (_, other) = Head { id: [8; 16], ..head() }.encode();

@@ -1,8 +1,9 @@
-//! The store over a disk: objects under their own names, stages in `.floe`, every promise of the crash contract.
+//! The store over a disk: objects under their own names, stages in `.floe`, every promise of the
+//! crash contract.
 //!
-//! `LocalStore` joins three parts: the browser (what needs no stage), the sinks (one object being staged each) and
-//! the commit (a batch made visible and durable). The order of effects is decided in `commit`, what a stage keeps in
-//! `ledger`, what counts after a crash in `recover`.
+//! `LocalStore` joins three parts: the browser (what needs no stage), the sinks (one object being
+//! staged each) and the commit (a batch made visible and durable). The order of effects is decided
+//! in `commit`, what a stage keeps in `ledger`, what counts after a crash in `recover`.
 
 mod ancestry; // which directories must be synced
 mod area; // `.floe`: where stages rest
@@ -50,11 +51,13 @@ pub(crate) struct Ground<D: Disk> {
     areas: Arc<Areas<D>>,
     /// The mount of the root.
     mount_id: u64,
-    /// The directory of the last entry that was staged: entries of one directory come one after the other.
+    /// The directory of the last entry that was staged: entries of one directory come one after the
+    /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
 }
 
-/// An open directory to stage for. Forgotten at every commit, so that it is never far from what stands.
+/// An open directory to stage for. Forgotten at every commit, so that it is never far from what
+/// stands.
 struct Recent<D: Disk> {
     path: ObjectPath,
     directory: D::Handle,
@@ -104,8 +107,8 @@ impl<D: Disk> LocalStore<D> {
         area::root_id(&self.ground.areas)
     }
 
-    /// Removes stages that nobody owns and that are older than seven days at `now`, and what dead processes left.
-    /// Answers how many files went. May be called at any time.
+    /// Removes stages that nobody owns and that are older than seven days at `now`, and what dead
+    /// processes left. Answers how many files went. May be called at any time.
     ///
     /// # Errors
     /// The system's.
@@ -150,8 +153,8 @@ impl<D: Disk> Ground<D> {
         }
     }
 
-    /// The directory in whose area an entry is staged: the root, or, where the entry's directory is on another
-    /// mount and a rename would not reach it, that directory.
+    /// The directory in whose area an entry is staged: the root, or, where the entry's directory is
+    /// on another mount and a rename would not reach it, that directory.
     fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
         let there = self.disk.file_system(parent)?.mount_id;
         let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
@@ -262,7 +265,8 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
         let Ground { disk, root, ancestry, .. } = &*self.ground;
-        // What was made beneath keeps its duty to be synced; here it is done while its path is known.
+        // What was made beneath keeps its duty to be synced; here it is done while its path is
+        // known.
         let failed = ancestry.settle(&**disk, root, &ancestry.dirty_beneath(from));
         if let Some(fault) = failed.into_values().next() {
             return Err(fault);

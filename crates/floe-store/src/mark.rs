@@ -1,11 +1,13 @@
 //! The mark of a finished object: its extended attribute `user.floe`, which says what stands there.
 //!
-//! A mark counts only while the object still has the size and mtime that the mark names. It is a hint about
-//! sameness, never a substitute for verification of bytes that are sent. It takes 68 bytes, the most that fits
-//! beside an inode of 256 bytes on ext4; one byte more costs every object a block of its own.
+//! A mark counts only while the object still has the size and mtime that the mark names. It is a
+//! hint about sameness, never a substitute for verification of bytes that are sent. It takes 68
+//! bytes, the most that fits beside an inode of 256 bytes on ext4; one byte more costs every object
+//! a block of its own.
 //!
 //! ```text
-//! format and flags 1 | root 32 | size 8 | mtime secs 8, nanos 4 | digest over all and the source's version 15
+//! format and flags 1 | root 32 | size 8 | mtime secs 8, nanos 4
+//!                    | digest over all before and the source's version 15
 //! ```
 
 use crate::fields::{Fields, PutFields};

@@ -1,11 +1,11 @@
 //! A store in memory that keeps the contract to the letter: for tests and simulations.
 //!
-//! Objects and stages are shared by all clones; `restart` is the death of the process that had the stages. Time
-//! stands still unless it is moved, so equal calls give equal stores. There is no power loss here: what is recorded
-//! is durable.
+//! Objects and stages are shared by all clones; `restart` is the death of the process that had the
+//! stages. Time stands still unless it is moved, so equal calls give equal stores. There is no
+//! power loss here: what is recorded is durable.
 
-mod sink;
-mod tree;
+mod tree; // what stands
+mod sink; // what is staged
 
 use crate::api::{
     Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry, OpenedSink,
@@ -49,7 +49,8 @@ impl MemoryStore {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// The death of the process: no stage is owned any more. Sinks given out before only fail from now on.
+    /// The death of the process: no stage is owned any more. Sinks given out before only fail from
+    /// now on.
     pub fn restart(&self) {
         let mut state = self.lock();
         state.stages.retain(|_, stage| stage.keeps);

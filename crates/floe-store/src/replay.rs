@@ -1,9 +1,9 @@
 //! What a journal's slots mean: which chunks are recorded, and how far each may be trusted.
 //!
-//! `survey` reads a journal forwards once and judges it; `replay` walks its records backwards, so that later
-//! records take back earlier ones while nothing is held but the ranges already spoken for. Nothing is guessed: a
-//! head that does not read is no journal, a torn tail is cut, and any other slot that does not read makes every
-//! record suspect.
+//! `survey` reads a journal forwards once and judges it; `replay` walks its records backwards, so
+//! that later records take back earlier ones while nothing is held but the ranges already spoken
+//! for. Nothing is guessed: a head that does not read is no journal, a torn tail is cut, and any
+//! other slot that does not read makes every record suspect.
 
 use crate::api::Result;
 use crate::journal::{Binding, HEAD_BYTES_MAX, Head, Record, SLOT_BYTES, Slot, SlotIndex};

@@ -1,11 +1,13 @@
-//! A disk in memory that loses power: what was not synced may be there after the cut, in part, or not.
+//! A disk in memory that loses power: what was not synced may be there after the cut, in part, or
+//! not.
 //!
-//! Harsh where real disks are: unsynced writes survive page by page, by the dice; a sync of a directory makes only
-//! its own names durable (a rename is one effect, in both directories or none); a failed sync leaves bytes that can be
-//! read, are never written, and are not tried again. After a cut only new handles work. Clones are the same disk.
+//! Harsh where real disks are: unsynced writes survive page by page, by the dice; a sync of a
+//! directory makes only its own names durable (a rename is one effect, in both directories or
+//! none); a failed sync leaves bytes that can be read, are never written, and are not tried again.
+//! After a cut only new handles work. Clones are the same disk.
 
-mod disk;
-mod world;
+mod world; // what is seen, and what would survive
+mod disk; // each method of `Disk`
 
 use floe_types::{ByteCount, ObjectPath, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,7 +65,8 @@ impl SimulatedDisk {
         self.lock().now = now;
     }
 
-    /// Makes the directory at a path, which stands, another mount: what is made beneath it from now on is on it.
+    /// Makes the directory at a path, which stands, another mount: what is made beneath it from now
+    /// on is on it.
     pub fn mount_at(&self, path: &ObjectPath) {
         self.lock().mount_at(path);
     }
@@ -84,7 +87,8 @@ impl SimulatedDisk {
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
-    /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is broken afterwards.
+    /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is
+    /// broken afterwards.
     pub fn cut(&self, seed: u64) {
         self.lock().cut(seed);
     }

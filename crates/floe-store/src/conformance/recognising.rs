@@ -1,4 +1,5 @@
-//! Finished objects: recognised by version or by content, kept when committed again, replaced when written.
+//! Finished objects: recognised by version or by content, kept when committed again, replaced when
+//! written.
 
 use super::{MIB, Make, QUIET, Sent, Subject, commit, finished, must, sent, small, staged};
 use crate::api::{Basis, Recognise, RootWanted};

@@ -1,8 +1,8 @@
 //! Which directories must be synced before an answer may say that a name in them is durable.
 //!
-//! A directory needs a sync while a name in it was made or changed and no sync followed (`dirty`), and once in the
-//! life of a process (`seen`): an earlier one may have died between making a name and syncing it. A name is durable
-//! when its directory and all of that one's ancestors need none.
+//! A directory needs a sync while a name in it was made or changed and no sync followed (`dirty`),
+//! and once in the life of a process (`seen`): an earlier one may have died between making a name
+//! and syncing it. A name is durable when its directory and all of that one's ancestors need none.
 
 use crate::api::Result;
 use crate::disk::{Disk, Doing};
@@ -10,7 +10,8 @@ use floe_types::{Code, Fault, ObjectPath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-/// How many synced directories are remembered; beyond it they are forgotten, which only costs syncs.
+/// How many synced directories are remembered; beyond it they are forgotten, which only costs
+/// syncs.
 const SEEN_MAX: usize = 16_384;
 
 /// What is known of the directories beneath one root.
@@ -52,7 +53,8 @@ impl Ancestry {
         }
     }
 
-    /// Syncs `directories` and their ancestors as far as they need it. What could not be synced comes back.
+    /// Syncs `directories` and their ancestors as far as they need it. What could not be synced
+    /// comes back.
     pub(crate) fn settle<D: Disk>(
         &self,
         disk: &D,
@@ -87,7 +89,8 @@ impl Ancestry {
         failed
     }
 
-    /// Forgets what it knows of `path` and all beneath it: something else may stand there from now on.
+    /// Forgets what it knows of `path` and all beneath it: something else may stand there from now
+    /// on.
     pub(crate) fn moved(&self, path: &ObjectPath) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.seen.retain(|seen| !path.contains(seen));

@@ -1,13 +1,15 @@
 //! The `.floe` of a directory: where stages rest until they are committed.
 //!
-//! Made (mode 0700) when the first stage of this process needs it, removed when the last one leaves and nothing else
-//! is in it. While a process is in an area it holds the lock of a file of its own there, named by a random nonce;
-//! what it makes there for a moment has that nonce in its name, so that whatever a dead process left is known.
+//! Made (mode 0700) when the first stage of this process needs it, removed when the last one leaves
+//! and nothing else is in it. While a process is in an area it holds the lock of a file of its own
+//! there, named by a random nonce; what it makes there for a moment has that nonce in its name, so
+//! that whatever a dead process left is known.
 //!
 //! ```text
 //! <nonce>.owner            locked by the process that made it
 //! <nonce>-<number>         an object without a journal, or a link, before its rename
-//! <key>.stage .journal     a stage and its journal; the lock is on the stage; <key>.rewrite becomes a journal
+//! <key>.stage .journal     a stage, which is locked by its owner, and its journal
+//! <key>.rewrite            what is about to replace a journal
 //! id                       the random id of the root
 //! ```
 
@@ -167,7 +169,8 @@ impl<D: Disk> Areas<D> {
                 }
                 answer => answer?,
             };
-            // Fails where the directory is another user's, who could then exchange what is staged in it.
+            // Fails where the directory is another user's, who could then exchange what is staged
+            // in it.
             self.disk.set_mode(&handle, AREA_MODE)?;
             match self.own(&handle) {
                 Ok(Some((nonce, owner))) => return Ok(self.area(place, handle, nonce, owner)),
@@ -224,7 +227,8 @@ impl<D: Disk> Areas<D> {
         }
     }
 
-    /// The last berth is gone: takes this process's file away, and the area if that leaves it empty.
+    /// The last berth is gone: takes this process's file away, and the area if that leaves it
+    /// empty.
     fn leave(&self, area: &Area<D>) {
         let owner = format!("{}.owner", area.nonce);
         if let Ok(owner) = name(&owner) {

@@ -1,10 +1,12 @@
 //! Makes entries visible, whole and durable: a batch at a time, in one order.
 //!
 //! ```text
-//! metadata and mark -> sync of bytes -> rename, links, directories -> sync of directories -> journals removed
+//! metadata and mark -> sync of bytes -> rename, links, directories
+//!                   -> sync of directories -> journals removed
 //! ```
-//! Each step is done for the whole batch before the next one begins; an entry that fails drops out alone. Until its
-//! rename nothing of an object can be seen; until the directories are synced nothing is answered.
+//! Each step is done for the whole batch before the next one begins; an entry that fails drops out
+//! alone. Until its rename nothing of an object can be seen; until the directories are synced
+//! nothing is answered.
 
 use crate::api::{Commit, Overwrite, Result};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, Locality, Name};

@@ -1,9 +1,11 @@
-//! The journal of one stage while it is written: appends, checkpoints, and what a failed sync takes back.
+//! The journal of one stage while it is written: appends, checkpoints, and what a failed sync takes
+//! back.
 //!
-//! A record is one write without a sync: it survives the death of the process. A checkpoint syncs the data, appends
-//! the record that says how far it covers, and syncs the journal. A forgotten range may have been durable, so its
-//! record must be before new bytes are written over it. After a failed sync nothing since the last good checkpoint
-//! counts, also for a process that reads the journal later; a second failure ends the stage.
+//! A record is one write without a sync: it survives the death of the process. A checkpoint syncs
+//! the data, appends the record that says how far it covers, and syncs the journal. A forgotten
+//! range may have been durable, so its record must be before new bytes are written over it. After a
+//! failed sync nothing since the last good checkpoint counts, also for a process that reads the
+//! journal later; a second failure ends the stage.
 
 use crate::api::Result;
 use crate::disk::{Disk, DiskError, DiskResult, Doing};
@@ -195,8 +197,8 @@ impl<D: Disk> Ledger<D> {
         answer
     }
 
-    /// A sync failed: what was recorded since the last good checkpoint counts no more, and durably so where that
-    /// can be had. What was taken back or written over since then stays taken back.
+    /// A sync failed: what was recorded since the last good checkpoint counts no more, and durably
+    /// so where that can be had. What was taken back or written over since then stays taken back.
     fn take_back(&self, synced: &mut Synced) {
         synced.failures += 1;
         synced.settled = None;

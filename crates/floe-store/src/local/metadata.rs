@@ -1,4 +1,5 @@
-//! Mode, mtime and mark of a staged file: what it has before its sync, and so before anyone can see it.
+//! Mode, mtime and mark of a staged file: what it has before its sync, and so before anyone can see
+//! it.
 
 use crate::api::SinkSpec;
 use crate::disk::{Disk, DiskResult};
@@ -21,7 +22,8 @@ pub(super) fn keeps_owner_out(spec: &SinkSpec) -> bool {
     spec.metadata.mode.bits() & OWNER_OPENS != OWNER_OPENS
 }
 
-/// Sets mark, mode and mtime; the mode is one that still lets the owner take the stage up again, if need be.
+/// Sets mark, mode and mtime; the mode is one that still lets the owner take the stage up again, if
+/// need be.
 pub(super) fn apply<D: Disk>(
     disk: &D,
     file: &D::Handle,
@@ -34,7 +36,8 @@ pub(super) fn apply<D: Disk>(
     disk.set_mtime(file, spec.metadata.mtime)
 }
 
-/// Sets the mark, where the file system takes one: without it the object is only not recognised later.
+/// Sets the mark, where the file system takes one: without it the object is only not recognised
+/// later.
 pub(super) fn apply_mark<D: Disk>(
     disk: &D,
     file: &D::Handle,

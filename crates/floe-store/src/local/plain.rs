@@ -1,8 +1,10 @@
-//! One object being staged without a journal: small enough to be sent again, so it costs as few calls as can be.
+//! One object being staged without a journal: small enough to be sent again, so it costs as few
+//! calls as can be.
 //!
-//! Its file has a name that nobody else was given, so it needs no lock; it is made by the first write and closed by
-//! the record of its one chunk, with mode, mtime and mark already set, so that a thousand of them wait for their
-//! commit without a descriptor. What is not committed goes when the handle does.
+//! Its file has a name that nobody else was given, so it needs no lock; it is made by the first
+//! write and closed by the record of its one chunk, with mode, mtime and mark already set, so that
+//! a thousand of them wait for their commit without a descriptor. What is not committed goes when
+//! the handle does.
 
 use crate::api::{Result, SinkSpec};
 use crate::disk::{Access, Disk, DiskResult, Doing, Name};
@@ -22,8 +24,8 @@ enum State<D: Disk> {
     Unborn,
     /// Bytes are written up to `end`.
     Open { made: Made<D>, file: D::Handle, end: ByteCount },
-    /// Nothing is expected any more; `ready` says what metadata and mark it has. The file stays open only where
-    /// its mode would keep its owner from opening it again.
+    /// Nothing is expected any more; `ready` says what metadata and mark it has. The file stays
+    /// open only where its mode would keep its owner from opening it again.
     Closed { made: Made<D>, file: Option<D::Handle>, end: ByteCount, ready: Ready },
     /// It has its final name, or none.
     Gone,
@@ -35,7 +37,8 @@ struct Ready {
     root: Root,
 }
 
-/// A file in an area; dropping it removes it, unless its name was cleared because it has another one now.
+/// A file in an area; dropping it removes it, unless its name was cleared because it has another
+/// one now.
 struct Made<D: Disk> {
     disk: Arc<D>,
     berth: Berth<D>,

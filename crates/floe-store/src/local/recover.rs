@@ -1,8 +1,9 @@
-//! What of an earlier stage counts: its journal judged, and bytes hashed again where records alone are not enough.
+//! What of an earlier stage counts: its journal judged, and bytes hashed again where records alone
+//! are not enough.
 //!
-//! Under the same boot and mount of a local file system every record counts. Otherwise a power loss is assumed:
-//! records before the last checkpoint count, all others only if the staged bytes still have their digest. After
-//! damage in the journal that holds for every record.
+//! Under the same boot and mount of a local file system every record counts. Otherwise a power loss
+//! is assumed: records before the last checkpoint count, all others only if the staged bytes still
+//! have their digest. After damage in the journal that holds for every record.
 
 use crate::api::{Progress, Result};
 use crate::disk::Disk;
@@ -45,7 +46,8 @@ pub(super) struct Staged<'a, D: Disk> {
 }
 
 impl<D: Disk> Staged<'_, D> {
-    /// Gives every record that counts to `keep`, later ones first, and returns the ranges of those that do not.
+    /// Gives every record that counts to `keep`, later ones first, and returns the ranges of those
+    /// that do not.
     pub(super) fn recover(
         &self,
         journal: &dyn JournalBytes,
@@ -81,7 +83,8 @@ impl<D: Disk> Staged<'_, D> {
         Ok(dropped)
     }
 
-    /// Whether a chunk can be one of the object as it is now: within both sizes, and short only at the end.
+    /// Whether a chunk can be one of the object as it is now: within both sizes, and short only at
+    /// the end.
     fn fits(&self, chunk: Range) -> bool {
         let within = chunk.end().0 <= self.size.0;
         let whole = chunk.len().0.is_power_of_two() && chunk.len().0 >= CHUNK_BYTES_MIN;

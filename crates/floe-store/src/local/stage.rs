@@ -1,12 +1,13 @@
-//! One object being staged with a journal: a file of bytes, and the ledger of which of them are verified.
+//! One object being staged with a journal: a file of bytes, and the ledger of which of them are
+//! verified.
 //!
-//! Its owner holds the lock of the file for as long as the stage lives, through every rename. What is written here
-//! is preallocated in steps, written back early, and not kept in memory where the object is large. How an earlier
-//! stage is taken up again is in `claim`.
+//! Its owner holds the lock of the file for as long as the stage lives, through every rename. What
+//! is written here is preallocated in steps, written back early, and not kept in memory where the
+//! object is large. How an earlier stage is taken up again is in `claim`.
 
-mod claim;
-mod key;
-mod pace;
+mod key; // the names of its files
+mod pace; // how it meets its device
+mod claim; // how it comes to be owned
 
 use crate::api::{Basis, Result, SinkSpec};
 use crate::disk::{Disk, DiskResult, Doing, Name};
@@ -123,7 +124,8 @@ impl<D: Disk> Stage<D> {
         self.ledger.sync_whole(&self.file, &format!("sync stage of {:?}", self.path))
     }
 
-    /// After its rename: the mode that would have kept its owner from taking the stage up again after a crash.
+    /// After its rename: the mode that would have kept its owner from taking the stage up again
+    /// after a crash.
     pub(super) fn complete(&self, spec: &SinkSpec) -> Result<()> {
         if !metadata::keeps_owner_out(spec) {
             return Ok(());

@@ -1,7 +1,8 @@
-//! What stands at a final name before an object is staged: nothing, something in the way, or the object itself.
+//! What stands at a final name before an object is staged: nothing, something in the way, or the
+//! object itself.
 //!
-//! An object is recognised by its mark, or by its bytes where that is asked for. A recognised object is kept when it
-//! is committed again: only its metadata is brought up to date.
+//! An object is recognised by its mark, or by its bytes where that is asked for. A recognised
+//! object is kept when it is committed again: only its metadata is brought up to date.
 
 use crate::api::{Basis, Progress, Recognise, Result, SinkSpec};
 use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name};

@@ -1,4 +1,5 @@
-//! The state of a simulated disk: what is seen now, what would survive, and the effects between the two.
+//! The state of a simulated disk: what is seen now, what would survive, and the effects between the
+//! two.
 
 use super::Breaks;
 use crate::disk::{DiskError, DiskResult, FileKind};
@@ -210,7 +211,8 @@ impl World {
         Ok(())
     }
 
-    /// A sync of a file; a failed one drops what it should have written, though it can still be read.
+    /// A sync of a file; a failed one drops what it should have written, though it can still be
+    /// read.
     pub(super) fn sync(&mut self, number: u64, data_only: bool) -> DiskResult<()> {
         let fails = self.breaks.syncs > 0;
         self.breaks.syncs = self.breaks.syncs.saturating_sub(1);

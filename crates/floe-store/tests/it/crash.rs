@@ -1,7 +1,8 @@
-//! The crash contract: the power fails, or the process dies, before every single operation of a disk.
+//! The crash contract: the power fails, or the process dies, before every single operation of a
+//! disk.
 //!
-//! After each cut the final name shows the old version or the new one, whole; what was answered is there; and the same
-//! transfer, begun again, ends with the right bytes.
+//! After each cut the final name shows the old version or the new one, whole; what was answered is
+//! there; and the same transfer, begun again, ends with the right bytes.
 
 use floe_store::local::LocalStore;
 use floe_store::simulated::{Breaks, SimulatedDisk};

@@ -1,4 +1,5 @@
-//! What only a disk can show of stages: their files, damage in them, other boots, other mounts, full disks.
+//! What only a disk can show of stages: their files, damage in them, other boots, other mounts,
+//! full disks.
 
 use floe_store::disk::{Access, Disk, Name};
 use floe_store::local::LocalStore;

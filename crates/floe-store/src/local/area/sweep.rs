@@ -1,6 +1,7 @@
 //! Takes away what nobody owns: what dead processes left at once, stages after seven days.
 //!
-//! A stage is unowned when its lock can be had. Age is the inode's (ctime): mtime may already be the sender's.
+//! A stage is unowned when its lock can be had. Age is the inode's (ctime): mtime may already be
+//! the sender's.
 
 use super::name;
 use crate::disk::{Access, DirectoryOffset, Disk, DiskResult, Lock};
@@ -15,7 +16,8 @@ const PROCESSES_MAX: usize = 64;
 
 enum Liveness<H> {
     Alive,
-    /// Its file is locked here until it is removed, so that nobody can be at the point of owning it.
+    /// Its file is locked here until it is removed, so that nobody can be at the point of owning
+    /// it.
     Dead {
         _lock: Option<H>,
     },
@@ -84,7 +86,8 @@ fn moment<D: Disk>(
         processes.insert(nonce.to_owned(), liveness(disk, area, nonce)?);
     }
     let dead = matches!(processes.get(nonce), Some(Liveness::Dead { .. }));
-    // The process's own file goes last: while it stands, what is left of the others is known to be dead.
+    // The process's own file goes last: while it stands, what is left of the others is known to be
+    // dead.
     if dead && !file.ends_with(".owner") { remove(disk, area, file) } else { Ok(0) }
 }
 

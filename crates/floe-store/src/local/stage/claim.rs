@@ -1,9 +1,10 @@
-//! How a stage comes to be owned: an earlier one of its key is continued, one of another version adopted, or a new
-//! one made.
+//! How a stage comes to be owned: an earlier one of its key is continued, one of another version
+//! adopted, or a new one made.
 //!
-//! Adoption in steps, each of which a crash may follow: the records that count are written to a journal of the new
-//! key and synced with the bytes; that journal gets its name; the staged file gets its new name; both names are
-//! synced before a byte is written over. A journal without its stage, and a stage without its journal, mean nothing.
+//! Adoption in steps, each of which a crash may follow: the records that count are written to a
+//! journal of the new key and synced with the bytes; that journal gets its name; the staged file
+//! gets its new name; both names are synced before a byte is written over. A journal without its
+//! stage, and a stage without its journal, mean nothing.
 
 use super::key::Key;
 use super::{Opened, Stage, remove};

@@ -1,7 +1,9 @@
-//! How a staged file meets its device: space set aside ahead, write-back started early, memory given back behind.
+//! How a staged file meets its device: space set aside ahead, write-back started early, memory
+//! given back behind.
 //!
-//! Measured on ext4: preallocation doubles the rate of new files, and write-back in steps of 32 MiB makes write and
-//! final sync together nearly three times as fast. All of it is advice; only a lack of space is an answer.
+//! Measured on ext4: preallocation doubles the rate of new files, and write-back in steps of 32 MiB
+//! makes write and final sync together nearly three times as fast. All of it is advice; only a lack
+//! of space is an answer.
 
 use crate::disk::{Disk, DiskResult};
 use floe_types::{ByteCount, Code, Offset, Range, RangeSet};

@@ -19,7 +19,7 @@ use floe_types::{
     ByteCount, ChunkDigest, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Range,
     Timestamp, TransferId,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An operation on pooled pieces.
@@ -55,6 +55,8 @@ pub enum Handle {
 pub struct Files {
     served: Option<Arc<dyn Store>>,
     ends: Mutex<HashMap<TransferId, LocalEnd>>,
+    /// Transfers that are over and have an end yet.
+    retired: Mutex<HashSet<TransferId>>,
     open: Mutex<HashMap<EntryId, Handle>>,
     owner: OwnerId,
     pool: Pool,
@@ -74,6 +76,7 @@ impl Files {
         Self {
             served: None,
             ends: Mutex::default(),
+            retired: Mutex::default(),
             open: Mutex::default(),
             owner,
             pool,
@@ -86,9 +89,20 @@ impl Files {
         lock(&self.ends).insert(transfer, end);
     }
 
-    /// Forgets the end of a transfer that is over.
-    pub fn remove_end(&self, transfer: TransferId) {
-        lock(&self.ends).remove(&transfer);
+    /// A transfer is over: its end goes when the last of its entries is released.
+    pub fn retire_end(&self, transfer: TransferId) {
+        lock(&self.retired).insert(transfer);
+        self.drop_retired(transfer);
+    }
+
+    fn drop_retired(&self, transfer: TransferId) {
+        let mut retired = lock(&self.retired);
+        let unused = lock(&self.open).keys().all(|entry| entry.transfer != transfer);
+        if unused && retired.remove(&transfer) {
+            let end = lock(&self.ends).remove(&transfer);
+            drop(retired);
+            drop(end);
+        }
     }
 
     /// Gives up everything that is open; stages are kept. No operation may be under way.
@@ -141,8 +155,8 @@ impl Files {
             DiskOp::Commit { batch } => Ok(Done::Committed(self.commit(batch))),
             DiskOp::Discard { entry } => self.discard(entry),
             DiskOp::Release { entry } => {
-                let handle = lock(&self.open).remove(&entry);
-                drop(handle);
+                drop(self.take(entry));
+                self.drop_retired(entry.transfer);
                 Ok(Done::Released)
             }
             DiskOp::Apply { request } => self.apply(request, working),
@@ -175,6 +189,10 @@ impl Files {
 
     fn add(&self, entry: EntryId, handle: Handle) {
         lock(&self.open).insert(entry, handle);
+    }
+
+    fn take(&self, entry: EntryId) -> Option<Handle> {
+        lock(&self.open).remove(&entry)
     }
 
     fn open(
@@ -311,11 +329,14 @@ impl Files {
     }
 
     fn discard(&self, entry: EntryId) -> Result<Done, Fault> {
-        let handle = lock(&self.open).remove(&entry);
-        if let Some(Handle::Sink(sink)) = handle {
-            self.store(entry.transfer)?.discard(sink)?;
-        }
-        Ok(Done::Discarded)
+        let discarded = match self.take(entry) {
+            Some(Handle::Sink(sink)) => {
+                self.store(entry.transfer).and_then(|store| store.discard(sink))
+            }
+            _ => Ok(()),
+        };
+        self.drop_retired(entry.transfer);
+        discarded.map(|()| Done::Discarded)
     }
 }
 

@@ -76,7 +76,7 @@ impl Listener for Ear {
                 }
             }
             Event::TransferFinished { transfer, .. } => {
-                running.files.remove_end(transfer);
+                running.files.retire_end(transfer);
                 self.desk.tell(transfer, event);
                 lock(&self.desk.transfers).remove(&transfer);
             }

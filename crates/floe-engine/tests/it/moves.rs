@@ -92,8 +92,8 @@ async fn a_tree_goes_up_and_comes_down_identical() {
             assert!(bytes == content((nth * 997) % 70_000, nth as u64), "f{nth}");
         }
     }
-    assert!(!house.local(".floe").exists(), "the last stage takes it away");
     client.close().await;
+    assert!(!house.local(".floe").exists(), "the last stage takes it away");
     house.close().await;
 }
 

@@ -121,9 +121,9 @@ struct ListenFlags {
 const WARNING: &str = "\
 This wire has no encryption and no authentication: whoever reaches the port gets the file, or \
 fills the disk, and whoever is between can read and change it. Nothing is verified or resumed. \
-Without --sized it cannot notice truncation: a sender that dies looks like one that is done. Use it \
-on networks you trust, with programs that know nothing else (nc -N HOST PORT < FILE, nc HOST PORT \
-> FILE); between two floes, use floe serve, put and get.
+Without --sized it cannot notice truncation: a sender that dies looks like one that is done. Use \
+it on networks you trust, with programs that know nothing else (nc -N HOST PORT < FILE, nc HOST \
+PORT > FILE); between two floes, use floe serve, put and get.
 
 A connection that is silent for 60 seconds ends; 256 are attended at once, the others wait.";
 

@@ -50,8 +50,8 @@ const AFTER: &str = "\
 Two copies of the file (three with bytes that are made) have to fit into the temporary directory; \
 set TMPDIR to choose another place for it. FILE itself is only read.
 
-Exit status: 0 if every check held, 5 if a root differs or bytes were sent again beyond one window, \
-else that of the step that failed.";
+Exit status: 0 if every check held, 5 if a root differs or bytes were sent again beyond one \
+window, else that of the step that failed.";
 
 /// Below it an upload is over before it can be killed half way.
 const KILL_FROM: ByteCount = ByteCount(16 << 20);
@@ -151,8 +151,9 @@ impl Attempt {
         }
         self.say("putting it, to be killed half way");
         let mut args = self.put_args(client, source);
-        // Two seconds for all of it, so that half way is not over before it can be seen.
-        args.extend(["--limit".into(), (size.0 / 2).to_string().into()]);
+        // At least five seconds for all of it: progress is told once a second.
+        let rate = size.0 / 5;
+        args.extend(["--limit".into(), rate.to_string().into()]);
         let mut last = None;
         let end = client.run(&args, &mut |event| {
             let (stored, total) = (number(event, "bytes_stored"), number(event, "bytes_total"));

@@ -159,9 +159,13 @@ impl Findings {
         let mut lines = vec![format!("{size} to a server on this machine and back, over TLS 1.3")];
         match self.killed {
             Some(killed) => {
-                let (stored, again) = (civil::bytes(killed.stored), self.again(killed));
-                let (kept, again) = (civil::bytes(self.put.resumed), civil::bytes(again));
-                lines.push(format!("  put, killed   {stored} were stored when it got SIGKILL"));
+                let percent = killed.stored.0.saturating_mul(100) / self.size.0.max(1);
+                let stored = civil::bytes(killed.stored);
+                let kept = civil::bytes(self.put.resumed);
+                let again = civil::bytes(self.again(killed));
+                lines.push(format!(
+                    "  put, killed   {stored} were stored when it got SIGKILL ({percent} %)"
+                ));
                 lines.push(format!("  put again     {}", self.put.pace()));
                 lines.push(format!("                {kept} were kept, {again} sent again"));
             }

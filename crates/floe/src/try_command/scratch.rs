@@ -75,7 +75,7 @@ pub fn check_room(dir: &Path, size: ByteCount) -> Result<()> {
 /// # Errors
 /// `NotFound`, `IsDirectory`, `NotRegular`, the system's.
 pub fn regular_len(path: &Path) -> Result<u64> {
-    let found = fs::metadata(path).map_err(|error| of_path("look at", path, &error))?;
+    let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
     if found.is_dir() {
         let hint = "floe try takes one file; floe put takes directories too";
         return Err(Failure::hinted(Code::IsDirectory, format!("{}", Shown(path)), hint));

@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     })
     .await?;
     let (watch, _notices) = mpsc::unbounded_channel();
-    let object = ObjectPath::parse(b"some/object")?;
+    let object = ObjectPath::parse(b"some/object").map_err(|why| why.to_string())?;
     let options = TransferOptions::default();
     let from = LocalSource::Path(dir.path().join("source"));
     let put = client.put(from, object.clone(), options.clone(), watch.clone()).await?;

@@ -5,11 +5,11 @@
 //! what is staged. Standard input cannot be read twice, so what reads it fails instead. Nothing
 //! here is a choice of the protocol's; what is shown is what the core says, added up.
 
-mod carry;
 mod ear;
 mod ends;
 mod live;
 mod totals;
+mod carry;
 
 pub use ends::{LocalSink, LocalSource};
 

@@ -4,9 +4,9 @@
 //! in it costs a connection, a deadline and a few KiB, never a file. What each may do is decided at
 //! HELLO: the ticket's verbs, cut down by what the server allows.
 
-mod attend;
 mod ear;
 mod gate;
+mod attend;
 
 pub(crate) use attend::owner_id;
 

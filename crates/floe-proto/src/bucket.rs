@@ -1,7 +1,7 @@
 //! A token bucket over DATA bytes: the rate limit, in integers.
 //!
-//! A piece may go while the balance is not negative and is then charged whole, so the rate holds over any span
-//! longer than a few pieces.
+//! A piece may go while the balance is not negative and is then charged whole, so the rate holds
+//! over any span longer than a few pieces.
 
 use floe_types::{ByteCount, Micros, Rate, Time};
 

@@ -151,7 +151,8 @@ pub struct PathSample {
 /// What a session tells the engine.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
-    /// Open one more connection and JOIN it; answer with `handle_stream_up`, or `handle_dial_failed`.
+    /// Open one more connection and JOIN it; answer with `handle_stream_up`, or
+    /// `handle_dial_failed`.
     Dial,
     /// Send what is queued for that stream, then close it.
     HangUp(StreamId),
@@ -200,7 +201,8 @@ pub enum Event {
     TransferFinished {
         /// Which.
         transfer: TransferId,
-        /// How: `Partial` where some entries failed (or the entry's own fault where it was the only one).
+        /// How: `Partial` where some entries failed (or the entry's own fault where it was the only
+        /// one).
         result: Result<(), Fault>,
         /// What it came to.
         summary: Summary,
@@ -222,8 +224,8 @@ pub struct Summary {
     pub bytes_resumed: ByteCount,
     /// Bytes of files that are verified at the receiver, as far as this end knows.
     pub bytes_stored: ByteCount,
-    /// The largest number of bytes handed to the network and not yet recorded (at the receiver: that came and were
-    /// not yet recorded).
+    /// The largest number of bytes handed to the network and not yet recorded (at the receiver:
+    /// that came and were not yet recorded).
     pub window_bytes_max: ByteCount,
     /// Bytes sent again after CORRUPT or a lost stream.
     pub bytes_repeated: ByteCount,

@@ -1,7 +1,8 @@
 //! The disk is outside the core, exactly as the network is: operations out, completions in.
 //!
-//! Every operation ends exactly once, also after its stream or transfer is gone; none is ever cancelled. COMMIT and
-//! DISCARD of an entry are issued only when no other operation of it is under way.
+//! Every operation ends exactly once, also after its stream or transfer is gone; none is ever
+//! cancelled. COMMIT and DISCARD of an entry are issued only when no other operation of it is under
+//! way.
 
 use crate::frame::{Basis, EntryBody, RecogniseWish, Reply, Request, ResumeWish};
 use alloc::vec::Vec;
@@ -150,7 +151,8 @@ pub enum DiskOp<P> {
         /// The bytes.
         bytes: P,
     },
-    /// The chunk whose last piece was not marked as last (its length became known with SEAL) ends here.
+    /// The chunk whose last piece was not marked as last (its length became known with SEAL) ends
+    /// here.
     Finish {
         /// Which.
         entry: EntryId,

@@ -1,8 +1,9 @@
 //! Every frame of floe/1 as a value (PROTOCOL.md, frames). Bytes are the codec's matter.
 //!
-//! Kinds come in three groups: greeting (before a session exists), transfer, and request. Cold frames travel on
-//! the session's lead stream (the one that said HELLO); hot ones (HEADER, VERDICT, DATA, SEAL, STORED, CORRUPT)
-//! on the stream that carries their chunk. A lost lead stream ends the session; another lost stream only itself.
+//! Kinds come in three groups: greeting (before a session exists), transfer, and request. Cold
+//! frames travel on the session's lead stream (the one that said HELLO); hot ones (HEADER, VERDICT,
+//! DATA, SEAL, STORED, CORRUPT) on the stream that carries their chunk. A lost lead stream ends the
+//! session; another lost stream only itself.
 
 mod request; // requests beside any transfer
 mod stats; // what one end measured

@@ -1,6 +1,8 @@
-//! What a session has given out and not yet got back, and what waits to be taken: operations, frames, events.
+//! What a session has given out and not yet got back, and what waits to be taken: operations,
+//! frames, events.
 //!
-//! The halves of transfers push here; `Session` hands out. Every operation has one owner until it ends.
+//! The halves of transfers push here; `Session` hands out. Every operation has one owner until it
+//! ends.
 
 use crate::causes::CauseClock;
 use crate::command::Event;
@@ -23,8 +25,8 @@ pub(crate) enum Owner {
 pub(crate) enum SendOp {
     Open(EntryIndex),
     List(EntryIndex),
-    /// A read for whatever that stream has under way: the number tells a later task from an earlier, the count is
-    /// what it holds of the buffers.
+    /// A read for whatever that stream has under way: the number tells a later task from an
+    /// earlier, the count is what it holds of the buffers.
     Read(EntryIndex, StreamId, u64, ByteCount),
     Check(EntryIndex),
     Release(EntryIndex),
@@ -124,8 +126,8 @@ impl<P> Io<P> {
         self.wake(Lane::Stream(stream));
     }
 
-    /// A stream is gone: what was queued on it is dropped, what was given out to run beside it still ends. Returns
-    /// the operations that were never given out.
+    /// A stream is gone: what was queued on it is dropped, what was given out to run beside it
+    /// still ends. Returns the operations that were never given out.
     pub(crate) fn remove_pipe(&mut self, stream: StreamId) -> Option<Pipe<P>> {
         let mut pipe = self.pipes.remove(&stream)?;
         for frame in pipe.out.drain(..) {
@@ -217,7 +219,8 @@ impl<P> Io<P> {
         self.say(Frame::Committed(transfer, alloc::vec![committed]));
     }
 
-    /// A hot frame for `stream`; dropped where that is gone (what it was about comes back by itself).
+    /// A hot frame for `stream`; dropped where that is gone (what it was about comes back by
+    /// itself).
     pub(crate) fn say_on(&mut self, stream: StreamId, frame: Frame<P>) {
         if let Some(pipe) = self.pipes.get_mut(&stream) {
             if matches!(frame, Frame::Data(_)) {
@@ -265,7 +268,8 @@ impl<P> Io<P> {
         seq
     }
 
-    /// The least share of one stream in the buffers, and so the largest piece it may read: a power of two.
+    /// The least share of one stream in the buffers, and so the largest piece it may read: a power
+    /// of two.
     pub(crate) fn piece_len(&self, piece_max: ByteCount, piece_min: ByteCount) -> ByteCount {
         let streams = ByteCount::of_len(self.pipes.len().max(1)).0;
         let share = (self.buffers_max.0 / streams / PIECES_PER_STREAM).max(1);

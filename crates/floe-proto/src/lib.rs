@@ -1,7 +1,8 @@
 //! floe/1 as a pure state machine: frames, sessions, transfers.
 //!
-//! No sockets, files, clocks, threads, randomness or logging; equal inputs give equal outputs. The crate builds
-//! without std. A module imports only modules listed above it. PROTOCOL.md is the normative text.
+//! No sockets, files, clocks, threads, randomness or logging; equal inputs give equal outputs. The
+//! crate builds without std. A module imports only modules listed above it. PROTOCOL.md is the
+//! normative text.
 
 #![no_std]
 

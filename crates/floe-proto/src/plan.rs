@@ -1,8 +1,9 @@
 //! The chunk plan of one object: what is still to be sent, cut into chunks as streams pull them.
 //!
-//! One plan is shared by all streams: no fixed split, so a slow stream gets less. What a lost stream had under way
-//! comes back and goes out first. A chunk starts at a multiple of its own nominal size and is shorter only at the
-//! object's end; where what is missing is not aligned to the wished size, smaller chunks lead up to it.
+//! One plan is shared by all streams: no fixed split, so a slow stream gets less. What a lost
+//! stream had under way comes back and goes out first. A chunk starts at a multiple of its own
+//! nominal size and is shorter only at the object's end; where what is missing is not aligned to
+//! the wished size, smaller chunks lead up to it.
 
 use alloc::collections::BTreeMap;
 use floe_types::{ByteCount, ChunkDigest, ChunkSize, Offset, Range, RangeSet};
@@ -80,8 +81,8 @@ impl ChunkPlan {
     }
 }
 
-/// The first chunk of a missing range: as large as alignment and the wish allow. It may be shorter than its
-/// nominal size only where it ends with the object.
+/// The first chunk of a missing range: as large as alignment and the wish allow. It may be shorter
+/// than its nominal size only where it ends with the object.
 pub(crate) fn cut(missing: Range, nominal: ChunkSize, size: ByteCount) -> Range {
     let start = missing.start().0;
     let grain = ChunkSize::MIN.bytes().0;
@@ -123,12 +124,15 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_are_aligned_and_cover_exactly_what_is_missing(
-            size in 0..40_000 * KIB, have in prop::collection::vec((0u64..150, 1u64..9), 0..6), shift in 0u32..7,
+            size in 0..40_000 * KIB,
+            have in prop::collection::vec((0u64..150, 1u64..9), 0..6),
+            shift in 0u32..7,
         ) {
             let nominal = ChunkSize::new(256 * KIB << shift).unwrap();
             let mut held = RangeSet::new();
             for (start, len) in have {
-                let range = Range::new(Offset(start * 256 * KIB), Offset((start + len) * 256 * KIB));
+                let grain = 256 * KIB;
+                let range = Range::new(Offset(start * grain), Offset((start + len) * grain));
                 held.insert(range.intersect(Range::new(Offset::ZERO, Offset(size))));
             }
             let mut plan = ChunkPlan::new(ByteCount(size), &held);

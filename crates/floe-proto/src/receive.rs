@@ -1,12 +1,13 @@
-//! The receiving half of a transfer: it opens, says what it wants, writes, verifies, records, commits.
+//! The receiving half of a transfer: it opens, says what it wants, writes, verifies, records,
+//! commits.
 //!
 //! ```text
 //!  entry: Waiting -> Opening -> Open -> Committing -> gone          (file)
 //!         Waiting -> Committing -> gone                             (link, directory's end)
 //!         any -> Ending -> gone                                     (failed, replaced, stopped)
 //! ```
-//! Nothing is acknowledged before it is recorded, nothing committed before its root agrees, and a commit waits until
-//! no other operation of its entry is under way.
+//! Nothing is acknowledged before it is recorded, nothing committed before its root agrees, and a
+//! commit waits until no other operation of its entry is under way.
 
 mod entry; // one entry, from announcement to release
 mod directory; // directories: made first, ended last

@@ -1,12 +1,14 @@
-//! The sending half of a transfer: it walks, announces, reads, hashes, sends, sends again, and says when it is whole.
+//! The sending half of a transfer: it walks, announces, reads, hashes, sends, sends again, and says
+//! when it is whole.
 //!
 //! ```text
 //!  entry: Opening -> Announced -> Sending -> Checking -> Done -> Ending -> gone
 //!             |          |           |           |         ^
-//!             +----------+-----------+-----------+---------+---> failed (FAILED tells the peer), Ending
+//!             +----------+-----------+-----------+---------+--> failed: FAILED, Ending
 //! ```
-//! A source that changed while it was sent restarts once under a new index (`replaces`), then fails. Everything an
-//! entry still has under way with a disk is awaited before its handle is released.
+//! A source that changed while it was sent restarts once under a new index (`replaces`), then
+//! fails. Everything an entry still has under way with a disk is awaited before its handle is
+//! released.
 
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
@@ -463,7 +465,8 @@ pub(super) enum Tell {
     Nobody,
 }
 
-/// Whether an operation waited for a thread: if it did not, it ran inline and its time is the processor's.
+/// Whether an operation waited for a thread: if it did not, it ran inline and its time is the
+/// processor's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Queued {
     Inline,

@@ -1,15 +1,16 @@
-//! One session: a peer, all its streams, its transfers and requests. Clone, Eq and Hash where the payload is.
+//! One session: a peer, all its streams, its transfers and requests. Clone, Eq and Hash where the
+//! payload is.
 //!
 //! ```text
 //!            handle_command handle_frame handle_disk handle_timeout ...
 //!                                   |
 //!                             +-----v-----+
-//!    Open --- Drain --------> | transfers | ---> poll_frame poll_disk poll_event poll_wake poll_timeout
+//!    Open --- Drain --------> | transfers | ---> poll_frame poll_disk poll_event ...
 //!     |         |             +-----------+
 //!     +--Close--+--> Closing --(transfers over)--> Closed --(operations ended)--> Event::Ended
 //! ```
-//! A session locks nothing, waits for nothing and asks no clock; the engine owns those. The first fatal error is
-//! sticky: after it every frame is refused.
+//! A session locks nothing, waits for nothing and asks no clock; the engine owns those. The first
+//! fatal error is sticky: after it every frame is refused.
 
 mod ending; // closing, draining, and the loss of streams
 mod frames; // what the peer says
@@ -291,7 +292,8 @@ impl<P: Clone> Session<P> {
         self.io.say(Frame::Stats(Stats { causes, data_bytes, round_trip }));
     }
 
-    /// What every input ends with: transfers that are over are reported, streams dialed, the end prepared.
+    /// What every input ends with: transfers that are over are reported, streams dialed, the end
+    /// prepared.
     fn settle(&mut self, now: Time) {
         self.report_finished();
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);

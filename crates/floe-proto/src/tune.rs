@@ -1,7 +1,7 @@
 //! How many streams a client uses: a pure controller over goodput, in integers.
 //!
-//! Fixed: as many as asked, once there is work for them. Auto: two, then one more a second while goodput grew by a
-//! tenth since the last one came, up to eight.
+//! Fixed: as many as asked, once there is work for them. Auto: two, then one more a second while
+//! goodput grew by a tenth since the last one came, up to eight.
 
 use crate::command::StreamCount;
 use floe_types::{ByteCount, Micros, Time};
@@ -53,7 +53,8 @@ impl Tune {
         }
     }
 
-    /// Whether to dial now: there is work for one more, and fewer than wished are up or being dialed.
+    /// Whether to dial now: there is work for one more, and fewer than wished are up or being
+    /// dialed.
     pub(crate) fn wants_dial(&self, streams: u32, backlog: ByteCount, now: Time) -> bool {
         let worth = backlog.0 > WORTH_A_STREAM.0 * u64::from(streams + self.dialing);
         streams > 0 && streams + self.dialing < self.target && worth && now >= self.retry_at

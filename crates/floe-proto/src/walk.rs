@@ -1,8 +1,8 @@
 //! The source's walk of a tree: depth first, names sorted within a page, children opened ahead.
 //!
-//! Bounded: each open directory keeps one page of names; entries opened but not yet announced are at most
-//! `OPENED_AHEAD` over the whole stack (and one a level). A directory among opened children waits for its turn: it
-//! is announced, walked and ended before the sibling after it.
+//! Bounded: each open directory keeps one page of names; entries opened but not yet announced are
+//! at most `OPENED_AHEAD` over the whole stack (and one a level). A directory among opened children
+//! waits for its turn: it is announced, walked and ended before the sibling after it.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -17,9 +17,7 @@ impl fmt::Display for Escaped<'_> {
                 match c {
                     '\\' => f.write_str("\\\\")?,
                     '"' => f.write_str("\\\"")?,
-                    c if is_hidden(c) => {
-                        write!(f, "\\u{{{:x}}}", u32::from(c))?
-                    }
+                    c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
                     c => f.write_char(c)?,
                 }
             }

@@ -1,7 +1,8 @@
 //! The flags that several commands share, as they stand on the command line.
 //!
-//! Low level: text is parsed into its type here (sizes, rates, counts), and nothing else is decided;
-//! environment and defaults are settled in `settings`. A command's own flags stand in its own file.
+//! Low level: text is parsed into its type here (sizes, rates, counts), and nothing else is
+//! decided; environment and defaults are settled in `settings`. A command's own flags stand in its
+//! own file.
 
 use clap::builder::styling::{AnsiColor, Styles};
 use floe_proto::command::StreamCount;
@@ -11,8 +12,8 @@ use std::path::PathBuf;
 /// How a command speaks.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct OutputFlags {
-    /// Write events as JSON, one object a line, on standard output (on standard error where '-' sends
-    /// data to standard output)
+    /// Write events as JSON, one object a line, on standard output (on standard error where '-'
+    /// sends data to standard output)
     #[arg(long)]
     pub json: bool,
     /// Say nothing but errors: no progress, no summary
@@ -88,9 +89,9 @@ Remote names: floe://host[:port]/path (percent-decoded; port 3563 if none is giv
 (taken as it is) after 'floe login NAME floe://host[:port]'. './a:b' is always local.
 SIZE is in bytes, or with k M G T (1000) or Ki Mi Gi Ti (1024) behind the number.
 
-Exit status: 0 done, 1 other, 2 usage, 3 not found, 4 not allowed, 5 integrity, 6 network, 7 no space \
-or quota, 8 source changed, 9 exists or already running, 10 some entries failed and the rest are \
-committed, 130 interrupted.";
+Exit status: 0 done, 1 other, 2 usage, 3 not found, 4 not allowed, 5 integrity, 6 network, 7 no \
+space or quota, 8 source changed, 9 exists or already running, 10 some entries failed and the rest \
+are committed, 130 interrupted.";
 
 /// Examples, and below them what stands under every help.
 pub fn after_help(examples: &str) -> String {

@@ -17,9 +17,9 @@ use std::process::ExitCode;
 
 /// Move large files between machines: whole, verified, resumable
 ///
-/// 'floe serve' on one machine, 'floe put' and 'floe get' on another. Every byte is encrypted on the way
-/// and verified at the other end against the BLAKE3 root that b3sum prints; nothing partial is ever
-/// visible; the same command after any interruption continues.
+/// 'floe serve' on one machine, 'floe put' and 'floe get' on another. Every byte is encrypted on
+/// the way and verified at the other end against the BLAKE3 root that b3sum prints; nothing partial
+/// is ever visible; the same command after any interruption continues.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "floe", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(disable_help_subcommand = true)]
@@ -48,8 +48,8 @@ enum Verb {
     Man(man::ManArgs),
 }
 
-/// The description of the whole command line, for completions and the manual.
-pub fn command() -> clap::Command {
+/// The description of the whole command line.
+fn command() -> clap::Command {
     Cli::command()
 }
 
@@ -120,8 +120,8 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Ticket(args) => ticket::run(&args),
             Verb::Try(args) => try_command::run(args).await,
             Verb::Raw(args) => raw::run(args).await,
-            Verb::Completions(args) => completions::run(&args),
-            Verb::Man(args) => man::run(&args),
+            Verb::Completions(args) => completions::run(&args, command()),
+            Verb::Man(args) => man::run(&args, command()),
         }
     });
     // What still waits on a terminal or a pipe must not hold the end up.

@@ -1,6 +1,5 @@
 //! `floe completions`: a script that teaches a shell floe's commands and flags.
 
-use crate::cli::command;
 use crate::fault::Result;
 use clap_complete::Shell;
 use std::io;
@@ -15,8 +14,8 @@ pub struct CompletionsArgs {
 }
 
 /// Prints the script on standard output.
-pub fn run(args: &CompletionsArgs) -> Result<()> {
+pub fn run(args: &CompletionsArgs, mut floe: clap::Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "floe", &mut script);
+    clap_complete::generate(args.shell, &mut floe, "floe", &mut script);
     crate::output::write_all(&mut io::stdout().lock(), &script)
 }

@@ -1,8 +1,8 @@
 //! Reaching servers: which address, key and ticket a name stands for, and one connection at a time.
 //!
-//! A saved login gives key and ticket of its NAME, and of its address for `floe://` names; for those
-//! FLOE_TICKET and FLOE_KEY come first. There is no way to accept whatever key a server shows, and
-//! plaintext is never a fallback.
+//! A saved login gives key and ticket of its NAME, and of its address for `floe://` names; for
+//! those FLOE_TICKET and FLOE_KEY come first. There is no way to accept whatever key a server
+//! shows, and plaintext is never a fallback.
 
 use crate::args::ConnectFlags;
 use crate::fault::{Failure, Result};

@@ -19,11 +19,11 @@ use std::path::PathBuf;
 
 /// Bring files and directories here from a server
 ///
-/// SRC is a file or directory on a server; a directory comes whole. DEST is a local name, or '-' for
-/// standard output (one file). DEST ending in '/' or '.', or more than one SRC, means into DEST;
-/// otherwise DEST is the final name, and only a file goes into a directory that stands there. Missing
-/// directories are made. Nothing partial is ever visible under the final name, and status 0 means that
-/// everything is durable here. After any interruption the same command continues.
+/// SRC is a file or directory on a server; a directory comes whole. DEST is a local name, or '-'
+/// for standard output (one file). DEST ending in '/' or '.', or more than one SRC, means into
+/// DEST; otherwise DEST is the final name, and only a file goes into a directory that stands there.
+/// Missing directories are made. Nothing partial is ever visible under the final name, and status 0
+/// means that everything is durable here. After any interruption the same command continues.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct GetArgs {

@@ -12,7 +12,8 @@ use floe_engine::secure::Security;
 
 /// List the servers that are known by name
 ///
-/// One a line: the name, the address, whether a ticket is kept, and the key fingerprint that is trusted.
+/// One a line: the name, the address, whether a ticket is kept, and the key fingerprint that is
+/// trusted.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct HostsArgs {

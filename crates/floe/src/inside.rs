@@ -1,9 +1,9 @@
 //! Whether a tree would be copied into itself, by way of a server on this machine.
 //!
 //! Names cannot say so: the server's directory has its own. But a server on this machine serves a
-//! directory that carries `.floe/id`, and the root that the server describes is that directory if both
-//! show one mtime. Where that cannot be asked or seen, nothing is refused: this is a guard against an
-//! accident, and what it misses ends at the limits of names and disks.
+//! directory that carries `.floe/id`, and the root that the server describes is that directory if
+//! both show one mtime. Where that cannot be asked or seen, nothing is refused: this is a guard
+//! against an accident, and what it misses ends at the limits of names and disks.
 
 use crate::dial::Dialer;
 use crate::fault::{Failure, Result, Shown};

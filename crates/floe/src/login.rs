@@ -1,7 +1,7 @@
 //! `floe login`: keep a server under a NAME, with its key and a ticket.
 //!
-//! The ticket comes from the terminal, unseen, or from standard input; never from an argument. Nothing is
-//! kept before the server was reached and let the ticket in.
+//! The ticket comes from the terminal, unseen, or from standard input; never from an argument.
+//! Nothing is kept before the server was reached and let the ticket in.
 
 use crate::args::{ConnectFlags, OutputFlags, after_help};
 use crate::dial::{Route, connect};
@@ -24,10 +24,10 @@ use std::time::Duration;
 
 /// Remember a server under a name, with a ticket
 ///
-/// Asks for the ticket on the terminal, without showing it, or reads it from standard input. A ticket names
-/// the server's key, so nothing else is needed. A server that serves the public can be known without one:
-/// then --key FINGERPRINT says whom to trust, or the key it shows is put before you on the terminal.
-/// Nothing is kept unless the server lets you in.
+/// Asks for the ticket on the terminal, without showing it, or reads it from standard input. A
+/// ticket names the server's key, so nothing else is needed. A server that serves the public can be
+/// known without one: then --key FINGERPRINT says whom to trust, or the key it shows is put before
+/// you on the terminal. Nothing is kept unless the server lets you in.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct LoginArgs {
@@ -136,9 +136,8 @@ async fn ask_key(address: &Address) -> Result<KeyPin> {
     }
     let socket = socket::dial(&address.host, address.port, PATIENCE).await?;
     let pin = shown_key(socket, tokio::time::Instant::now() + PATIENCE).await?;
-    let question = format!(
-        "{address} shows the key\n  {pin}\nIs that what its operator told you? Type yes to trust it: "
-    );
+    let question =
+        format!("{address} shows the key\n  {pin}\nIs it what its operator told you? Type yes: ");
     match prompt::is_yes(&question).await? {
         true => Ok(pin),
         false => Err(refused(format!("{address}: the key {pin} is not trusted"))),

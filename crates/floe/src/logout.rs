@@ -10,7 +10,8 @@ use floe_types::{Code, Fault};
 
 /// Forget a server and its ticket
 ///
-/// The ticket stays valid on the server until it expires or 'floe ticket revoke' takes it back there.
+/// The ticket stays valid on the server until it expires or 'floe ticket revoke' takes it back
+/// there.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct LogoutArgs {

@@ -1,8 +1,8 @@
 //! floe moves large files between machines: whole, verified, resumable.
 //!
-//! This is the binary: arguments become settings, settings become one command, and a command ends with
-//! an exit status. The protocol is in floe-proto, disks are in floe-store, sockets and threads in
-//! floe-engine. A module imports only modules listed above it.
+//! This is the binary: arguments become settings, settings become one command, and a command ends
+//! with an exit status. The protocol is in floe-proto, disks are in floe-store, sockets and threads
+//! in floe-engine. A module imports only modules listed above it.
 
 mod fault; // how a command fails: line, hint, exit status
 mod civil; // time and quantities as text

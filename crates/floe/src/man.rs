@@ -1,6 +1,5 @@
 //! `floe man`: the manual, made from the same descriptions as the help.
 
-use crate::cli::command;
 use crate::fault::{Failure, Result};
 use floe_types::Code;
 use std::io;
@@ -11,9 +10,8 @@ use std::io;
 #[derive(clap::Args, Clone, Debug)]
 pub struct ManArgs {}
 
-/// Prints a page of floe and one of each command on standard output.
-pub fn run(_: &ManArgs) -> Result<()> {
-    let mut floe = command();
+/// Prints a page of `floe` and one of each command on standard output.
+pub fn run(_: &ManArgs, mut floe: clap::Command) -> Result<()> {
     floe.build();
     let mut pages = Vec::new();
     render(&floe, &mut pages)

@@ -16,8 +16,8 @@ use std::ffi::OsString;
 
 /// Rename or move a file or directory on a server
 ///
-/// Both names are on one server. TO ending in '/' means into TO. What stands at the new name is replaced
-/// only with --overwrite; missing directories are not made. When it is done it is durable.
+/// Both names are on one server. TO ending in '/' means into TO. What stands at the new name is
+/// replaced only with --overwrite; missing directories are not made. When it is done it is durable.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct MvArgs {

@@ -2,7 +2,8 @@
 //!
 //! DEST ending in `/`, or `.`, or more than one SRC: into it, under its own name. Otherwise DEST is
 //! the final name; only a file goes into a directory that stands there. A directory is always DEST
-//! itself, so that a second run means the same. Nothing here asks a server: `Rule::Ask` says when to.
+//! itself, so that a second run means the same. Nothing here asks a server: `Rule::Ask` says when
+//! to.
 
 use crate::fault::{Failure, Result, Shown, of_path};
 use crate::remote::{Ending, Remote, Spot};
@@ -145,8 +146,8 @@ pub fn into_local(dest: &Path, name: &Component) -> PathBuf {
     dest.join(std::ffi::OsString::from_vec(name.as_bytes().to_vec()))
 }
 
-/// The final local path where DEST is the name itself: `..` and the like are resolved, so that it has
-/// a last name.
+/// The final local path where DEST is the name itself: `..` and the like are resolved, so that it
+/// has a last name.
 ///
 /// # Errors
 /// `Usage` for `/`, the system's.

@@ -1,6 +1,7 @@
 //! Asking the person at the terminal: secrets without echo, questions with a plain answer.
 //!
-//! Questions go to standard error. The terminal is put back as it was also when the asking is given up.
+//! Questions go to standard error. The terminal is put back as it was also when the asking is given
+//! up.
 
 use crate::fault::{Failure, Result};
 use floe_types::{Code, Fault};

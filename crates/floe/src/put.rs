@@ -19,11 +19,11 @@ use std::path::Path;
 
 /// Send files and directories to a server
 ///
-/// SRC is a local file or directory, which goes whole, or '-' for standard input. DEST ending in '/' or
-/// '.', or more than one SRC, means into DEST; otherwise DEST is the final name, and only a file goes
-/// into a directory that stands there. Missing directories are made. Nothing partial is ever visible
-/// under the final name, and status 0 means that everything is durable there. After any interruption the
-/// same command continues.
+/// SRC is a local file or directory, which goes whole, or '-' for standard input. DEST ending in
+/// '/' or '.', or more than one SRC, means into DEST; otherwise DEST is the final name, and only a
+/// file goes into a directory that stands there. Missing directories are made. Nothing partial is
+/// ever visible under the final name, and status 0 means that everything is durable there. After
+/// any interruption the same command continues.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct PutArgs {

@@ -1,8 +1,8 @@
 //! What an argument names: a local path, '-', or an object on a server.
 //!
-//! `floe://host[:port]/path` is percent-decoded name by name, `NAME:/path` is taken as it is, and an
-//! argument whose first `:` stands before any `/` never silently means a local file. Remote paths are
-//! parsed into `ObjectPath` here, so a name that could escape never gets further.
+//! `floe://host[:port]/path` is percent-decoded name by name, `NAME:/path` is taken as it is, and
+//! an argument whose first `:` stands before any `/` never silently means a local file. Remote
+//! paths are parsed into `ObjectPath` here, so a name that could escape never gets further.
 
 use crate::fault::{Failure, Result};
 use floe_types::{Code, Component, Escaped, ObjectPath, PathFault};

@@ -1,8 +1,8 @@
 //! What a person or a program is told of transfers: entries, failures, progress, the summary.
 //!
 //! Standard output carries only events (`--json`) or data ('-'); everything for people goes to
-//! standard error. Failures are never silent, not even with `-q`; the first ten stand again at the end
-//! of a tree.
+//! standard error. Failures are never silent, not even with `-q`; the first ten stand again at the
+//! end of a tree.
 
 use crate::args::OutputFlags;
 use crate::civil;

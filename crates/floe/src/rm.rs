@@ -8,8 +8,8 @@ use std::ffi::OsString;
 
 /// Remove files and directories on a server
 ///
-/// A directory needs -r, and goes depth first: this is not atomic, and what was removed before a failure
-/// stays removed. When it is done it is durable.
+/// A directory needs -r, and goes depth first: this is not atomic, and what was removed before a
+/// failure stays removed. When it is done it is durable.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct RmArgs {

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 
 /// Serve a directory to clients with a ticket
 ///
-/// Clients put files into DIR, get them from it, and list, rename and remove what is there, as far as
-/// their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and an owner
-/// ticket that allows everything; both lie in the state directory. SIGTERM and Ctrl-C let running
-/// transfers take a checkpoint, then end; a second Ctrl-C ends at once.
+/// Clients put files into DIR, get them from it, and list, rename and remove what is there, as far
+/// as their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and an
+/// owner ticket that allows everything; both lie in the state directory. SIGTERM and Ctrl-C let
+/// running transfers take a checkpoint, then end; a second Ctrl-C ends at once.
 ///
 /// Standard output carries one line 'listening on ADDR:PORT' for each address, once it accepts.
 #[derive(clap::Args, Clone, Debug)]
@@ -39,8 +39,8 @@ pub struct ServeArgs {
     /// Let everybody read and list, without a ticket; writing always needs one
     #[arg(long)]
     public: bool,
-    /// No TLS: clients must use --plaintext too, and whoever is between can read everything, and take
-    /// a connection over once it is let in
+    /// No TLS: clients must use --plaintext too, and whoever is between can read everything, and
+    /// take a connection over once it is let in
     #[arg(long)]
     plaintext: bool,
     /// Read settings from FILE (TOML, the names of these flags); flags come first

@@ -1,8 +1,8 @@
 //! Flags, then the environment, then the configuration file: settled once, before anything is done.
 //!
 //! Secrets come from the environment or standard input, never from the command line. `floe.toml` is
-//! read only where `--config` names it, and holds the names of the flags; a name it does not know is an
-//! error with its line.
+//! read only where `--config` names it, and holds the names of the flags; a name it does not know
+//! is an error with its line.
 
 use crate::args::{ConnectFlags, StateFlag};
 use crate::fault::{Failure, Result, Shown, of_path};

@@ -1,8 +1,8 @@
 //! What Ctrl-C and SIGTERM mean.
 //!
-//! The first asks: a transfer takes a checkpoint and ends, a server drains. The second ends the process
-//! at once with status 130; the crash contract holds either way. Before there is anything to keep, the
-//! first one ends at once too.
+//! The first asks: a transfer takes a checkpoint and ends, a server drains. The second ends the
+//! process at once with status 130; the crash contract holds either way. Before there is anything
+//! to keep, the first one ends at once too.
 
 use crate::fault::{Failure, Result};
 use floe_types::{Code, Fault};

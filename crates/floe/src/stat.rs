@@ -18,8 +18,8 @@ use std::ffi::OsString;
 
 /// Show what stands at a path on a server
 ///
-/// The root is the BLAKE3 hash of a file, the 64 digits that b3sum prints. It is kept beside files that
-/// floe wrote; where it is not known, --hash computes it on the server.
+/// The root is the BLAKE3 hash of a file, the 64 digits that b3sum prints. It is kept beside files
+/// that floe wrote; where it is not known, --hash computes it on the server.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct StatArgs {

@@ -1,7 +1,7 @@
 //! `floe ticket`: make, list and revoke tickets, on the server.
 //!
-//! A ticket is shown once, on standard output, when it is made; the server keeps only what checks it. A
-//! running server takes the list as it is when a session begins.
+//! A ticket is shown once, on standard output, when it is made; the server keeps only what checks
+//! it. A running server takes the list as it is when a session begins.
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag, after_help};
 use crate::civil;
@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime};
 
 /// Make, list and revoke tickets (on the server)
 ///
-/// A ticket lets a client in to one served directory. The owner ticket, made at the first 'floe serve',
-/// allows everything there.
+/// A ticket lets a client in to one served directory. The owner ticket, made at the first 'floe
+/// serve', allows everything there.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct TicketArgs {
@@ -38,8 +38,8 @@ enum TicketVerb {
 
 /// Make a ticket and print it, once
 ///
-/// The ticket goes to standard output, and nothing can show it again. Give it to one person or machine
-/// over a safe channel; there it is typed into, or piped into, 'floe login'.
+/// The ticket goes to standard output, and nothing can show it again. Give it to one person or
+/// machine over a safe channel; there it is typed into, or piped into, 'floe login'.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 struct CreateArgs {

@@ -1,7 +1,7 @@
 //! One transfer after the other over one connection, each told of and summed up.
 //!
-//! `put` and `get` decide what goes where; here it is done. A failed transfer does not hold the others
-//! up unless the connection is gone, the person stopped it, or `--fail-fast` was given.
+//! `put` and `get` decide what goes where; here it is done. A failed transfer does not hold the
+//! others up unless the connection is gone, the person stopped it, or `--fail-fast` was given.
 
 use crate::args::TransferFlags;
 use crate::dial::Dialer;

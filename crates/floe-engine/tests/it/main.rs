@@ -1,5 +1,7 @@
 //! Through the door: a server and clients over loopback, in one process, with real directories.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // what a test needs is there, or it fails
+
 mod house; // a server over a temporary directory, and clients of it
 mod moves; // put and get: files, trees, resume
 mod strangers; // garbage, forged joins, wrong keys and tickets

@@ -1,7 +1,8 @@
 //! One chunk of the receiving half: header, pieces as they come, seal, record.
 //!
-//! Until a chunk's SEAL agrees with what was hashed while it was written, nothing vouches for its bytes. A chunk
-//! whose stream was lost blocks its range until its last write has ended: no late write may meet newer bytes.
+//! Until a chunk's SEAL agrees with what was hashed while it was written, nothing vouches for its
+//! bytes. A chunk whose stream was lost blocks its range until its last write has ended: no late
+//! write may meet newer bytes.
 
 use super::entry::Stage;
 use super::{Heard, Receiver, violation};

@@ -1,7 +1,8 @@
 //! Commits: small entries in batches, large objects alone; and what follows from their ends.
 //!
-//! A batch closes when it is full, when it is old, or when nothing else of the transfer is in progress: then waiting
-//! for more would only cost time. It never exceeds half a window, so the sender is never stuck behind it.
+//! A batch closes when it is full, when it is old, or when nothing else of the transfer is in
+//! progress: then waiting for more would only cost time. It never exceeds half a window, so the
+//! sender is never stuck behind it.
 
 use super::entry::{LastWish, Stage};
 use super::{Heard, Receiver, violation};
@@ -75,7 +76,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Once all of an object is held and nothing of it is under way: its root is compared, and it is committed.
+    /// Once all of an object is held and nothing of it is under way: its root is compared, and it
+    /// is committed.
     pub(super) fn try_finish<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let (Stage::Open, Some(done)) = (entry.stage, entry.done) else { return };

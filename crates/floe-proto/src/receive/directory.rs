@@ -1,4 +1,5 @@
-//! Directories of the receiving half: made before what is in them begins, ended after all of it has.
+//! Directories of the receiving half: made before what is in them begins, ended after all of it
+//! has.
 
 use super::entry::{RecvEntry, Stage};
 use super::{Heard, Receiver, violation};
@@ -135,7 +136,8 @@ impl Receiver {
         if !matches!(entry.body, EntryBody::Directory) || entry.stage == Stage::Ending {
             return self.fail(index, fault, io);
         }
-        // A hint that nothing beneath is wanted; the failure itself is told with the directory's end.
+        // A hint that nothing beneath is wanted; the failure itself is told with the directory's
+        // end.
         let id = self.entry_id(index);
         let hint = Failed { entry: id, path: entry.path.clone(), fault: fault.clone() };
         io.say(Frame::Failed(hint));

@@ -97,7 +97,8 @@ pub(super) struct RecvEntry {
     pub(super) forgetting: u32,
     /// What is recorded, or was and is confirmed.
     pub(super) held: Subtrees,
-    /// What an earlier run recorded of a version that is not trusted: held once DONE did not take it back.
+    /// What an earlier run recorded of a version that is not trusted: held once DONE did not take
+    /// it back.
     pub(super) suspects: BTreeMap<Offset, Subtree>,
     pub(super) finished: Option<Root>,
     pub(super) done: Option<DoneEntry>,

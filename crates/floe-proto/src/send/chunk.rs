@@ -1,9 +1,10 @@
-//! One chunk on one stream: read, HEADER, DATA, SEAL; or read and compared; or sent from what is held.
+//! One chunk on one stream: read, HEADER, DATA, SEAL; or read and compared; or sent from what is
+//! held.
 //!
 //! ```text
-//!  streaming   Sending ------------------------------------------> over      (digest behind the data)
-//!  lockstep    Digesting -> Waiting (VERDICT) -> Sending --------> over      (digest ahead)
-//!  check       Digesting ----------------------------------------> over      (nothing sent if it agrees)
+//!  streaming   Sending --------------------------------> over  (digest behind the data)
+//!  lockstep    Digesting -> Waiting (VERDICT) -> Sending --> over  (digest ahead)
+//!  check       Digesting ------------------------------> over  (nothing sent if it agrees)
 //! ```
 
 use super::entry::SendEntry;
@@ -71,7 +72,8 @@ pub(super) struct Flight<P> {
 const DATA_QUEUED_MAX: u32 = 2;
 
 impl<P: Clone> Sender<P> {
-    /// Gives a stream work: the next piece of what it has under way, or the next chunk. Says what it waits for.
+    /// Gives a stream work: the next piece of what it has under way, or the next chunk. Says what
+    /// it waits for.
     pub(crate) fn pump(&mut self, stream: StreamId, io: &mut Io<P>) -> Cause {
         self.fill(stream, io);
         loop {
@@ -348,7 +350,8 @@ impl<P: Clone> Sender<P> {
         if let Some(entry) = self.entries.get_mut(&index)
             && !entry.known.touches(subtree.range)
         {
-            // Ranges come from the plan or passed the receiver's checks: aligned, and not there yet.
+            // Ranges come from the plan or passed the receiver's checks: aligned, and not there
+            // yet.
             let _inserted = entry.known.insert(subtree);
         }
     }

@@ -1,7 +1,9 @@
-//! Sources that cannot be read twice (standard input): chunks are read ahead, whole, and kept until recorded.
+//! Sources that cannot be read twice (standard input): chunks are read ahead, whole, and kept until
+//! recorded.
 //!
-//! Reads run beside the lead stream, in order, one at a time; its loss ends the session anyway. A chunk whose digest
-//! the receiver holds already is dropped here; every other goes to the streams with its digest known.
+//! Reads run beside the lead stream, in order, one at a time; its loss ends the session anyway. A
+//! chunk whose digest the receiver holds already is dropped here; every other goes to the streams
+//! with its digest known.
 
 use super::{Sender, Stage, Tell};
 use crate::disk::{DiskDone, DiskOp, Ends, Keep, Lane};
@@ -93,7 +95,8 @@ impl<P> Fill<P> {
 }
 
 impl<P: Clone> Sender<P> {
-    /// Reads the next piece of such a source, if the window and the buffers have room for its chunk.
+    /// Reads the next piece of such a source, if the window and the buffers have room for its
+    /// chunk.
     pub(super) fn fill(&mut self, stream: StreamId, io: &mut Io<P>) {
         if io.lead != Some(stream) {
             return;

@@ -111,7 +111,8 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// A stream is gone. The lead's loss ends the session; any other's sends its chunks to the rest.
+    /// A stream is gone. The lead's loss ends the session; any other's sends its chunks to the
+    /// rest.
     pub fn handle_stream_lost(&mut self, stream: StreamId, why: Lost, now: Time) {
         self.io.now = now;
         let Some(pipe) = self.io.remove_pipe(stream) else { return };

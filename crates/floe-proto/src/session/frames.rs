@@ -20,7 +20,8 @@ impl<P: Clone> Session<P> {
     /// A frame came whole.
     ///
     /// # Errors
-    /// What the peer may not do. It is sticky: the engine says CLOSE (violation) and ends the session.
+    /// What the peer may not do. It is sticky: the engine says CLOSE (violation) and ends the
+    /// session.
     pub fn handle_frame(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
         self.io.now = now;
         if let Some(broken) = self.broken {
@@ -242,7 +243,8 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Whether a transfer was ever opened; one that is over is known, and what comes for it is passed over.
+    /// Whether a transfer was ever opened; one that is over is known, and what comes for it is
+    /// passed over.
     fn known(&self, id: TransferId) -> Heard {
         if id.0 < self.next_transfer {
             Ok(())

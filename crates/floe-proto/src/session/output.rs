@@ -1,4 +1,5 @@
-//! What a session hands out: frames, operations, wake-ups, events, and the time it wants to be woken.
+//! What a session hands out: frames, operations, wake-ups, events, and the time it wants to be
+//! woken.
 
 use super::{Half, Session};
 use crate::command::{Event, Role};

@@ -1,7 +1,8 @@
 //! Two cores, their disks and the streams between them, in virtual time, driven by one seed.
 //!
-//! Frames are handed over as values (the codec has tests of its own). A plan of faults cuts a stream at the n-th
-//! frame, flips a byte of the n-th DATA, or kills one end. After the loss of a session the same command runs again.
+//! Frames are handed over as values (the codec has tests of its own). A plan of faults cuts a
+//! stream at the n-th frame, flips a byte of the n-th DATA, or kills one end. After the loss of a
+//! session the same command runs again.
 
 use crate::disk::{Bytes, Disk};
 use floe_proto::command::{

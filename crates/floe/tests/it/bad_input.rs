@@ -1,4 +1,5 @@
-//! What is wrong with arguments, local files and names: one line, its exit status, nothing half-visible.
+//! What is wrong with arguments, local files and names: one line, its exit status, nothing
+//! half-visible.
 
 use crate::stage::{Running, Stage, words};
 use std::ffi::OsStr;

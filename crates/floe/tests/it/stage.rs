@@ -88,7 +88,8 @@ impl Stage {
         self.run_with(&args, ticket.as_bytes())
     }
 
-    /// The binary, in `here`, with a state directory of its own and nothing else of the environment.
+    /// The binary, in `here`, with a state directory of its own and nothing else of the
+    /// environment.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_floe"));
         for name in ["FLOE_TICKET", "FLOE_KEY", "XDG_STATE_HOME"] {

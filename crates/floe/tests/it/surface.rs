@@ -72,7 +72,8 @@ fn flags_come_before_the_configuration_file() {
     let file = stage.path("floe.toml");
     let (srv, state) = (stage.path("srv"), stage.path("state-server"));
     let text = format!(
-        "dir = {srv:?}\nstate = {state:?}\nlisten = [\"127.0.0.1:0\"]\nread-only = true\nmemory = \"64Mi\"\n"
+        "dir = {srv:?}\nstate = {state:?}\nlisten = [\"127.0.0.1:0\"]\n\
+         read-only = true\nmemory = \"64Mi\"\n"
     );
     fs::write(&file, &text).unwrap();
     let mut command = stage.command();

@@ -88,7 +88,7 @@ pub(crate) fn cut(missing: Range, nominal: ChunkSize, size: ByteCount) -> Range 
     let grain = ChunkSize::MIN.bytes().0;
     let to_the_end = missing.end().0 == size.0;
     let mut len = nominal.bytes().0;
-    while len > grain && (start % len != 0 || (!to_the_end && len > missing.len().0)) {
+    while len > grain && (!start.is_multiple_of(len) || (!to_the_end && len > missing.len().0)) {
         len /= 2;
     }
     Range::new(Offset(start), Offset(start.saturating_add(len)).min(missing.end()))
@@ -128,7 +128,7 @@ mod tests {
             have in prop::collection::vec((0u64..150, 1u64..9), 0..6),
             shift in 0u32..7,
         ) {
-            let nominal = ChunkSize::new(256 * KIB << shift).unwrap();
+            let nominal = ChunkSize::new((256 * KIB) << shift).unwrap();
             let mut held = RangeSet::new();
             for (start, len) in have {
                 let grain = 256 * KIB;

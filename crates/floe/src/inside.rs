@@ -127,7 +127,7 @@ mod tests {
         let served = dir.path().join("a/b");
         fs::create_dir_all(served.join(".floe")).unwrap();
         fs::write(served.join(ID), b"x").unwrap();
-        assert_eq!(served_beneath(dir.path()), [served.clone()]);
+        assert_eq!(served_beneath(dir.path()), std::slice::from_ref(&served));
         let found = fs::metadata(&served).unwrap();
         let nanos = u32::try_from(found.mtime_nsec()).unwrap();
         let stamp = Timestamp::new(found.mtime(), nanos).unwrap();

@@ -35,7 +35,7 @@ impl<P: Clone> Session<P> {
         let heard = self.dispatch(stream, frame, now);
         if let Err(broken) = heard {
             self.broken = Some(broken);
-            let detail = alloc::format!("{}", broken.what);
+            let detail = alloc::string::String::from(broken.what);
             self.close(Some(Fault::new(Code::Violation, detail)));
         }
         self.settle(now);

@@ -1,6 +1,8 @@
 //! The binary through its door: spawned, spoken to over loopback, judged by what it prints, how it
 //! exits and what lies on disk.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
 mod stage; // directories, servers and clients of one test
 mod transfer; // put and get
 mod tree; // directories

@@ -46,7 +46,7 @@ const EXAMPLES: &str = "\
 Examples:
   floe login nas floe://nas.example.org
   floe login nas floe://10.0.0.7:9000 < owner.ticket
-  floe login mirror floe://mirror.example.org --key 5f0c...   (a public server, nothing on standard input)";
+  floe login mirror floe://mirror.example.org --key 5f0c...   (a public server)";
 
 /// Runs `floe login` to its end.
 ///

@@ -200,7 +200,7 @@ impl Receiver {
                 Ok(()) => {
                     entry.wish = LastWish::Nothing;
                     let object = entry.done.map(|done| (done.size, done.root));
-                    if entry.journal == Journal::None {
+                    if entry.journal == Journal::None && entry.finished.is_none() {
                         let size = entry.size.unwrap_or_default();
                         self.in_flight = self.in_flight.minus(size);
                     }

@@ -269,10 +269,11 @@ impl Receiver {
         entry.finished = finished;
         io.wake_streams();
         if let (Some(root), Basis::Version, Some(size)) = (finished, basis, entry.size) {
-            let path = entry.path.clone();
+            // Committed once more: an earlier run may have ended between its rename and its syncs.
+            entry.done = Some(DoneEntry { index, size, root });
             self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
             self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
-            return self.finished_entry(index, path, Some((size, root)), io);
+            return self.commit_soon(index, io, now);
         }
         let have = coarsened(have, self.limits.have_ranges_max);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();

@@ -122,6 +122,11 @@ impl Disk for KernelDisk {
         let read = || rustix::io::preadv2(&from.0, &mut into, at, ReadWriteFlags::NOWAIT);
         match retry_on_intr(read) {
             Ok(count) => Ok(Some(count)),
+            // A file system in memory does not know the flag, and has no device to wait for.
+            Err(Errno::OPNOTSUPP) if stat::is_in_memory(&from.0) => {
+                let read = || rustix::io::preadv(&from.0, &mut into, at);
+                Ok(Some(retry_on_intr(read)?))
+            }
             Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
             Err(errno) => Err(errno.into()),
         }

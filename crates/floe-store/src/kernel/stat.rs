@@ -76,6 +76,14 @@ pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
     Ok(FileSystem { mount_id: stat.stx_mnt_id, magic, locality: locality(magic) })
 }
 
+/// Whether a file rests in memory alone.
+pub(super) fn is_in_memory(of: &OwnedFd) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    fs::fstatfs(of)
+        .is_ok_and(|stat| matches!(u64::from_ne_bytes(stat.f_type.to_ne_bytes()), TMPFS | RAMFS))
+}
+
 /// Types known to keep a killed process's writes: the page cache above a device of this machine, or
 /// memory.
 fn locality(magic: u64) -> Locality {

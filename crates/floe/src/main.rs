@@ -4,6 +4,9 @@
 //! with an exit status. The protocol is in floe-proto, disks are in floe-store, sockets and threads
 //! in floe-engine. A module imports only modules listed above it.
 
+// The doc comments of arguments are help texts: what stands in brackets there is no link.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
+
 mod fault; // how a command fails: line, hint, exit status
 mod civil; // time and quantities as text
 mod output; // standard output as data

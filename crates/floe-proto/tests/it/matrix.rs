@@ -26,7 +26,7 @@ const E: EntryId = EntryId { transfer: T, index: EntryIndex(0) };
 const LEN: u64 = 256 << 10;
 
 fn bytes() -> Bytes {
-    vec![7u8; LEN as usize].into()
+    vec![7u8; 256 << 10].into()
 }
 
 fn digest() -> floe_types::ChunkDigest {

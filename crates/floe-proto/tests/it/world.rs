@@ -78,11 +78,14 @@ pub struct Run {
     pub sent: Vec<ByteCount>,
 }
 
+/// Frames under way in one direction of a stream, and when they arrive.
+type Wire = VecDeque<(Time, Frame<Bytes>)>;
+
 pub struct World {
     setup: Setup,
     ends: [End; 2],
     /// Frames under way: stream, to which end.
-    wires: BTreeMap<(StreamId, usize), VecDeque<(Time, Frame<Bytes>)>>,
+    wires: BTreeMap<(StreamId, usize), Wire>,
     now: Time,
     dials: Vec<(Time, StreamId)>,
     next_stream: u32,

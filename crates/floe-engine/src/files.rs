@@ -17,7 +17,7 @@ use floe_store::{
 };
 use floe_types::{
     ByteCount, ChunkDigest, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Range,
-    Timestamp, TransferId,
+    Subtree, Timestamp, TransferId,
 };
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,6 +95,15 @@ impl Files {
         self.drop_retired(transfer);
     }
 
+    /// A transfer ends early: what waits at its end, and not on a disk, waits no longer.
+    pub fn let_go(&self, transfer: TransferId) {
+        match lock(&self.ends).get(&transfer) {
+            Some(LocalEnd::Input(input)) => input.let_go(),
+            Some(LocalEnd::Output(output)) => output.let_go(),
+            Some(LocalEnd::Store(_)) | None => {}
+        }
+    }
+
     fn drop_retired(&self, transfer: TransferId) {
         let mut retired = lock(&self.retired);
         let unused = lock(&self.open).keys().all(|entry| entry.transfer != transfer);
@@ -154,6 +163,14 @@ impl Files {
             }),
             DiskOp::Commit { batch } => Ok(Done::Committed(self.commit(batch))),
             DiskOp::Discard { entry } => self.discard(entry),
+            DiskOp::Spend { entry, chunk, digest } => match self.handle(entry) {
+                Ok(Handle::Input(input)) => {
+                    input.spend(Subtree { range: chunk, digest });
+                    Ok(Done::Spent)
+                }
+                Ok(_) => Err(wrong_kind(entry)),
+                Err(fault) => Err(fault),
+            },
             DiskOp::Release { entry } => {
                 drop(self.take(entry));
                 self.drop_retired(entry.transfer);
@@ -211,8 +228,9 @@ impl Files {
                 self.opened_source(entry, store.open(path, follow)?)
             }
             (OpenHow::Source(_), LocalEnd::Input(input)) => {
+                let spent = input.spent();
                 self.add(entry, Handle::Input(input));
-                opened_input()
+                opened_input(spent)
             }
             (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
                 let spec = self.spec(path.clone(), wish);
@@ -341,14 +359,14 @@ impl Files {
 }
 
 /// Standard input as an entry: a file of unknown size, made now, for its owner to read and write.
-fn opened_input() -> Opened {
+fn opened_input(spent: Vec<Subtree>) -> Opened {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let secs = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
     let mtime = Timestamp::new(secs, 0).unwrap_or_default();
     let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
     let freshness = Freshness::Fresh;
     let body = EntryBody::File { size: None, version: None, freshness, metadata };
-    Opened::Source { body, metadata, reread: Reread::No }
+    Opened::Source { body, metadata, reread: Reread::No { spent } }
 }
 
 /// The core asked for an entry that is not open.

@@ -197,6 +197,9 @@ pub enum Event {
         /// Its path in the server's store.
         path: ObjectPath,
     },
+    /// An entry ends early while operations of it are under way: those that wait for more than a
+    /// disk (for a producer, for an earlier chunk) are to be ended, as failed.
+    EntryEnding(EntryId),
     /// A transfer is over.
     TransferFinished {
         /// Which.

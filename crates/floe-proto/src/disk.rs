@@ -190,6 +190,16 @@ pub enum DiskOp<P> {
         /// Which.
         entry: EntryId,
     },
+    /// The receiver recorded this chunk of a source that cannot be read twice: its bytes are not
+    /// needed again, only its digest, should another session go on with the source.
+    Spend {
+        /// Which.
+        entry: EntryId,
+        /// What.
+        chunk: Range,
+        /// Its digest.
+        digest: ChunkDigest,
+    },
     /// The entry's handle is not needed any more; what is staged stays.
     Release {
         /// Which.
@@ -272,6 +282,8 @@ pub enum DiskDone<P> {
     Committed(Vec<Result<(), Fault>>),
     /// `Discard`.
     Discarded,
+    /// `Spend`.
+    Spent,
     /// `Release`.
     Released,
     /// `Apply`.
@@ -313,12 +325,15 @@ pub enum Opened {
 }
 
 /// Whether bytes can be read again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Reread {
     /// They can.
     Yes,
     /// They cannot (standard input).
-    No,
+    No {
+        /// What earlier sessions spent, ascending: known by digest, its bytes are gone.
+        spent: Vec<Subtree>,
+    },
 }
 
 impl<P> DiskOp<P> {
@@ -336,6 +351,7 @@ impl<P> DiskOp<P> {
             | Self::Forget { entry, .. }
             | Self::Checkpoint { entry }
             | Self::Discard { entry }
+            | Self::Spend { entry, .. }
             | Self::Release { entry } => Some(*entry),
             Self::Commit { .. } | Self::Apply { .. } => None,
         }

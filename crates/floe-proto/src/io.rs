@@ -29,6 +29,7 @@ pub(crate) enum SendOp {
     /// earlier, the count is what it holds of the buffers.
     Read(EntryIndex, StreamId, u64, ByteCount),
     Check(EntryIndex),
+    Spend(EntryIndex),
     Release(EntryIndex),
 }
 

@@ -9,6 +9,7 @@
 //! Nothing is acknowledged before it is recorded, nothing committed before its root agrees, and a
 //! commit waits until no other operation of its entry is under way.
 
+mod coarse; // a list of what is held, short enough to be told
 mod entry; // one entry, from announcement to release
 mod directory; // directories: made first, ended last
 mod chunk; // one chunk: pieces, seal, record

@@ -10,6 +10,7 @@
 //! fails. Everything an entry still has under way with a disk is awaited before its handle is
 //! released.
 
+mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
 mod chunk; // one chunk on one stream: read, header, data, seal
@@ -281,6 +282,7 @@ impl<P: Clone> Sender<P> {
         if let SendOp::Open(index)
         | SendOp::Read(index, ..)
         | SendOp::Check(index)
+        | SendOp::Spend(index)
         | SendOp::Release(index) = op
             && let Some(entry) = self.entries.get_mut(&index)
         {
@@ -310,6 +312,8 @@ impl<P: Clone> Sender<P> {
             (SendOp::Release(index), _) => {
                 self.entries.remove(&index);
             }
+            // What could not be spent is kept for longer than need be.
+            (SendOp::Spend(_), _) => {}
             (SendOp::Open(index) | SendOp::Check(index), _) => {
                 let fault = Fault::new(Code::Other, "the disk answered another question");
                 self.fail(index, fault, Tell::Peer, io);
@@ -322,7 +326,11 @@ impl<P: Clone> Sender<P> {
 
     /// An entry whose last operation ended while it was ending is released.
     fn settle_ended(&mut self, op: SendOp, io: &mut Io<P>) {
-        if let SendOp::Open(index) | SendOp::Read(index, ..) | SendOp::Check(index) = op {
+        if let SendOp::Open(index)
+        | SendOp::Read(index, ..)
+        | SendOp::Check(index)
+        | SendOp::Spend(index) = op
+        {
             self.release_if_quiet(index, io);
         }
     }
@@ -427,6 +435,9 @@ impl<P: Clone> Sender<P> {
         if let Some(entry) = self.entries.get_mut(&index) {
             entry.stage = Stage::Ending;
             entry.drop_payloads(io);
+            if entry.ops > 0 {
+                io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
+            }
         }
         self.release_if_quiet(index, io);
     }

@@ -97,9 +97,6 @@ impl Way<'_> {
 
     /// Waits before the next attempt, unless there is none.
     async fn pause(&mut self, why: Fault) -> Result<(), Fault> {
-        if let LocalEnd::Input(_) = self.errand.end.at {
-            return Err(why);
-        }
         if self.advanced.elapsed() >= self.shared.connect.retry.give_up_after {
             return Err(why);
         }

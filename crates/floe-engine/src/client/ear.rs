@@ -90,6 +90,7 @@ impl Listener for Ear {
                     let _ = to.send(event.clone());
                 }
             }
+            Event::EntryEnding(entry) => running.files.let_go(entry.transfer),
             Event::Ended(_) => self.desk.clear(),
             Event::EntryFound { .. } | Event::TransferBegun { .. } | Event::HangUp(_) => {}
         }

@@ -123,6 +123,14 @@ impl Output {
         Ok(())
     }
 
+    /// The session that recorded is over, or its object: what waits for earlier chunks ends.
+    pub fn let_go(&self) {
+        let waiting = std::mem::take(&mut self.owner.0.lock().recorded);
+        for (_, (_, _, answer)) in waiting {
+            answer(Err(Fault::new(Code::ConnectionLost, "write standard output")));
+        }
+    }
+
     fn queue(&self, chunk: Range, digest: Option<ChunkDigest>, answer: Answer) {
         let mut state = self.owner.0.lock();
         if let Some(fault) = state.failed.clone() {
@@ -281,6 +289,18 @@ mod tests {
         drop(output);
         let all = got.join().unwrap();
         assert_eq!((all.len(), all[0], all[len - 1], all[len]), (len + 10, 1, 1, 2));
+    }
+
+    #[test]
+    fn a_chunk_that_waits_for_an_earlier_one_ends_with_its_session() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let output = Output::start(writer.into()).unwrap();
+        hold(&output, CHUNK, 10, 2);
+        let later = record(&output, CHUNK, CHUNK + 10);
+        output.let_go();
+        assert_eq!(later.recv().unwrap().unwrap_err().code, Code::ConnectionLost);
+        hold(&output, 0, 10, 1);
+        assert_eq!(record(&output, 0, 10).recv(), Ok(Ok(())), "the next session goes on");
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Listener for Ear {
             Event::EntryFinished { path, .. } => tracing::debug!(%path, "entry finished"),
             // Servers do not dial and do not ask; the rest is the driver's.
             Event::EntryFound { .. }
+            | Event::EntryEnding(_)
             | Event::Dial
             | Event::HangUp(_)
             | Event::Replied(..)

@@ -1,5 +1,6 @@
 //! One entry of the receiving half: announced, opened, wanted, ended.
 
+use super::coarse::coarsened;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
@@ -8,8 +9,8 @@ use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, Code, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range, Root,
-    Subtree, Subtrees, Time,
+    ByteCount, Code, EntryId, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range,
+    Root, Subtree, Subtrees, Time,
 };
 
 /// Where an entry stands.
@@ -373,6 +374,9 @@ impl Receiver {
             return;
         }
         entry.stage = Stage::Ending;
+        if entry.ops > 0 {
+            io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
+        }
         entry.wish = match (entry.wish, wish) {
             (LastWish::Nothing, _) => LastWish::Nothing,
             (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
@@ -449,19 +453,6 @@ impl Receiver {
         let op = DiskOp::Checkpoint { entry: id };
         self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
-}
-
-/// A list too long to be told chunk by chunk is merged as far as it goes.
-fn coarsened(have: Vec<Subtree>, ranges_max: u32) -> Vec<Subtree> {
-    if have.len() <= ranges_max as usize {
-        return have;
-    }
-    let mut merged = Subtrees::new();
-    for subtree in have {
-        // The store's contract: aligned, ascending, not overlapping.
-        let _inserted = merged.insert(subtree);
-    }
-    merged.iter().take(ranges_max as usize).collect()
 }
 
 impl RecvEntry {

@@ -151,8 +151,11 @@ impl<P: Clone> Sender<P> {
         let (range, purpose, again, held) = if let Some(check) = entry.checks.pop_front() {
             (check.range, Purpose::Check(check), None, VecDeque::new())
         } else if let Some(filled) = entry.fill.as_mut().and_then(super::fill::Fill::take_chunk) {
-            let again =
-                Again { range: filled.range, digest: filled.digest, attempts: filled.attempts };
+            let again = Again {
+                range: filled.range,
+                digest: Some(filled.digest),
+                attempts: filled.attempts,
+            };
             (filled.range, Purpose::Send, Some(again), filled.pieces.into())
         } else if let Some(pulled) = entry.plan.pull(chunk) {
             let purpose = if entry.whole.is_some() { Purpose::Hash } else { Purpose::Send };

@@ -108,8 +108,8 @@ impl<P> SendEntry<P> {
             self.version = *version;
             self.freshness = *freshness;
             self.handle = Handle::Open;
-            if reread == Reread::No {
-                self.fill = Some(Fill::new());
+            if let Reread::No { spent } = reread {
+                self.fill = Some(Fill::new(spent));
             }
         }
         self.metadata = Some(metadata);

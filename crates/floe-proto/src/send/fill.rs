@@ -1,17 +1,21 @@
 //! Sources that cannot be read twice (standard input): chunks are read ahead, whole, and kept until
 //! recorded.
 //!
-//! Reads run beside the lead stream, in order, one at a time; its loss ends the session anyway. A
-//! chunk whose digest the receiver holds already is dropped here; every other goes to the streams
-//! with its digest known.
+//! Reads run beside the lead stream, in order, one at a time; its loss ends the session. A chunk
+//! that the receiver holds already is dropped here; every other goes to the streams with its digest
+//! known. A chunk that is recorded is spent: should another session go on with the source, it
+//! begins with what was spent, and what was not is read again from what the engine kept.
 
+use super::claims::{Claims, Compared, Filled};
 use super::{Sender, Stage, Tell};
 use crate::disk::{DiskDone, DiskOp, Ends, Keep, Lane};
 use crate::frame::Frame;
 use crate::io::{Io, SendOp};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use floe_types::{ByteCount, ChunkDigest, EntryIndex, Offset, Range, StreamId, Subtree, Subtrees};
+use floe_types::{
+    ByteCount, ChunkDigest, Code, EntryIndex, Fault, Offset, Range, StreamId, Subtree,
+};
 
 /// The reading of one such source.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -23,19 +27,12 @@ pub(super) struct Fill<P> {
     reading: Option<u64>,
     end: SourceEnd,
     chunks: VecDeque<Filled<P>>,
-    /// Bytes in `pieces` and `chunks`.
+    /// Bytes in `pieces`, `chunks` and `claims`.
     held: ByteCount,
+    /// What earlier sessions spent, and this one has not come to.
+    spent: VecDeque<Subtree>,
     /// What the receiver says it holds.
-    pub(super) have: Subtrees,
-}
-
-/// A chunk read whole.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Filled<P> {
-    pub(super) range: Range,
-    pub(super) digest: Option<ChunkDigest>,
-    pub(super) attempts: u32,
-    pub(super) pieces: Vec<(ByteCount, P)>,
+    pub(super) claims: Claims<P>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,7 +42,7 @@ enum SourceEnd {
 }
 
 impl<P> Fill<P> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(spent: Vec<Subtree>) -> Self {
         Self {
             start: Offset::ZERO,
             at: Offset::ZERO,
@@ -54,7 +51,8 @@ impl<P> Fill<P> {
             end: SourceEnd::Ahead,
             chunks: VecDeque::new(),
             held: ByteCount::ZERO,
-            have: Subtrees::new(),
+            spent: spent.into(),
+            claims: Claims::new(),
         }
     }
 
@@ -83,25 +81,54 @@ impl<P> Fill<P> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.end == SourceEnd::Reached && self.chunks.is_empty()
+        self.end == SourceEnd::Reached && self.chunks.is_empty() && !self.claims.is_gathering()
     }
 
     pub(super) fn clear(&mut self) -> ByteCount {
         self.chunks.clear();
         self.pieces.clear();
+        self.claims = Claims::new();
         self.end = SourceEnd::Reached;
         core::mem::take(&mut self.held)
+    }
+
+    /// What was spent and comes next.
+    fn next_spent(&mut self) -> Option<Filled<P>> {
+        if self.reading.is_some() || !self.pieces.is_empty() {
+            return None;
+        }
+        let next = self.spent.front().filter(|next| next.range.start() == self.start)?;
+        let Subtree { range, digest } = *next;
+        self.spent.pop_front();
+        (self.start, self.at) = (range.end(), range.end());
+        Some(Filled { range, digest, attempts: 0, pieces: Vec::new() })
+    }
+
+    /// Where the chunk being read may end at most.
+    fn chunk_end(&self, chunk: ByteCount) -> Offset {
+        let end = self.start.plus(chunk);
+        self.spent.front().map_or(end, |next| next.range.start().min(end))
     }
 }
 
 impl<P: Clone> Sender<P> {
-    /// Reads the next piece of such a source, if the window and the buffers have room for its
-    /// chunk.
+    /// Goes on with such a source: what was spent, then the next piece, if the window and the
+    /// buffers have room for its chunk.
     pub(super) fn fill(&mut self, stream: StreamId, io: &mut Io<P>) {
         if io.lead != Some(stream) {
             return;
         }
-        let room = self.window.min(ByteCount(io.buffers_max.0 / 2));
+        while let Some((index, spent)) = self.entries.iter_mut().find_map(|(index, entry)| {
+            let fill = entry.fill.as_mut().filter(|_| entry.stage == Stage::Sending)?;
+            fill.next_spent().map(|spent| (*index, spent))
+        }) {
+            self.filled(index, spent, io);
+        }
+        self.read_ahead(stream, io);
+    }
+
+    fn read_ahead(&mut self, stream: StreamId, io: &mut Io<P>) {
+        let room = self.fill_room(io);
         let chunk = self.options.chunk.bytes();
         let piece_max = io.piece_len(self.piece, ByteCount(self.limits.piece_bytes_min.into()));
         let (in_flight, number) = (self.in_flight, self.next_task);
@@ -109,12 +136,12 @@ impl<P: Clone> Sender<P> {
             let sending = entry.stage == Stage::Sending;
             let fill = entry.fill.as_mut().filter(|_| sending)?;
             let more = fill.end == SourceEnd::Ahead && fill.reading.is_none();
-            let begun = !fill.pieces.is_empty();
+            let begun = !fill.pieces.is_empty() || fill.claims.is_gathering();
             let held = fill.held.plus(in_flight);
             (more && (begun || held.0 == 0 || held.plus(chunk) <= room)).then_some((*index, fill))
         });
         let Some((index, fill)) = found else { return };
-        let end = fill.start.plus(chunk);
+        let end = fill.chunk_end(chunk);
         let piece = Range::new(fill.at, fill.at.plus(piece_max).min(end));
         let ends = if piece.end() == end { Ends::Chunk } else { Ends::More };
         fill.reading = Some(number);
@@ -125,6 +152,10 @@ impl<P: Clone> Sender<P> {
         let op = DiskOp::Read { entry, chunk: start, piece, ends, keep: Keep::Bytes };
         let why = SendOp::Read(index, stream, number, piece.len());
         self.submit(index, Lane::Stream(stream), op, why, io);
+    }
+
+    fn fill_room(&self, io: &Io<P>) -> ByteCount {
+        self.window.min(ByteCount(io.buffers_max.0 / 2))
     }
 
     pub(super) fn is_filling(&self, index: EntryIndex, number: u64) -> bool {
@@ -151,7 +182,7 @@ impl<P: Clone> Sender<P> {
             io.buffered = io.buffered.plus(len);
             fill.at = fill.at.plus(len);
         }
-        let whole = fill.at == fill.start.plus(chunk);
+        let whole = fill.at == fill.chunk_end(chunk);
         if !whole && digest.is_none() && len.0 > 0 {
             return io.wake(Lane::Stream(io.lead.unwrap_or_default()));
         }
@@ -161,8 +192,12 @@ impl<P: Clone> Sender<P> {
         let range = Range::new(fill.start, fill.at);
         fill.start = fill.at;
         let pieces = core::mem::take(&mut fill.pieces);
-        if !range.is_empty() {
-            self.filled(index, Filled { range, digest, attempts: 0, pieces }, io);
+        match digest {
+            Some(digest) if !range.is_empty() => {
+                self.filled(index, Filled { range, digest, attempts: 0, pieces }, io);
+            }
+            _ if range.is_empty() => {}
+            _ => return self.source_changed(index, io),
         }
         self.end_of_fill(index, io);
         self.settle(index, io);
@@ -171,38 +206,68 @@ impl<P: Clone> Sender<P> {
 
     /// A chunk is read whole: sent, unless the receiver holds it.
     fn filled(&mut self, index: EntryIndex, chunk: Filled<P>, io: &mut Io<P>) {
-        let id = self.entry_id(index);
-        let Some(digest) = chunk.digest else { return self.source_changed(index, io) };
+        let room = self.fill_room(io);
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let Some(fill) = entry.fill.as_mut() else { return };
-        let range = chunk.range;
+        let (range, digest) = (chunk.range, chunk.digest);
+        let compared = fill.claims.compare(chunk, room);
         self.summary.bytes_total = self.summary.bytes_total.plus(range.len());
-        if fill.have.value(range) == Some(digest.value) {
-            fill.held = fill.held.minus(range.len());
-            io.buffered = io.buffered.minus(range.len());
-            self.summary.bytes_resumed = self.summary.bytes_resumed.plus(range.len());
-            self.summary.bytes_stored = self.summary.bytes_stored.plus(range.len());
-        } else {
-            if fill.have.touches(range) {
-                io.say(Frame::Drop(id, alloc::vec![range]));
-            }
-            fill.chunks.push_back(chunk);
-            self.ready.insert(index);
-        }
         self.know(index, Subtree { range, digest });
+        self.act_on(index, compared, io);
+    }
+
+    fn act_on(&mut self, index: EntryIndex, compared: Compared<P>, io: &mut Io<P>) {
+        let Compared { same, missing, refuted } = compared;
+        if let Some(range) = refuted {
+            io.say(Frame::Drop(self.entry_id(index), alloc::vec![range]));
+        }
+        for chunk in same {
+            let len = chunk.range.len();
+            self.summary.bytes_resumed = self.summary.bytes_resumed.plus(len);
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(len);
+            let Some(fill) = self.entries.get_mut(&index).and_then(|entry| entry.fill.as_mut())
+            else {
+                return;
+            };
+            if !chunk.pieces.is_empty() {
+                fill.held = fill.held.minus(len);
+                io.buffered = io.buffered.minus(len);
+                self.spend(index, chunk.range, chunk.digest, io);
+            }
+        }
+        if missing.iter().any(|chunk| chunk.pieces.is_empty()) {
+            let detail = "the receiver lost what it had recorded of standard input";
+            return self.fail(index, Fault::new(Code::SourceGone, detail), Tell::Peer, io);
+        }
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(fill) = entry.fill.as_mut() else { return };
+        if !missing.is_empty() {
+            fill.chunks.extend(missing);
+            self.ready.insert(index);
+            io.wake_streams();
+        }
+    }
+
+    /// A chunk of such a source is recorded: its bytes are not needed again.
+    pub(super) fn spend(
+        &mut self,
+        index: EntryIndex,
+        chunk: Range,
+        digest: ChunkDigest,
+        io: &mut Io<P>,
+    ) {
+        let op = DiskOp::Spend { entry: self.entry_id(index), chunk, digest };
+        self.submit(index, Lane::Session, op, SendOp::Spend(index), io);
     }
 
     /// The source's end is known: so is its size, and that nothing beyond it is confirmed.
     fn end_of_fill(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let id = self.entry_id(index);
         let Some(entry) = self.entries.get_mut(&index) else { return };
-        let Some(fill) = entry.fill.as_ref().filter(|fill| fill.end == SourceEnd::Reached) else {
+        let Some(fill) = entry.fill.as_mut().filter(|fill| fill.end == SourceEnd::Reached) else {
             return;
         };
         entry.size = Some(ByteCount(fill.at.0));
-        let beyond = Range::new(fill.at, Offset(u64::MAX));
-        if fill.have.touches(beyond) {
-            io.say(Frame::Drop(id, alloc::vec![beyond]));
-        }
+        let left = fill.claims.end(fill.at);
+        self.act_on(index, left, io);
     }
 }

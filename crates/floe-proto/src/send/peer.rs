@@ -1,8 +1,8 @@
 //! What the receiver says, and what follows from it.
 
 use super::chunk::{Phase, Purpose};
+use super::claims::Filled;
 use super::entry::{Restart, SendEntry};
-use super::fill::Filled;
 use super::{Ending, Sender, Stage, Tell};
 use crate::command::{Event, Violation};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow};
@@ -69,9 +69,7 @@ impl<P: Clone> Sender<P> {
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let checks = core::mem::take(&mut entry.checks);
         if let Some(fill) = entry.fill.as_mut() {
-            for subtree in checks {
-                let _inserted = fill.have.insert(subtree);
-            }
+            checks.into_iter().for_each(|claim| fill.claims.insert(claim));
         }
     }
 
@@ -249,8 +247,11 @@ impl<P: Clone> Sender<P> {
     }
 
     fn stored(&mut self, seq: Seq, io: &mut Io<P>) {
-        if let Some(flight) = self.take_flight(seq, io) {
-            self.summary.bytes_stored = self.summary.bytes_stored.plus(flight.range.len());
+        let Some(flight) = self.take_flight(seq, io) else { return };
+        self.summary.bytes_stored = self.summary.bytes_stored.plus(flight.range.len());
+        let once = self.entries.get(&flight.entry).is_some_and(|entry| entry.fill.is_some());
+        if let (true, Some(digest)) = (once, flight.digest) {
+            self.spend(flight.entry, flight.range, digest, io);
         }
     }
 
@@ -277,7 +278,7 @@ impl<P: Clone> Sender<P> {
         }
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let (range, digest, attempts) = (flight.range, flight.digest, flight.attempts);
-        if let Some(fill) = entry.fill.as_mut() {
+        if let (Some(fill), Some(digest)) = (entry.fill.as_mut(), digest) {
             io.buffered = io.buffered.plus(range.len());
             fill.give_back(Filled { range, digest, attempts, pieces: flight.kept });
         } else {

@@ -24,6 +24,8 @@ pub struct Disk {
     pub stages: BTreeMap<ObjectPath, Stage>,
     /// Files whose bytes come once only.
     pub streams: BTreeSet<ObjectPath>,
+    /// What was spent of them; outlives a session, but no process.
+    spent: BTreeMap<ObjectPath, Subtrees>,
     /// Bumped when a file is changed under a reader.
     pub generation: BTreeMap<ObjectPath, u64>,
     /// Fails the next write of this path.
@@ -95,6 +97,11 @@ impl Disk {
                     self.stages.remove(&path);
                 }
                 DiskDone::Discarded
+            }
+            DiskOp::Spend { entry, chunk, digest } => {
+                let spent = self.spent.entry(self.open[&entry].clone()).or_default();
+                assert!(spent.insert(Subtree { range: chunk, digest }), "spent twice");
+                DiskDone::Spent
             }
             DiskOp::Release { entry } => {
                 assert!(self.open.remove(&entry).is_some(), "released what was not open");
@@ -173,7 +180,9 @@ impl Disk {
         self.open.insert(entry, path);
         let freshness = Freshness::Settled;
         let body = EntryBody::File { size, version, freshness, metadata };
-        source(body, if once { Reread::No } else { Reread::Yes })
+        let path = &self.open[&entry];
+        let spent = self.spent.get(path).map(|spent| spent.iter().collect()).unwrap_or_default();
+        source(body, if once { Reread::No { spent } } else { Reread::Yes })
     }
 
     fn list(&self, path: &ObjectPath) -> DiskDone<Bytes> {
@@ -212,6 +221,11 @@ impl Disk {
         ends: Ends,
         keep: Keep,
     ) -> DiskDone<Bytes> {
+        let spent = self.spent.get(&self.open[&entry]);
+        assert!(
+            !spent.is_some_and(|spent| spent.touches(piece)),
+            "what is read at {piece:?} is gone"
+        );
         let file = &self.files[&self.open[&entry]];
         let start = usize::try_from(piece.start().0).unwrap().min(file.len());
         let end = usize::try_from(piece.end().0).unwrap().min(file.len());
@@ -295,10 +309,16 @@ impl Disk {
         }
     }
 
-    /// The process ends: handles are gone, stages stay.
-    pub fn restart(&mut self) {
+    /// The session ends: handles are gone, stages stay, and what was spent is known.
+    pub fn next_session(&mut self) {
         self.open.clear();
         self.hashers.clear();
+    }
+
+    /// The process ends: its successor reads everything from the start.
+    pub fn restart(&mut self) {
+        self.next_session();
+        self.spent.clear();
     }
 
     pub fn is_quiet(&self) -> bool {

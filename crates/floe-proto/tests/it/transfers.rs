@@ -1,7 +1,7 @@
 //! Whole transfers between two cores in virtual time: every promise that the core alone can keep.
 
 use crate::disk::Disk;
-use crate::world::{Faults, Run, Setup, World};
+use crate::world::{AfterLoss, Faults, Run, Setup, World};
 use floe_proto::command::StreamCount;
 use floe_proto::frame::{Direction, Pace, Verbs};
 use floe_types::{ByteCount, Code, ObjectPath};
@@ -182,6 +182,46 @@ fn a_stream_of_unknown_size_arrives_whole_even_when_corrupted_or_cut_beside_the_
             assert_whole(&run, &source, &sink);
         }
     }
+}
+
+#[test]
+fn a_stream_that_is_cut_anywhere_goes_on_and_costs_at_most_a_window() {
+    for after_loss in [AfterLoss::Rerun, AfterLoss::Reconnect] {
+        for (streams, have_ranges_max) in [(1, 512), (3, 512), (1, 12)] {
+            let len = 7 * MIB + 3;
+            let mut source = one_file(len);
+            source.streams.insert(path("file"));
+            let mut setup = Setup { streams, after_loss, ..Setup::new(Direction::Put, "file") };
+            setup.limits.have_ranges_max = have_ranges_max;
+            setup.limits.want_ranges_max = have_ranges_max;
+            let (plain, _) = run(&setup, &source, Disk::default(), Faults::default());
+            for cut_at in 1..=plain.frames {
+                let faults = Faults { cut_at: Some(cut_at), ..Faults::default() };
+                let (run, sink) = run(&setup, &source, Disk::default(), faults);
+                if run.lost_after_commit {
+                    // Nothing is staged any more, and what stands there has no source to name.
+                    assert_eq!(sink.files, source.files);
+                    continue;
+                }
+                assert_whole(&run, &source, &sink);
+                let sent: u64 = run.sent.iter().map(|sent| sent.0).sum();
+                let most = len as u64 + setup.options.window.0;
+                assert!(sent <= most, "cut at {cut_at}: {sent} bytes were sent, {setup:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_fails_by_name_where_the_receiver_lost_what_it_had_recorded() {
+    let mut source = one_file(7 * MIB);
+    source.streams.insert(path("file"));
+    let setup = Setup { after_loss: AfterLoss::Reconnect, ..Setup::new(Direction::Put, "file") };
+    let (plain, _) = run(&setup, &source, Disk::default(), Faults::default());
+    let faults = Faults { cut_at: Some(plain.frames / 2), forgetful: true, ..Faults::default() };
+    let (run, sink) = run(&setup, &source, Disk::default(), faults);
+    assert_eq!(run.result.unwrap().unwrap_err().code, Code::SourceGone);
+    assert!(sink.files.is_empty());
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Faults {
     pub flip_at: Option<u64>,
     /// Dials that fail.
     pub refuse_dials: u32,
+    /// The server's stages are gone after the loss of a session.
+    pub forgetful: bool,
 }
 
 /// How the run is set up.
@@ -35,7 +37,17 @@ pub struct Setup {
     pub limits: Limits,
     pub verbs: Verbs,
     pub buffers: ByteCount,
+    pub after_loss: AfterLoss,
     pub seed: u64,
+}
+
+/// Who goes on after the loss of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterLoss {
+    /// Another process, which runs the same command.
+    Rerun,
+    /// The same process, in another session.
+    Reconnect,
 }
 
 impl Setup {
@@ -51,6 +63,7 @@ impl Setup {
             limits: Limits::default(),
             verbs: Verbs::ALL,
             buffers: ByteCount(8 << 20),
+            after_loss: AfterLoss::Rerun,
             seed: 1,
         }
     }
@@ -76,6 +89,8 @@ pub struct Run {
     pub frames: u64,
     /// DATA bytes of the first session, and of the second.
     pub sent: Vec<ByteCount>,
+    /// The session was lost after the server had committed.
+    pub lost_after_commit: bool,
 }
 
 /// Frames under way in one direction of a stream, and when they arrive.
@@ -137,9 +152,17 @@ impl World {
             if self.run.result.is_some() {
                 break;
             }
+            self.run.lost_after_commit =
+                self.ends[SERVER].disk.files.contains_key(&self.setup.path);
             for (nth, role) in [Role::Client, Role::Server].into_iter().enumerate() {
                 let mut disk = std::mem::take(&mut self.ends[nth].disk);
-                disk.restart();
+                match self.setup.after_loss {
+                    AfterLoss::Rerun => disk.restart(),
+                    AfterLoss::Reconnect => disk.next_session(),
+                }
+                if self.faults.forgetful && nth == SERVER {
+                    disk.stages.clear();
+                }
                 self.ends[nth] = End::new(role, &self.setup, disk, self.now);
             }
             self.wires.clear();

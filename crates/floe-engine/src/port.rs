@@ -47,8 +47,8 @@ impl Inbox {
         self.bell.notified().await;
     }
 
-    fn put(&self, ended: Ended) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(ended);
+    fn put(&self, ended: impl IntoIterator<Item = Ended>) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
         self.ring();
     }
 
@@ -67,6 +67,10 @@ pub struct Port {
     line: VecDeque<Slot>,
     arrived: Vec<Ended>,
     under_way: usize,
+    /// Gathered until `submit` has taken the last.
+    names: Vec<(Reply, Op)>,
+    small: Vec<(Reply, Op)>,
+    pace: Pace,
 }
 
 /// A read or a write, in the order of submission.
@@ -98,6 +102,9 @@ impl Port {
             line: VecDeque::new(),
             arrived: Vec::new(),
             under_way: 0,
+            names: Vec::new(),
+            small: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -107,8 +114,15 @@ impl Port {
         self.under_way == 0
     }
 
-    /// Begins an operation. It may have ended when this returns: `take_ended` knows.
-    pub fn submit(&mut self, op: OpId, what: Op) {
+    /// Begins operations. They may have ended when this returns: `take_ended` knows.
+    pub fn submit(&mut self, ops: impl IntoIterator<Item = (OpId, Op)>) {
+        for (op, what) in ops {
+            self.begin(op, what);
+        }
+        self.send_off();
+    }
+
+    fn begin(&mut self, op: OpId, what: Op) {
         self.under_way += 1;
         match what {
             DiskOp::Read { entry, chunk, piece, ends, keep } => {
@@ -148,6 +162,7 @@ impl Port {
                 None => {
                     if !matches!(ended.done, Done::Working { .. }) {
                         self.under_way -= 1;
+                        self.pace.note(&ended);
                     }
                     into.push(ended);
                 }
@@ -283,28 +298,69 @@ impl Port {
             let answer = move |end: Result<(), Fault>| reply.end(end.map(|()| Done::Recorded));
             return output.record(*chunk, digest, Box::new(answer));
         }
-        enum Crew {
-            Names,
-            Sync,
-            Strand,
-        }
-        let crew = match &what {
+        match &what {
             DiskOp::Open { .. }
             | DiskOp::List { .. }
             | DiskOp::Apply { .. }
-            | DiskOp::Discard { .. } => Crew::Names,
-            DiskOp::Checkpoint { .. } | DiskOp::Commit { .. } => Crew::Sync,
-            _ => Crew::Strand,
-        };
-        let files = Arc::clone(&self.files);
-        let job: Job = Box::new(move || perform(reply, &files, what));
-        match crew {
-            Crew::Names => self.threads.names.submit(job),
-            Crew::Sync => self.threads.sync.submit(job),
-            Crew::Strand => self.strand.submit(job),
+            | DiskOp::Discard { .. } => self.names.push((reply, what)),
+            DiskOp::Checkpoint { .. } | DiskOp::Commit { .. } => {
+                let files = Arc::clone(&self.files);
+                self.threads.sync.submit(Box::new(move || perform(&files, [(reply, what)])));
+            }
+            _ => self.small.push((reply, what)),
         }
     }
+
+    /// Hands over what was gathered: a thread's wake-up costs as much as many a quick operation.
+    fn send_off(&mut self) {
+        let batch_len = self.pace.batch_len();
+        while !self.names.is_empty() {
+            let rest = self.names.split_off(self.names.len().min(batch_len));
+            let batch = std::mem::replace(&mut self.names, rest);
+            self.threads.names.submit(self.job(batch));
+        }
+        if !self.small.is_empty() {
+            let batch = std::mem::take(&mut self.small);
+            self.strand.submit(self.job(batch));
+        }
+    }
+
+    fn job(&self, batch: Vec<(Reply, Op)>) -> Job {
+        let files = Arc::clone(&self.files);
+        Box::new(move || perform(&files, batch))
+    }
 }
+
+/// How long operations that move no bytes take: slow ones are spread over threads, quick ones share
+/// one.
+struct Pace {
+    /// A moving average: each operation weighs an eighth.
+    busy: Micros,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { busy: SLOW }
+    }
+}
+
+impl Pace {
+    fn note(&mut self, ended: &Ended) {
+        // Syncs have threads of their own.
+        if !matches!(ended.done, Done::Committed(_) | Done::Checkpointed) {
+            self.busy = Micros((self.busy.0 * 7 + ended.took.busy.0.min(SLOW.0 * 8)) / 8);
+        }
+    }
+
+    fn batch_len(&self) -> usize {
+        if self.busy < SLOW { BATCH_LEN } else { 1 }
+    }
+}
+
+/// An operation that takes longer has a thread to itself.
+const SLOW: Micros = Micros(100);
+/// Quick operations of one job.
+const BATCH_LEN: usize = 16;
 
 fn piece_len(piece: Range) -> Result<usize, Fault> {
     piece.len().to_len().ok_or_else(|| Fault::new(Code::LimitExceeded, "a piece beyond memory"))
@@ -321,19 +377,57 @@ fn read_cold(mut reply: Reply, source: &dyn Source, piece: Range, mut into: Blan
     reply.end(read.map(|count| read_done(into.seal(count))));
 }
 
-fn perform(mut reply: Reply, files: &Files, what: Op) {
-    reply.begin();
-    let spoke = Mutex::new(Instant::now());
-    let working = |done: ByteCount, of: ByteCount| {
-        let mut spoke = spoke.lock().unwrap_or_else(PoisonError::into_inner);
-        if spoke.elapsed() >= SIGN_OF_LIFE {
-            *spoke = Instant::now();
-            reply.working(done, of);
-        }
-    };
-    let done = files.perform(what, &working);
-    reply.end(Ok(done));
+/// Does operations one after the other; their ends go out together, unless they take long.
+fn perform(files: &Files, batch: impl IntoIterator<Item = (Reply, Op)>) {
+    let mut ends = Gathered::default();
+    for (mut reply, what) in batch {
+        reply.begin();
+        let spoke = Mutex::new(Instant::now());
+        let working = |done: ByteCount, of: ByteCount| {
+            let mut spoke = spoke.lock().unwrap_or_else(PoisonError::into_inner);
+            if spoke.elapsed() >= SIGN_OF_LIFE {
+                *spoke = Instant::now();
+                reply.working(done, of);
+            }
+        };
+        let done = files.perform(what, &working);
+        ends.add(reply, done);
+    }
 }
+
+/// Ends that wait to be told together. Dropped, also in a panic, they are told.
+#[derive(Default)]
+struct Gathered {
+    ended: Vec<Ended>,
+    inbox: Option<Arc<Inbox>>,
+    since: Option<Instant>,
+}
+
+impl Gathered {
+    fn add(&mut self, reply: Reply, done: Done) {
+        self.inbox.get_or_insert_with(|| Arc::clone(&reply.inbox));
+        self.ended.push(reply.into_end(done));
+        if self.since.get_or_insert_with(Instant::now).elapsed() >= GATHER {
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        self.since = None;
+        if let (Some(inbox), false) = (&self.inbox, self.ended.is_empty()) {
+            inbox.put(self.ended.drain(..));
+        }
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// How long an end may wait for others.
+const GATHER: Duration = Duration::from_micros(200);
 
 /// The promise of one end. Dropped without one, it ends as failed.
 struct Reply {
@@ -362,26 +456,32 @@ impl Reply {
 
     fn working(&self, done: ByteCount, of: ByteCount) {
         let took = Took::default();
-        self.inbox.put(Ended { op: self.op, done: Done::Working { done, of }, took });
+        self.inbox.put([Ended { op: self.op, done: Done::Working { done, of }, took }]);
     }
 
-    fn end(mut self, result: Result<Done, Fault>) {
-        self.send(result.unwrap_or_else(Done::Failed));
+    fn end(self, result: Result<Done, Fault>) {
+        let inbox = Arc::clone(&self.inbox);
+        inbox.put([self.into_end(result.unwrap_or_else(Done::Failed))]);
     }
 
-    fn send(&mut self, done: Done) {
+    fn into_end(mut self, done: Done) -> Ended {
         self.ended = Sent::Yes;
+        self.end_with(done)
+    }
+
+    fn end_with(&self, done: Done) -> Ended {
         let all = self.submitted.elapsed();
         let queued = self.queued.unwrap_or(all);
         let took = Took { queued: micros(queued), busy: micros(all.saturating_sub(queued)) };
-        self.inbox.put(Ended { op: self.op, done, took });
+        Ended { op: self.op, done, took }
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
         if self.ended == Sent::Not {
-            self.send(Done::Failed(Fault::new(Code::Io, "a disk thread failed")));
+            let failed = Done::Failed(Fault::new(Code::Io, "a disk thread failed"));
+            self.inbox.put([self.end_with(failed)]);
         }
     }
 }

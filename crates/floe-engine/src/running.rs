@@ -356,12 +356,11 @@ fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -
         wake
     });
     let busy = !ops.is_empty();
-    for (nth, (op, what)) in ops.into_iter().enumerate() {
+    let admitted = ops.into_iter().enumerate().filter_map(|(nth, (op, what))| {
         let what = if nth < late { Some(what) } else { listener.admit(running, op, what) };
-        if let Some(what) = what {
-            port.submit(op, what);
-        }
-    }
+        what.map(|what| (op, what))
+    });
+    port.submit(admitted);
     let events = std::mem::take(&mut *lock(&running.events));
     for event in events {
         match event {

@@ -229,9 +229,7 @@ impl Stream {
         });
         self.room = room;
         let busy = !ops.is_empty() || !out.is_empty();
-        for (op, what) in ops {
-            self.port.submit(op, what);
-        }
+        self.port.submit(ops);
         for frame in out {
             if let Frame::Data(data) = &frame {
                 *moved = moved.plus(data.len);

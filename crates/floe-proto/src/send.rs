@@ -44,6 +44,8 @@ pub(crate) struct Sender<P> {
     entries: BTreeMap<EntryIndex, SendEntry<P>>,
     /// Entries that streams can pull from.
     ready: BTreeSet<EntryIndex>,
+    /// The entry that cannot be read twice; standard input is a transfer of its own.
+    once: Option<EntryIndex>,
     tasks: BTreeMap<StreamId, Task<P>>,
     next_task: u64,
     flights: BTreeMap<Seq, Flight<P>>,
@@ -97,6 +99,7 @@ impl<P: Clone> Sender<P> {
             walk: Walk::new(),
             entries: BTreeMap::new(),
             ready: BTreeSet::new(),
+            once: None,
             tasks: BTreeMap::new(),
             next_task: 0,
             flights: BTreeMap::new(),
@@ -344,6 +347,9 @@ impl<P: Clone> Sender<P> {
         io: &mut Io<P>,
     ) {
         let Some(entry) = self.entries.get_mut(&index) else { return };
+        if let Reread::No { .. } = reread {
+            self.once = Some(index);
+        }
         entry.opened(body, metadata, reread);
         if entry.stage == Stage::Ending {
             return;

@@ -298,9 +298,9 @@ impl<P: Clone> Session<P> {
         self.report_finished();
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
         if self.role == Role::Client && self.state == State::Open {
-            let backlog = ByteCount(self.transfers.values().map(|half| half.backlog().0).sum());
-            while self.tune.wants_dial(streams, backlog, now) {
-                self.tune.dialed();
+            let halves = self.transfers.values();
+            let backlog = || ByteCount(halves.map(|half| half.backlog().0).sum());
+            for _ in 0..self.tune.dials(streams, backlog, now) {
                 self.io.events.push_back(Event::Dial);
             }
         }

@@ -14,6 +14,8 @@ pub(crate) struct Tune {
     dialing: u32,
     failures: u32,
     retry_at: Time,
+    /// The backlog costs a look at every entry: it is asked for at most so often.
+    look_at: Time,
     sampled: Time,
     bytes: ByteCount,
     /// Goodput of the last second before the newest stream came, in bytes.
@@ -31,6 +33,7 @@ const AUTO_FIRST: u32 = 2;
 const AUTO_MAX: u32 = 8;
 const SECOND: Micros = Micros::from_secs(1);
 const DIAL_FAILURES_MAX: u32 = 5;
+const LOOK: Micros = Micros(10_000);
 /// Below this much work a further stream is not worth its dial.
 const WORTH_A_STREAM: ByteCount = ByteCount(4 << 20);
 
@@ -46,6 +49,7 @@ impl Tune {
             dialing: 0,
             failures: 0,
             retry_at: now,
+            look_at: now,
             sampled: now,
             bytes: ByteCount::ZERO,
             before: ByteCount::ZERO,
@@ -53,15 +57,23 @@ impl Tune {
         }
     }
 
-    /// Whether to dial now: there is work for one more, and fewer than wished are up or being
-    /// dialed.
-    pub(crate) fn wants_dial(&self, streams: u32, backlog: ByteCount, now: Time) -> bool {
-        let worth = backlog.0 > WORTH_A_STREAM.0 * u64::from(streams + self.dialing);
-        streams > 0 && streams + self.dialing < self.target && worth && now >= self.retry_at
-    }
-
-    pub(crate) fn dialed(&mut self) {
-        self.dialing += 1;
+    /// How many dials to begin now: while there is work for one more, and fewer than wished are up
+    /// or being dialed.
+    pub(crate) fn dials(
+        &mut self,
+        streams: u32,
+        backlog: impl FnOnce() -> ByteCount,
+        now: Time,
+    ) -> u32 {
+        let room = self.target.saturating_sub(streams + self.dialing);
+        if streams == 0 || room == 0 || now < self.retry_at.max(self.look_at) {
+            return 0;
+        }
+        self.look_at = now.plus(LOOK);
+        let worth = u32::try_from(backlog().0 / WORTH_A_STREAM.0).unwrap_or(u32::MAX);
+        let dials = room.min(worth.saturating_sub(streams + self.dialing));
+        self.dialing += dials;
+        dials
     }
 
     pub(crate) fn came_up(&mut self) {
@@ -113,8 +125,7 @@ mod tests {
         let (mut streams, mut moved) = (1, 0);
         for second in 1..30 {
             let now = Time(second * 1_000_000);
-            while tune.wants_dial(streams, ByteCount(u64::MAX / 2), now) {
-                tune.dialed();
+            for _ in 0..tune.dials(streams, || ByteCount(u64::MAX / 2), now) {
                 tune.came_up();
                 streams += 1;
             }
@@ -132,15 +143,23 @@ mod tests {
     }
 
     #[test]
+    fn dials_as_often_as_there_is_work_and_looks_at_it_now_and_then() {
+        let mut tune = Tune::new(StreamCount::Fixed(8), Time(0));
+        let work = |streams: u64| ByteCount(WORTH_A_STREAM.0 * streams);
+        assert_eq!(tune.dials(1, || work(3), Time(0)), 2);
+        assert_eq!(tune.dials(1, || panic!("too early"), Time(1)), 0);
+        assert_eq!(tune.dials(1, || work(20), Time(LOOK.0)), 5);
+    }
+
+    #[test]
     fn gives_up_dialing_after_repeated_failures() {
         let mut tune = Tune::new(StreamCount::Fixed(4), Time(0));
         let mut now = Time(0);
         for _ in 0..5 {
-            assert!(tune.wants_dial(1, ByteCount(u64::MAX / 8), now));
-            tune.dialed();
+            assert_ne!(tune.dials(1, || ByteCount(u64::MAX / 8), now), 0);
             tune.dial_failed(1, now);
             now = now.plus(SECOND);
         }
-        assert!(!tune.wants_dial(1, ByteCount(u64::MAX / 8), now));
+        assert_eq!(tune.dials(1, || ByteCount(u64::MAX / 8), now), 0);
     }
 }

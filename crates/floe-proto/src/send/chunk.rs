@@ -107,7 +107,11 @@ impl<P: Clone> Sender<P> {
     /// Whether this transfer has work under way on a stream: no other transfer may use it then.
     pub(crate) fn is_busy_on(&self, stream: StreamId, io: &Io<P>) -> bool {
         self.tasks.contains_key(&stream)
-            || (io.lead == Some(stream) && self.entries.values().any(SendEntry::is_filling))
+            || (io.lead == Some(stream)
+                && self
+                    .once
+                    .and_then(|index| self.entries.get(&index))
+                    .is_some_and(SendEntry::is_filling))
     }
 
     /// Takes the next check or chunk for a stream. False: there is none, or the window is full.

@@ -115,32 +115,31 @@ impl<P: Clone> Sender<P> {
     /// Goes on with such a source: what was spent, then the next piece, if the window and the
     /// buffers have room for its chunk.
     pub(super) fn fill(&mut self, stream: StreamId, io: &mut Io<P>) {
-        if io.lead != Some(stream) {
-            return;
-        }
-        while let Some((index, spent)) = self.entries.iter_mut().find_map(|(index, entry)| {
-            let fill = entry.fill.as_mut().filter(|_| entry.stage == Stage::Sending)?;
-            fill.next_spent().map(|spent| (*index, spent))
-        }) {
+        let Some(index) = self.once.filter(|_| io.lead == Some(stream)) else { return };
+        while let Some(spent) = self.filling(index).and_then(Fill::next_spent) {
             self.filled(index, spent, io);
         }
-        self.read_ahead(stream, io);
+        self.read_ahead(index, stream, io);
     }
 
-    fn read_ahead(&mut self, stream: StreamId, io: &mut Io<P>) {
+    /// The reading of such an entry, while its chunks go.
+    fn filling(&mut self, index: EntryIndex) -> Option<&mut Fill<P>> {
+        let entry = self.entries.get_mut(&index)?;
+        entry.fill.as_mut().filter(|_| entry.stage == Stage::Sending)
+    }
+
+    fn read_ahead(&mut self, index: EntryIndex, stream: StreamId, io: &mut Io<P>) {
         let room = self.fill_room(io);
         let chunk = self.options.chunk.bytes();
         let piece_max = io.piece_len(self.piece, ByteCount(self.limits.piece_bytes_min.into()));
         let (in_flight, number) = (self.in_flight, self.next_task);
-        let found = self.entries.iter_mut().find_map(|(index, entry)| {
-            let sending = entry.stage == Stage::Sending;
-            let fill = entry.fill.as_mut().filter(|_| sending)?;
-            let more = fill.end == SourceEnd::Ahead && fill.reading.is_none();
-            let begun = !fill.pieces.is_empty() || fill.claims.is_gathering();
-            let held = fill.held.plus(in_flight);
-            (more && (begun || held.0 == 0 || held.plus(chunk) <= room)).then_some((*index, fill))
-        });
-        let Some((index, fill)) = found else { return };
+        let Some(fill) = self.filling(index) else { return };
+        let more = fill.end == SourceEnd::Ahead && fill.reading.is_none();
+        let begun = !fill.pieces.is_empty() || fill.claims.is_gathering();
+        let held = fill.held.plus(in_flight);
+        if !more || !(begun || held.0 == 0 || held.plus(chunk) <= room) {
+            return;
+        }
         let end = fill.chunk_end(chunk);
         let piece = Range::new(fill.at, fill.at.plus(piece_max).min(end));
         let ends = if piece.end() == end { Ends::Chunk } else { Ends::More };

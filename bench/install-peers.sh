@@ -40,7 +40,10 @@ package() {
 }
 
 crate() {
-    cargo install "$1" --locked --root "$peers" --target-dir "$peers/target"
+    local flags=
+    # rcp wants what tokio calls unstable, and says so only by not building.
+    [[ $1 != rcp-tools-* ]] || flags='--cfg tokio_unstable'
+    RUSTFLAGS=$flags cargo install "$1" --locked --root "$peers" --target-dir "$peers/target"
 }
 
 bring() {

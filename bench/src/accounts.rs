@@ -83,6 +83,12 @@ pub fn carried(pid: ProcessId, interface: &str) -> Option<ByteCount> {
     Some(ByteCount(received.0 + sent.0))
 }
 
+/// Packets that an interface could not give out.
+pub fn dropped(pid: ProcessId, interface: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?;
+    fields(&text, interface)?.get(11).copied()
+}
+
 fn traffic(pid: ProcessId, interface: &str) -> Option<(ByteCount, ByteCount)> {
     parse_traffic(&fs::read_to_string(format!("/proc/{pid}/net/dev")).ok()?, interface)
 }
@@ -110,12 +116,15 @@ fn listens_in(table: &str, port: u16) -> bool {
 
 /// Fields 1 and 9 behind the interface's name.
 fn parse_traffic(table: &str, interface: &str) -> Option<(ByteCount, ByteCount)> {
+    let fields = fields(table, interface)?;
+    Some((ByteCount(*fields.first()?), ByteCount(*fields.get(8)?)))
+}
+
+fn fields(table: &str, interface: &str) -> Option<Vec<u64>> {
     let line = table.lines().find_map(|line| {
         line.trim_start().strip_prefix(interface).and_then(|rest| rest.strip_prefix(':'))
     })?;
-    let fields: Vec<u64> =
-        line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).collect();
-    Some((ByteCount(*fields.first()?), ByteCount(*fields.get(8)?)))
+    Some(line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).collect())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 
 use crate::Result;
 use crate::content::{self, Content, Look};
-use crate::peer::{Peer, Sync, Task, Wire};
-use crate::stage::{Ground, Order, Sample, Stage, Until, slug};
+use crate::peer::{Leaves, Peer, Reach, Sync, Task, Wire};
+use crate::stage::{Ending, Ground, Order, Sample, Stage, Until, slug};
 use floe_types::ByteCount;
 use serde::Serialize;
 use std::fs;
@@ -44,8 +44,8 @@ pub struct Job {
     pub content: Content,
     /// What is done.
     pub act: Act,
-    /// When a transfer is cut off.
-    pub cap: Option<Duration>,
+    /// Over which paths.
+    pub reach: Reach,
 }
 
 /// Where files lie.
@@ -60,8 +60,12 @@ pub enum Place {
 /// How often, and by whom.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Runs before the measured ones.
+    pub warm: u32,
     /// Measured runs.
     pub runs: u32,
+    /// When a transfer is cut off; a peer that it happens to at first is not run again.
+    pub cap: Duration,
     /// Parts of names of peers; all if none is given.
     pub only: Vec<String>,
     /// Where each place is.
@@ -83,6 +87,14 @@ pub struct Case {
     pub samples: Vec<Sample>,
     /// Why it has none, or no more.
     pub failure: Option<String>,
+}
+
+impl Case {
+    /// Whether it is run again: not after a failure, nor where its first run was cut off.
+    fn goes_on(&self) -> bool {
+        let cut = self.samples.first().is_some_and(|sample| sample.ending == Ending::Cut);
+        self.failure.is_none() && !cut
+    }
 }
 
 /// What a job came to.
@@ -136,7 +148,7 @@ pub fn run(ground: &Ground, job: &Job, plan: &Plan) -> Result<Outcome> {
         .tempdir_in(dir)
         .map_err(|error| format!("make a directory in {}: {error}", dir.display()))?;
     let mut stage = Stage::new(ground, dir.path())?;
-    let mut work = Work::lay_out(job, &stage)?;
+    let mut work = Work::lay_out(job, plan.cap, &stage)?;
     let (peers, absent) = choose(ground, job, plan)?;
     let mut lines: Vec<(&Peer, Part, Case)> = Vec::new();
     for peer in peers {
@@ -145,13 +157,14 @@ pub fn run(ground: &Ground, job: &Job, plan: &Plan) -> Result<Outcome> {
             lines.push((peer, part, case(name, peer, failure.clone())));
         }
     }
-    for run in 0..=plan.runs {
+    for run in 0..plan.warm + plan.runs {
         let look = if run == 0 { Look::Bytes } else { Look::Lengths };
-        for (peer, part, case) in lines.iter_mut().filter(|line| line.2.failure.is_none()) {
+        for (peer, part, case) in lines.iter_mut().filter(|line| line.2.goes_on()) {
             match work.once(peer, *part, look, &mut stage) {
                 Ok(sample) => {
                     eprintln!("{} run {run} {}: {:.2} s", job.name, case.name, sample.wall_s);
-                    case.samples.extend((run > 0).then_some(sample));
+                    let counts = run >= plan.warm || sample.ending == Ending::Cut;
+                    case.samples.extend(counts.then_some(sample));
                 }
                 Err(error) => {
                     eprintln!("{} run {run} {}: {error}", job.name, case.name);
@@ -210,7 +223,8 @@ fn choose<'a>(ground: &'a Ground, job: &Job, plan: &Plan) -> Result<(Vec<&'a Pee
             Place::Memory => peer.sync != Sync::Asked,
             Place::Disk => peer.sync != Sync::Never,
         };
-        if !fits || !peer.client.contains_key(&needed(job.act)) {
+        let reaches = peer.reach == Reach::Both || peer.reach == job.reach;
+        if !fits || !reaches || !peer.client.contains_key(&needed(job.act)) {
             continue;
         }
         let missing = ground.peers.missing(peer, &dirs)?;
@@ -231,6 +245,7 @@ struct Work<'a> {
     source: PathBuf,
     size: ByteCount,
     moved: u32,
+    cap: Duration,
 }
 
 const KEPT: &str = "kept";
@@ -238,7 +253,7 @@ const KEPT_FOR_ONE: &str = "kept-for-one";
 
 impl<'a> Work<'a> {
     /// Makes them: what is got lies below the root, what is put does not.
-    fn lay_out(job: &'a Job, stage: &Stage<'_>) -> Result<Self> {
+    fn lay_out(job: &'a Job, cap: Duration, stage: &Stage<'_>) -> Result<Self> {
         let source = match job.act {
             Act::Move(Task::Get | Task::GetTree)
             | Act::Resume { resume: Task::ResumeGet, .. }
@@ -250,7 +265,7 @@ impl<'a> Work<'a> {
             let large = Content::File(ByteCount(size.0 * ONE_CLIENT_FACTOR));
             large.make(&stage.root().join(KEPT_FOR_ONE))?;
         }
-        Ok(Self { job, source, size, moved: 0 })
+        Ok(Self { job, source, size, moved: 0, cap })
     }
 
     /// What is done before all runs, not timed.
@@ -259,7 +274,9 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let order = self.order(peer, Task::PutTree, stage);
-        stage.measure(&order, Until::Over)?;
+        if stage.measure(&order, Until::Elapsed(self.cap))?.ending == Ending::Cut {
+            return Err("the first put did not end in time".to_owned());
+        }
         content::same(&self.source, &order.dest, Look::Bytes)
     }
 
@@ -280,7 +297,7 @@ impl<'a> Work<'a> {
         look: Look,
         stage: &mut Stage<'_>,
     ) -> Result<Sample> {
-        let until = self.job.cap.map_or(Until::Over, Until::Elapsed);
+        let until = Until::Elapsed(self.cap);
         match (self.job.act, part) {
             (Act::Move(task), _) => {
                 let order = self.order(peer, task, stage);
@@ -289,7 +306,9 @@ impl<'a> Work<'a> {
             (Act::Again, _) => {
                 let order = self.order(peer, Task::AgainTree, stage);
                 let sample = stage.measure(&order, until)?;
-                content::same(&self.source, &order.dest, look)?;
+                if sample.ending == Ending::Whole {
+                    content::same(&self.source, &order.dest, look)?;
+                }
                 Ok(sample)
             }
             (Act::Resume { begin, .. }, Part::Whole | Part::One) => {
@@ -300,7 +319,7 @@ impl<'a> Work<'a> {
                 let order = self.order(peer, beginning(peer, begin), stage);
                 let half = Until::Carried(ByteCount(self.size.0 / 2));
                 let begun = stage.measure(&order, half)?;
-                if begun.ending == crate::stage::Ending::Whole {
+                if begun.ending == Ending::Whole {
                     remove(&order.dest)?;
                     return Err("it was over before it was killed".to_owned());
                 }
@@ -330,8 +349,11 @@ impl<'a> Work<'a> {
         stage: &mut Stage<'_>,
     ) -> Result<Sample> {
         let done = stage.measure(order, until);
-        let whole = done.as_ref().is_ok_and(|s| s.ending == crate::stage::Ending::Whole);
-        let seen = if whole { content::same(&self.source, &order.dest, look) } else { Ok(()) };
+        let whole = done.as_ref().is_ok_and(|s| s.ending == Ending::Whole);
+        let seen = match order.peer.leaves {
+            Leaves::Copy if whole => content::same(&self.source, &order.dest, look),
+            _ => Ok(()),
+        };
         remove(&order.dest)?;
         self.moved += 1;
         seen.and(done)

@@ -1,10 +1,10 @@
 //! Everything over the loopback interface: the programs' own cost, without distance.
 
 use crate::Result;
-use crate::bar::LOOPBACK;
+use crate::bar;
 use crate::content::Content;
 use crate::job::{Act, Job, Place};
-use crate::peer::Task;
+use crate::peer::{Reach, Task};
 use crate::session::Choices;
 use crate::site::Site;
 use floe_types::{ByteCount, parse_size};
@@ -30,8 +30,8 @@ pub fn run(args: &LoopbackArgs) -> Result<()> {
     }
     let program = args.choices.program()?;
     let ground = args.choices.ground(Site::loopback(&args.congestion), program)?;
-    let outcomes = args.choices.perform(&ground, &jobs);
-    args.choices.conclude("loopback", &ground.site.remarks, LOOPBACK, outcomes)
+    let outcomes = args.choices.perform(&ground, &args.choices.plan(1), &jobs);
+    args.choices.conclude("loopback", &ground.site.remarks, &bar::loopback(), outcomes)
 }
 
 fn jobs(size: ByteCount, shrink: u64) -> Vec<Job> {
@@ -56,7 +56,7 @@ fn jobs(size: ByteCount, shrink: u64) -> Vec<Job> {
         place,
         content,
         act,
-        cap: None,
+        reach: Reach::Near,
     };
     let moves = |name: &str, what: String, place, content, task| {
         job(name, what, place, content, Act::Move(task))

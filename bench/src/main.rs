@@ -20,6 +20,8 @@ mod bar; // the bars
 mod report; // Markdown and JSON
 mod session; // what the commands share: options, files of results
 mod loopback; // everything on this machine
+mod link; // a long path as a program
+mod wan; // everything over it
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -32,6 +34,11 @@ type Result<T> = std::result::Result<T, String>;
 enum Bench {
     /// Put, get, trees, resume and crowds on this machine, over the loopback interface
     Loopback(loopback::LoopbackArgs),
+    /// Put, get, small files and resume over an emulated long path, for each of its settings
+    Wan(wan::WanArgs),
+    /// The emulated path, started by the others
+    #[command(hide = true)]
+    Link(link::LinkArgs),
     /// One end of a plain loop, started by the others
     #[command(subcommand, hide = true)]
     Plain(plain::Plain),
@@ -40,6 +47,8 @@ enum Bench {
 fn main() -> ExitCode {
     let result = match Bench::parse() {
         Bench::Loopback(args) => loopback::run(&args),
+        Bench::Wan(args) => wan::run(&args),
+        Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),
     };
     match result {

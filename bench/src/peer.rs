@@ -63,11 +63,24 @@ pub enum Sync {
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
-    /// Over loopback only.
+    /// Over loopback.
     #[default]
     Near,
-    /// Over long paths too.
+    /// Over long paths.
     Far,
+    /// Over either.
+    Both,
+}
+
+/// What is there after a transfer.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaves {
+    /// What was moved.
+    #[default]
+    Copy,
+    /// Nothing that could be compared.
+    Nothing,
 }
 
 /// One line of a table.
@@ -85,6 +98,9 @@ pub struct Peer {
     /// Over which paths it is measured.
     #[serde(default)]
     pub reach: Reach,
+    /// What is there after a transfer.
+    #[serde(default)]
+    pub leaves: Leaves,
     /// The service its clients talk to.
     pub service: Option<String>,
     /// The other end of one transfer, started before each and ending with it.
@@ -132,6 +148,7 @@ const FILES: &[(&str, &str)] = &[
     ("ssh", include_str!("../peers/ssh.toml")),
     ("http", include_str!("../peers/http.toml")),
     ("rclone", include_str!("../peers/rclone.toml")),
+    ("iperf", include_str!("../peers/iperf.toml")),
     ("overssh", include_str!("../peers/overssh.toml")),
 ];
 

@@ -4,7 +4,10 @@
 use crate::Result;
 use crate::accounts::{self, ProcessId};
 use crate::os::{self, Ended};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{kill_process_group, pidfd_open, waitid};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -52,6 +55,21 @@ impl Process {
     pub fn is_over(&self) -> bool {
         let over = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         !matches!(waitid(WaitId::Pid(self.pid), over), Ok(None))
+    }
+
+    /// Waits until it is over, or patience ends; without looking again and again.
+    pub fn over_within(&self, patience: Duration) -> bool {
+        let Ok(handle) = pidfd_open(self.pid, PidfdFlags::empty()) else {
+            return await_that(patience, || self.is_over());
+        };
+        let begun = Instant::now();
+        loop {
+            let left = Timespec::try_from(patience.saturating_sub(begun.elapsed())).ok();
+            let ended = poll(&mut [PollFd::new(&handle, PollFlags::IN)], left.as_ref());
+            if ended != Err(Errno::INTR) {
+                return self.is_over();
+            }
+        }
     }
 
     /// Waits until it listens on a port.

@@ -11,13 +11,17 @@ use crate::stage::Ground;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Options of every command.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Choices {
-    /// Measured runs of each; one more is made first and thrown away
+    /// Measured runs of each; over loopback one more is made first and thrown away
     #[arg(long, default_value_t = 5)]
     runs: u32,
+    /// Seconds after which a transfer is cut off; a peer whose first is cut off is not run again
+    #[arg(long, default_value_t = 120)]
+    cap: u64,
     /// Only jobs with such a name, or with a name that begins so and goes on with '-'
     #[arg(long, value_delimiter = ',')]
     jobs: Vec<String>,
@@ -86,17 +90,23 @@ impl Choices {
         Ok(self.list)
     }
 
-    /// Does jobs, in turn; one that cannot be done is told of and does not stop the others.
-    pub fn perform(&self, ground: &Ground, jobs: &[Job]) -> Vec<Outcome> {
-        let plan = Plan {
+    /// How the jobs are run, after so many runs that are thrown away.
+    pub fn plan(&self, warm: u32) -> Plan {
+        Plan {
+            warm,
             runs: self.runs,
+            cap: Duration::from_secs(self.cap),
             only: self.peers.clone(),
             memory: self.memory.clone(),
             disk: self.disk.clone(),
-        };
+        }
+    }
+
+    /// Does jobs, in turn; one that cannot be done is told of and does not stop the others.
+    pub fn perform(&self, ground: &Ground, plan: &Plan, jobs: &[Job]) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for job in jobs.iter().filter(|job| self.wants(&job.name)) {
-            let outcome = job::run(ground, job, &plan).unwrap_or_else(|error| job.not_run(&error));
+            let outcome = job::run(ground, job, plan).unwrap_or_else(|error| job.not_run(&error));
             println!("{}", table(&outcome));
             outcomes.push(outcome);
         }

@@ -41,15 +41,15 @@ impl Site {
     /// This machine, in a network of its own with a congestion control; without the right to make
     /// one, in the network that is there. Call it before any thread is started.
     pub fn loopback(congestion: &str) -> Self {
-        let own = match os::leave_network() {
-            Ok(()) => loopback_up(congestion),
-            Err(error) => Err(format!("no network of its own ({error})")),
-        };
-        let remarks = match own {
-            Ok(()) => vec![format!("loopback of the run's own, congestion control {congestion}")],
-            Err(reason) => {
-                vec![format!("{reason}: bytes on the wire count all traffic of the machine")]
+        let remark = match os::leave_network().map(|()| loopback_up(congestion)) {
+            Ok(Ok(())) => format!("a loopback of the run's own, congestion control {congestion}"),
+            Ok(Err(reason)) => {
+                format!("a loopback of the run's own, its routes as they are: {reason}")
             }
+            Err(error) => format!(
+                "no network of the run's own ({error}): the machine's congestion control, and bytes \
+                 on the wire count all traffic of the machine"
+            ),
         };
         Self {
             near: Vec::new(),
@@ -57,7 +57,7 @@ impl Site {
             host: "127.0.0.1".to_owned(),
             watched: std::process::id(),
             interface: "lo",
-            remarks,
+            remarks: vec![remark],
         }
     }
 
@@ -83,9 +83,15 @@ impl Site {
     }
 }
 
+/// Brings the interface up, and gives its routes a congestion control: what new networks have is
+/// the machine's, and which ones may be set is too.
 fn loopback_up(congestion: &str) -> Result<()> {
     run(&["ip", "link", "set", "lo", "up"])?;
-    run(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_congestion_control={congestion}")])
+    ["127.0.0.0/8", "127.0.0.1"].into_iter().try_for_each(|net| {
+        let route = ["ip", "route", "replace", "local", net, "dev", "lo", "src", "127.0.0.1"];
+        let lock = ["table", "local", "congctl", "lock", congestion];
+        run(&[&route[..], &lock].concat())
+    })
 }
 
 /// Runs a short command to its end.

@@ -91,8 +91,6 @@ pub struct Order<'a> {
 /// When a transfer is stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Until {
-    /// Never.
-    Over,
     /// After a time.
     Elapsed(Duration),
     /// When so much has been on the wire.
@@ -219,7 +217,7 @@ impl<'a> Stage<'a> {
         let (clients, sampled) = beside_sampler(far, || {
             let clients = self.start_clients(order, script, &words, &dir)?;
             watch(&clients, &self.ground.site, before.wire, until);
-            finish_clients(clients, until)
+            finish_clients(clients)
         });
         let (near, ending) = clients?;
         let far_once = once.map(|process| finish_once(process, ending)).transpose()?;
@@ -251,6 +249,7 @@ impl<'a> Stage<'a> {
         };
         let words = words
             .with("name", &order.name)
+            .with("size", order.size.0.to_string())
             .with_path("source", &order.source)
             .with_path("dest", &order.dest)
             .with_path("destdir", order.dest.parent().unwrap_or(&order.dest))
@@ -330,36 +329,39 @@ impl Before {
 
 /// Waits until the clients are over or it is time to stop them.
 fn watch(clients: &[Process], site: &Site, before: Option<ByteCount>, until: Until) {
-    let over = || clients.iter().all(Process::is_over);
     match until {
-        Until::Over => {}
         Until::Elapsed(limit) => {
-            await_that(limit, over);
+            let begun = Instant::now();
+            for client in clients {
+                client.over_within(limit.saturating_sub(begun.elapsed()));
+            }
         }
         Until::Carried(limit) => {
             let before = before.unwrap_or_default().0;
             let reached = || site.carried().is_none_or(|now| now.0 - before >= limit.0);
+            let over = || clients.iter().all(Process::is_over);
             await_that(REST * 10, || over() || reached());
         }
     }
 }
 
-/// Ends them if they are to be ended, waits for all, and sums up.
-fn finish_clients(clients: Vec<Process>, until: Until) -> Result<(Used, Ending)> {
+/// Kills those that are not over, waits for all, and sums up.
+fn finish_clients(clients: Vec<Process>) -> Result<(Used, Ending)> {
     let (mut used, mut ending, mut failed) = (Used::default(), Ending::Whole, Vec::new());
     let count = clients.len();
     for client in clients {
-        let stop = until != Until::Over && !client.is_over();
-        let ended = if stop { client.kill() } else { client.finish() };
+        let ended = if client.is_over() {
+            client.finish()
+        } else {
+            ending = Ending::Cut;
+            client.kill()
+        };
         match ended {
             Ok(ended) => {
                 used.cpu_s += ended.cpu.as_secs_f64();
                 used.peak_bytes = used.peak_bytes.max(ended.peak.0);
             }
             Err(error) => failed.push(error),
-        }
-        if stop {
-            ending = Ending::Cut;
         }
     }
     match failed.first() {
@@ -372,7 +374,7 @@ fn finish_clients(clients: Vec<Process>, until: Until) -> Result<(Used, Ending)>
 fn finish_once(process: Process, ending: Ending) -> Result<Ended> {
     match ending {
         Ending::Cut => process.kill(),
-        Ending::Whole if await_that(REST, || process.is_over()) => process.finish(),
+        Ending::Whole if process.over_within(REST) => process.finish(),
         Ending::Whole => Err("the other end did not end".to_owned()),
     }
 }

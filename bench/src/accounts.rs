@@ -58,6 +58,14 @@ pub fn peak(pid: ProcessId) -> Option<ByteCount> {
     Some(ByteCount(kib << 10))
 }
 
+/// Memory that new processes could have.
+pub fn available() -> ByteCount {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    ByteCount(kib.unwrap_or(0) << 10)
+}
+
 /// Starts [`peak`] anew.
 pub fn forget_peak(pid: ProcessId) {
     // Without the right to do it the peak of earlier runs stays in, which errs on the safe side.

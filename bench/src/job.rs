@@ -4,6 +4,7 @@
 //! A peer that fails is out of its job from then on, and the report says why.
 
 use crate::Result;
+use crate::accounts;
 use crate::content::{self, Content, Look};
 use crate::peer::{Leaves, Peer, Reach, Sync, Task, Wire};
 use crate::stage::{Ending, Ground, Order, Sample, Stage, Until, slug};
@@ -246,6 +247,7 @@ struct Work<'a> {
     size: ByteCount,
     moved: u32,
     cap: Duration,
+    one_client: ByteCount,
 }
 
 const KEPT: &str = "kept";
@@ -265,7 +267,7 @@ impl<'a> Work<'a> {
             let large = Content::File(ByteCount(size.0 * ONE_CLIENT_FACTOR));
             large.make(&stage.root().join(KEPT_FOR_ONE))?;
         }
-        Ok(Self { job, source, size, moved: 0, cap })
+        Ok(Self { job, source, size, moved: 0, cap, one_client: ByteCount(0) })
     }
 
     /// What is done before all runs, not timed.
@@ -317,16 +319,12 @@ impl<'a> Work<'a> {
             }
             (Act::Resume { begin, resume }, Part::Resumed) => {
                 let order = self.order(peer, beginning(peer, begin), stage);
-                let half = Until::Carried(ByteCount(self.size.0 / 2));
-                let begun = stage.measure(&order, half)?;
-                if begun.ending == Ending::Whole {
-                    remove(&order.dest)?;
-                    return Err("it was over before it was killed".to_owned());
-                }
+                self.begin(&order, stage)?;
                 let order = Order { task: resume, ..order };
                 self.anew(&order, until, look, stage)
             }
             (Act::Crowd(clients), Part::Whole | Part::Resumed) => {
+                self.fits(clients)?;
                 let order = self.order(peer, Task::Discard, stage);
                 stage.measure(&Order { clients, ..order }, until)
             }
@@ -335,9 +333,37 @@ impl<'a> Work<'a> {
                 order.source = stage.root().join(KEPT_FOR_ONE);
                 order.name = KEPT_FOR_ONE.to_owned();
                 order.size = ByteCount(self.size.0 * ONE_CLIENT_FACTOR);
-                stage.measure(&order, until)
+                let sample = stage.measure(&order, until)?;
+                self.one_client = ByteCount(sample.near.peak_bytes);
+                Ok(sample)
             }
         }
+    }
+
+    /// Begins, and is killed when half of it has been on the wire.
+    fn begin(&self, order: &Order<'_>, stage: &mut Stage<'_>) -> Result<()> {
+        let half = self.size.0 / 2;
+        let begun = stage.measure(order, Until::Carried(ByteCount(half), self.cap))?;
+        let why = match begun.ending {
+            Ending::Whole => "it was over before it was killed",
+            Ending::Cut if begun.wire_bytes.is_some_and(|wire| wire < half) => {
+                "half of it did not come in time"
+            }
+            Ending::Cut => return Ok(()),
+        };
+        remove(&order.dest)?;
+        Err(why.to_owned())
+    }
+
+    /// Whether so many clients find room, each as large as the one before them. What they share
+    /// counts in each, so a little more than there is may be asked for.
+    fn fits(&self, clients: u32) -> Result<()> {
+        let asked = self.one_client.0 * u64::from(clients);
+        if asked <= accounts::available().0 / 5 * 6 {
+            return Ok(());
+        }
+        let mib = self.one_client.0 >> 20;
+        Err(format!("{clients} clients of {mib} MiB have no room on this machine"))
     }
 
     /// Moves it, looks at what arrived, and removes that.

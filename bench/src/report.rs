@@ -139,10 +139,14 @@ pub fn machine() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let memory = read("/proc/meminfo");
     let kib = memory.split_ascii_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(0);
+    let limits = read("/proc/self/limits");
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let files = files.map(|line| line.split_ascii_whitespace().next().unwrap_or("?").to_owned());
     let release = read("/proc/sys/kernel/osrelease");
     vec![
         format!("{cores} cores, {}", model.trim_start_matches(['\t', ' ', ':'])),
         format!("{:.0} GiB of memory, Linux {}", number(kib) / 1_048_576.0, release.trim()),
+        format!("{} open files a process", files.unwrap_or_default()),
     ]
 }
 

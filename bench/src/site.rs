@@ -47,8 +47,8 @@ impl Site {
                 format!("a loopback of the run's own, its routes as they are: {reason}")
             }
             Err(error) => format!(
-                "no network of the run's own ({error}): the machine's congestion control, and bytes \
-                 on the wire count all traffic of the machine"
+                "no network of the run's own ({error}): the machine's congestion control, and \
+                 bytes on the wire count all traffic of the machine"
             ),
         };
         Self {

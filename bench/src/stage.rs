@@ -93,8 +93,8 @@ pub struct Order<'a> {
 pub enum Until {
     /// After a time.
     Elapsed(Duration),
-    /// When so much has been on the wire.
-    Carried(ByteCount),
+    /// When so much has been on the wire, or after a time.
+    Carried(ByteCount, Duration),
 }
 
 /// How long a server has to listen.
@@ -336,11 +336,11 @@ fn watch(clients: &[Process], site: &Site, before: Option<ByteCount>, until: Unt
                 client.over_within(limit.saturating_sub(begun.elapsed()));
             }
         }
-        Until::Carried(limit) => {
+        Until::Carried(limit, patience) => {
             let before = before.unwrap_or_default().0;
             let reached = || site.carried().is_none_or(|now| now.0 - before >= limit.0);
             let over = || clients.iter().all(Process::is_over);
-            await_that(REST * 10, || over() || reached());
+            await_that(patience, || over() || reached());
         }
     }
 }

@@ -31,7 +31,13 @@ pub fn run(args: &LoopbackArgs) -> Result<()> {
     let program = args.choices.program()?;
     let ground = args.choices.ground(Site::loopback(&args.congestion), program)?;
     let outcomes = args.choices.perform(&ground, &args.choices.plan(1), &jobs);
-    args.choices.conclude("loopback", &ground.site.remarks, &bar::loopback(), outcomes)
+    args.choices.conclude(
+        "loopback",
+        &ground.site.remarks,
+        &ground.floe,
+        &bar::loopback(),
+        outcomes,
+    )
 }
 
 fn jobs(size: ByteCount, shrink: u64) -> Vec<Job> {

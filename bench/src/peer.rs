@@ -91,6 +91,8 @@ pub struct Peer {
     pub name: String,
     /// The programs it cannot do without.
     pub needs: Vec<String>,
+    /// A command that prints which version it is.
+    pub version: Option<String>,
     /// What an eavesdropper sees.
     pub wire: Wire,
     /// When it syncs.

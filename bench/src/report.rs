@@ -85,7 +85,7 @@ fn row(case: &Case, outcome: &Outcome) -> String {
     let part = |measure: Measure| measure.of(case).map_or(0.0, |figure| figure.median);
     let wire = Measure::Wire.of(case).map_or("-".to_owned(), |f| format!("{:.1}", f.median / 1e6));
     format!(
-        "| {name} | {} | {synced} | {:.3}{cut}{failed} | {:.3} | {:.0} % | {of_limit} | {floe_x} | \
+        "| {name} | {} | {synced} | {:.3}{cut}{failed} | {:.4} | {:.0} % | {of_limit} | {floe_x} | \
          {:.2} + {:.2} | {:.0}, {:.0} | {wire} |\n",
         case.wire,
         wall.median,
@@ -189,7 +189,7 @@ mod tests {
         };
         let text = table(&outcome);
         let row = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
-        let floe = "| 2.000 | 0.500 | 0 % | 0.50 | 1.00 | 0.50 + 0.50 | 3, 3 | 1010.0 |";
+        let floe = "| 2.000 | 0.5000 | 0 % | 0.50 | 1.00 | 0.50 + 0.50 | 3, 3 | 1010.0 |";
         assert_eq!(row("| floe"), format!("| floe | plain | no {floe}"));
         assert!(row("| nc").contains("| 2.00 ? |"), "{text}");
         assert!(row("| gone").contains("failed: no room"));

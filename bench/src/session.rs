@@ -4,9 +4,9 @@
 use crate::Result;
 use crate::bar::{Bar, judge};
 use crate::job::{self, Job, Outcome, Plan};
-use crate::peer::Peers;
+use crate::peer::{Peers, Words};
 use crate::report::{Report, machine, table};
-use crate::site::Site;
+use crate::site::{Site, search_path};
 use crate::stage::Ground;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,7 @@ impl Choices {
         &self,
         name: &str,
         remarks: &[String],
+        floe: &Path,
         bars: &[Bar],
         outcomes: Vec<Outcome>,
     ) -> Result<()> {
@@ -125,6 +126,7 @@ impl Choices {
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         let mut machine = machine();
         machine.extend(remarks.iter().cloned());
+        machine.extend(versions(&outcomes, floe)?);
         machine.push(format!("{} measured runs of each, interleaved", self.runs));
         let command = format!("cargo run --release -p floe-bench -- {command}");
         let report = Report { machine, command, outcomes, verdicts };
@@ -137,6 +139,27 @@ impl Choices {
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         write(&self.out.join(format!("{name}.json")), &json)
     }
+}
+
+/// What the measured peers say of themselves.
+fn versions(outcomes: &[Outcome], floe: &Path) -> Result<Vec<String>> {
+    let measured = |name: &str| {
+        let mut cases = outcomes.iter().flat_map(|outcome| &outcome.cases);
+        cases.any(|case| case.name.starts_with(name))
+    };
+    let words = Words::default().with_path("floe", floe);
+    let mut said = Vec::new();
+    for peer in Peers::load()?.peer.iter().filter(|peer| measured(&peer.name)) {
+        let Some(script) = &peer.version else { continue };
+        let output = Command::new("sh")
+            .args(["-c", &words.fill(script)?])
+            .env("PATH", search_path())
+            .output()
+            .map_err(|error| format!("ask {}: {error}", peer.name))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().replace('\n', "; ");
+        said.push(format!("{}: {text}", peer.name));
+    }
+    Ok(said)
 }
 
 fn is_end(rest: &str) -> bool {

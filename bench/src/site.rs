@@ -33,6 +33,12 @@ pub struct Site {
     pub watched: ProcessId,
     /// The counted interface.
     pub interface: &'static str,
+    /// What programs are told of the path that ask for it: a round trip.
+    pub rtt_ms: u64,
+    /// The same: bytes a second.
+    pub bandwidth: u64,
+    /// The same: the congestion control.
+    pub congestion: String,
     /// What is worth knowing about it.
     pub remarks: Vec<String>,
 }
@@ -57,6 +63,9 @@ impl Site {
             host: "127.0.0.1".to_owned(),
             watched: std::process::id(),
             interface: "lo",
+            rtt_ms: 1,
+            bandwidth: 1_000_000_000,
+            congestion: congestion.to_owned(),
             remarks: vec![remark],
         }
     }

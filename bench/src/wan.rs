@@ -101,7 +101,7 @@ pub fn run(args: &WanArgs) -> Result<()> {
         }
         match Link::lay(args, condition) {
             Ok(link) => {
-                let ground = args.choices.ground(link.site(), program.clone())?;
+                let ground = args.choices.ground(link.site(args, condition), program.clone())?;
                 outcomes.extend(args.choices.perform(&ground, &args.choices.plan(0), &jobs));
                 remarks.push(link.remark(&condition.name()));
             }
@@ -111,7 +111,7 @@ pub fn run(args: &WanArgs) -> Result<()> {
             }
         }
     }
-    args.choices.conclude("wan", &remarks, &args.bars(&conditions, &outcomes), outcomes)
+    args.choices.conclude("wan", &remarks, &program, &args.bars(&conditions, &outcomes), outcomes)
 }
 
 impl WanArgs {
@@ -243,13 +243,16 @@ impl Link {
         Ok(link)
     }
 
-    fn site(&self) -> Site {
+    fn site(&self, args: &WanArgs, condition: &Condition) -> Site {
         Site {
             near: entering(&network(self.near)),
             far: entering(&network(self.far)),
             host: FAR.to_owned(),
             watched: self.near,
             interface: DEVICE,
+            rtt_ms: condition.rtt_ms,
+            bandwidth: args.bits() / 8,
+            congestion: condition.congestion.clone(),
             remarks: Vec::new(),
         }
     }

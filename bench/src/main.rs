@@ -1,15 +1,27 @@
-//! Benchmarks of floe: ratios to raw limits of the same machine, measured in the same interleaved
-//! run.
+//! Benchmarks of floe: beside its peers and the raw limits of the same machine, measured in the
+//! same interleaved run.
 //!
-//! `cargo run --release -p floe-bench -- loopback --size 4Gi --runs 5` builds floe and measures it.
-//! Absolute numbers of a shared machine mean little; a ratio counts where the spread of both its
-//! sides is below 15 %.
+//! `cargo run --release -p floe-bench -- loopback` measures on this machine, `-- wan` over an
+//! emulated long path; docs/performance.md says how to run them and what each job does. Absolute
+//! numbers of a shared machine mean little; a ratio counts where the spread of both its sides is
+//! below 15 %.
 
-mod table; // medians, spreads, ratios; Markdown and JSON
-mod process; // children, their processor time and memory
-mod peer; // the raw limits: a plain loop at both ends
-mod product; // floe as a person runs it
-mod loopback; // everything over the loopback interface
+mod figure; // medians and spreads
+mod os; // what has no safe wrapper
+mod accounts; // what /proc tells of processes and interfaces
+mod process; // children and their groups
+mod content; // what is moved
+mod plain; // the raw limits: a plain loop at both ends
+mod peer; // peers as a table
+mod site; // where the two ends run
+mod stage; // servers, and one measured transfer
+mod job; // the jobs
+mod bar; // the bars
+mod report; // Markdown and JSON
+mod session; // what the commands share: options, files of results
+mod loopback; // everything on this machine
+mod link; // a long path as a program
+mod wan; // everything over it
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -18,19 +30,26 @@ use std::process::ExitCode;
 type Result<T> = std::result::Result<T, String>;
 
 #[derive(Parser, Debug)]
-#[command(name = "floe-bench", about = "Measures floe beside raw limits of the same machine")]
+#[command(name = "floe-bench", about = "Measures floe beside its peers and raw limits")]
 enum Bench {
-    /// Put and get over the loopback interface, beside plain loops without hash and encryption
+    /// Put, get, trees, resume and crowds on this machine, over the loopback interface
     Loopback(loopback::LoopbackArgs),
+    /// Put, get, small files and resume over an emulated long path, for each of its settings
+    Wan(wan::WanArgs),
+    /// The emulated path, started by the others
+    #[command(hide = true)]
+    Link(link::LinkArgs),
     /// One end of a plain loop, started by the others
     #[command(subcommand, hide = true)]
-    Peer(peer::Peer),
+    Plain(plain::Plain),
 }
 
 fn main() -> ExitCode {
     let result = match Bench::parse() {
         Bench::Loopback(args) => loopback::run(&args),
-        Bench::Peer(peer) => peer.run(),
+        Bench::Wan(args) => wan::run(&args),
+        Bench::Link(link) => link.run(),
+        Bench::Plain(plain) => plain.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,329 @@
+//! Long paths: the same jobs over a link of our own making, for each round-trip time, loss and
+//! congestion control asked for.
+//!
+//! Sockets have the limits that distributions ship, and the congestion control of the route, which
+//! no program can change. The two ends run without the right to configure networks, as programs of
+//! users do. What the link carries is shown by iperf3 in the same run; how busy the link's program
+//! was is said with the results.
+
+use crate::Result;
+use crate::accounts;
+use crate::bar::{Against, Asked, Bar, Measure};
+use crate::content::Content;
+use crate::job::{Act, Job, Outcome, Place};
+use crate::link::DEVICE;
+use crate::peer::{Reach, Task};
+use crate::process::{Process, await_that};
+use crate::session::Choices;
+use crate::site::{Site, run as command};
+use floe_types::ByteCount;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What to measure.
+#[derive(clap::Args, Clone, Debug)]
+pub struct WanArgs {
+    #[command(flatten)]
+    choices: Choices,
+    /// The link's rate, Mbit a second
+    #[arg(long, default_value_t = 200)]
+    rate: u64,
+    /// Round-trip times, milliseconds
+    #[arg(long, value_delimiter = ',', default_value = "10,100,300")]
+    rtt: Vec<u64>,
+    /// Losses each way, percent, at most four digits behind the point
+    #[arg(long, value_delimiter = ',', default_value = "0,0.1,1")]
+    loss: Vec<Loss>,
+    /// Congestion controls
+    #[arg(long, value_delimiter = ',', default_value = "cubic,bbr")]
+    congestion: Vec<String>,
+    /// How much waits for the link at most, KiB; without it, what the link carries in a round trip
+    #[arg(long)]
+    queue_kib: Option<u64>,
+    /// Where losses come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// A percentage as it was written, and exactly.
+#[derive(Clone, Debug)]
+struct Loss {
+    text: String,
+    ppm: u32,
+}
+
+impl std::str::FromStr for Loss {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || format!("{text:?} is no percentage");
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let digits = format!("{part:0<4}");
+        let number = |digits: &str| digits.parse::<u32>().map_err(|_| wrong());
+        let (whole, part) = (number(whole)?, number(&digits)?);
+        if whole >= 100 || digits.len() > 4 {
+            return Err(wrong());
+        }
+        Ok(Self { text: text.to_owned(), ppm: whole * 10_000 + part })
+    }
+}
+
+/// One setting of the link.
+#[derive(Clone, Debug)]
+struct Condition {
+    rtt_ms: u64,
+    loss: Loss,
+    congestion: String,
+}
+
+impl Condition {
+    fn name(&self) -> String {
+        format!("rtt{}-loss{}-{}", self.rtt_ms, self.loss.text, self.congestion)
+    }
+}
+
+/// Measures and prints.
+pub fn run(args: &WanArgs) -> Result<()> {
+    let conditions = args.conditions();
+    let jobs: Vec<Job> = conditions.iter().flat_map(|condition| args.jobs(condition)).collect();
+    if args.choices.lists(&jobs)? {
+        return Ok(());
+    }
+    let program = args.choices.program()?;
+    let (mut outcomes, mut remarks) = (Vec::new(), vec![args.remark()]);
+    remarks.push(format!("sockets: tcp_rmem {RMEM}, tcp_wmem {WMEM}; {}", core_limits()));
+    for condition in &conditions {
+        let jobs = args.jobs(condition);
+        if !jobs.iter().any(|job| args.choices.wants(&job.name)) {
+            continue;
+        }
+        match Link::lay(args, condition) {
+            Ok(link) => {
+                let ground = args.choices.ground(link.site(args, condition), program.clone())?;
+                outcomes.extend(args.choices.perform(&ground, &args.choices.plan(0), &jobs));
+                remarks.push(link.remark(&condition.name()));
+            }
+            Err(error) => {
+                eprintln!("{}: {error}", condition.name());
+                outcomes.extend(jobs.iter().map(|job| job.not_run(&error)));
+            }
+        }
+    }
+    args.choices.conclude("wan", &remarks, &program, &args.bars(&conditions, &outcomes), outcomes)
+}
+
+impl WanArgs {
+    fn conditions(&self) -> Vec<Condition> {
+        let mut all = Vec::new();
+        for congestion in &self.congestion {
+            for rtt_ms in &self.rtt {
+                for loss in &self.loss {
+                    let (loss, congestion) = (loss.clone(), congestion.clone());
+                    all.push(Condition { rtt_ms: *rtt_ms, loss, congestion });
+                }
+            }
+        }
+        all
+    }
+
+    fn remark(&self) -> String {
+        let queue = self
+            .queue_kib
+            .map_or("what it carries in a round trip".to_owned(), |kib| format!("{kib} KiB"));
+        format!(
+            "link: {} Mbit/s of IP packets each way, queue {queue}, seed {}",
+            self.rate, self.seed
+        )
+    }
+
+    fn bits(&self) -> u64 {
+        self.rate * 1_000_000
+    }
+
+    fn jobs(&self, condition: &Condition) -> Vec<Job> {
+        let shrink = u64::from(self.choices.shrink);
+        let file = Content::File(ByteCount((512 << 20) / shrink));
+        let tiny = Content::File(ByteCount(1024));
+        let small = Content::Files((2000 / shrink).max(1), ByteCount(4096));
+        let resume = Act::Resume { begin: Task::BeginGet, resume: Task::ResumeGet };
+        let moves = |task| Act::Move(task);
+        let job = |name: &str, what: String, content, act| Job {
+            name: format!("wan-{name}-{}", condition.name()),
+            title: what,
+            place: Place::Memory,
+            content,
+            act,
+            reach: Reach::Far,
+        };
+        let size = 512 / shrink;
+        vec![
+            job("get", format!("get a file of {size} MiB"), file, moves(Task::Get)),
+            job("put", format!("put a file of {size} MiB"), file, moves(Task::Put)),
+            job("tiny", "get a file of 1 KiB".to_owned(), tiny, moves(Task::Get)),
+            job("small", "put files of 4 KiB".to_owned(), small, moves(Task::PutTree)),
+            job("resume", "get a file, killed half way".to_owned(), file, resume),
+        ]
+    }
+
+    /// The bars are for one rate; at others there are none.
+    fn bars(&self, conditions: &[Condition], outcomes: &[Outcome]) -> Vec<Bar> {
+        let mut bars = Vec::new();
+        if self.rate != 200 {
+            return bars;
+        }
+        let link = Against::Link(self.bits());
+        let aria2 = Against::BelowLink("nginx + aria2 -x8", self.bits());
+        for condition in conditions {
+            let mut bar = |job: &str, measure, against, asked| {
+                let job = format!("wan-{job}-{}", condition.name());
+                bars.push(Bar { job, case: "floe", measure, against, asked });
+            };
+            let least = match (condition.rtt_ms, condition.loss.ppm, &*condition.congestion) {
+                (10 | 100, 0, _) => Some(0.85),
+                (300, 0, _) | (100, 10_000, "bbr") => Some(0.75),
+                (100, 1000, "cubic") => Some(0.6),
+                _ => None,
+            };
+            for job in ["get", "put"].into_iter().filter(|_| least.is_some()) {
+                bar(job, Measure::Rate, link, Asked::AtLeast(least.unwrap_or_default()));
+            }
+            bar("get", Measure::Rate, aria2, Asked::AtLeast(1.5));
+            if (condition.rtt_ms, condition.loss.ppm) == (100, 0) {
+                bar("tiny", Measure::Wall, Against::Nothing, Asked::AtMost(0.5));
+            }
+        }
+        bars.retain(|bar| outcomes.iter().any(|outcome| outcome.job == bar.job));
+        bars
+    }
+}
+
+/// A running link, and where its ends are.
+struct Link {
+    process: Process,
+    near: u32,
+    far: u32,
+    begun: Instant,
+    _said: tempfile::TempDir,
+}
+
+/// As distributions ship them.
+const RMEM: &str = "4096 131072 6291456";
+const WMEM: &str = "4096 16384 4194304";
+/// Of the range that is set aside for benchmarks of networks (RFC 2544).
+const NEAR: &str = "198.18.0.1";
+const FAR: &str = "198.18.0.2";
+const NET: &str = "198.18.0.0/30";
+/// Packets that a device holds for the link's program; the link's own queue is to be the limit.
+const DEVICE_PACKETS: &str = "20000";
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Link {
+    fn lay(args: &WanArgs, condition: &Condition) -> Result<Self> {
+        let dir = tempfile::tempdir().map_err(|error| format!("make a directory: {error}"))?;
+        let said = dir.path().join("said");
+        let carried = args.bits() / 8 * condition.rtt_ms / 1000;
+        let queue = args.queue_kib.map_or(carried, |kib| kib << 10).max(64 << 10);
+        let own = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
+        // A link does not wait for a core; where this is not allowed, nice goes on without.
+        let mut command = Command::new("nice");
+        command.args(["-n", "-15"]).arg(own).arg("link").args(["--rate", &args.bits().to_string()]);
+        command.args(["--delay-us", &(condition.rtt_ms * 500).to_string()]);
+        command.args(["--queue-bytes", &queue.to_string()]);
+        command.args(["--loss-ppm", &condition.loss.ppm.to_string()]);
+        command.args(["--seed", &args.seed.to_string()]);
+        let process = Process::start(&mut command, "the link", &said)?;
+        await_that(PATIENCE, || ends(&said).is_some() || process.is_over());
+        let (near, far) =
+            ends(&said).ok_or_else(|| format!("the link does not run: {}", process.words()))?;
+        let link = Self { process, near, far, begun: Instant::now(), _said: dir };
+        set_up(&network(near), NEAR, &condition.congestion)?;
+        set_up(&network(far), FAR, &condition.congestion)?;
+        Ok(link)
+    }
+
+    fn site(&self, args: &WanArgs, condition: &Condition) -> Site {
+        Site {
+            near: entering(&network(self.near)),
+            far: entering(&network(self.far)),
+            host: FAR.to_owned(),
+            watched: self.near,
+            interface: DEVICE,
+            rtt_ms: condition.rtt_ms,
+            bandwidth: args.bits() / 8,
+            congestion: condition.congestion.clone(),
+            remarks: Vec::new(),
+        }
+    }
+
+    /// How busy the program was, and what its devices lost on their own.
+    fn remark(&self, name: &str) -> String {
+        let busy =
+            accounts::cpu(self.process.id()).as_secs_f64() / self.begun.elapsed().as_secs_f64();
+        let lost = |pid| accounts::dropped(pid, DEVICE).unwrap_or(0);
+        let lost = lost(self.near) + lost(self.far);
+        format!(
+            "{name}: the link's program used {:.0} % of a core; devices lost {lost}",
+            busy * 100.0
+        )
+    }
+}
+
+/// What the link's program says first: `near PID far TID`.
+fn ends(said: &Path) -> Option<(u32, u32)> {
+    let text = fs::read_to_string(said).ok()?;
+    let (near, far) = text.strip_suffix('\n')?.strip_prefix("near ")?.split_once(" far ")?;
+    Some((near.parse().ok()?, far.parse().ok()?))
+}
+
+fn network(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/ns/net"))
+}
+
+/// What stands before a command to run it in a network, without the right to configure it.
+fn entering(network: &Path) -> Vec<String> {
+    let net = format!("--net={}", network.display());
+    ["nsenter", &net, "setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn set_up(network: &Path, address: &str, congestion: &str) -> Result<()> {
+    let net = format!("--net={}", network.display());
+    let inside = |words: &[&str]| command(&[&["nsenter", &net], words].concat());
+    inside(&["ip", "link", "set", "lo", "up"])?;
+    inside(&["ip", "address", "add", &format!("{address}/30"), "dev", DEVICE])?;
+    inside(&["ip", "link", "set", DEVICE, "mtu", "1500", "txqueuelen", DEVICE_PACKETS, "up"])?;
+    inside(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_rmem={RMEM}")])?;
+    inside(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_wmem={WMEM}")])?;
+    // By route, since which ones a network may have as its default is the machine's to say.
+    let route = ["ip", "route", "replace", NET, "dev", DEVICE, "src", address];
+    inside(&[&route[..], &["congctl", "lock", congestion]].concat())
+        .map_err(|error| format!("congestion control {congestion} is not to be had: {error}"))
+}
+
+/// Limits that are the machine's, not the network's.
+fn core_limits() -> String {
+    let read = |name: &str| fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap_or_default();
+    format!(
+        "of the machine: rmem_max {}, wmem_max {}",
+        read("core/rmem_max").trim(),
+        read("core/wmem_max").trim(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_exact() {
+        let ppm = |text: &str| text.parse::<Loss>().map(|loss| loss.ppm);
+        assert_eq!(ppm("0"), Ok(0));
+        assert_eq!(ppm("0.1"), Ok(1000));
+        assert_eq!(ppm("1"), Ok(10_000));
+        assert_eq!(ppm("0.0001"), Ok(1));
+        assert!(ppm("100").is_err() && ppm("x").is_err() && ppm("0.00001").is_err());
+    }
+}

@@ -185,6 +185,19 @@ fn a_stream_of_unknown_size_arrives_whole_even_when_corrupted_or_cut_beside_the_
 }
 
 #[test]
+fn a_checkpoint_that_falls_due_during_a_commit_asks_for_no_timer() {
+    for direction in BOTH {
+        for seed in 1..20 {
+            let source = one_file(2 * MIB + 11);
+            let mut setup = Setup { seed, ..Setup::new(direction, "file") };
+            setup.limits.checkpoint = floe_types::Micros(500);
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_whole(&run, &source, &sink);
+        }
+    }
+}
+
+#[test]
 fn dials_that_fail_do_not_stop_a_transfer() {
     let source = one_file(6 * MIB);
     let setup = Setup { streams: 4, ..Setup::new(Direction::Put, "file") };

@@ -101,6 +101,19 @@ fn a_tree_arrives_whole_over_one_and_many_streams() {
 }
 
 #[test]
+fn a_tree_arrives_whole_however_few_objects_may_be_open() {
+    for direction in BOTH {
+        for objects_open_max in [1, 2, 3, 7, 64] {
+            let source = tree();
+            let mut setup = Setup { streams: 2, ..Setup::new(direction, "t") };
+            setup.limits.objects_open_max = objects_open_max;
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_whole(&run, &source, &sink);
+        }
+    }
+}
+
+#[test]
 fn lockstep_says_every_step() {
     for direction in BOTH {
         let source = one_file(MIB + 9);

@@ -16,6 +16,7 @@ pub mod disk_threads; // threads that may block, so that no lane does
 pub mod lane; // OS threads that serve streams
 pub mod pipe; // standard input as a source, standard output as a sink
 pub mod files; // what a session has open; disk operations as calls of the store
+pub mod line; // a stream's reads and writes: hashed and given back in order
 pub mod port; // which thread runs an operation, and how its end comes back
 pub mod running; // a session that runs: rounds, wakes, timers
 pub mod stream; // a stream's loop

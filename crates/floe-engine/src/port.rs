@@ -1,20 +1,19 @@
 //! Disk operations: which thread runs each, and how their ends come back.
 //!
-//! Every stream has a port, and so has every session. Pieces are hashed here, on the lane, in the
-//! order they were submitted, on the very bytes that are sent or written; a read that the page
-//! cache can serve is done at once, everything else is handed to disk threads and comes back
-//! through the `Inbox`. The ends of reads and writes are given out in the order of submission.
-//! Every operation ends exactly once, even if the thread that does it panics.
+//! Every stream has a port, and so has every session. Pieces are hashed here, on the lane, by the
+//! port's `line`; a read that the page cache can serve is done at once, everything else is handed
+//! to disk threads and comes back through the `Inbox`. The ends of reads and writes are given out
+//! in the order of submission. Every operation ends exactly once, even if the thread that does it
+//! panics.
 
 use crate::buffer::{Blank, Piece};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
-use floe_proto::disk::{DiskOp, Ends, Keep, Took};
+use crate::line::{Line, Reading, Writing};
+use floe_proto::disk::{DiskOp, Took};
 use floe_store::Source;
-use floe_types::digest::ChunkHasher;
-use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, Offset, OpId, Range};
-use std::collections::VecDeque;
+use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, OpId, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -63,27 +62,13 @@ pub struct Port {
     threads: DiskThreads,
     strand: Strand,
     inbox: Arc<Inbox>,
-    hasher: Option<(Offset, ChunkHasher)>,
-    line: VecDeque<Slot>,
+    line: Line,
     arrived: Vec<Ended>,
     under_way: usize,
     /// Gathered until `submit` has taken the last.
     names: Vec<(Reply, Op)>,
     small: Vec<(Reply, Op)>,
     pace: Pace,
-}
-
-/// A read or a write, in the order of submission.
-struct Slot {
-    op: OpId,
-    kind: Kind,
-    ended: Option<(Done, Took)>,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Read { chunk: Offset, piece: Range, ends: Ends, keep: Keep },
-    Write,
 }
 
 /// How often a long operation tells that it is alive.
@@ -98,8 +83,7 @@ impl Port {
             files,
             threads,
             inbox,
-            hasher: None,
-            line: VecDeque::new(),
+            line: Line::default(),
             arrived: Vec::new(),
             under_way: 0,
             names: Vec::new(),
@@ -126,28 +110,19 @@ impl Port {
         self.under_way += 1;
         match what {
             DiskOp::Read { entry, chunk, piece, ends, keep } => {
-                let kind = Kind::Read { chunk, piece, ends, keep };
-                self.line.push_back(Slot { op, kind, ended: None });
+                self.line.read(op, Reading { chunk, piece, ends, keep });
                 if let Err(fault) = self.read(op, entry, piece) {
                     self.settle(op, Done::Failed(fault), Took::default());
                 }
             }
             DiskOp::Write { entry, chunk, piece, ends, bytes } => {
-                self.line.push_back(Slot { op, kind: Kind::Write, ended: None });
-                let hashed = self.hash(chunk, piece.start(), bytes.bytes());
-                let digest = hashed.map(|()| self.digest(ends));
+                let shown = Writing { chunk, at: piece.start(), ends, bytes: bytes.bytes() };
+                let digest = self.line.write(op, shown);
                 if let Err(fault) = digest.and_then(|d| self.write(op, entry, piece, bytes, d)) {
                     self.settle(op, Done::Failed(fault), Took::default());
                 }
             }
-            DiskOp::Finish { chunk, .. } => {
-                let digest = match &self.hasher {
-                    Some((start, hasher)) if *start == chunk => hasher.finish(),
-                    _ => None,
-                };
-                let ended = Some((Done::Wrote { digest }, Took::default()));
-                self.line.push_back(Slot { op, kind: Kind::Write, ended });
-            }
+            DiskOp::Finish { chunk, .. } => self.line.finish(op, chunk),
             other => self.hand_over(op, other),
         }
     }
@@ -156,75 +131,26 @@ impl Port {
     pub fn take_ended(&mut self, into: &mut Vec<Ended>) {
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.take(&mut arrived);
-        for ended in arrived.drain(..) {
-            match self.line.iter_mut().find(|slot| slot.op == ended.op) {
-                Some(slot) => slot.ended = Some((ended.done, ended.took)),
-                None => {
-                    if !matches!(ended.done, Done::Working { .. }) {
-                        self.under_way -= 1;
-                        self.pace.note(&ended);
-                    }
-                    into.push(ended);
+        for Ended { op, done, took } in arrived.drain(..) {
+            if let Some((done, took)) = self.line.settle(op, done, took) {
+                let ended = Ended { op, done, took };
+                if !matches!(ended.done, Done::Working { .. }) {
+                    self.under_way -= 1;
+                    self.pace.note(&ended);
                 }
+                into.push(ended);
             }
         }
         self.arrived = arrived;
-        while self.line.front().is_some_and(|slot| slot.ended.is_some()) {
-            let Some(Slot { op, kind, ended: Some((done, took)) }) = self.line.pop_front() else {
-                break;
-            };
+        while let Some((op, done, took)) = self.line.next_ended() {
             self.under_way -= 1;
-            into.push(Ended { op, done: self.arrive(kind, done), took });
-        }
-    }
-
-    /// What is left to do with an end whose turn has come: bytes that were read are hashed.
-    fn arrive(&mut self, kind: Kind, done: Done) -> Done {
-        match (kind, done) {
-            (Kind::Read { chunk, piece, ends, keep }, Done::Read { bytes, len, .. }) => {
-                let shown = bytes.as_ref().map_or(&[][..], Piece::bytes);
-                if let Err(fault) = self.hash(chunk, piece.start(), shown) {
-                    return Done::Failed(fault);
-                }
-                let ends = if len < piece.len() { Ends::Chunk } else { ends };
-                let digest = self.digest(ends);
-                let kept = keep == Keep::Bytes && len > ByteCount::ZERO;
-                Done::Read { bytes: bytes.filter(|_| kept), len, digest }
-            }
-            (Kind::Read { .. }, failed) => {
-                self.hasher = None;
-                failed
-            }
-            (Kind::Write, done) => done,
+            into.push(Ended { op, done, took });
         }
     }
 
     fn settle(&mut self, op: OpId, done: Done, took: Took) {
-        if let Some(slot) = self.line.iter_mut().find(|slot| slot.op == op) {
-            slot.ended = Some((done, took));
-        }
-    }
-
-    fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
-        if at == chunk {
-            self.hasher = Some((chunk, ChunkHasher::new(chunk)));
-        }
-        match &mut self.hasher {
-            Some((start, hasher)) if *start == chunk && chunk.plus(hasher.len()) == at => {
-                hasher.update(bytes);
-                Ok(())
-            }
-            // Bytes past the object's end: nothing to hash, wherever they would stand.
-            _ if bytes.is_empty() => Ok(()),
-            _ => Err(Fault::new(Code::Other, format!("hash the piece at {at} out of order"))),
-        }
-    }
-
-    fn digest(&self, ends: Ends) -> Option<ChunkDigest> {
-        match ends {
-            Ends::More => None,
-            Ends::Chunk => self.hasher.as_ref().and_then(|(_, hasher)| hasher.finish()),
-        }
+        // It stands in the line: nothing comes back.
+        let _ = self.line.settle(op, done, took);
     }
 
     fn read(&mut self, op: OpId, entry: EntryId, piece: Range) -> Result<(), Fault> {
@@ -233,7 +159,7 @@ impl Port {
             Handle::Source(source) => {
                 let mut into = self.files.pool().blank(len);
                 // A read behind one that is with the disk would only wait for it.
-                if self.all_ended_but_the_last() {
+                if self.line.all_ended_but_the_last() {
                     let started = Instant::now();
                     if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
                         let busy = micros(started.elapsed());
@@ -254,11 +180,6 @@ impl Port {
             Handle::Sink(_) | Handle::Output(_) => return Err(wrong_kind(entry)),
         }
         Ok(())
-    }
-
-    fn all_ended_but_the_last(&self) -> bool {
-        let before = self.line.len().saturating_sub(1);
-        self.line.iter().take(before).all(|slot| slot.ended.is_some())
     }
 
     fn write(

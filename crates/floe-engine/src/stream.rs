@@ -156,7 +156,13 @@ impl Stream {
         if self.round(moved)? == Activity::Some {
             activity = Activity::Some;
         }
+        let waited = !self.outlet.is_empty();
         self.write()?;
+        if waited && self.outlet.is_empty() {
+            // Frames that wait in the core were not polled while this was full, and nobody rings
+            // for them again.
+            activity = Activity::Some;
+        }
         // What came before the end has been told: the connection's end comes after it.
         match end.take() {
             Some(fault) if self.running.ending().is_none() => Err(fault),

@@ -359,7 +359,7 @@ impl Receiver {
     /// When something falls due by itself: a batch, a checkpoint.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let checkpoint =
-            self.entries.values().filter_map(|entry| entry.checkpoint.due(&self.limits)).min();
+            self.entries.values().filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
         [self.batch.due(&self.limits), checkpoint].into_iter().flatten().min()
     }
 
@@ -367,7 +367,7 @@ impl Receiver {
         let due: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.checkpoint.due(&self.limits).is_some_and(|due| due <= now))
+            .filter(|(_, entry)| entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now))
             .map(|(index, _)| *index)
             .collect();
         for index in due {

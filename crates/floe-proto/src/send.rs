@@ -149,7 +149,9 @@ impl<P: Clone> Sender<P> {
 
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
-        while self.entries.len() < self.entries_max() {
+        // What is open already is announced also where no more may be opened: nothing else makes
+        // room.
+        while self.entries.len() < self.entries_max() || self.walk.can_announce() {
             match self.walk.step() {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),

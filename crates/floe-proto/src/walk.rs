@@ -105,6 +105,13 @@ impl Walk {
         }
     }
 
+    /// Whether the next step announces an entry.
+    pub(crate) fn can_announce(&self) -> bool {
+        let children = self.stack.last().map(|level| level.children.iter());
+        let next = children.and_then(|mut all| all.find(|(_, child)| *child != Child::Gone));
+        matches!(next, Some((_, Child::Ready)))
+    }
+
     fn fill(&mut self) -> Step {
         let Some(level) = self.stack.last_mut() else { return Step::Over };
         if level.names.is_empty() {

@@ -11,6 +11,7 @@ mod disk;
 use crate::disk::Disk;
 use dice::Dice;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How often something goes wrong: this many times in `PER` tries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -92,10 +93,15 @@ pub struct Injected {
     pub gone: u64,
 }
 
-/// A disk around another. See the module.
+/// A disk around another. See the module. Clones are the same disk, where those of `D` are.
+#[derive(Clone)]
 pub struct FaultyDisk<D> {
     below: D,
-    faults: Faults,
+    state: Arc<State>,
+}
+
+struct State {
+    faults: Mutex<Faults>,
     dice: Dice,
     written: AtomicU64,
     operations: AtomicU64,
@@ -105,36 +111,45 @@ pub struct FaultyDisk<D> {
 impl<D: Disk> FaultyDisk<D> {
     /// Breaks `below` in these ways, drawn from this seed.
     pub fn new(below: D, seed: u64, faults: Faults) -> Self {
-        Self {
-            below,
-            faults,
+        let state = State {
+            faults: Mutex::new(faults),
             dice: Dice::new(seed),
             written: AtomicU64::new(0),
             operations: AtomicU64::new(0),
             counts: Counts::default(),
-        }
+        };
+        Self { below, state: Arc::new(state) }
+    }
+
+    /// Breaks it in these ways from now on. What is counted goes on being counted.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    }
+
+    fn faults(&self) -> Faults {
+        *self.state.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was injected so far.
     pub fn injected(&self) -> Injected {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Injected {
-            short_reads: read(&self.counts.short_reads),
-            read_errors: read(&self.counts.read_errors),
-            cache_misses: read(&self.counts.cache_misses),
-            write_errors: read(&self.counts.write_errors),
-            no_space: read(&self.counts.no_space),
-            sync_errors: read(&self.counts.sync_errors),
-            lookup_errors: read(&self.counts.lookup_errors),
-            name_errors: read(&self.counts.name_errors),
-            metadata_errors: read(&self.counts.metadata_errors),
-            gone: read(&self.counts.gone),
+            short_reads: read(&self.state.counts.short_reads),
+            read_errors: read(&self.state.counts.read_errors),
+            cache_misses: read(&self.state.counts.cache_misses),
+            write_errors: read(&self.state.counts.write_errors),
+            no_space: read(&self.state.counts.no_space),
+            sync_errors: read(&self.state.counts.sync_errors),
+            lookup_errors: read(&self.state.counts.lookup_errors),
+            name_errors: read(&self.state.counts.name_errors),
+            metadata_errors: read(&self.state.counts.metadata_errors),
+            gone: read(&self.state.counts.gone),
         }
     }
 
     /// How many operations were asked for so far; one run without fault tells where a test may cut.
     pub fn operations(&self) -> u64 {
-        self.operations.load(Ordering::Relaxed)
+        self.state.operations.load(Ordering::Relaxed)
     }
 }
 

@@ -40,6 +40,15 @@ pub struct Breaks {
     pub without_xattr: bool,
 }
 
+/// Which changes of names that were not synced are there after a cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Survivors {
+    /// Some first part of them: a journaling file system writes them in order.
+    FirstChanges,
+    /// Any of them, each whole: nothing but a sync orders them.
+    AnyChanges,
+}
+
 impl Default for SimulatedDisk {
     fn default() -> Self {
         Self { world: Arc::new(Mutex::new(World::new())) }
@@ -90,7 +99,12 @@ impl SimulatedDisk {
     /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is
     /// broken afterwards.
     pub fn cut(&self, seed: u64) {
-        self.lock().cut(seed);
+        self.lock().cut(seed, Survivors::FirstChanges);
+    }
+
+    /// As `cut`, on a file system that keeps these of the changes of names.
+    pub fn cut_keeping(&self, seed: u64, survivors: Survivors) {
+        self.lock().cut(seed, survivors);
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {

@@ -456,6 +456,11 @@ impl Receiver {
 }
 
 impl RecvEntry {
+    /// When its next checkpoint is due; never once it is being committed or ended.
+    pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {
+        if self.stage == Stage::Open { self.checkpoint.due(limits) } else { None }
+    }
+
     pub(super) fn announced(
         path: ObjectPath,
         body: EntryBody,

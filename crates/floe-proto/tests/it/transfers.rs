@@ -101,6 +101,19 @@ fn a_tree_arrives_whole_over_one_and_many_streams() {
 }
 
 #[test]
+fn a_tree_arrives_whole_however_few_objects_may_be_open() {
+    for direction in BOTH {
+        for objects_open_max in [1, 2, 3, 7, 64] {
+            let source = tree();
+            let mut setup = Setup { streams: 2, ..Setup::new(direction, "t") };
+            setup.limits.objects_open_max = objects_open_max;
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_whole(&run, &source, &sink);
+        }
+    }
+}
+
+#[test]
 fn lockstep_says_every_step() {
     for direction in BOTH {
         let source = one_file(MIB + 9);
@@ -222,6 +235,19 @@ fn a_stream_fails_by_name_where_the_receiver_lost_what_it_had_recorded() {
     let (run, sink) = run(&setup, &source, Disk::default(), faults);
     assert_eq!(run.result.unwrap().unwrap_err().code, Code::SourceGone);
     assert!(sink.files.is_empty());
+}
+
+#[test]
+fn a_checkpoint_that_falls_due_during_a_commit_asks_for_no_timer() {
+    for direction in BOTH {
+        for seed in 1..20 {
+            let source = one_file(2 * MIB + 11);
+            let mut setup = Setup { seed, ..Setup::new(direction, "file") };
+            setup.limits.checkpoint = floe_types::Micros(500);
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_whole(&run, &source, &sink);
+        }
+    }
 }
 
 #[test]

@@ -408,6 +408,8 @@ impl World {
         for end in &mut self.ends {
             if end.session.poll_timeout().is_some_and(|due| due <= self.now) {
                 end.session.handle_timeout(self.now);
+                let again = end.session.poll_timeout();
+                assert!(again.is_none_or(|at| at > self.now), "a timer that never passes");
             }
         }
     }

@@ -16,16 +16,16 @@ const NOT_OFFERED: DiskError = DiskError::new(Code::Unsupported);
 impl<D: Disk> FaultyDisk<D> {
     /// Takes a turn; fails where the device is gone.
     fn turn(&self) -> DiskResult<()> {
-        let turn = self.operations.fetch_add(1, Ordering::Relaxed);
-        if self.faults.operations_max.is_some_and(|max| turn >= max) {
-            self.counts.gone.fetch_add(1, Ordering::Relaxed);
+        let turn = self.state.operations.fetch_add(1, Ordering::Relaxed);
+        if self.faults().operations_max.is_some_and(|max| turn >= max) {
+            self.state.counts.gone.fetch_add(1, Ordering::Relaxed);
             return Err(BROKEN);
         }
         Ok(())
     }
 
     fn broken(&self, chance: Chance, count: &AtomicU64) -> DiskResult<()> {
-        if self.dice.hits(chance) {
+        if self.state.dice.hits(chance) {
             count.fetch_add(1, Ordering::Relaxed);
             return Err(BROKEN);
         }
@@ -34,50 +34,50 @@ impl<D: Disk> FaultyDisk<D> {
 
     fn lookup<T>(&self, look: impl FnOnce() -> DiskResult<T>) -> DiskResult<T> {
         self.turn()?;
-        self.broken(self.faults.lookup_error, &self.counts.lookup_errors)?;
+        self.broken(self.faults().lookup_error, &self.state.counts.lookup_errors)?;
         look()
     }
 
     fn name<T>(&self, change: impl FnOnce() -> DiskResult<T>) -> DiskResult<T> {
         self.turn()?;
-        self.broken(self.faults.name_error, &self.counts.name_errors)?;
+        self.broken(self.faults().name_error, &self.state.counts.name_errors)?;
         let changed = change()?;
-        self.broken(self.faults.name_error_after, &self.counts.name_errors)?;
+        self.broken(self.faults().name_error_after, &self.state.counts.name_errors)?;
         Ok(changed)
     }
 
     fn metadata(&self, change: impl FnOnce() -> DiskResult<()>) -> DiskResult<()> {
         self.turn()?;
-        self.broken(self.faults.metadata_error, &self.counts.metadata_errors)?;
+        self.broken(self.faults().metadata_error, &self.state.counts.metadata_errors)?;
         change()
     }
 
     fn sync(&self, sync: impl FnOnce() -> DiskResult<()>) -> DiskResult<()> {
         self.turn()?;
-        self.broken(self.faults.sync_error, &self.counts.sync_errors)?;
+        self.broken(self.faults().sync_error, &self.state.counts.sync_errors)?;
         sync()
     }
 
     /// The length a read is cut to: the whole, or some of it.
     fn read_len(&self, len: usize) -> usize {
-        if len < 2 || !self.dice.hits(self.faults.short_read) {
+        if len < 2 || !self.state.dice.hits(self.faults().short_read) {
             return len;
         }
-        self.counts.short_reads.fetch_add(1, Ordering::Relaxed);
+        self.state.counts.short_reads.fetch_add(1, Ordering::Relaxed);
         1 + self.some_of(len - 1)
     }
 
     /// A length below `len`.
     fn some_of(&self, len: usize) -> usize {
         let end = ByteCount::of_len(len).0;
-        usize::try_from(self.dice.below(end)).unwrap_or(0).min(len.saturating_sub(1))
+        usize::try_from(self.state.dice.below(end)).unwrap_or(0).min(len.saturating_sub(1))
     }
 
     /// How many of `len` bytes there is room for.
     fn room(&self, len: usize) -> usize {
         let wanted = ByteCount::of_len(len).0;
-        let before = self.written.fetch_add(wanted, Ordering::Relaxed);
-        let Some(max) = self.faults.space_bytes_max else { return len };
+        let before = self.state.written.fetch_add(wanted, Ordering::Relaxed);
+        let Some(max) = self.faults().space_bytes_max else { return len };
         usize::try_from(max.0.saturating_sub(before)).map_or(len, |room| room.min(len))
     }
 }
@@ -127,7 +127,7 @@ impl<D: Disk> Disk for FaultyDisk<D> {
 
     fn read_at(&self, from: &D::Handle, at: Offset, into: &mut [u8]) -> DiskResult<usize> {
         self.turn()?;
-        self.broken(self.faults.read_error, &self.counts.read_errors)?;
+        self.broken(self.faults().read_error, &self.state.counts.read_errors)?;
         let len = self.read_len(into.len());
         self.below.read_at(from, at, into.get_mut(..len).unwrap_or_default())
     }
@@ -139,8 +139,8 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         into: &mut [u8],
     ) -> DiskResult<Option<usize>> {
         self.turn()?;
-        if self.dice.hits(self.faults.cache_miss) {
-            self.counts.cache_misses.fetch_add(1, Ordering::Relaxed);
+        if self.state.dice.hits(self.faults().cache_miss) {
+            self.state.counts.cache_misses.fetch_add(1, Ordering::Relaxed);
             return Ok(None);
         }
         let len = self.read_len(into.len());
@@ -149,8 +149,8 @@ impl<D: Disk> Disk for FaultyDisk<D> {
 
     fn write_at(&self, to: &D::Handle, at: Offset, bytes: &[u8]) -> DiskResult<()> {
         self.turn()?;
-        if self.dice.hits(self.faults.write_error) {
-            self.counts.write_errors.fetch_add(1, Ordering::Relaxed);
+        if self.state.dice.hits(self.faults().write_error) {
+            self.state.counts.write_errors.fetch_add(1, Ordering::Relaxed);
             let part = bytes.get(..self.some_of(bytes.len())).unwrap_or_default();
             self.below.write_at(to, at, part)?;
             return Err(BROKEN);
@@ -158,7 +158,7 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         let room = self.room(bytes.len());
         self.below.write_at(to, at, bytes.get(..room).unwrap_or_default())?;
         if room < bytes.len() {
-            self.counts.no_space.fetch_add(1, Ordering::Relaxed);
+            self.state.counts.no_space.fetch_add(1, Ordering::Relaxed);
             return Err(FULL);
         }
         Ok(())
@@ -166,7 +166,7 @@ impl<D: Disk> Disk for FaultyDisk<D> {
 
     fn allocate(&self, of: &D::Handle, range: Range) -> DiskResult<()> {
         self.turn()?;
-        match self.faults.without_allocate {
+        match self.faults().without_allocate {
             Offer::Refused => Err(NOT_OFFERED),
             Offer::AsBelow => self.below.allocate(of, range),
         }
@@ -193,14 +193,14 @@ impl<D: Disk> Disk for FaultyDisk<D> {
     }
 
     fn set_xattr(&self, of: &D::Handle, name: &str, value: &[u8]) -> DiskResult<()> {
-        self.metadata(|| match self.faults.without_xattr {
+        self.metadata(|| match self.faults().without_xattr {
             Offer::Refused => Err(NOT_OFFERED),
             Offer::AsBelow => self.below.set_xattr(of, name, value),
         })
     }
 
     fn xattr(&self, of: &D::Handle, name: &str) -> DiskResult<Option<Vec<u8>>> {
-        self.lookup(|| match self.faults.without_xattr {
+        self.lookup(|| match self.faults().without_xattr {
             Offer::Refused => Ok(None),
             Offer::AsBelow => self.below.xattr(of, name),
         })

@@ -1,7 +1,7 @@
 //! The state of a simulated disk: what is seen now, what would survive, and the effects between the
 //! two.
 
-use super::Breaks;
+use super::{Breaks, Survivors};
 use crate::disk::{DiskError, DiskResult, FileKind};
 use floe_types::{ByteCount, Code, Component, Mode, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -276,13 +276,23 @@ impl World {
         }
     }
 
-    pub(super) fn cut(&mut self, seed: u64) {
+    pub(super) fn cut(&mut self, seed: u64, survivors: Survivors) {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        // File systems write changes of names in order: some first part of them got there.
         let changes = std::mem::take(&mut self.changes);
-        let kept = dice.below(changes.len() as u64 + 1);
-        for (_, change) in (0..kept).zip(&changes) {
-            self.keep(change);
+        match survivors {
+            Survivors::FirstChanges => {
+                let kept = dice.below(changes.len() as u64 + 1);
+                for (_, change) in (0..kept).zip(&changes) {
+                    self.keep(change);
+                }
+            }
+            Survivors::AnyChanges => {
+                for change in &changes {
+                    if dice.below(2) == 0 {
+                        self.keep(change);
+                    }
+                }
+            }
         }
         for inode in self.inodes.values_mut() {
             for effect in std::mem::take(&mut inode.effects) {

@@ -10,9 +10,12 @@
 //! commit waits until no other operation of its entry is under way.
 
 mod coarse; // a list of what is held, short enough to be told
-mod entry; // one entry, from announcement to release
+mod entry; // one entry: announced, opened, wanted
+mod checkpoint; // when what is recorded is made durable
 mod directory; // directories: made first, ended last
-mod chunk; // one chunk: pieces, seal, record
+mod chunk; // one chunk: header, seal, record
+mod piece; // its pieces: let in, written
+mod last; // the last of an entry
 mod commit; // batches, and what follows from them
 
 use crate::bucket::Bucket;

@@ -3,8 +3,8 @@
 //! A `Client` is one relation with one server. A command is carried over as many sessions as it
 //! takes: when one is lost to the network, the next repeats the same command, which continues from
 //! what is staged. Standard input cannot be read twice: what the receiver has not recorded of it is
-//! kept until then. Nothing here is a choice of the protocol's; what is shown is what the core says,
-//! added up.
+//! kept until then. Nothing here is a choice of the protocol's; what is shown is what the core
+//! says, added up.
 
 mod ear;
 mod ends;

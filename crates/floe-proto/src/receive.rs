@@ -10,16 +10,19 @@
 //! commit waits until no other operation of its entry is under way.
 
 mod coarse; // a list of what is held, short enough to be told
-mod entry; // one entry, from announcement to release
+mod entry; // one entry: announced, opened, wanted
+mod checkpoint; // when what is recorded is made durable
 mod directory; // directories: made first, ended last
-mod chunk; // one chunk: pieces, seal, record
+mod chunk; // one chunk: header, seal, record
+mod piece; // its pieces: let in, written
+mod last; // the last of an entry
 mod commit; // batches, and what follows from them
 
 use crate::bucket::Bucket;
 use crate::causes::Cause;
 use crate::command::{Config, Event, OnFailure, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, Opened};
-use crate::frame::{Failed, Frame};
+use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
 use alloc::collections::BTreeMap;
@@ -288,17 +291,22 @@ impl Receiver {
     /// The sender says that an entry failed, or passed one over.
     pub(crate) fn handle_failed<P: Clone>(&mut self, failed: Failed, io: &mut Io<P>, now: Time) {
         let index = failed.entry.index;
-        if failed.fault.code == Code::NotRegular && !failed.path.is_root() {
+        let known = self.entries.get(&index);
+        let passed_over = failed.fault.code == Code::NotRegular && !failed.path.is_root();
+        if passed_over && known.is_none() {
             self.summary.entries_skipped.0 += 1;
             io.events.push_back(Event::EntrySkipped { path: failed.path, fault: failed.fault });
             return;
         }
-        let known = self.entries.get(&index);
         if known.is_some_and(|entry| entry.stage == Stage::Ending) {
             return;
         }
         let path = known.map_or(failed.path, |entry| entry.path.clone());
-        self.end_entry(index, LastWish::Checkpoint, io);
+        // A directory that fails at the sender (it cannot be listed) ends with its end all the
+        // same: until then it is made, and what is in it goes on.
+        if known.is_none_or(|entry| !matches!(entry.body, EntryBody::Directory)) {
+            self.end_entry(index, LastWish::Checkpoint, io);
+        }
         self.count_failure(failed.entry, path, failed.fault, io);
         self.settle(io, now);
     }

@@ -14,14 +14,15 @@ mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
 mod chunk; // one chunk on one stream: read, header, data, seal
+mod tree; // what is walked: opened, announced, ended
 mod peer; // what the receiver says
 
 use crate::bucket::Bucket;
-use crate::command::{Config, Event, OnFailure, Summary, TransferOptions, Walk as WalkState};
-use crate::disk::{DiskDone, DiskOp, Followed, Lane, OpenHow, Opened, Reread};
-use crate::frame::{Entry, EntryBody, Failed, Frame};
+use crate::command::{Config, Event, OnFailure, Summary, TransferOptions};
+use crate::disk::{DiskDone, DiskOp, Lane, Opened};
+use crate::frame::{Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
-use crate::walk::{OpenedChild, Step, Walk};
+use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
 use chunk::{Flight, Task};
 use entry::{SendEntry, Stage};
@@ -147,68 +148,10 @@ impl<P: Clone> Sender<P> {
         self.in_flight.0 > 0 && !self.ready.is_empty()
     }
 
-    /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
-    pub(crate) fn advance(&mut self, io: &mut Io<P>) {
-        // What is open already is announced also where no more may be opened: nothing else makes
-        // room.
-        while self.entries.len() < self.entries_max() || self.walk.can_announce() {
-            match self.walk.step() {
-                Step::Open(index, path) => self.open(index, path, io),
-                Step::List(index, path, after) => self.list(index, &path, after, io),
-                Step::Announce(index) => self.announce(index, io),
-                Step::End { index, begun, path, metadata } => {
-                    let body = EntryBody::DirectoryEnd { begun, metadata };
-                    self.entries.insert(index, SendEntry::announced_end(path.clone()));
-                    self.queue_announcement(Entry { index, path, replaces: None, body }, io);
-                }
-                Step::Wait => return,
-                Step::Over => break,
-            }
-        }
-        if self.walk.is_over() {
-            self.summary.walk = WalkState::Ended;
-            if self.entries.is_empty() && self.ending == Ending::Running {
-                self.ending = Ending::Complete;
-                io.say(Frame::Complete(self.id, EntryCount(self.announced)));
-            }
-        }
-    }
-
-    fn entries_max(&self) -> usize {
-        self.limits.entries_ahead_max.min(self.limits.objects_open_max) as usize
-    }
-
     fn full_path(&self, path: &ObjectPath) -> Result<ObjectPath, Fault> {
         self.base
             .join_path(path)
             .map_err(|why| Fault::new(Code::BadPath, alloc::format!("open \"{path}\": {why}")))
-    }
-
-    fn open(&mut self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) {
-        let followed = if path.is_root() { Followed::Named } else { Followed::Found };
-        match self.full_path(&path) {
-            Ok(full) => {
-                self.entries.insert(index, SendEntry::opening(path));
-                self.submit_open(index, full, followed, io);
-            }
-            Err(fault) => {
-                self.entries.insert(index, SendEntry::opening(path));
-                self.walk.opened(index, OpenedChild::Gone);
-                self.fail(index, fault, Tell::Peer, io);
-            }
-        }
-    }
-
-    fn submit_open(
-        &mut self,
-        index: EntryIndex,
-        path: ObjectPath,
-        followed: Followed,
-        io: &mut Io<P>,
-    ) {
-        let how = OpenHow::Source(followed);
-        let op = DiskOp::Open { entry: self.entry_id(index), path, how };
-        self.submit(index, Lane::Session, op, SendOp::Open(index), io);
     }
 
     pub(super) fn submit(
@@ -223,57 +166,6 @@ impl<P: Clone> Sender<P> {
             entry.ops += 1;
         }
         io.submit(lane, op, Owner::Send(self.id, why));
-    }
-
-    fn list(
-        &mut self,
-        index: EntryIndex,
-        path: &ObjectPath,
-        after: Option<alloc::vec::Vec<u8>>,
-        io: &mut Io<P>,
-    ) {
-        let refused = match (self.listing, self.full_path(path)) {
-            (Listing::Allowed, Ok(path)) => {
-                let max = self.limits.page_entries_max;
-                let op = DiskOp::List { entry: self.entry_id(index), path, after, max };
-                io.submit(Lane::Session, op, Owner::Send(self.id, SendOp::List(index)));
-                return;
-            }
-            (Listing::Allowed, Err(fault)) => fault,
-            (Listing::Refused, _) => {
-                Fault::new(Code::NotAllowed, alloc::format!("list \"{path}\""))
-            }
-        };
-        self.walk.cut_short(index);
-        self.report_failure(index, path.clone(), refused, Tell::Peer, io);
-    }
-
-    fn announce(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        let Some(body) = entry.body.clone() else { return };
-        let path = entry.path.clone();
-        entry.stage = Stage::Announced;
-        self.summary.entries_found.0 += 1;
-        let size = match &body {
-            EntryBody::File { size, .. } => *size,
-            _ => None,
-        };
-        self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
-        io.events
-            .push_back(Event::EntryFound { entry: EntryId { transfer: self.id, index }, size });
-        if matches!(body, EntryBody::Directory) {
-            let metadata = entry.metadata;
-            self.entries.remove(&index);
-            if let Some(metadata) = metadata {
-                self.walk.enter(index, path.clone(), metadata);
-            }
-        }
-        self.queue_announcement(Entry { index, path, replaces: None, body }, io);
-    }
-
-    fn queue_announcement(&mut self, entry: Entry, io: &mut Io<P>) {
-        self.announced += 1;
-        io.say_entry(self.id, entry);
     }
 
     /// The end of one of this half's operations.
@@ -338,53 +230,6 @@ impl<P: Clone> Sender<P> {
         {
             self.release_if_quiet(index, io);
         }
-    }
-
-    fn opened(
-        &mut self,
-        index: EntryIndex,
-        body: EntryBody,
-        metadata: floe_types::Metadata,
-        reread: Reread,
-        io: &mut Io<P>,
-    ) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if let Reread::No { .. } = reread {
-            self.once = Some(index);
-        }
-        entry.opened(body, metadata, reread);
-        if entry.stage == Stage::Ending {
-            return;
-        }
-        if let Some(replaces) = entry.replaces {
-            let (path, body) = (entry.path.clone(), entry.body.clone());
-            entry.stage = Stage::Announced;
-            if let Some(body @ EntryBody::File { .. }) = body {
-                self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
-            } else {
-                let fault =
-                    Fault::new(Code::SourceChanged, alloc::format!("open \"{path}\" again"));
-                self.fail(index, fault, Tell::Peer, io);
-            }
-            return;
-        }
-        self.walk.opened(index, OpenedChild::Ready);
-    }
-
-    fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
-        self.walk.opened(index, OpenedChild::Gone);
-        let is_root = self.entries.get(&index).is_some_and(|entry| entry.path.is_root());
-        if fault.code == Code::NotRegular && !is_root {
-            let Some(entry) = self.entries.get_mut(&index) else { return };
-            entry.stage = Stage::Ending;
-            let path = entry.path.clone();
-            self.summary.entries_skipped.0 += 1;
-            let id = self.entry_id(index);
-            io.say(Frame::Failed(Failed { entry: id, path: path.clone(), fault: fault.clone() }));
-            io.events.push_back(Event::EntrySkipped { path, fault });
-            return;
-        }
-        self.fail(index, fault, Tell::Peer, io);
     }
 
     /// An entry fails: its work is dropped, its handle released, its line reported.

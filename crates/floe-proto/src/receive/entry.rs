@@ -1,16 +1,17 @@
-//! One entry of the receiving half: announced, opened, wanted, ended.
+//! One entry of the receiving half: announced, opened, wanted.
 
+use super::checkpoint::Checkpoints;
 use super::coarse::coarsened;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
-use crate::frame::{Basis, CommittedEntry, DoneEntry, Entry, EntryBody, Frame, More, Want};
+use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Frame, More, Want};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, Code, EntryId, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range,
-    Root, Subtree, Subtrees, Time,
+    ByteCount, Code, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range, Root,
+    Subtree, Subtrees, Time,
 };
 
 /// Where an entry stands.
@@ -39,50 +40,6 @@ pub(crate) enum LastWish {
     Discard,
     /// Nothing is held.
     Nothing,
-}
-
-/// When the next checkpoint is due.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Checkpoints {
-    unsynced: ByteCount,
-    last: Time,
-    running: Running,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Running {
-    No,
-    Yes,
-}
-
-impl Checkpoints {
-    const fn new(now: Time) -> Self {
-        Self { unsynced: ByteCount::ZERO, last: now, running: Running::No }
-    }
-
-    pub(super) fn recorded(&mut self, len: ByteCount) {
-        self.unsynced = self.unsynced.plus(len);
-    }
-
-    pub(super) fn due(&self, limits: &Limits) -> Option<Time> {
-        if self.running == Running::Yes || self.unsynced.0 == 0 {
-            return None;
-        }
-        if self.unsynced >= limits.checkpoint_bytes {
-            return Some(self.last);
-        }
-        Some(self.last.plus(limits.checkpoint))
-    }
-
-    pub(super) fn ended(&mut self, now: Time) {
-        self.running = Running::No;
-        self.last = now;
-    }
-
-    fn begin(&mut self) {
-        self.running = Running::Yes;
-        self.unsynced = ByteCount::ZERO;
-    }
 }
 
 /// One entry.
@@ -340,118 +297,6 @@ impl Receiver {
             let op = DiskOp::Forget { entry: id, range: old };
             io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index)));
         }
-    }
-
-    /// An entry stands committed: told, reported, counted.
-    pub(super) fn finished_entry<P: Clone>(
-        &mut self,
-        index: EntryIndex,
-        path: ObjectPath,
-        object: Option<(ByteCount, Root)>,
-        io: &mut Io<P>,
-    ) {
-        let root = object.map(|(_, root)| root);
-        io.say_committed(self.id, CommittedEntry { index, root });
-        self.summary.entries_committed.0 += 1;
-        let entry = self.entry_id(index);
-        io.events.push_back(Event::EntryFinished { entry, path, object });
-        self.end_entry(index, LastWish::Release, io);
-    }
-
-    /// Drops an entry's work; its handle is released once nothing of it is under way.
-    pub(super) fn end_entry<P: Clone>(
-        &mut self,
-        index: EntryIndex,
-        wish: LastWish,
-        io: &mut Io<P>,
-    ) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage == Stage::Ending {
-            return;
-        }
-        if entry.stage == Stage::Committing && self.batch.is_running(index) {
-            // Its commit cannot be called back: its end decides.
-            return;
-        }
-        entry.stage = Stage::Ending;
-        if entry.ops > 0 {
-            io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
-        }
-        entry.wish = match (entry.wish, wish) {
-            (LastWish::Nothing, _) => LastWish::Nothing,
-            (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
-            (_, wish) => wish,
-        };
-        self.batch.forget(index);
-        self.abandon_entry(index);
-        io.wake_streams();
-        self.release_if_quiet(index, io);
-    }
-
-    pub(super) fn release_if_quiet<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage != Stage::Ending || entry.ops > 0 {
-            return;
-        }
-        let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        let wish = core::mem::replace(&mut entry.wish, LastWish::Nothing);
-        match wish {
-            LastWish::Checkpoint => {
-                entry.wish = LastWish::Release;
-                self.submit(
-                    index,
-                    Lane::Session,
-                    DiskOp::Checkpoint { entry: id },
-                    ReceiveOp::Checkpoint(index),
-                    io,
-                );
-            }
-            LastWish::Release => {
-                self.submit(
-                    index,
-                    Lane::Session,
-                    DiskOp::Release { entry: id },
-                    ReceiveOp::Release(index),
-                    io,
-                );
-            }
-            LastWish::Discard => {
-                self.submit(
-                    index,
-                    Lane::Session,
-                    DiskOp::Discard { entry: id },
-                    ReceiveOp::Discard(index),
-                    io,
-                );
-            }
-            LastWish::Nothing => self.gone(index, io),
-        }
-    }
-
-    /// An entry is gone: its directory may end.
-    pub(super) fn gone<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.remove(&index) else { return };
-        let now = io.now;
-        if let EntryBody::DirectoryEnd { .. } = entry.body {
-            self.dirs.remove(&entry.path);
-        }
-        let Some((parent, _)) = entry.path.split_last() else { return };
-        if let Some(dir) = self.dirs.get_mut(&parent) {
-            dir.child_ended();
-        }
-        self.end_directory_if_quiet(&parent, io, now);
-    }
-
-    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage != Stage::Open {
-            return;
-        }
-        entry.checkpoint.begin();
-        let op = DiskOp::Checkpoint { entry: id };
-        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
 }
 

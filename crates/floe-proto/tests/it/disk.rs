@@ -30,6 +30,8 @@ pub struct Disk {
     pub generation: BTreeMap<ObjectPath, u64>,
     /// Fails the next write of this path.
     pub full: Option<ObjectPath>,
+    /// Directories that cannot be listed.
+    pub unlistable: BTreeSet<ObjectPath>,
     pub checkpoints: u32,
     open: BTreeMap<EntryId, ObjectPath>,
     hashers: BTreeMap<u32, (EntryId, ChunkHasher)>,
@@ -186,6 +188,9 @@ impl Disk {
     }
 
     fn list(&self, path: &ObjectPath) -> DiskDone<Bytes> {
+        if self.unlistable.contains(path) {
+            return failed(Code::PermissionDenied, path);
+        }
         let depth = path.components().len() + 1;
         let names: BTreeSet<Component> = self
             .files

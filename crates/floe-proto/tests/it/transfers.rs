@@ -8,12 +8,12 @@ use floe_types::{ByteCount, Code, ObjectPath};
 
 const MIB: usize = 1 << 20;
 
-fn path(text: &str) -> ObjectPath {
+pub fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text.as_bytes()).unwrap()
 }
 
 /// Content by offset, different for every name.
-fn content(name: &str, len: usize) -> Vec<u8> {
+pub fn content(name: &str, len: usize) -> Vec<u8> {
     let salt =
         name.bytes().fold(7u64, |salt, byte| salt.wrapping_mul(31).wrapping_add(byte.into()));
     (0..len as u64)
@@ -21,13 +21,13 @@ fn content(name: &str, len: usize) -> Vec<u8> {
         .collect()
 }
 
-fn one_file(len: usize) -> Disk {
+pub fn one_file(len: usize) -> Disk {
     let mut disk = Disk::default();
     disk.files.insert(path("file"), content("file", len));
     disk
 }
 
-fn tree() -> Disk {
+pub fn tree() -> Disk {
     let mut disk = Disk::default();
     for dir in ["t", "t/a", "t/a/b", "t/empty", "t/z"] {
         disk.dirs.insert(path(dir));
@@ -51,14 +51,14 @@ fn tree() -> Disk {
 }
 
 /// Runs, and checks what every successful run must show.
-fn run(setup: &Setup, source: &Disk, sink: Disk, faults: Faults) -> (Run, Disk) {
+pub fn run(setup: &Setup, source: &Disk, sink: Disk, faults: Faults) -> (Run, Disk) {
     let put = setup.direction == Direction::Put;
     let (client, server) = if put { (source.clone(), sink) } else { (sink, source.clone()) };
     let (run, client, server) = World::new(setup.clone(), client, server, faults).run();
     (run, if put { server } else { client })
 }
 
-fn assert_whole(run: &Run, source: &Disk, sink: &Disk) {
+pub fn assert_whole(run: &Run, source: &Disk, sink: &Disk) {
     assert_eq!(run.result, Some(Ok(())), "{run:#?}");
     assert_eq!(sink.files, source.files);
     assert_eq!(sink.links, source.links);

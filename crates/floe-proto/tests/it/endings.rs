@@ -1,0 +1,63 @@
+//! Entries that fail, are replaced, or are stopped: every one of them ends, and so does the
+//! transfer.
+
+use crate::disk::Disk;
+use crate::hand::*;
+use crate::transfers::{path, run, tree};
+use crate::world::{Faults, Setup};
+use floe_proto::disk::DiskOp;
+use floe_proto::frame::{Direction, Failed, Frame};
+use floe_types::{Code, Fault, ObjectPath};
+
+fn failed(index: u64, path: &str, code: Code) -> Frame<crate::disk::Bytes> {
+    let path = if path.is_empty() { ObjectPath::root() } else { crate::transfers::path(path) };
+    Frame::Failed(Failed { entry: entry(index), path, fault: Fault::new(code, "") })
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_fails_and_the_tree_ends() {
+    for direction in [Direction::Put, Direction::Get] {
+        for seed in 1..20 {
+            let mut source = tree();
+            source.unlistable.insert(path("t/a"));
+            let setup = Setup { seed, ..Setup::new(direction, "t") };
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_eq!(run.result.unwrap().unwrap_err().code, Code::Partial);
+            assert_eq!(run.failed.len(), 1, "{:?}", run.failed);
+            assert!(sink.files.contains_key(&path("t/z/big")));
+            assert!(sink.dirs.contains(&path("t/a")));
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_can_neither_be_listed_nor_made_ends() {
+    for mkdir_first in [true, false] {
+        let mut it = Hand::receiving();
+        it.hears(LEAD, entries(vec![dir(0, "")]));
+        if mkdir_first {
+            it.fails(is_open, Code::NotDirectory);
+            it.hears(LEAD, failed(0, "", Code::NotAllowed));
+        } else {
+            it.hears(LEAD, failed(0, "", Code::NotAllowed));
+            it.fails(is_open, Code::NotDirectory);
+        }
+        it.hears(LEAD, entries(vec![end_of(1, "", 0)]));
+        it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(2)));
+        assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
+    }
+}
+
+#[test]
+fn a_directory_fails_while_its_parent_is_being_made_and_counts_once() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, ""), dir(1, "d")]));
+    it.hears(LEAD, failed(1, "d", Code::PermissionDenied));
+    it.hears(LEAD, entries(vec![end_of(2, "d", 1), end_of(3, "", 0)]));
+    it.does(is_open);
+    assert!(!it.ops.iter().any(|(_, _, op)| is_commit(op)), "the parent ended before its child");
+    it.does(|op| matches!(op, DiskOp::Open { .. }));
+    it.does_all();
+    it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(4)));
+    assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
+}

@@ -18,6 +18,8 @@ use floe_types::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod syncs;
+
 const CHUNK: u64 = 256 << 10;
 const SEEDS: u64 = 4;
 

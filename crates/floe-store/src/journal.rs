@@ -84,6 +84,9 @@ pub enum Record {
     Forget(Range),
     /// The bytes of every record in a slot below this one are durable.
     Checkpoint(SlotIndex),
+    /// A sync of the bytes begins. While no checkpoint follows it may have failed, and memory may
+    /// show bytes that are not on the disk and would not be written by another sync.
+    Syncing,
 }
 
 /// What 128 bytes are.
@@ -207,6 +210,7 @@ impl Binding {
             }
             Record::Forget(range) => (3, range.start().0, range.end().0, [0; 32], [0; 32]),
             Record::Checkpoint(covered) => (4, covered.0, 0, [0; 32], [0; 32]),
+            Record::Syncing => (5, 0, 0, [0; 32], [0; 32]),
         };
         let mut slot = [0; SLOT_BYTES];
         slot[4] = kind;
@@ -259,6 +263,7 @@ fn decode_record(index: SlotIndex, slot: &[u8; SLOT_BYTES]) -> Option<Record> {
         2 => chunk(Some(root)),
         3 => Some(Record::Forget(range)),
         4 => (start.0 <= index.0).then_some(Record::Checkpoint(SlotIndex(start.0))),
+        5 => Some(Record::Syncing),
         _ => None,
     }
 }
@@ -319,6 +324,7 @@ mod tests {
             let digest = ChunkDigest { value: ChainingValue([1; 32]), root };
             for record in [
                 Record::Chunk(range, digest), Record::Forget(range), Record::Checkpoint(index),
+                Record::Syncing,
             ] {
                 let mut slot = binding.encode(index, &record);
                 prop_assert_eq!(binding.decode(index, &slot), Slot::Record(record));

@@ -33,6 +33,15 @@ pub enum Condition {
     Damaged,
 }
 
+/// How the last sync of the bytes ended, as far as the journal knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastSync {
+    /// Well, or there was none.
+    Good,
+    /// It failed, or its process died in it: memory may show what is not on the disk.
+    Unknown,
+}
+
 /// A journal that was read once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Survey {
@@ -44,6 +53,11 @@ pub struct Survey {
     pub end: SlotIndex,
     /// The bytes of every record below this slot are durable.
     pub covered: SlotIndex,
+    /// Slots below this one are durable themselves: a checkpoint behind them was followed by
+    /// another.
+    pub firm: SlotIndex,
+    /// How the last sync of the bytes ended.
+    pub last_sync: LastSync,
     /// What became of the slots.
     pub condition: Condition,
 }
@@ -75,10 +89,12 @@ pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
         binding,
         end: SlotIndex(0),
         covered: SlotIndex(0),
+        firm: SlotIndex(0),
+        last_sync: LastSync::Good,
         condition: Condition::Sound,
     };
     let slots = binding.slots_in(len);
-    let mut blanks = 0u64;
+    let (mut blanks, mut checkpoint) = (0u64, SlotIndex(0));
     let mut block = Block::new();
     let mut first = 0;
     while first < slots.0 {
@@ -92,7 +108,11 @@ pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
                     continue;
                 }
                 Some(Slot::Bad) => survey.condition = Condition::Damaged,
-                Some(Slot::Record(Record::Checkpoint(covered))) => survey.covered = covered,
+                Some(Slot::Record(Record::Checkpoint(covered))) => {
+                    (survey.covered, survey.last_sync) = (covered, LastSync::Good);
+                    survey.firm = std::mem::replace(&mut checkpoint, SlotIndex(index + 1));
+                }
+                Some(Slot::Record(Record::Syncing)) => survey.last_sync = LastSync::Unknown,
                 Some(Slot::Record(_)) => {}
             }
             if std::mem::take(&mut blanks) > 0 {
@@ -133,34 +153,6 @@ pub fn replay(
         end = first;
     }
     Ok(())
-}
-
-/// The ranges that records from `from` on speak of, whatever they say.
-///
-/// # Errors
-/// The system's.
-pub fn touched_since(
-    bytes: &dyn JournalBytes,
-    binding: Binding,
-    from: SlotIndex,
-    end: SlotIndex,
-) -> Result<RangeSet> {
-    let mut touched = RangeSet::new();
-    let mut block = Block::new();
-    let mut first = from.0;
-    while first < end.0 {
-        let count = BLOCK_SLOTS.min(end.0 - first);
-        block.load(bytes, binding, first, count)?;
-        for index in first..first + count {
-            if let Some(Slot::Record(Record::Chunk(range, _) | Record::Forget(range))) =
-                block.slot(index)
-            {
-                touched.insert(range);
-            }
-        }
-        first += count;
-    }
-    Ok(touched)
 }
 
 /// Some slots in memory.

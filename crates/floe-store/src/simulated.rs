@@ -4,7 +4,8 @@
 //! Harsh where real disks are: unsynced writes survive page by page, by the dice; a sync of a
 //! directory makes only its own names durable (a rename is one effect, in both directories or
 //! none); a failed sync leaves bytes that can be read, are never written, and are not tried again.
-//! After a cut only new handles work. Clones are the same disk.
+//! It is told once to each handle that was open then (to one opened later only if nobody was told),
+//! as Linux does. After a cut only new handles work. Clones are the same disk.
 
 mod world; // what is seen, and what would survive
 mod disk; // each method of `Disk`
@@ -25,6 +26,8 @@ pub struct SimulatedHandle {
     inode: u64,
     id: u64,
     boot: u64,
+    /// So many failures of its own syncs it knows of, and so many of its file system's.
+    told: Mutex<(u64, u64)>,
 }
 
 /// What breaks on purpose, until it is set otherwise.

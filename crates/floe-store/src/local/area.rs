@@ -52,11 +52,20 @@ pub(crate) struct Area<D: Disk> {
     /// Under which conditions what is written here shows without a sync.
     pub(super) epoch: Option<Epoch>,
     pub(super) locality: Locality,
-    /// Held while a whole file system is synced.
-    pub(super) sync_turn: Mutex<()>,
+    /// Held while the whole file system is synced.
+    pub(super) whole_sync: Mutex<WholeSync>,
     nonce: String,
     _owner: D::Handle,
     next: AtomicU64,
+}
+
+/// Whether one sync of the whole file system may stand for one of each file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum WholeSync {
+    Trusted,
+    /// One failed. It failed for whatever anybody staged here, and said so to one caller only; a
+    /// file's own sync still says what became of that file.
+    Failed,
 }
 
 /// A place in an area; dropping the last one leaves it.
@@ -220,7 +229,7 @@ impl<D: Disk> Areas<D> {
             epoch: epoch(&*self.disk, file_system),
             locality: file_system.map_or(Locality::Remote, |fs| fs.locality),
             handle,
-            sync_turn: Mutex::default(),
+            whole_sync: Mutex::new(WholeSync::Trusted),
             nonce,
             _owner: owner,
             next: AtomicU64::new(0),

@@ -11,7 +11,7 @@
 use crate::api::{Commit, Overwrite, Result};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, Locality, Name};
 use crate::local::Ground;
-use crate::local::area::{Area, name};
+use crate::local::area::{Area, WholeSync, name};
 use crate::local::plain::Plain;
 use crate::local::sink::{LocalSink, Phase};
 use floe_types::{ByteCount, Code, Fault, Metadata, ObjectPath, Precondition, Root};
@@ -170,11 +170,11 @@ fn sync_stages<D: Disk>(ground: &Ground<D>, entries: &mut [Entry<D>]) {
         let Some(entry) = entries.get_mut(nth) else { continue };
         let Work::Object { sink, .. } = &entry.work else { continue };
         let area = sink.as_plain().filter(|_| many).and_then(Plain::berth);
-        entry.answer = match area.filter(|area| area.locality == Locality::Local) {
+        let answer =
+            area.filter(|area| area.locality == Locality::Local).and_then(|area| whole.sync(&area));
+        entry.answer = match answer {
             None => sink.sync(),
-            Some(area) => {
-                whole.sync(&area).doing(format_args!("sync stage of {:?}", sink.spec.path))
-            }
+            Some(answer) => answer.doing(format_args!("sync stage of {:?}", sink.spec.path)),
         };
     }
 }
@@ -182,18 +182,24 @@ fn sync_stages<D: Disk>(ground: &Ground<D>, entries: &mut [Entry<D>]) {
 /// Syncs of whole file systems, one for each area of a batch.
 struct WholeSyncs<'a, D: Disk> {
     ground: &'a Ground<D>,
-    done: Vec<(String, DiskResult<()>)>,
+    done: Vec<(String, Option<DiskResult<()>>)>,
 }
 
 impl<D: Disk> WholeSyncs<'_, D> {
-    fn sync(&mut self, area: &Area<D>) -> DiskResult<()> {
+    /// `None` where it is not trusted any more.
+    fn sync(&mut self, area: &Area<D>) -> Option<DiskResult<()>> {
         if let Some((_, answer)) = self.done.iter().find(|(nonce, _)| nonce == area.nonce()) {
             return *answer;
         }
         let answer = {
             // It waits for other programs' pages too, so one at a time is enough.
-            let _turn = area.sync_turn.lock().unwrap_or_else(PoisonError::into_inner);
-            self.ground.disk.sync_file_system(&area.handle)
+            let mut turn = area.whole_sync.lock().unwrap_or_else(PoisonError::into_inner);
+            let sync = || self.ground.disk.sync_file_system(&area.handle);
+            let answer = (*turn == WholeSync::Trusted).then(sync);
+            if matches!(answer, Some(Err(_))) {
+                *turn = WholeSync::Failed;
+            }
+            answer
         };
         self.done.push((area.nonce().to_owned(), answer));
         answer

@@ -1,23 +1,22 @@
-//! The journal of one stage while it is written: appends, checkpoints, and what a failed sync takes
-//! back.
+//! The journal of one stage while it is written: appends, checkpoints, and what a failed sync ends.
 //!
-//! A record is one write without a sync: it survives the death of the process. A checkpoint syncs
-//! the data, appends the record that says how far it covers, and syncs the journal. A forgotten
-//! range may have been durable, so its record must be before new bytes are written over it. After a
-//! failed sync nothing since the last good checkpoint counts, also for a process that reads the
-//! journal later; a second failure ends the stage.
+//! A record is one write without a sync: it survives the death of the process. A checkpoint says
+//! that a sync begins, syncs the data, appends the record that says how far it covers, and syncs
+//! the journal. A forgotten range may have been durable, so its record must be before new bytes are
+//! written over it. After a failed sync memory shows bytes that the disk may not hold, also of
+//! chunks not recorded yet: nothing more is recorded through this handle, and whoever opens the
+//! stage next finds the beginning of a sync without an end, and writes again what it keeps (see
+//! `recover`). The same holds where the process died in the sync and nobody was told how it ended.
 
 use crate::api::Result;
 use crate::disk::{Disk, DiskError, DiskResult, Doing};
 use crate::journal::{Binding, Record, SlotIndex};
-use crate::replay::{JournalBytes, touched_since};
+use crate::replay::JournalBytes;
 use crate::source::fill;
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, RangeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// After so many failed syncs a stage takes nothing more.
-const SYNC_FAILURES_MAX: u32 = 2;
 /// Forgotten ranges that wait for a sync; at more they are synced at once.
 const UNSYNCED_RANGES_MAX: usize = 4096;
 
@@ -38,14 +37,21 @@ struct Written {
     recorded: RangeSet,
     /// Forgotten and not yet durably so.
     unsynced: RangeSet,
+    syncs: Syncs,
 }
 
+/// How the syncs of a stage went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Syncs {
+    Good,
+    /// One failed: nothing is recorded or committed any more.
+    Failed,
+}
+
+/// What one sync at a time may do.
 struct Synced {
-    /// Records below this slot are durable, and their bytes.
-    covered: SlotIndex,
     /// Nothing was appended behind this slot since the last good checkpoint.
     settled: Option<SlotIndex>,
-    failures: u32,
 }
 
 /// A journal's file as bytes.
@@ -69,8 +75,6 @@ impl<D: Disk> JournalBytes for FileBytes<'_, D> {
 pub(super) struct Continued {
     /// The slot behind its last record.
     pub(super) next: SlotIndex,
-    /// Records below this slot are durable, and their bytes.
-    pub(super) covered: SlotIndex,
     /// What is recorded.
     pub(super) recorded: RangeSet,
 }
@@ -78,20 +82,23 @@ pub(super) struct Continued {
 impl<D: Disk> Ledger<D> {
     /// The ledger of a journal whose head, and slots up to `next`, are written.
     pub(super) fn new(disk: Arc<D>, file: D::Handle, binding: Binding, at: Continued) -> Self {
-        let Continued { next, covered, recorded } = at;
-        let unsynced = RangeSet::new();
+        let Continued { next, recorded } = at;
+        let (unsynced, syncs) = (RangeSet::new(), Syncs::Good);
         Self {
             disk,
             file,
             binding,
-            written: Mutex::new(Written { next, recorded, unsynced }),
+            written: Mutex::new(Written { next, recorded, unsynced, syncs }),
             has_unsynced: AtomicBool::new(false),
-            synced: Mutex::new(Synced { covered, settled: None, failures: 0 }),
+            synced: Mutex::new(Synced { settled: None }),
         }
     }
 
     pub(super) fn record(&self, chunk: Range, digest: ChunkDigest) -> DiskResult<()> {
         let mut written = self.written();
+        if written.syncs == Syncs::Failed {
+            return Err(DiskError::new(Code::Io)); // its bytes may be among those that were lost
+        }
         self.append(&mut written, &Record::Chunk(chunk, digest))?;
         written.recorded.insert(chunk);
         Ok(())
@@ -121,7 +128,8 @@ impl<D: Disk> Ledger<D> {
         self.written().recorded.covers(range)
     }
 
-    /// Makes data and journal durable, and `names` between the two: the names of both files.
+    /// Makes `names` (those of both files) durable, then data and journal. An append that fails
+    /// fails the checkpoint alone: no sync failed.
     pub(super) fn checkpoint(
         &self,
         data: &D::Handle,
@@ -133,43 +141,45 @@ impl<D: Disk> Ledger<D> {
         if synced.settled == Some(covered) {
             return Ok(());
         }
-        if let Err(fault) = self.disk.sync_data(data).doing(what).and_then(|()| names()) {
-            self.take_back(&mut synced);
-            return Err(fault);
-        }
+        // The names first: with synced bytes under the name of an earlier stage, that one's journal
+        // would speak of them.
+        names().inspect_err(|_| self.fail())?;
+        self.append(&mut self.written(), &Record::Syncing).doing(what)?;
+        self.sync(|| self.disk.sync_data(data)).doing(what)?;
         let appended = self.append(&mut self.written(), &Record::Checkpoint(covered));
-        match appended.and_then(|after| self.disk.sync_data(&self.file).map(|()| after)) {
-            Err(error) => {
-                self.take_back(&mut synced);
-                Err(error.fault(what))
-            }
-            Ok(after) => {
-                synced.covered = covered;
-                synced.settled = (after.0 == covered.0 + 1).then_some(after);
-                Ok(())
-            }
-        }
+        let after = appended.doing(what)?;
+        self.sync(|| self.disk.sync_data(&self.file)).doing(what)?;
+        synced.settled = (after.0 == covered.0 + 2).then_some(after);
+        Ok(())
     }
 
     /// Syncs the data for good, before its commit. The journal is not needed after it.
     pub(super) fn sync_whole(&self, data: &D::Handle, what: &str) -> Result<()> {
         let mut synced = self.synced(what)?;
-        self.disk.sync_file(data).map_err(|error| {
-            self.take_back(&mut synced);
-            error.fault(what)
-        })
+        self.append(&mut self.written(), &Record::Syncing).doing(what)?;
+        synced.settled = None;
+        self.sync(|| self.disk.sync_file(data)).doing(what)
     }
 
     fn written(&self) -> MutexGuard<'_, Written> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The turn to sync.
     fn synced(&self, what: &str) -> Result<MutexGuard<'_, Synced>> {
         let synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if synced.failures >= SYNC_FAILURES_MAX {
-            return Err(Fault::new(Code::Io, format!("{what}: its syncs failed before")));
+        if self.written().syncs == Syncs::Failed {
+            return Err(Fault::new(Code::Io, format!("{what}: a sync of it failed before")));
         }
         Ok(synced)
+    }
+
+    fn sync(&self, sync: impl FnOnce() -> DiskResult<()>) -> DiskResult<()> {
+        sync().inspect_err(|_| self.fail())
+    }
+
+    fn fail(&self) {
+        self.written().syncs = Syncs::Failed;
     }
 
     fn append(&self, written: &mut Written, record: &Record) -> DiskResult<SlotIndex> {
@@ -180,60 +190,16 @@ impl<D: Disk> Ledger<D> {
     }
 
     fn sync_forgotten(&self) -> DiskResult<()> {
-        let mut synced = self.synced("sync journal").map_err(|fault| DiskError::new(fault.code))?;
+        let _turn = self.synced("sync journal").map_err(|fault| DiskError::new(fault.code))?;
         // They stay in the set until they are durable: a write beside this one must wait too.
         let waiting = self.written().unsynced.clone();
         if waiting.is_empty() {
             return Ok(());
         }
-        let answer = self.disk.sync_data(&self.file);
-        if answer.is_err() {
-            self.take_back(&mut synced);
-        } else {
-            let mut written = self.written();
-            waiting.iter().for_each(|range| written.unsynced.remove(range));
-            self.has_unsynced.store(!written.unsynced.is_empty(), Ordering::Release);
-        }
-        answer
-    }
-
-    /// A sync failed: what was recorded since the last good checkpoint counts no more, and durably
-    /// so where that can be had. What was taken back or written over since then stays taken back.
-    fn take_back(&self, synced: &mut Synced) {
-        synced.failures += 1;
-        synced.settled = None;
-        if self.rewind(synced).is_err() {
-            // The journal cannot be mended: without its head nothing of it counts.
-            synced.failures = SYNC_FAILURES_MAX;
-            let _ = self.disk.truncate(&self.file, ByteCount::ZERO);
-            let _ = self.disk.sync_data(&self.file);
-        }
-    }
-
-    /// One write says it all, so that a reader sees either the records or that they are taken back.
-    fn rewind(&self, synced: &mut Synced) -> Result<()> {
+        self.sync(|| self.disk.sync_data(&self.file))?;
         let mut written = self.written();
-        let bytes = FileBytes { disk: &*self.disk, file: &self.file };
-        let touched = touched_since(&bytes, self.binding, synced.covered, written.next)?;
-        let (first, mut slots) = (written.next, Vec::new());
-        let mut next = first;
-        let mut put = |record| {
-            slots.extend_from_slice(&self.binding.encode(next, &record));
-            next.0 += 1;
-            next
-        };
-        touched.iter().for_each(|range| {
-            put(Record::Forget(range));
-        });
-        let covered = SlotIndex(put(Record::Checkpoint(first)).0 - 1);
-        let at = self.binding.offset(first);
-        self.disk.write_at(&self.file, at, &slots).doing("append to journal")?;
-        written.next = next;
-        touched.iter().for_each(|range| written.recorded.remove(range));
-        self.disk.sync_data(&self.file).doing("sync journal")?;
-        synced.covered = covered;
-        written.unsynced = RangeSet::new();
-        self.has_unsynced.store(false, Ordering::Release);
+        waiting.iter().for_each(|range| written.unsynced.remove(range));
+        self.has_unsynced.store(!written.unsynced.is_empty(), Ordering::Release);
         Ok(())
     }
 }

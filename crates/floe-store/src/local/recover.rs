@@ -1,14 +1,18 @@
 //! What of an earlier stage counts: its journal judged, and bytes hashed again where records alone
 //! are not enough.
 //!
-//! Under the same boot and mount of a local file system every record counts. Otherwise a power loss
-//! is assumed: records before the last checkpoint count, all others only if the staged bytes still
-//! have their digest. After damage in the journal that holds for every record.
+//! Under the same boot and mount of a local file system every record counts, unless a sync began
+//! and no end of it is recorded. Otherwise a power loss is assumed: records before the last
+//! checkpoint count, all others only if the staged bytes still have their digest. After damage in
+//! the journal that holds for every record.
+//!
+//! Bytes that are read to be hashed are written again: after a failed sync memory may show what the
+//! disk does not hold, and would not be written by another sync.
 
 use crate::api::{Progress, Result};
 use crate::disk::Disk;
 use crate::journal::Epoch;
-use crate::replay::{Condition, JournalBytes, Recorded, Survey, replay};
+use crate::replay::{Condition, JournalBytes, LastSync, Recorded, Survey, replay};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
 use floe_types::{ByteCount, ChunkDigest, Offset, Range, RangeSet};
@@ -30,6 +34,7 @@ pub(super) enum Trust {
 pub(super) fn trust(survey: &Survey, now: Option<Epoch>) -> Trust {
     match survey.condition {
         Condition::Damaged => Trust::Nothing,
+        Condition::Sound if survey.last_sync == LastSync::Unknown => Trust::Covered,
         Condition::Sound if now.is_some() && survey.head.epoch == now => Trust::All,
         Condition::Sound => Trust::Covered,
     }
@@ -105,7 +110,7 @@ struct Rehash<'a, D: Disk> {
 }
 
 impl<D: Disk> Rehash<'_, D> {
-    /// The digest of staged bytes; `None` where they end early.
+    /// The digest of staged bytes, which are written again; `None` where they end early.
     fn digest(&mut self, range: Range) -> Option<ChunkDigest> {
         self.buffer.resize(READ_BYTES, 0);
         let mut hasher = ChunkHasher::new(range.start());
@@ -116,9 +121,11 @@ impl<D: Disk> Rehash<'_, D> {
             let read = |at, into: &mut [u8]| {
                 self.staged.disk.read_at(self.staged.file, at, into).map(Some)
             };
-            // Bytes that cannot be read have no digest: they are sent and written again.
+            // Bytes that cannot be read, or written, have no digest: they are sent again.
             let count = fill(at, into, read).ok().flatten().unwrap_or(0);
-            hasher.update(&into[..count]);
+            let read = &into[..count];
+            hasher.update(read);
+            self.staged.disk.write_at(self.staged.file, at, read).ok()?;
             self.done = self.done.plus(ByteCount::of_len(count));
             (self.staged.progress)(self.done, self.total);
             if count < into.len() {

@@ -158,14 +158,21 @@ impl<D: Disk> Stage<D> {
     }
 
     fn remove(&self, file: &str) -> DiskResult<()> {
-        remove(&*self.disk, &self.berth, file)
+        remove(&*self.disk, &self.berth, file).map(drop)
     }
 }
 
+/// Whether something was there to be removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stood {
+    There,
+    Not,
+}
+
 /// Removes a file of an area, if it is there.
-fn remove<D: Disk>(disk: &D, berth: &Berth<D>, file: &str) -> DiskResult<()> {
+fn remove<D: Disk>(disk: &D, berth: &Berth<D>, file: &str) -> DiskResult<Stood> {
     match disk.remove_file(&berth.handle, name(file)?) {
-        Err(error) if error.code() == Code::NotFound => Ok(()),
-        answer => answer,
+        Err(error) if error.code() == Code::NotFound => Ok(Stood::Not),
+        answer => answer.map(|()| Stood::There),
     }
 }

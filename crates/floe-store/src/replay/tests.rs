@@ -73,7 +73,7 @@ fn model(records: &[Record]) -> BTreeMap<u64, u8> {
             Record::Forget(range) => {
                 live.retain(|nth, _| self::range(*nth).intersect(*range).is_empty());
             }
-            Record::Checkpoint(_) => {}
+            Record::Checkpoint(_) | Record::Syncing => {}
         }
     }
     live

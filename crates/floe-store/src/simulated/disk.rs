@@ -8,7 +8,7 @@ use crate::disk::{
     FileStat, FileSystem, Locality, Lock, Name,
 };
 use floe_types::{ByteCount, Code, Component, Mode, Offset, Range, Timestamp};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Spot<'a> = (&'a SimulatedHandle, Name<'a>);
 
@@ -29,7 +29,17 @@ impl SimulatedDisk {
 
     fn handle(&self, world: &mut MutexGuard<'_, World>, inode: u64) -> SimulatedHandle {
         let (id, boot) = (world.fresh(), world.boot);
-        SimulatedHandle { world: Arc::clone(&self.world), inode, id, boot }
+        let told = Mutex::new(world.failures_told(inode));
+        SimulatedHandle { world: Arc::clone(&self.world), inode, id, boot, told }
+    }
+
+    /// A sync of a handle's file: done, and then what that handle was not told yet is told.
+    fn synced(&self, of: &SimulatedHandle, data_only: bool) -> DiskResult<()> {
+        self.with(of, |world, inode| {
+            world.sync(inode, data_only)?;
+            let mut told = of.told.lock().unwrap_or_else(PoisonError::into_inner);
+            world.tell(inode, &mut told.0)
+        })
     }
 
     fn opened(
@@ -275,29 +285,27 @@ impl Disk for SimulatedDisk {
     }
 
     fn sync_file(&self, of: &SimulatedHandle) -> DiskResult<()> {
-        self.with(of, |world, inode| world.sync(inode, false))
+        self.synced(of, false)
     }
 
     fn sync_data(&self, of: &SimulatedHandle) -> DiskResult<()> {
-        self.with(of, |world, inode| world.sync(inode, true))
+        self.synced(of, true)
     }
 
     fn sync_directory(&self, directory: &SimulatedHandle) -> DiskResult<()> {
         self.with(directory, |world, inode| {
             world.sync_names(inode);
-            world.sync(inode, false)
+            world.sync(inode, false)?;
+            let mut told = directory.told.lock().unwrap_or_else(PoisonError::into_inner);
+            world.tell(inode, &mut told.0)
         })
     }
 
     fn sync_file_system(&self, of: &SimulatedHandle) -> DiskResult<()> {
         self.with(of, |world, _| {
-            if world.breaks.syncs > 0 {
-                world.breaks.syncs -= 1;
-                world.inodes.values_mut().for_each(|inode| inode.effects.clear());
-                return failed(Code::Io);
-            }
-            world.settle_all();
-            Ok(())
+            world.sync_all();
+            let mut told = of.told.lock().unwrap_or_else(PoisonError::into_inner);
+            world.tell_of_all(&mut told.1)
         })
     }
 

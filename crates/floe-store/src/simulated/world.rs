@@ -19,7 +19,27 @@ pub(super) struct World {
     pub(super) written: u64,
     pub(super) boot: u64,
     pub(super) now: Timestamp,
+    /// Failures of syncs of any file.
+    failures: Failures,
     next: u64,
+}
+
+/// How many syncs failed, and of how many of them anybody was told.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u64,
+    told: u64,
+}
+
+impl Failures {
+    /// Tells a handle that knows of `told` of them.
+    fn tell(&mut self, told: &mut u64) -> DiskResult<()> {
+        if *told >= self.count {
+            return Ok(());
+        }
+        (*told, self.told) = (self.count, self.count);
+        Err(DiskError::new(Code::Io))
+    }
 }
 
 #[derive(Clone)]
@@ -33,6 +53,7 @@ pub(super) struct Inode {
     pub(super) durable: Image,
     /// Effects on the image that are not durable, in order.
     pub(super) effects: Vec<Effect>,
+    failures: Failures,
     pub(super) names: Names,
     /// The names that are durable.
     kept: Names,
@@ -110,6 +131,7 @@ impl World {
             written: 0,
             boot: 1,
             now,
+            failures: Failures::default(),
             next: ROOT,
         };
         world.make(FileKind::Directory, Mode::from_bits(0o755), 1, Vec::new());
@@ -134,6 +156,7 @@ impl World {
             durable: seen.clone(),
             seen,
             effects: Vec::new(),
+            failures: Failures::default(),
             names: Names::new(),
             kept: Names::new(),
         };
@@ -212,11 +235,17 @@ impl World {
     }
 
     /// A sync of a file; a failed one drops what it should have written, though it can still be
-    /// read.
+    /// read, and is told by `tell`.
     pub(super) fn sync(&mut self, number: u64, data_only: bool) -> DiskResult<()> {
         let fails = self.breaks.syncs > 0;
         self.breaks.syncs = self.breaks.syncs.saturating_sub(1);
+        if fails {
+            self.failures.count += 1;
+        }
         let inode = self.inode(number)?;
+        if fails {
+            inode.failures.count += 1;
+        }
         let effects = std::mem::take(&mut inode.effects);
         for effect in effects {
             match (data_only && !effect.is_data(), fails) {
@@ -225,7 +254,36 @@ impl World {
                 (false, false) => inode.durable.apply(&effect),
             }
         }
-        if fails { Err(DiskError::new(Code::Io)) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// A sync of the whole file system; a failed one drops what it should have written.
+    pub(super) fn sync_all(&mut self) {
+        if self.breaks.syncs == 0 {
+            return self.settle_all();
+        }
+        self.breaks.syncs -= 1;
+        self.failures.count += 1;
+        for inode in self.inodes.values_mut().filter(|inode| !inode.effects.is_empty()) {
+            inode.effects.clear();
+            inode.failures.count += 1;
+        }
+    }
+
+    /// What a handle opened now is taken to know: failures of which somebody was told.
+    pub(super) fn failures_told(&self, number: u64) -> (u64, u64) {
+        let own = self.inodes.get(&number).map_or(0, |inode| inode.failures.told);
+        (own, self.failures.told)
+    }
+
+    /// Fails once for the failures that a handle does not know of.
+    pub(super) fn tell(&mut self, number: u64, told: &mut u64) -> DiskResult<()> {
+        self.inode(number)?.failures.tell(told)
+    }
+
+    /// The same for the whole file system.
+    pub(super) fn tell_of_all(&mut self, told: &mut u64) -> DiskResult<()> {
+        self.failures.tell(told)
     }
 
     /// Makes the names of one directory durable, and whatever those changes hang on.

@@ -141,7 +141,7 @@ fn a_flipped_byte_anywhere_is_never_trusted() {
     let journal = staged_file(directory.path(), ".journal");
     let staged = staged_file(directory.path(), ".stage");
     let (bytes, kept) = (std::fs::read(&journal).unwrap(), std::fs::read(&staged).unwrap());
-    let head = bytes.len() - 5 * SLOT;
+    let head = bytes.len() - 6 * SLOT;
     for at in (0..bytes.len()).step_by(13) {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x08;

@@ -7,15 +7,16 @@
 //! stage, and a stage without its journal, mean nothing.
 
 use super::key::Key;
-use super::{Opened, Stage, remove};
+use super::{Opened, Stage, Stood, remove};
 use crate::api::{Basis, Overwrite, Progress, Result, Resume, SinkSpec};
-use crate::disk::{Access, Disk, DiskResult, Doing, Lock};
+use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, Lock};
 use crate::journal::{Head, Lineage, Record, SlotIndex};
 use crate::local::area::{Berth, STAGE_MODE, name, random};
 use crate::local::ledger::{Continued, FileBytes, Ledger};
 use crate::local::recover::{Staged, Trust, trust};
 use crate::replay::{Recorded, Survey, survey};
-use floe_types::{ByteCount, Code, Fault, Freshness, Offset, RangeSet, Subtree, Subtrees};
+use crate::source::fill;
+use floe_types::{ByteCount, Code, Fault, Freshness, Offset, Range, RangeSet, Subtree, Subtrees};
 use std::sync::Arc;
 
 /// How often a stage that others move at the same moment is looked for again.
@@ -80,7 +81,7 @@ impl<D: Disk> Claim<'_, D> {
                 }
                 Taken::Ours(file) => {
                     self.remove_others()?;
-                    return self.start(file);
+                    return self.start(file, Stood::There);
                 }
                 Taken::Missing => {}
             }
@@ -92,7 +93,7 @@ impl<D: Disk> Claim<'_, D> {
                 self.remove_others()?;
             }
             if let Some(file) = self.create().doing(self.doing())? {
-                return self.start(file);
+                return self.start(file, Stood::Not);
             }
         }
         Err(Fault::new(Code::AlreadyRunning, self.doing()))
@@ -144,11 +145,15 @@ impl<D: Disk> Claim<'_, D> {
         Ok(owned.then_some(file))
     }
 
-    /// Begins with nothing.
-    fn start(&self, file: D::Handle) -> Result<Held<D>> {
+    /// Begins with nothing, in a stage that stood or a new one.
+    fn start(&self, file: D::Handle, stage: Stood) -> Result<Held<D>> {
         let head = self.head(Lineage::Own, self.spec.freshness)?;
+        let old = remove(&**self.disk, self.berth, &self.key.journal()).doing(self.doing())?;
+        if [stage, old].contains(&Stood::There) {
+            // Durably: after a power loss the old journal would speak of the new bytes.
+            self.berth.sync_names()?;
+        }
         let begin = || {
-            remove(&**self.disk, self.berth, &self.key.journal())?;
             remove(&**self.disk, self.berth, &self.key.rewrite())?;
             if self.disk.stat(&file)?.size > ByteCount::ZERO {
                 self.disk.truncate(&file, ByteCount::ZERO)?;
@@ -160,17 +165,17 @@ impl<D: Disk> Claim<'_, D> {
             Ok((journal, binding))
         };
         let (journal, binding) = begin().doing(self.doing())?;
-        let at = Continued { next: SlotIndex(0), covered: SlotIndex(0), recorded: RangeSet::new() };
+        let at = Continued { next: SlotIndex(0), recorded: RangeSet::new() };
         let ledger = Ledger::new(Arc::clone(self.disk), journal, binding, at);
         Ok(((file, ledger), Vec::new(), self.basis(&head)))
     }
 
     fn resume(&self, file: D::Handle) -> Result<Held<D>> {
         let Some((journal, survey)) = self.journal_of(&self.key)? else {
-            return self.start(file);
+            return self.start(file, Stood::There);
         };
         if survey.head.version != self.spec.version {
-            return self.start(file);
+            return self.start(file, Stood::There);
         }
         match trust(&survey, self.berth.epoch) {
             Trust::All => self.go_on(file, journal, &survey),
@@ -197,13 +202,36 @@ impl<D: Disk> Claim<'_, D> {
         if self.disk.stat(&journal).doing(self.doing())?.size > end {
             self.disk.truncate(&journal, end).doing(self.doing())?;
         }
+        self.confirm(&journal, survey).doing(self.doing())?;
         let (have, recorded) = have.finish();
-        let at = Continued { next: survey.end, covered: survey.covered, recorded };
+        let at = Continued { next: survey.end, recorded };
         let ledger = Ledger::new(Arc::clone(self.disk), journal, survey.binding, at);
         for range in dropped.iter() {
             ledger.forget(range).doing(self.doing())?;
         }
         Ok(((file, ledger), have, basis))
+    }
+
+    /// Makes a journal that is continued durable: a chunk that its last process forgot may be
+    /// written over from now on. Slots that a failed sync may have left clean are written again.
+    fn confirm(&self, journal: &D::Handle, survey: &Survey) -> DiskResult<()> {
+        let mut at = if survey.firm == SlotIndex(0) {
+            Offset::ZERO
+        } else {
+            survey.binding.offset(survey.firm)
+        };
+        let (end, mut buffer) = (survey.binding.offset(survey.end), vec![0; FLUSH_BYTES]);
+        while at < end {
+            let rest = Range::new(at, end).len().to_len().unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
+            let read = |at, into: &mut [u8]| self.disk.read_at(journal, at, into).map(Some);
+            let count = fill(at, &mut buffer[..rest], read)?.unwrap_or(0);
+            if count == 0 {
+                return Err(DiskError::new(Code::Io));
+            }
+            self.disk.write_at(journal, at, &buffer[..count])?;
+            at = at.plus(ByteCount::of_len(count));
+        }
+        self.disk.sync_data(journal)
     }
 
     /// Takes over the stage of another version of the same source.
@@ -269,12 +297,11 @@ impl<D: Disk> Claim<'_, D> {
         })?;
         waiting.extend_from_slice(&binding.encode(next, &Record::Checkpoint(next)));
         flush(&mut waiting)?;
-        if let Err(error) = self.disk.sync_data(old.file) {
-            // What was recorded may be lost although memory shows it: it must not count again.
-            let _ = remove(&**self.disk, self.berth, &old.key.journal());
-            return Err(error.fault(self.doing()));
-        }
         let finish = || {
+            // If this sync fails, whoever comes next must know that it was begun.
+            let slot = old.survey.binding.encode(old.survey.end, &Record::Syncing);
+            self.disk.write_at(old.journal, old.survey.binding.offset(old.survey.end), &slot)?;
+            self.disk.sync_data(old.file)?;
             self.disk.sync_file(&journal)?;
             let area = &self.berth.handle;
             let to = self.key.journal();
@@ -282,7 +309,7 @@ impl<D: Disk> Claim<'_, D> {
         };
         finish().doing(self.doing())?;
         let (have, recorded) = have.finish();
-        let at = Continued { next: SlotIndex(next.0 + 1), covered: next, recorded };
+        let at = Continued { next: SlotIndex(next.0 + 1), recorded };
         Ok((Ledger::new(Arc::clone(self.disk), journal, binding, at), have))
     }
 
@@ -328,7 +355,7 @@ impl<D: Disk> Claim<'_, D> {
 
     fn remove_stage(&self, key: &Key) -> DiskResult<()> {
         remove(&**self.disk, self.berth, &key.journal())?;
-        remove(&**self.disk, self.berth, &key.stage())
+        remove(&**self.disk, self.berth, &key.stage()).map(drop)
     }
 
     fn staged<'b>(&'b self, file: &'b D::Handle) -> Result<Staged<'b, D>> {

@@ -30,6 +30,8 @@ pub struct Running {
     clock: Clock,
     /// Every bound.
     pub limits: Limits,
+    /// What is taken of the peer.
+    pub terms: Terms,
     /// What it has open.
     pub files: Arc<Files>,
     /// Who does its blocking work.
@@ -48,6 +50,37 @@ pub struct Running {
     present: watch::Sender<usize>,
     /// Set where the core failed: it is not asked any more.
     broken: AtomicBool,
+}
+
+/// What is taken of a peer, beyond the limits of all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// The longest piece, as WELCOME said.
+    pub piece_bytes_max: u32,
+    /// Frames that may wait for the peer before nothing more is heard from it.
+    pub owed: Owed,
+}
+
+/// Whether a peer is heard that does not take what it is owed.
+///
+/// Only one end of a connection may refuse, or two that owe each other much would wait for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owed {
+    /// Always: a client hears its server.
+    Any,
+    /// Up to so many frames.
+    AtMost(usize),
+}
+
+impl Owed {
+    /// Whether the peer is heard, with so many frames waiting for it.
+    #[must_use]
+    pub const fn allows(self, queued: usize) -> bool {
+        match self {
+            Self::Any => true,
+            Self::AtMost(max) => queued <= max,
+        }
+    }
 }
 
 /// An operation that a listener kept back.
@@ -98,6 +131,7 @@ impl Running {
         core: Core,
         clock: Clock,
         limits: Limits,
+        terms: Terms,
         files: Arc<Files>,
         threads: DiskThreads,
     ) -> Arc<Self> {
@@ -105,6 +139,7 @@ impl Running {
             core: Mutex::new(core),
             clock,
             limits,
+            terms,
             files,
             threads,
             seats: Mutex::default(),

@@ -9,10 +9,10 @@
 use crate::buffer::Piece;
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
-use crate::files::{Files, Op};
+use crate::files::{Done, Files, Op};
 use crate::port::{Ended, Inbox, Port};
 use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
-use floe_proto::disk::Lane;
+use floe_proto::disk::{Lane, Took};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +30,8 @@ pub struct Running {
     clock: Clock,
     /// Every bound.
     pub limits: Limits,
+    /// What is taken of the peer.
+    pub terms: Terms,
     /// What it has open.
     pub files: Arc<Files>,
     /// Who does its blocking work.
@@ -38,7 +40,7 @@ pub struct Running {
     streams_next: AtomicU32,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
-    late: Mutex<Vec<(OpId, Op)>>,
+    late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
     /// How the session ended, once it has.
@@ -48,6 +50,45 @@ pub struct Running {
     present: watch::Sender<usize>,
     /// Set where the core failed: it is not asked any more.
     broken: AtomicBool,
+}
+
+/// What is taken of a peer, beyond the limits of all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// The longest piece, as WELCOME said.
+    pub piece_bytes_max: u32,
+    /// Frames that may wait for the peer before nothing more is heard from it.
+    pub owed: Owed,
+}
+
+/// Whether a peer is heard that does not take what it is owed.
+///
+/// Only one end of a connection may refuse, or two that owe each other much would wait for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Owed {
+    /// Always: a client hears its server.
+    Any,
+    /// Up to so many frames.
+    AtMost(usize),
+}
+
+impl Owed {
+    /// Whether the peer is heard, with so many frames waiting for it.
+    #[must_use]
+    pub const fn allows(self, queued: usize) -> bool {
+        match self {
+            Self::Any => true,
+            Self::AtMost(max) => queued <= max,
+        }
+    }
+}
+
+/// An operation that a listener kept back.
+enum Late {
+    /// It is done now.
+    Submit(OpId, Op),
+    /// It is not.
+    Fail(OpId, Fault),
 }
 
 /// Whether a session has given up what it had open.
@@ -79,7 +120,7 @@ pub trait Listener {
     fn hear(&mut self, running: &Arc<Running>, event: Event);
 
     /// An operation of the session, before it is submitted. `None` keeps it back: whoever does so
-    /// submits it later by `Running::submit_later`.
+    /// ends that by `Running::submit_later` or `Running::fail_later`.
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op>;
 }
 
@@ -90,6 +131,7 @@ impl Running {
         core: Core,
         clock: Clock,
         limits: Limits,
+        terms: Terms,
         files: Arc<Files>,
         threads: DiskThreads,
     ) -> Arc<Self> {
@@ -97,6 +139,7 @@ impl Running {
             core: Mutex::new(core),
             clock,
             limits,
+            terms,
             files,
             threads,
             seats: Mutex::default(),
@@ -252,6 +295,12 @@ impl Running {
         let _ = released.wait_for(|released| *released == Released::Yes).await;
     }
 
+    /// Whether the session has ended and given up what it had open.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        *self.released.borrow() == Released::Yes
+    }
+
     /// Waits until the session has ended and every stream has left.
     pub async fn gone(&self) {
         let _ = self.ended().await;
@@ -294,7 +343,13 @@ impl Running {
 
     /// Has the driver submit an operation that a listener kept back.
     pub fn submit_later(&self, op: OpId, what: Op) {
-        lock(&self.late).push((op, what));
+        lock(&self.late).push(Late::Submit(op, what));
+        self.driver.ring();
+    }
+
+    /// Has the driver end an operation that a listener kept back, undone.
+    pub fn fail_later(&self, op: OpId, fault: Fault) {
+        lock(&self.late).push(Late::Fail(op, fault));
         self.driver.ring();
     }
 }
@@ -318,12 +373,11 @@ pub async fn drive(running: Arc<Running>, mut listener: impl Listener) {
             }
         }
     }
-    running.files.close();
     drop(guard);
     running.gone().await;
 }
 
-/// Lets go even if the driver panics; then the core cannot be trusted any more.
+/// Lets go of everything even if the driver panics; then the core cannot be trusted any more.
 struct Guard(Arc<Running>);
 
 impl Drop for Guard {
@@ -331,6 +385,7 @@ impl Drop for Guard {
         if std::thread::panicking() {
             self.0.break_off(Fault::new(Code::Other, "a session's driver failed"));
         }
+        self.0.files.close();
         self.0.released.send_replace(Released::Yes);
     }
 }
@@ -339,7 +394,15 @@ impl Drop for Guard {
 fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -> Option<u64> {
     let mut ended: Vec<Ended> = Vec::new();
     port.take_ended(&mut ended);
-    let mut ops = std::mem::take(&mut *lock(&running.late));
+    let mut ops = Vec::new();
+    for late in std::mem::take(&mut *lock(&running.late)) {
+        match late {
+            Late::Submit(op, what) => ops.push((op, what)),
+            Late::Fail(op, fault) => {
+                ended.push(Ended { op, done: Done::Failed(fault), took: Took::default() });
+            }
+        }
+    }
     let late = ops.len();
     let wake = running.round(|core, now| {
         if core.poll_timeout().is_some_and(|time| time <= now) {

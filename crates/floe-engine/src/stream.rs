@@ -6,7 +6,8 @@
 //!                              of the core    \ frames -> Outlet -> socket
 //! ```
 //! Backpressure both ways is not asking: frames are polled only while the outlet is empty, and a
-//! piece is left in the socket while the core has no room for it. A stream that is lost stays until
+//! piece is left in the socket while the core has no room for it. A client that takes nothing of what
+//! it is owed is not heard, so nothing it asks for can pile up. A stream that is lost stays until
 //! its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
@@ -39,6 +40,8 @@ pub struct Stream {
     ended: Vec<Ended>,
     frames: Vec<Frame<Piece>>,
     room: ByteCount,
+    /// Frames that wait for the peer.
+    owed: usize,
     hearing: Hearing,
     sampled: Instant,
 }
@@ -86,7 +89,7 @@ impl Stream {
         let port =
             Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&seat.inbox));
         Self {
-            inlet: Inlet::new(&running.limits),
+            inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
             running: Arc::clone(running),
             id,
             seat,
@@ -96,6 +99,7 @@ impl Stream {
             ended: Vec::new(),
             frames: Vec::new(),
             room: ByteCount::ZERO,
+            owed: 0,
             hearing: Hearing::Yes,
             sampled: Instant::now(),
         }
@@ -172,7 +176,7 @@ impl Stream {
 
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
-        while self.frames.len() < FRAMES_A_ROUND && self.hearing == Hearing::Yes {
+        while self.frames.len() < FRAMES_A_ROUND && self.hears() {
             let taken = self.inlet.take(&mut self.link, self.running.files.pool(), self.room);
             match taken {
                 Ok(Taken::Frame(frame)) => {
@@ -201,6 +205,11 @@ impl Stream {
         None
     }
 
+    /// Whether anything more is taken from the peer now.
+    fn hears(&self) -> bool {
+        self.hearing == Hearing::Yes && self.running.terms.owed.allows(self.owed)
+    }
+
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let sample = self.sample();
@@ -209,7 +218,7 @@ impl Stream {
         let mut ops = Vec::new();
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
-        let room = self.running.round(|core, now| {
+        let (room, owed) = self.running.round(|core, now| {
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
@@ -231,9 +240,9 @@ impl Stream {
             {
                 out.push(frame);
             }
-            core.data_room(id)
+            (core.data_room(id), core.frames_queued(id))
         });
-        self.room = room;
+        (self.room, self.owed) = (room, owed);
         let busy = !ops.is_empty() || !out.is_empty();
         self.port.submit(ops);
         for frame in out {
@@ -265,7 +274,7 @@ impl Stream {
     async fn wait(&mut self) -> Result<(), Fault> {
         self.inlet.rest();
         let writing = !self.outlet.is_empty() || self.link.has_unsent();
-        let reading = self.hearing == Hearing::Yes && !self.inlet.is_full(self.room);
+        let reading = self.hears() && !self.inlet.is_full(self.room);
         let socket = self.link.socket();
         let ready = tokio::select! {
             () = self.seat.inbox.rung() => Ok(()),
@@ -352,3 +361,6 @@ impl Drop for Place {
         self.running.leave(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::LaneId;
 use crate::registry::{Member, SessionId};
-use crate::running::{Running, drive};
+use crate::running::{Owed, Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::Stream;
@@ -31,6 +31,9 @@ use tracing::Instrument;
 
 /// Sessions of one server, idle ones too.
 const SESSIONS_MAX: usize = 16_384;
+/// Frames that wait for a client before the server hears no more of it. A client that reads never
+/// gets there for long; one that only asks is pushed back by TCP, and in the end silent.
+const OWED_FRAMES_MAX: usize = 1024;
 const BUSY: Micros = Micros::from_secs(5);
 
 /// Takes a connection that was accepted to a lane and greets it there.
@@ -171,7 +174,11 @@ impl Visit<'_> {
         let pages = hall.limits.page_entries_max;
         let files = Files::served(hall.store(), owner, hall.pool.clone(), pages);
         let threads = hall.threads.clone();
-        Running::new(core, hall.clock, hall.limits.clone(), Arc::new(files), threads)
+        let terms = Terms {
+            piece_bytes_max: hall.limits.piece_bytes_max,
+            owed: Owed::AtMost(OWED_FRAMES_MAX),
+        };
+        Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
     }
 
     async fn join(&self, mut link: Secured, claim: JoinClaim) -> Result<(), Fault> {

@@ -18,6 +18,13 @@ impl<P: Clone> Session<P> {
         }
     }
 
+    /// How many frames wait to be taken for a stream: what its peer is owed.
+    #[must_use]
+    pub fn frames_queued(&self, stream: StreamId) -> usize {
+        let cold = if self.io.lead == Some(stream) { self.io.cold.len() } else { 0 };
+        cold + self.io.pipes.get(&stream).map_or(0, |pipe| pipe.out.len())
+    }
+
     /// The next frame for a stream. Call it when the writer has room: not calling is back-pressure.
     pub fn poll_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
         self.io.now = now;

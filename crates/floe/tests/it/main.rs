@@ -12,6 +12,7 @@ mod surface; // help, completions, manual, JSON
 mod bad_input; // what is wrong with arguments and local files
 mod bad_place; // what is wrong with the place a file goes to
 mod bad_peer; // what is wrong with the server or the network
+mod reconnect; // connections that are cut, servers that come back
 mod signals; // Ctrl-C, SIGTERM, kills
 mod raw; // floe raw
 mod try_command; // floe try

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -174,19 +174,34 @@ impl Drop for Server {
 
 impl Running {
     pub fn start(command: &mut Command, input: &[u8]) -> Self {
+        let (running, mut stdin) = Self::start_fed(command);
+        let input = input.to_vec();
+        // A command that reads nothing of it is none of our business.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+        running
+    }
+
+    /// Starts a command whose standard input the test writes itself.
+    pub fn start_fed(command: &mut Command) -> (Self, ChildStdin) {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (mut stdin, input) = (child.stdin.take().unwrap(), input.to_vec());
-        // A command that reads nothing of it is none of our business.
-        thread::spawn(move || drop(stdin.write_all(&input)));
+        let stdin = child.stdin.take().unwrap();
         let (told, done) = channel();
         let out = drain(child.stdout.take().unwrap(), told.clone());
         let err = drain(child.stderr.take().unwrap(), told);
-        Self { child, done, out, err }
+        (Self { child, done, out, err }, stdin)
+    }
+
+    /// The events that have come on standard output so far.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        let out = self.out.lock().unwrap();
+        let whole = out.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let text = String::from_utf8_lossy(&out[..whole]).into_owned();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

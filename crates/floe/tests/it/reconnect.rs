@@ -1,0 +1,171 @@
+//! Connections that are lost in mid-transfer, and servers that come back: the command goes on.
+
+use crate::stage::{Running, Server, Stage, content, wait_until};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::ChildStdin;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A proxy that cuts every connection through it each time so many bytes have passed one way.
+struct Proxy {
+    port: u16,
+    line: Arc<Mutex<Line>>,
+}
+
+/// Which way bytes are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+}
+
+#[derive(Default)]
+struct Line {
+    passed: u64,
+    /// The counts at which it is cut, the next one last.
+    cuts: Vec<u64>,
+    open: Vec<TcpStream>,
+}
+
+impl Proxy {
+    fn start(server: &Server, counted: Way, cuts: &[u64]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cuts = cuts.iter().rev().copied().collect();
+        let line = Arc::new(Mutex::new(Line { cuts, ..Line::default() }));
+        let (shared, to) = (Arc::clone(&line), server.port);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for (from, into, way) in
+                    [(&client, &server, Way::Up), (&server, &client, Way::Down)]
+                {
+                    let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
+                    let line = Arc::clone(&shared);
+                    line.lock().unwrap().open.push(from.try_clone().unwrap());
+                    thread::spawn(move || pass(from, into, way == counted, &line));
+                }
+            }
+        });
+        Self { port, line }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("floe://127.0.0.1:{}/{path}", self.port)
+    }
+
+    fn is_through(&self) -> bool {
+        self.line.lock().unwrap().cuts.is_empty()
+    }
+}
+
+fn pass(mut from: TcpStream, mut into: TcpStream, counts: bool, line: &Mutex<Line>) {
+    let mut part = vec![0; 16 << 10];
+    while let Ok(len) = from.read(&mut part) {
+        if len == 0 || into.write_all(&part[..len]).is_err() {
+            break;
+        }
+        if counts {
+            line.lock().unwrap().count(len as u64);
+        }
+    }
+    let _ = into.shutdown(Shutdown::Both);
+}
+
+impl Line {
+    fn count(&mut self, len: u64) {
+        self.passed += len;
+        if self.cuts.last().is_some_and(|cut| self.passed >= *cut) {
+            self.cuts.pop();
+            for socket in self.open.drain(..) {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+const SIZE: usize = 24_000_001;
+
+fn reconnects(summary: &serde_json::Value) -> u64 {
+    summary["reconnects"].as_u64().unwrap()
+}
+
+#[test]
+fn a_put_from_a_pipe_goes_on_after_its_connections_are_cut() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    let bytes = content(SIZE);
+    for flags in [&["--streams", "1"][..], &["--streams", "4"], &["--chunk", "256Ki"]] {
+        let proxy = Proxy::start(&server, Way::Up, &[3 << 20, 9 << 20, 20 << 20]);
+        let mut command = stage.command();
+        command.args(["put", "-", &proxy.url("f"), "--json"]).args(flags);
+        command.env("FLOE_TICKET", stage.owner_ticket().trim());
+        let ended = Running::start(&mut command, &bytes).end().ok();
+        assert!(proxy.is_through());
+        let summary = ended.event("summary");
+        assert!(reconnects(&summary) >= 1, "{flags:?}: {summary}");
+        assert_eq!(summary["root"], blake3::hash(&bytes).to_hex().as_str(), "{flags:?}");
+        assert!(fs::read(stage.path("srv/f")).unwrap() == bytes, "{flags:?}");
+        fs::remove_file(stage.path("srv/f")).unwrap();
+    }
+}
+
+#[test]
+fn a_get_to_standard_output_goes_on_after_its_connections_are_cut() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    let bytes = content(SIZE);
+    fs::write(stage.path("srv/f"), &bytes).unwrap();
+    for flags in [&["--streams", "1"][..], &["--streams", "4"], &["--chunk", "256Ki"]] {
+        let proxy = Proxy::start(&server, Way::Down, &[3 << 20, 9 << 20, 20 << 20]);
+        let mut command = stage.command();
+        command.args(["get", &proxy.url("f"), "-", "--json"]).args(flags);
+        command.env("FLOE_TICKET", stage.owner_ticket().trim());
+        let ended = Running::start(&mut command, b"").end().ok();
+        assert!(proxy.is_through());
+        assert!(ended.err.contains(r#""event":"reconnected""#), "{flags:?}: {}", ended.err);
+        assert!(ended.out == bytes, "{flags:?}: {} bytes", ended.out.len());
+    }
+}
+
+#[test]
+fn a_put_from_a_quiet_pipe_notices_that_its_server_died_and_finishes_with_the_next() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let bytes = content(6_000_000);
+    let (first, rest) = bytes.split_at(3_500_000);
+    let mut command = stage.command();
+    command.args(["put", "-", "nas:/f", "--json"]);
+    let (put, mut producer) = Running::start_fed(&mut command);
+    feed(&mut producer, first);
+    // Three chunks of a MiB are whole; the rest of what came waits for its own.
+    wait_until("something is stored", || {
+        put.events().iter().any(|event| event["bytes_stored"].as_u64() >= Some(3 << 20))
+    });
+    let port = server.port;
+    server.kill();
+    // The producer says nothing at all meanwhile.
+    put.wait_for("\"reconnecting\"");
+    let _server = restart(&stage, port);
+    put.wait_for("\"reconnected\"");
+    feed(&mut producer, rest);
+    drop(producer);
+    let ended = put.end().ok();
+    let summary = ended.event("summary");
+    assert!(reconnects(&summary) >= 1, "{summary}");
+    assert!(fs::read(stage.path("srv/f")).unwrap() == bytes);
+}
+
+/// A server on the port of one that was killed, over the same directory.
+fn restart(stage: &Stage, port: u16) -> Server {
+    let mut again = stage.command();
+    again.arg("serve").arg(stage.path("srv")).arg("--state").arg(stage.path("state-server"));
+    Server::start(again.args(["--listen", &format!("127.0.0.1:{port}")]))
+}
+
+fn feed(producer: &mut ChildStdin, bytes: &[u8]) {
+    producer.write_all(bytes).unwrap();
+    producer.flush().unwrap();
+}

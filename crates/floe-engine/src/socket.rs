@@ -1,7 +1,7 @@
 //! The one place that makes and configures sockets, and asks them how their path is.
 //!
 //! Kernel autotuning is left alone, but on loopback, where explicit buffers were measured to be
-//! half as fast again (ENGINE). Nothing is read or written here.
+//! half as fast again. Nothing is read or written here.
 
 use floe_proto::command::PathSample;
 use floe_types::{ByteCount, Code, Fault, Micros};
@@ -10,13 +10,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 
 const BACKLOG: i32 = 1024;
 const LOOPBACK_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes the kernel takes that it has not sent yet: enough to keep a path busy between two turns
 /// of a lane, little enough that control frames do not wait long behind data.
 const UNSENT_BYTES_MAX: u32 = 1 << 20;
+/// Without pacing: over loopback BBR was measured to cost a fifth more processor time
+/// (docs/performance.md).
+const UNPACED: [&[u8]; 2] = [b"cubic", b"reno"];
+/// A loss here and there costs the others most of a long path.
+const LOSS_TOLERANT: [&[u8]; 1] = [b"bbr"];
+/// From this round trip on a path is long.
+const LONG_PATH: Micros = Micros(5_000);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -32,6 +39,9 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        if is_loopback(addr) {
+            choose_congestion(&SockRef::from(&socket), &UNPACED);
+        }
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -64,7 +74,7 @@ pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream
     };
     let mut last = unreachable(format!("look up \"{shown}\": no address"));
     for addr in addrs {
-        let why = match tokio::time::timeout(patience, TcpStream::connect(addr)).await {
+        let why = match tokio::time::timeout(patience, connect(addr)).await {
             Ok(Ok(stream)) => {
                 configure(&stream);
                 return Ok(stream);
@@ -75,6 +85,19 @@ pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream
         last = unreachable(format!("connect to \"{shown}\" at {addr}: {why}"));
     }
     Err(last)
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if is_loopback(addr) {
+        // Before it connects: pacing that has begun does not end with another choice.
+        choose_congestion(&SockRef::from(&socket), &UNPACED);
+    }
+    socket.connect(addr).await
+}
+
+fn is_loopback(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
 }
 
 /// Sets what every connection wants. A failure is logged: the connection works without.
@@ -89,13 +112,36 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive)?;
-    if stream.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback()) {
+    let loopback = stream.peer_addr().is_ok_and(is_loopback);
+    if loopback {
         socket.set_send_buffer_size(LOOPBACK_BUFFER_BYTES)?;
         socket.set_recv_buffer_size(LOOPBACK_BUFFER_BYTES)?;
     } else {
         socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     }
+    let long = path(stream).is_some_and(|path| path.round_trip >= LONG_PATH);
+    choose_congestion(
+        &socket,
+        if loopback {
+            &UNPACED
+        } else if long {
+            &LOSS_TOLERANT
+        } else {
+            &[]
+        },
+    );
     Ok(())
+}
+
+/// Takes the first congestion control that this process may use, unless the socket has one of them.
+/// Where none is allowed, the system's choice stands.
+fn choose_congestion(socket: &SockRef<'_>, wanted: &[&[u8]]) {
+    let has = socket.tcp_congestion().unwrap_or_default();
+    let has = has.split(|byte| *byte == 0).next().unwrap_or_default();
+    if wanted.contains(&has) {
+        return;
+    }
+    let _chosen = wanted.iter().find(|name| socket.set_tcp_congestion(name).is_ok());
 }
 
 /// What the kernel knows of a connection's path; `None` where it does not say.
@@ -168,5 +214,22 @@ mod tests {
         let port = open.local_addr().unwrap().port();
         let stream = dial("::1", port, Duration::from_secs(5)).await.unwrap();
         assert_eq!(path(&stream).unwrap().unsent, ByteCount::ZERO);
+    }
+
+    #[tokio::test]
+    async fn loopback_is_not_paced_and_what_may_not_be_chosen_is_left_alone() {
+        let open = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = open.local_addr().unwrap().port();
+        let stream = dial("127.0.0.1", port, Duration::from_secs(5)).await.unwrap();
+        let socket = SockRef::from(&stream);
+        let now = || {
+            let name = socket.tcp_congestion().unwrap();
+            name.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
+        };
+        // Every kernel has reno, and every process may use it.
+        assert!(UNPACED.contains(&now().as_slice()), "{:?}", now());
+        let before = now();
+        choose_congestion(&socket, &[b"nothing"]);
+        assert_eq!(now(), before);
     }
 }

@@ -43,7 +43,7 @@ pub struct Stream {
     /// Frames that wait for the peer.
     owed: usize,
     hearing: Hearing,
-    sampled: Instant,
+    sampled: Option<Instant>,
 }
 
 /// Whether the peer is still listened to.
@@ -101,7 +101,7 @@ impl Stream {
             room: ByteCount::ZERO,
             owed: 0,
             hearing: Hearing::Yes,
-            sampled: Instant::now(),
+            sampled: None,
         }
     }
 
@@ -263,10 +263,10 @@ impl Stream {
 
     fn sample(&mut self) -> Option<PathSample> {
         let now = Instant::now();
-        if now.duration_since(self.sampled) < SAMPLE {
+        if self.sampled.is_some_and(|last| now.duration_since(last) < SAMPLE) {
             return None;
         }
-        self.sampled = now;
+        self.sampled = Some(now);
         let sample = socket::path(self.link.socket())?;
         Some(PathSample { unsent: sample.unsent.plus(self.link.unsent_bytes()), ..sample })
     }

@@ -20,7 +20,7 @@ pub enum Role {
 pub enum StreamCount {
     /// So many.
     Fixed(u32),
-    /// Two at first, one more a second while goodput grows by a tenth, up to eight.
+    /// Few at first, more while goodput grows by a tenth: by the path's round trip.
     Auto,
 }
 

@@ -220,6 +220,7 @@ impl<P: Clone> Session<P> {
     ) {
         let best = self.round_trip.map_or(sample.round_trip, |best| best.min(sample.round_trip));
         self.round_trip = Some(best);
+        self.tune.path(best);
     }
 
     /// This session's share of the buffers changed.

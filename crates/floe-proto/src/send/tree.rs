@@ -134,8 +134,9 @@ impl<P: Clone> Sender<P> {
         }
         if let Some(replaces) = entry.replaces {
             let (path, body) = (entry.path.clone(), entry.body.clone());
-            entry.stage = Stage::Announced;
-            if let Some(body @ EntryBody::File { .. }) = body {
+            if let Some(body @ EntryBody::File { size, .. }) = body {
+                entry.stage = Stage::Announced;
+                self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
                 self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
             } else {
                 let fault =
@@ -149,7 +150,13 @@ impl<P: Clone> Sender<P> {
 
     pub(super) fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
         self.walk.opened(index, OpenedChild::Gone);
-        let is_root = self.entries.get(&index).is_some_and(|entry| entry.path.is_root());
+        let entry = self.entries.get(&index);
+        if entry.is_some_and(|entry| entry.replaces.is_some()) && fault.code == Code::NotRegular {
+            // The file that was being sent is none any more.
+            let fault = Fault::new(Code::SourceChanged, fault.detail);
+            return self.fail(index, fault, Tell::Peer, io);
+        }
+        let is_root = entry.is_some_and(|entry| entry.path.is_root());
         if fault.code == Code::NotRegular && !is_root {
             let Some(entry) = self.entries.get_mut(&index) else { return };
             entry.stage = Stage::Ending;

@@ -302,6 +302,7 @@ impl<P: Clone> Sender<P> {
                 }
                 self.ready.insert(index);
             }
+            io.wake_streams();
         }
         let seqs: Vec<_> = self
             .flights

@@ -10,7 +10,7 @@ use crate::disk::{DiskOp, Lane};
 use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Frame, SeqRange};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use floe_types::{ByteCount, EntryIndex, OpId, RequestId, Seq, StreamId, Time, TransferId};
+use floe_types::{ByteCount, EntryIndex, OpId, Range, RequestId, Seq, StreamId, Time, TransferId};
 
 /// Whom the end of an operation is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,9 +37,10 @@ pub(crate) enum SendOp {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum ReceiveOp {
     Open(EntryIndex),
-    Write(EntryIndex, Seq, ByteCount),
+    /// On that stream; the count is what it holds of the buffers.
+    Write(EntryIndex, Seq, StreamId, ByteCount),
     Record(EntryIndex, Seq),
-    Forget(EntryIndex),
+    Forget(EntryIndex, Range),
     Checkpoint(EntryIndex),
     /// A batch; its members are kept beside.
     Commit(u64),

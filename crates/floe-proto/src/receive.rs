@@ -30,7 +30,7 @@ use alloc::vec::Vec;
 use chunk::Chunk;
 use commit::Batch;
 use directory::Dir;
-use entry::{LastWish, RecvEntry, Stage};
+use entry::{LastWish, RecvEntry, Stage, Word};
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
     Time, TransferId,
@@ -54,6 +54,8 @@ pub(crate) struct Receiver {
     piece: ByteCount,
     entries: BTreeMap<EntryIndex, RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
+    /// By an entry that ends: the one that replaces it, and begins once it is gone.
+    behind: BTreeMap<EntryIndex, EntryIndex>,
     chunks: BTreeMap<Seq, Chunk>,
     /// The chunk that each stream carries now.
     current: BTreeMap<StreamId, Seq>,
@@ -104,6 +106,7 @@ impl Receiver {
             piece: config.piece_bytes,
             entries: BTreeMap::new(),
             dirs: BTreeMap::new(),
+            behind: BTreeMap::new(),
             chunks: BTreeMap::new(),
             current: BTreeMap::new(),
             batch: Batch::default(),
@@ -115,6 +118,11 @@ impl Receiver {
             first_fault: None,
             summary: Summary::default(),
         }
+    }
+
+    /// The server granted a window.
+    pub(crate) fn handle_opened(&mut self, window: ByteCount) {
+        self.options.window = self.options.window.min(window);
     }
 
     fn entry_id(&self, index: EntryIndex) -> EntryId {
@@ -194,15 +202,16 @@ impl Receiver {
                 self.directory_made(index, io)
             }
             (ReceiveOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
-            (ReceiveOp::Write(index, seq, len), done) => {
-                self.write_ended(index, seq, len, done, io)
+            (ReceiveOp::Write(index, seq, stream, cost), done) => {
+                piece::give_back(stream, cost, io);
+                self.write_ended(index, seq, done, io)
             }
             (ReceiveOp::Record(index, seq), DiskDone::Recorded) => {
                 self.recorded(index, seq, io, now)
             }
-            (ReceiveOp::Forget(index), DiskDone::Forgotten) => {
+            (ReceiveOp::Forget(index, range), DiskDone::Forgotten) => {
                 if let Some(entry) = self.entries.get_mut(&index) {
-                    entry.forgetting -= 1;
+                    entry.forgetting.remove(range);
                 }
                 io.wake_streams();
             }
@@ -215,7 +224,7 @@ impl Receiver {
             (ReceiveOp::Discard(index) | ReceiveOp::Release(index), _) => self.gone(index, io),
             (
                 ReceiveOp::Record(index, _)
-                | ReceiveOp::Forget(index)
+                | ReceiveOp::Forget(index, _)
                 | ReceiveOp::Checkpoint(index),
                 DiskDone::Failed(fault),
             ) => self.fail(index, fault, io),
@@ -260,6 +269,9 @@ impl Receiver {
         let Some(entry) = self.entries.get(&index) else { return };
         if entry.stage == Stage::Ending {
             return;
+        }
+        if entry.word == Word::None {
+            return self.end_entry(index, wish, io);
         }
         let path = entry.path.clone();
         let fault = match (fault.code, self.replacing) {
@@ -367,7 +379,7 @@ impl Receiver {
     /// When something falls due by itself: a batch, a checkpoint.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
         let checkpoint =
-            self.entries.values().filter_map(|entry| entry.checkpoint.due(&self.limits)).min();
+            self.entries.values().filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
         [self.batch.due(&self.limits), checkpoint].into_iter().flatten().min()
     }
 
@@ -375,7 +387,7 @@ impl Receiver {
         let due: Vec<_> = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.checkpoint.due(&self.limits).is_some_and(|due| due <= now))
+            .filter(|(_, entry)| entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now))
             .map(|(index, _)| *index)
             .collect();
         for index in due {
@@ -390,7 +402,7 @@ const fn entry_of(op: ReceiveOp) -> Option<EntryIndex> {
         ReceiveOp::Open(index)
         | ReceiveOp::Write(index, ..)
         | ReceiveOp::Record(index, _)
-        | ReceiveOp::Forget(index)
+        | ReceiveOp::Forget(index, _)
         | ReceiveOp::Checkpoint(index)
         | ReceiveOp::Discard(index)
         | ReceiveOp::Release(index) => Some(index),

@@ -1,7 +1,7 @@
 //! When what is recorded of an entry is made durable before its end.
 
 use super::Receiver;
-use super::entry::Stage;
+use super::entry::{RecvEntry, Stage};
 use crate::disk::{DiskOp, Lane};
 use crate::io::{Io, ReceiveOp};
 use floe_types::{ByteCount, EntryIndex, Limits, Time};
@@ -29,7 +29,7 @@ impl Checkpoints {
         self.unsynced = self.unsynced.plus(len);
     }
 
-    pub(super) fn due(&self, limits: &Limits) -> Option<Time> {
+    fn due(&self, limits: &Limits) -> Option<Time> {
         if self.running == Running::Yes || self.unsynced.0 == 0 {
             return None;
         }
@@ -47,6 +47,14 @@ impl Checkpoints {
     fn begin(&mut self) {
         self.running = Running::Yes;
         self.unsynced = ByteCount::ZERO;
+    }
+}
+
+impl RecvEntry {
+    /// When the next checkpoint is due: only while chunks come. The last one, of an entry that
+    /// ends, is not timed.
+    pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {
+        (self.stage == Stage::Open).then(|| self.checkpoint.due(limits)).flatten()
     }
 }
 

@@ -51,6 +51,8 @@ impl Receiver {
             (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
             (_, wish) => wish,
         };
+        let unrecorded = core::mem::take(&mut entry.unrecorded);
+        self.in_flight = self.in_flight.minus(unrecorded);
         self.batch.forget(index);
         self.abandon_entry(index);
         io.wake_streams();
@@ -104,6 +106,9 @@ impl Receiver {
         let now = io.now;
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);
+        }
+        if let Some(next) = self.behind.remove(&index) {
+            self.begin(next, io, now);
         }
         let Some((parent, _)) = entry.path.split_last() else { return };
         if let Some(dir) = self.dirs.get_mut(&parent) {

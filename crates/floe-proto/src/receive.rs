@@ -198,8 +198,8 @@ impl Receiver {
             (ReceiveOp::Open(index), DiskDone::Opened(Opened::Sink { have, basis, finished })) => {
                 self.sink_opened(index, have, basis, finished, io, now);
             }
-            (ReceiveOp::Open(index), DiskDone::Opened(Opened::Directory)) => {
-                self.directory_made(index, io)
+            (ReceiveOp::Open(index), DiskDone::Opened(Opened::Directory(standing))) => {
+                self.directory_made(index, standing, io)
             }
             (ReceiveOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
             (ReceiveOp::Write(index, seq, stream, cost), done) => {

@@ -179,7 +179,7 @@ impl Receiver {
                 recognise: self.options.recognise,
                 journal: entry.journal,
             }),
-            _ => OpenHow::Directory,
+            _ => OpenHow::Directory(precondition),
         };
         match self.full_path(index) {
             Ok(path) => {

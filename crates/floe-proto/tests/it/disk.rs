@@ -1,7 +1,7 @@
 //! A disk for the core alone: files and stages in memory, hashed for real, nothing timed.
 
 use floe_proto::disk::{
-    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread,
+    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread, Standing,
 };
 use floe_proto::frame::{Basis, EntryBody, Reply, Request};
 use floe_types::{
@@ -115,12 +115,13 @@ impl Disk {
 
     fn open(&mut self, entry: EntryId, path: ObjectPath, how: OpenHow) -> DiskDone<Bytes> {
         match how {
-            OpenHow::Directory => {
+            OpenHow::Directory(_) => {
                 if self.files.contains_key(&path) {
                     return failed(Code::NotDirectory, &path);
                 }
-                self.dirs.insert(path);
-                DiskDone::Opened(Opened::Directory)
+                let made = self.dirs.insert(path);
+                let standing = if made { Standing::Made } else { Standing::Stood };
+                DiskDone::Opened(Opened::Directory(standing))
             }
             OpenHow::Source(_) => self.open_source(entry, path),
             OpenHow::Sink(wish) => {

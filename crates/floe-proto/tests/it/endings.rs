@@ -5,8 +5,9 @@ use crate::disk::Disk;
 use crate::hand::*;
 use crate::transfers::{path, run, tree};
 use crate::world::{Faults, Setup};
+use floe_proto::command::Config;
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Direction, Failed, Frame};
+use floe_proto::frame::{Direction, Failed, Frame, Verbs};
 use floe_types::{Code, Fault, ObjectPath};
 
 fn failed(index: u64, path: &str, code: Code) -> Frame<crate::disk::Bytes> {
@@ -123,4 +124,19 @@ fn an_announced_file_that_is_none_any_more_ends() {
     it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(3)));
     it.does_all();
     assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))), "{:?}", it.said);
+}
+
+#[test]
+fn a_directory_that_stands_keeps_its_metadata_where_nothing_may_be_replaced() {
+    for (verbs, commits) in [(Verbs::ALL, 1), (Verbs::WRITE, 0)] {
+        let mut it = Hand::receiving_with(Config { verbs, ..config() });
+        it.disk.dirs.insert(path("f"));
+        it.hears(LEAD, entries(vec![dir(0, ""), end_of(1, "", 0)]));
+        it.does(is_open);
+        assert_eq!(it.ops.iter().filter(|(_, _, op)| is_commit(op)).count(), commits);
+        it.does_all();
+        assert!(it.has_said(|frame| matches!(frame, Frame::Committed(..))));
+        it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(2)));
+        assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
+    }
 }

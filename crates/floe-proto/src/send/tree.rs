@@ -8,14 +8,14 @@ use crate::command::{Event, Walk as WalkState};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow, Reread};
 use crate::frame::{Entry, EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
-use crate::walk::{OpenedChild, Step};
+use crate::walk::{OpenedChild, Room, Step};
 use floe_types::{Code, EntryCount, EntryId, EntryIndex, Fault, ObjectPath};
 
 impl<P: Clone> Sender<P> {
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
-        while self.entries.len() < self.entries_max() {
-            match self.walk.step() {
+        loop {
+            match self.walk.step(self.room()) {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),
                 Step::Announce(index) => self.announce(index, io),
@@ -37,8 +37,15 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    fn entries_max(&self) -> usize {
-        self.limits.entries_ahead_max.min(self.limits.objects_open_max) as usize
+    /// What the peer's limit of entries ahead and this end's of open objects leave.
+    fn room(&self) -> Room {
+        let ahead = self.entries.values().filter(|entry| entry.is_ahead()).count();
+        let open = self.entries.values().filter(|entry| entry.is_open()).count();
+        let limits = &self.limits;
+        Room {
+            open: (limits.objects_open_max as usize).saturating_sub(open),
+            announce: (limits.entries_ahead_max as usize).saturating_sub(ahead),
+        }
     }
 
     fn open(&mut self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) {

@@ -63,10 +63,18 @@ pub struct Port {
     threads: DiskThreads,
     strand: Strand,
     inbox: Arc<Inbox>,
-    hasher: Option<(Offset, ChunkHasher)>,
+    /// What is read is sent, what is written was received: a stream may do both at once.
+    reading: Hashing,
+    writing: Hashing,
     line: VecDeque<Slot>,
     arrived: Vec<Ended>,
     under_way: usize,
+}
+
+/// The hash of the chunk that is read, or written.
+#[derive(Default)]
+struct Hashing {
+    chunk: Option<(Offset, ChunkHasher)>,
 }
 
 /// A read or a write, in the order of submission.
@@ -94,7 +102,8 @@ impl Port {
             files,
             threads,
             inbox,
-            hasher: None,
+            reading: Hashing::default(),
+            writing: Hashing::default(),
             line: VecDeque::new(),
             arrived: Vec::new(),
             under_way: 0,
@@ -120,17 +129,14 @@ impl Port {
             }
             DiskOp::Write { entry, chunk, piece, ends, bytes } => {
                 self.line.push_back(Slot { op, kind: Kind::Write, ended: None });
-                let hashed = self.hash(chunk, piece.start(), bytes.bytes());
-                let digest = hashed.map(|()| self.digest(ends));
+                let hashed = self.writing.hash(chunk, piece.start(), bytes.bytes());
+                let digest = hashed.map(|()| self.writing.digest(ends));
                 if let Err(fault) = digest.and_then(|d| self.write(op, entry, piece, bytes, d)) {
                     self.settle(op, Done::Failed(fault), Took::default());
                 }
             }
             DiskOp::Finish { chunk, .. } => {
-                let digest = match &self.hasher {
-                    Some((start, hasher)) if *start == chunk => hasher.finish(),
-                    _ => None,
-                };
+                let digest = self.writing.end_of(chunk);
                 let ended = Some((Done::Wrote { digest }, Took::default()));
                 self.line.push_back(Slot { op, kind: Kind::Write, ended });
             }
@@ -168,16 +174,16 @@ impl Port {
         match (kind, done) {
             (Kind::Read { chunk, piece, ends, keep }, Done::Read { bytes, len, .. }) => {
                 let shown = bytes.as_ref().map_or(&[][..], Piece::bytes);
-                if let Err(fault) = self.hash(chunk, piece.start(), shown) {
+                if let Err(fault) = self.reading.hash(chunk, piece.start(), shown) {
                     return Done::Failed(fault);
                 }
                 let ends = if len < piece.len() { Ends::Chunk } else { ends };
-                let digest = self.digest(ends);
+                let digest = self.reading.digest(ends);
                 let kept = keep == Keep::Bytes && len > ByteCount::ZERO;
                 Done::Read { bytes: bytes.filter(|_| kept), len, digest }
             }
             (Kind::Read { .. }, failed) => {
-                self.hasher = None;
+                self.reading = Hashing::default();
                 failed
             }
             (Kind::Write, done) => done,
@@ -187,28 +193,6 @@ impl Port {
     fn settle(&mut self, op: OpId, done: Done, took: Took) {
         if let Some(slot) = self.line.iter_mut().find(|slot| slot.op == op) {
             slot.ended = Some((done, took));
-        }
-    }
-
-    fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
-        if at == chunk {
-            self.hasher = Some((chunk, ChunkHasher::new(chunk)));
-        }
-        match &mut self.hasher {
-            Some((start, hasher)) if *start == chunk && chunk.plus(hasher.len()) == at => {
-                hasher.update(bytes);
-                Ok(())
-            }
-            // Bytes past the object's end: nothing to hash, wherever they would stand.
-            _ if bytes.is_empty() => Ok(()),
-            _ => Err(Fault::new(Code::Other, format!("hash the piece at {at} out of order"))),
-        }
-    }
-
-    fn digest(&self, ends: Ends) -> Option<ChunkDigest> {
-        match ends {
-            Ends::More => None,
-            Ends::Chunk => self.hasher.as_ref().and_then(|(_, hasher)| hasher.finish()),
         }
     }
 
@@ -303,6 +287,36 @@ impl Port {
             Crew::Sync => self.threads.sync.submit(job),
             Crew::Strand => self.strand.submit(job),
         }
+    }
+}
+
+impl Hashing {
+    fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
+        if at == chunk {
+            self.chunk = Some((chunk, ChunkHasher::new(chunk)));
+        }
+        match &mut self.chunk {
+            Some((start, hasher)) if *start == chunk && chunk.plus(hasher.len()) == at => {
+                hasher.update(bytes);
+                Ok(())
+            }
+            // Bytes past the object's end: nothing to hash, wherever they would stand.
+            _ if bytes.is_empty() => Ok(()),
+            _ => Err(Fault::new(Code::Other, format!("hash the piece at {at} out of order"))),
+        }
+    }
+
+    fn digest(&self, ends: Ends) -> Option<ChunkDigest> {
+        match ends {
+            Ends::More => None,
+            Ends::Chunk => self.chunk.as_ref().and_then(|(_, hasher)| hasher.finish()),
+        }
+    }
+
+    /// The digest of a chunk that ends where it is.
+    fn end_of(&self, chunk: Offset) -> Option<ChunkDigest> {
+        let (start, hasher) = self.chunk.as_ref()?;
+        (*start == chunk).then(|| hasher.finish()).flatten()
     }
 }
 

@@ -20,6 +20,7 @@ use crate::socket;
 use floe_proto::command::{Command, Lost, PathSample};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Frame;
+use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
@@ -40,6 +41,7 @@ pub struct Stream {
     frames: Vec<Frame<Piece>>,
     room: ByteCount,
     hearing: Hearing,
+    asked: Asked,
     sampled: Instant,
 }
 
@@ -97,6 +99,7 @@ impl Stream {
             frames: Vec::new(),
             room: ByteCount::ZERO,
             hearing: Hearing::Yes,
+            asked: Asked::Yes,
             sampled: Instant::now(),
         }
     }
@@ -166,7 +169,7 @@ impl Stream {
 
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
-        while self.frames.len() < FRAMES_A_ROUND && self.hearing == Hearing::Yes {
+        while self.frames.len() < FRAMES_A_ROUND && self.hears() {
             let taken = self.inlet.take(&mut self.link, self.running.files.pool(), self.room);
             match taken {
                 Ok(Taken::Frame(frame)) => {
@@ -174,7 +177,9 @@ impl Stream {
                         Frame::Data(data) => data.len,
                         _ => ByteCount::ZERO,
                     };
-                    self.room = self.room.minus(len);
+                    // What there is room for in a chunk is for the core to say, once it knows it.
+                    let begins = matches!(frame, Frame::Header(_));
+                    self.room = if begins { ByteCount::ZERO } else { self.room.minus(len) };
                     *moved = moved.plus(len);
                     self.frames.push(frame);
                     if len.0 >= SMALL_BYTES {
@@ -195,6 +200,12 @@ impl Stream {
         None
     }
 
+    /// Whether frames are taken: not from a peer that broke the protocol, and not from one that
+    /// does not read what it is answered.
+    fn hears(&self) -> bool {
+        self.hearing == Hearing::Yes && self.asked == Asked::Yes
+    }
+
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let sample = self.sample();
@@ -203,7 +214,11 @@ impl Stream {
         let mut ops = Vec::new();
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
-        let room = self.running.round(|core, now| {
+        let came = self.inlet.has_come();
+        let (room, asked) = self.running.round(|core, now| {
+            if came {
+                core.handle_bytes(id, now);
+            }
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
@@ -225,10 +240,12 @@ impl Stream {
             {
                 out.push(frame);
             }
-            core.data_room(id)
+            (core.data_room(id), core.hearing(id))
         });
-        self.room = room;
-        let busy = !ops.is_empty() || !out.is_empty();
+        // What was left in the socket, or taken ahead of it, may have its turn now.
+        let opened = room > self.room && self.room == ByteCount::ZERO || asked > self.asked;
+        (self.room, self.asked) = (room, asked);
+        let busy = !ops.is_empty() || !out.is_empty() || opened;
         for (op, what) in ops {
             self.port.submit(op, what);
         }
@@ -261,7 +278,7 @@ impl Stream {
     async fn wait(&mut self) -> Result<(), Fault> {
         self.inlet.rest();
         let writing = !self.outlet.is_empty() || self.link.has_unsent();
-        let reading = self.hearing == Hearing::Yes && !self.inlet.is_full(self.room);
+        let reading = self.hears() && !self.inlet.is_full(self.room);
         let socket = self.link.socket();
         let ready = tokio::select! {
             () = self.seat.inbox.rung() => Ok(()),

@@ -10,8 +10,8 @@
 //! commit waits until no other operation of its entry is under way.
 
 mod coarse; // a list of what is held, short enough to be told
-mod entry; // one entry: announced, opened, wanted
 mod checkpoint; // when what is recorded is made durable
+mod entry; // one entry: announced, opened, wanted
 mod directory; // directories: made first, ended last
 mod chunk; // one chunk: header, seal, record
 mod piece; // its pieces: let in, written
@@ -25,7 +25,7 @@ use crate::disk::{DiskDone, Opened};
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use chunk::Chunk;
 use commit::Batch;
@@ -54,6 +54,8 @@ pub(crate) struct Receiver {
     piece: ByteCount,
     entries: BTreeMap<EntryIndex, RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
+    /// Files that wait until fewer objects are open.
+    queue: VecDeque<EntryIndex>,
     /// By an entry that ends: the one that replaces it, and begins once it is gone.
     behind: BTreeMap<EntryIndex, EntryIndex>,
     chunks: BTreeMap<Seq, Chunk>,
@@ -106,6 +108,7 @@ impl Receiver {
             piece: config.piece_bytes,
             entries: BTreeMap::new(),
             dirs: BTreeMap::new(),
+            queue: VecDeque::new(),
             behind: BTreeMap::new(),
             chunks: BTreeMap::new(),
             current: BTreeMap::new(),
@@ -351,6 +354,7 @@ impl Receiver {
             return;
         }
         self.ending = Ending::Stopped(fault);
+        self.queue.clear();
         let indices: Vec<_> = self.entries.keys().copied().collect();
         for index in indices {
             self.end_entry(index, wish, io);

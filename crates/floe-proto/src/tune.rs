@@ -10,6 +10,8 @@ use floe_types::{ByteCount, Micros, Time};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Tune {
     wish: StreamCount,
+    /// What the server takes.
+    streams_max: u32,
     target: u32,
     dialing: u32,
     failures: u32,
@@ -35,13 +37,14 @@ const DIAL_FAILURES_MAX: u32 = 5;
 const WORTH_A_STREAM: ByteCount = ByteCount(4 << 20);
 
 impl Tune {
-    pub(crate) const fn new(wish: StreamCount, now: Time) -> Self {
+    pub(crate) const fn new(wish: StreamCount, streams_max: u32, now: Time) -> Self {
         let target = match wish {
             StreamCount::Fixed(count) => count,
             StreamCount::Auto => AUTO_FIRST,
         };
         Self {
             wish,
+            streams_max,
             target,
             dialing: 0,
             failures: 0,
@@ -57,7 +60,8 @@ impl Tune {
     /// dialed.
     pub(crate) fn wants_dial(&self, streams: u32, backlog: ByteCount, now: Time) -> bool {
         let worth = backlog.0 > WORTH_A_STREAM.0 * u64::from(streams + self.dialing);
-        streams > 0 && streams + self.dialing < self.target && worth && now >= self.retry_at
+        let wanted = streams + self.dialing < self.target.min(self.streams_max);
+        streams > 0 && wanted && worth && now >= self.retry_at
     }
 
     pub(crate) fn dialed(&mut self) {
@@ -108,8 +112,8 @@ impl Tune {
 mod tests {
     use super::*;
 
-    fn run(rate_of: impl Fn(u32) -> u64) -> u32 {
-        let mut tune = Tune::new(StreamCount::Auto, Time(0));
+    fn run(streams_max: u32, rate_of: impl Fn(u32) -> u64) -> u32 {
+        let mut tune = Tune::new(StreamCount::Auto, streams_max, Time(0));
         let (mut streams, mut moved) = (1, 0);
         for second in 1..30 {
             let now = Time(second * 1_000_000);
@@ -126,14 +130,15 @@ mod tests {
 
     #[test]
     fn grows_while_it_pays_and_stops_when_it_does_not() {
-        assert_eq!(run(|streams| u64::from(streams) * 10_000_000), 8);
-        assert_eq!(run(|_| 100_000_000), 3);
-        assert_eq!(run(|streams| u64::from(streams.min(5)) * 10_000_000), 6);
+        assert_eq!(run(64, |streams| u64::from(streams) * 10_000_000), 8);
+        assert_eq!(run(64, |_| 100_000_000), 3);
+        assert_eq!(run(64, |streams| u64::from(streams.min(5)) * 10_000_000), 6);
+        assert_eq!(run(4, |streams| u64::from(streams) * 10_000_000), 4, "what the server takes");
     }
 
     #[test]
     fn gives_up_dialing_after_repeated_failures() {
-        let mut tune = Tune::new(StreamCount::Fixed(4), Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(4), 64, Time(0));
         let mut now = Time(0);
         for _ in 0..5 {
             assert!(tune.wants_dial(1, ByteCount(u64::MAX / 8), now));

@@ -1,10 +1,6 @@
 //! When what is recorded of an entry is made durable before its end.
 
-use super::Receiver;
-use super::entry::{RecvEntry, Stage};
-use crate::disk::{DiskOp, Lane};
-use crate::io::{Io, ReceiveOp};
-use floe_types::{ByteCount, EntryIndex, Limits, Time};
+use floe_types::{ByteCount, Limits, Time};
 
 /// When the next checkpoint is due.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -29,7 +25,7 @@ impl Checkpoints {
         self.unsynced = self.unsynced.plus(len);
     }
 
-    fn due(&self, limits: &Limits) -> Option<Time> {
+    pub(super) fn due(&self, limits: &Limits) -> Option<Time> {
         if self.running == Running::Yes || self.unsynced.0 == 0 {
             return None;
         }
@@ -44,29 +40,8 @@ impl Checkpoints {
         self.last = now;
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.running = Running::Yes;
         self.unsynced = ByteCount::ZERO;
-    }
-}
-
-impl RecvEntry {
-    /// When the next checkpoint is due: only while chunks come. The last one, of an entry that
-    /// ends, is not timed.
-    pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {
-        (self.stage == Stage::Open).then(|| self.checkpoint.due(limits)).flatten()
-    }
-}
-
-impl Receiver {
-    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage != Stage::Open {
-            return;
-        }
-        entry.checkpoint.begin();
-        let op = DiskOp::Checkpoint { entry: id };
-        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
 }

@@ -16,6 +16,9 @@ use floe_types::{
     Subtree, Time,
 };
 
+/// The longest object that may be sent without being asked for.
+const UNASKED_MAX: ByteCount = ByteCount(64 << 10);
+
 /// A chunk that has begun and is not recorded.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Chunk {
@@ -46,6 +49,8 @@ pub(super) enum Use {
     Already,
     /// Its entry failed or ended here: read and dropped.
     Drop,
+    /// Too many objects are open: read and dropped, and sent again.
+    Refused,
     /// Its stream is lost: only its writes are awaited.
     Abandoned,
 }
@@ -123,6 +128,10 @@ impl Receiver {
         }
         if chunk.use_of == Use::Write {
             self.supersede(index, chunk.range());
+            let Some(use_of) = self.open_for_chunk(index, io) else {
+                return violation("HEADER before WANT");
+            };
+            chunk.use_of = use_of;
         }
         self.chunks.insert(header.seq, chunk);
         self.current.insert(stream, header.seq);
@@ -136,6 +145,26 @@ impl Receiver {
         for seq in self.touching(index, range) {
             self.abandon(seq);
         }
+    }
+
+    /// A chunk of an object that waits comes unasked, on the lead: what would let others end is
+    /// behind it. The object is opened beyond the limit, within a bound; beyond that its chunk
+    /// comes again.
+    fn open_for_chunk<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) -> Option<Use> {
+        if !self.queue.contains(&index) {
+            return Some(Use::Write);
+        }
+        let small = self.entries.get(&index)?.size.is_some_and(|size| size <= UNASKED_MAX);
+        if !small {
+            return None;
+        }
+        if io.objects_open >= self.limits.objects_open_max.saturating_mul(2) {
+            return Some(Use::Refused);
+        }
+        self.queue.retain(|waiting| *waiting != index);
+        self.take_slot(index, io);
+        self.open(index, io);
+        Some(Use::Write)
     }
 
     /// Chunks of an entry that are written and touch a range.
@@ -234,6 +263,10 @@ impl Receiver {
             }
             Use::Drop => {
                 self.chunks.remove(&seal.seq);
+            }
+            Use::Refused => {
+                self.chunks.remove(&seal.seq);
+                io.say_on(stream, Frame::Corrupt(seal.seq));
             }
             // It goes with its last write.
             Use::Abandoned => {}

@@ -139,7 +139,9 @@ impl Receiver {
     pub(super) fn nothing_else(&self) -> bool {
         self.entries.values().all(|entry| match entry.stage {
             Stage::Committing | Stage::Ending => true,
-            Stage::Waiting => matches!(entry.body, EntryBody::DirectoryEnd { .. }),
+            Stage::Waiting => {
+                matches!(entry.body, EntryBody::DirectoryEnd { .. }) || !self.queue.is_empty()
+            }
             Stage::Opening | Stage::Open => false,
         })
     }

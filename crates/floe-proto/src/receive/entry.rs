@@ -10,7 +10,7 @@ use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, Code, EntryIndex, Fault, Freshness, ObjectPath, Offset, Precondition, Range,
+    ByteCount, Code, EntryIndex, Fault, Freshness, Limits, ObjectPath, Offset, Precondition, Range,
     RangeSet, Root, Subtree, Subtrees, Time,
 };
 
@@ -66,6 +66,14 @@ pub(super) struct RecvEntry {
     pub(super) checkpoint: Checkpoints,
     pub(super) wish: LastWish,
     pub(super) word: Word,
+    pub(super) slot: Slot,
+}
+
+/// Whether an entry counts among the objects that are open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Slot {
+    None,
+    Taken,
 }
 
 /// Whether the peer is told how an entry ends.
@@ -159,7 +167,6 @@ impl Receiver {
     }
 
     pub(super) fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
-        let precondition = self.precondition();
         let Some(entry) = self.entries.get_mut(&index) else { return };
         if entry.stage != Stage::Waiting || self.behind.values().any(|behind| *behind == index) {
             return;
@@ -167,6 +174,38 @@ impl Receiver {
         if let EntryBody::Link { .. } = entry.body {
             return self.commit_soon(index, io, now);
         }
+        if let EntryBody::File { .. } = entry.body {
+            if entry.slot == Slot::None && io.objects_open >= self.limits.objects_open_max {
+                self.queue.push_back(index);
+                return;
+            }
+            self.take_slot(index, io);
+        }
+        self.open(index, io);
+    }
+
+    /// An object counts as open from here on, until it is gone.
+    pub(super) fn take_slot<P>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        if let Some(entry) = self.entries.get_mut(&index)
+            && entry.slot == Slot::None
+        {
+            entry.slot = Slot::Taken;
+            io.objects_open += 1;
+        }
+    }
+
+    /// Objects that waited are opened as others of the session go.
+    pub(crate) fn open_queued<P: Clone>(&mut self, io: &mut Io<P>, now: Time) {
+        while io.objects_open < self.limits.objects_open_max
+            && let Some(index) = self.queue.pop_front()
+        {
+            self.begin(index, io, now);
+        }
+    }
+
+    pub(super) fn open<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let precondition = self.precondition();
+        let Some(entry) = self.entries.get_mut(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
             EntryBody::File { size, version, freshness, metadata } => OpenHow::Sink(SinkWish {
@@ -333,9 +372,26 @@ impl Receiver {
             io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index, old)));
         }
     }
+
+    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Open {
+            return;
+        }
+        entry.checkpoint.begin();
+        let op = DiskOp::Checkpoint { entry: id };
+        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
+    }
 }
 
 impl RecvEntry {
+    /// When the next checkpoint is due: only while chunks come. The last one, of an entry that
+    /// ends, is not timed.
+    pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {
+        (self.stage == Stage::Open).then(|| self.checkpoint.due(limits)).flatten()
+    }
+
     pub(super) fn announced(
         path: ObjectPath,
         body: EntryBody,
@@ -359,6 +415,7 @@ impl RecvEntry {
             checkpoint: Checkpoints::new(now),
             wish: LastWish::Nothing,
             word: Word::Owed,
+            slot: Slot::None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is released before the last operation of the entry has ended.
 
 use super::Receiver;
-use super::entry::{LastWish, Stage};
+use super::entry::{LastWish, Slot, Stage};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane};
 use crate::frame::{CommittedEntry, EntryBody};
@@ -106,6 +106,9 @@ impl Receiver {
         let now = io.now;
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);
+        }
+        if entry.slot == Slot::Taken {
+            io.objects_open -= 1;
         }
         if let Some(next) = self.behind.remove(&index) {
             self.begin(next, io, now);

@@ -249,10 +249,6 @@ pub fn is_commit(op: &DiskOp<Bytes>) -> bool {
     matches!(op, DiskOp::Commit { .. })
 }
 
-pub fn is_release(op: &DiskOp<Bytes>) -> bool {
-    matches!(op, DiskOp::Release { .. })
-}
-
 pub fn open(transfer: TransferId, direction: Direction) -> Frame<Bytes> {
     Frame::Open(Open {
         transfer,

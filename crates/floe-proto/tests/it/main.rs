@@ -12,5 +12,6 @@ mod world; // two cores in virtual time
 mod hand; // one end, driven by hand
 mod chunks; // what is verified is never written over
 mod endings; // entries that fail, are replaced, or are stopped
+mod bounds; // what a peer can cause is bounded
 mod transfers;
 mod matrix;

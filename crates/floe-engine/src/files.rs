@@ -9,10 +9,12 @@ mod commit;
 
 use crate::buffer::{Piece, Pool};
 use crate::pipe::{Input, Output};
-use floe_proto::disk::{DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish};
+use floe_proto::disk::{
+    DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish, Standing,
+};
 use floe_proto::frame::{Basis, EntryBody, RecogniseWish, ResumeWish};
 use floe_store::{
-    Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Progress, Recognise, Resume, Sink,
+    Begun, Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Progress, Recognise, Resume, Sink,
     SinkSpec, Source, Store,
 };
 use floe_types::{
@@ -282,11 +284,13 @@ impl Files {
                 let basis = if opened.trusted { Basis::Version } else { Basis::Content };
                 Opened::Sink { have: opened.have, basis, finished: None }
             }
-            (OpenHow::Directory, LocalEnd::Store(store)) => {
-                store.begin_directory(path)?;
-                Opened::Directory
+            (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
+                Opened::Directory(match store.begin_directory(path, precondition)? {
+                    Begun::Made => Standing::Made,
+                    Begun::Stood => Standing::Stood,
+                })
             }
-            (OpenHow::Directory, _) => {
+            (OpenHow::Directory(_), _) => {
                 let what = "write a directory to standard output";
                 return Err(Fault::new(Code::IsDirectory, what));
             }

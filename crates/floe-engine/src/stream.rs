@@ -21,6 +21,7 @@ use crate::socket;
 use floe_proto::command::{Command, Lost, PathSample};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Frame;
+use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
@@ -43,6 +44,7 @@ pub struct Stream {
     /// Frames that wait for the peer.
     owed: usize,
     hearing: Hearing,
+    asked: Asked,
     sampled: Option<Instant>,
 }
 
@@ -101,6 +103,7 @@ impl Stream {
             room: ByteCount::ZERO,
             owed: 0,
             hearing: Hearing::Yes,
+            asked: Asked::Yes,
             sampled: None,
         }
     }
@@ -184,7 +187,9 @@ impl Stream {
                         Frame::Data(data) => data.len,
                         _ => ByteCount::ZERO,
                     };
-                    self.room = self.room.minus(len);
+                    // What there is room for in a chunk is for the core to say, once it knows it.
+                    let begins = matches!(frame, Frame::Header(_));
+                    self.room = if begins { ByteCount::ZERO } else { self.room.minus(len) };
                     *moved = moved.plus(len);
                     self.frames.push(frame);
                     if len.0 >= SMALL_BYTES {
@@ -205,9 +210,12 @@ impl Stream {
         None
     }
 
-    /// Whether anything more is taken from the peer now.
+    /// Whether frames are taken: not from a peer that broke the protocol, and not from one that
+    /// does not read what it is answered.
     fn hears(&self) -> bool {
-        self.hearing == Hearing::Yes && self.running.terms.owed.allows(self.owed)
+        self.hearing == Hearing::Yes
+            && self.asked == Asked::Yes
+            && self.running.terms.owed.allows(self.owed)
     }
 
     /// One round of the core: tells what happened, takes operations and frames.
@@ -218,7 +226,11 @@ impl Stream {
         let mut ops = Vec::new();
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
-        let (room, owed) = self.running.round(|core, now| {
+        let came = self.inlet.has_come();
+        let (room, asked, owed) = self.running.round(|core, now| {
+            if came {
+                core.handle_bytes(id, now);
+            }
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
@@ -240,10 +252,12 @@ impl Stream {
             {
                 out.push(frame);
             }
-            (core.data_room(id), core.frames_queued(id))
+            (core.data_room(id), core.hearing(id), core.frames_queued(id))
         });
-        (self.room, self.owed) = (room, owed);
-        let busy = !ops.is_empty() || !out.is_empty();
+        // What was left in the socket, or taken ahead of it, may have its turn now.
+        let opened = room > self.room && self.room == ByteCount::ZERO || asked > self.asked;
+        (self.room, self.asked, self.owed) = (room, asked, owed);
+        let busy = !ops.is_empty() || !out.is_empty() || opened;
         self.port.submit(ops);
         for frame in out {
             if let Frame::Data(data) = &frame {

@@ -30,6 +30,7 @@ use floe_types::{
     ByteCount, Code, Fault, Micros, ObjectPath, OpId, Precondition, RequestId, StreamId, Time,
     TransferId,
 };
+pub use output::Asked;
 
 /// The protocol of one session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -64,7 +65,7 @@ impl<P: Clone> Session<P> {
     pub fn new(role: Role, config: Config, now: Time) -> Self {
         config.limits.assert_sound();
         let io = Io::new(config.buffers, now);
-        let tune = Tune::new(config.streams, now);
+        let tune = Tune::new(config.streams, config.limits.streams_max, now);
         Self {
             role,
             config,
@@ -255,7 +256,7 @@ impl<P: Clone> Session<P> {
                 }
             }
             Owner::Request(id) => {
-                self.requests.remove(&id);
+                // It counts until its answer is taken.
                 let reply = match done {
                     DiskDone::Applied(reply) => Ok(reply),
                     DiskDone::Failed(fault) => Err(fault),
@@ -296,6 +297,11 @@ impl<P: Clone> Session<P> {
     /// What every input ends with: transfers that are over are reported, streams dialed, the end
     /// prepared.
     fn settle(&mut self, now: Time) {
+        for half in self.transfers.values_mut() {
+            if let Half::Receive(half) = half {
+                half.open_queued(&mut self.io, now);
+            }
+        }
         self.report_finished();
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
         if self.role == Role::Client && self.state == State::Open {
@@ -314,6 +320,7 @@ impl<P: Clone> Session<P> {
         for (transfer, result) in over {
             let Some(summary) = self.summary(transfer) else { continue };
             self.transfers.remove(&transfer);
+            self.io.turns.forget(transfer);
             self.io.events.push_back(Event::TransferFinished { transfer, result, summary });
         }
     }
@@ -340,7 +347,8 @@ impl<P: Clone> Session<P> {
         let mut cause = Cause::Idle;
         let busy = self.transfers.iter().find_map(|(id, half)| match half {
             Half::Send(half) => half.is_busy_on(stream, &self.io).then_some(*id),
-            Half::Receive(half) => half.is_on(stream).then_some(*id),
+            // What is received has a hasher of its own: the two directions do not wait.
+            Half::Receive(_) => None,
         });
         for (id, half) in &mut self.transfers {
             if busy.is_some_and(|busy| busy != *id) && matches!(half, Half::Send(_)) {

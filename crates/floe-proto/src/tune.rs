@@ -17,6 +17,8 @@ use floe_types::{ByteCount, Micros, Time};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Tune {
     wish: StreamCount,
+    /// What the server takes.
+    streams_max: u32,
     target: u32,
     dialing: u32,
     failures: u32,
@@ -61,13 +63,14 @@ const LOOK: Micros = Micros(10_000);
 const WORTH_A_STREAM: ByteCount = ByteCount(4 << 20);
 
 impl Tune {
-    pub(crate) const fn new(wish: StreamCount, now: Time) -> Self {
+    pub(crate) const fn new(wish: StreamCount, streams_max: u32, now: Time) -> Self {
         let target = match wish {
             StreamCount::Fixed(count) => count,
             StreamCount::Auto => SHORT.first,
         };
         Self {
             wish,
+            streams_max,
             target,
             dialing: 0,
             failures: 0,
@@ -90,7 +93,8 @@ impl Tune {
         backlog: impl FnOnce() -> ByteCount,
         now: Time,
     ) -> u32 {
-        let room = self.target.saturating_sub(streams + self.dialing);
+        let wished = self.target.min(self.streams_max);
+        let room = wished.saturating_sub(streams + self.dialing);
         if streams == 0 || room == 0 || now < self.retry_at.max(self.look_at) {
             return 0;
         }
@@ -179,7 +183,7 @@ mod tests {
     /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
     /// so many streams, each of which needs `ramp` to reach its share.
     fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
-        let mut tune = Tune::new(StreamCount::Auto, Time(0));
+        let mut tune = Tune::new(StreamCount::Auto, 64, Time(0));
         tune.path(round_trip);
         let (mut came, mut moved, mut last) = (alloc::vec![Time(0)], 0, Time(0));
         for tick in 1..3_000 {
@@ -242,7 +246,7 @@ mod tests {
 
     #[test]
     fn dials_as_often_as_there_is_work_and_looks_at_it_now_and_then() {
-        let mut tune = Tune::new(StreamCount::Fixed(8), Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(8), 64, Time(0));
         let work = |streams: u64| ByteCount(WORTH_A_STREAM.0 * streams);
         assert_eq!(tune.dials(1, || work(3), Time(0)), 2);
         assert_eq!(tune.dials(1, || panic!("too early"), Time(1)), 0);
@@ -251,7 +255,7 @@ mod tests {
 
     #[test]
     fn gives_up_dialing_after_repeated_failures() {
-        let mut tune = Tune::new(StreamCount::Fixed(4), Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(4), 64, Time(0));
         let mut now = Time(0);
         for _ in 0..5 {
             assert_ne!(tune.dials(1, || ByteCount(u64::MAX / 8), now), 0);

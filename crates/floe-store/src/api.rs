@@ -228,6 +228,15 @@ pub enum Commit {
     },
 }
 
+/// Whether a directory was there before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begun {
+    /// It was made, now or by a transfer that has not committed it.
+    Made,
+    /// It stood there.
+    Stood,
+}
+
 /// Whether something below goes too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Depth {
@@ -332,11 +341,12 @@ pub trait Store: Send + Sync {
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink>;
 
     /// Makes a directory, and missing parents, if it is not there yet; not durable before its
-    /// `Commit::Directory`.
+    /// `Commit::Directory`. One that stands is made writable for its owner until then, unless the
+    /// precondition is that nothing stands: then nothing of it is changed.
     ///
     /// # Errors
     /// `NotDirectory`, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
-    fn begin_directory(&self, path: &ObjectPath) -> Result<()>;
+    fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun>;
 
     /// Makes each entry visible, whole and durable; answers in the same order. One that fails does
     /// not hold the others up. A stage that failed to commit is kept unless its precondition

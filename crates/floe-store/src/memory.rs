@@ -8,8 +8,9 @@ mod tree; // what stands
 mod sink; // what is staged
 
 use crate::api::{
-    Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry, OpenedSink,
-    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source, Stat, Store,
+    Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry,
+    OpenedSink, Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source,
+    Stat, Store,
 };
 use crate::mark::{Mark, Names};
 use floe_types::{
@@ -18,7 +19,7 @@ use floe_types::{
 };
 use sink::{MemorySink, Stage, StageKey, Token};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tree::{File, Node, Tree};
 
@@ -30,6 +31,8 @@ pub struct MemoryStore {
 
 struct State {
     tree: Tree,
+    /// Directories that were made and are not committed.
+    begun: BTreeSet<ObjectPath>,
     stages: BTreeMap<StageKey, Stage>,
     tokens: u64,
     room: ByteCount,
@@ -45,7 +48,13 @@ impl MemoryStore {
     /// An empty store that refuses objects of more than `room`.
     #[must_use]
     pub fn new(room: ByteCount) -> Self {
-        let state = State { tree: Tree::new(), stages: BTreeMap::new(), tokens: 0, room };
+        let state = State {
+            tree: Tree::new(),
+            begun: BTreeSet::new(),
+            stages: BTreeMap::new(),
+            tokens: 0,
+            room,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -144,6 +153,7 @@ impl State {
             }
             Commit::Directory { path, metadata } => {
                 let doing = format!("commit directory {path:?}");
+                self.begun.remove(path);
                 match self.tree.nodes.get_mut(path) {
                     None => Err(fault(Code::NotFound, doing)),
                     Some(Node::Directory(own)) => {
@@ -270,8 +280,16 @@ impl Store for MemoryStore {
         Ok(OpenedSink::Staged { sink, have, basis })
     }
 
-    fn begin_directory(&self, path: &ObjectPath) -> Result<()> {
-        self.make_dir(path)
+    fn begin_directory(&self, path: &ObjectPath, _: Precondition) -> Result<Begun> {
+        let mut state = self.lock();
+        let stood = state.tree.nodes.contains_key(path) && !state.begun.contains(path);
+        let answer = state.tree.make_directories(path);
+        answer.map_err(|code| fault(code, format_args!("make directory {path:?}")))?;
+        if stood {
+            return Ok(Begun::Stood);
+        }
+        state.begun.insert(path.clone());
+        Ok(Begun::Made)
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {

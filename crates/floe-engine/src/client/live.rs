@@ -73,7 +73,8 @@ impl Live {
             StreamCount::Auto => StreamCount::Auto,
         };
         let entries = connect.limits.entries_ahead_max.min(welcome.entries_ahead_max);
-        let limits = Limits { entries_ahead_max: entries, ..connect.limits.clone() };
+        let streams_max = connect.limits.streams_max.min(welcome.streams_max);
+        let limits = Limits { entries_ahead_max: entries, streams_max, ..connect.limits.clone() };
         let config = Config {
             limits: limits.clone(),
             verbs: welcome.verbs,

@@ -24,6 +24,14 @@ pub(super) struct Inlet {
     decoder: Decoder,
     ahead: Option<Ahead>,
     step: Step,
+    /// Bytes of a piece came since this was last asked.
+    came: Came,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Nothing,
+    Bytes,
 }
 
 struct Ahead {
@@ -71,7 +79,7 @@ impl Inlet {
         let mut decoder = Decoder::new(limits);
         decoder.agree_piece_bytes_max(piece_bytes_max);
         decoder.enter_session();
-        Self { decoder, ahead: None, step: Step::Frames }
+        Self { decoder, ahead: None, step: Step::Frames, came: Came::Nothing }
     }
 
     /// Takes one frame, if all of it is there. `room` is what the core takes of pieces now.
@@ -157,7 +165,10 @@ impl Inlet {
         }
         while filled < len {
             match read(link, &mut into.bytes_mut()[filled..])? {
-                Took::Bytes(count) => filled += count,
+                Took::Bytes(count) => {
+                    filled += count;
+                    self.came = Came::Bytes;
+                }
                 Took::WouldBlock => {
                     self.step = Step::Filling { head, into, filled, len };
                     return Ok(None);
@@ -177,6 +188,12 @@ impl Inlet {
             (false, _) => "the connection ended within a frame",
         };
         Fault::new(Code::ConnectionLost, what)
+    }
+
+    /// Whether a piece has grown since this was last asked: one on a slow path may take longer than
+    /// a silence.
+    pub(super) fn has_come(&mut self) -> bool {
+        std::mem::replace(&mut self.came, Came::Nothing) == Came::Bytes
     }
 
     /// Whether it cannot take anything now, whatever comes: a piece without room.

@@ -86,6 +86,9 @@ impl<P: Clone> Sender<P> {
                     return Cause::Window;
                 }
                 if queued >= DATA_QUEUED_MAX {
+                    if self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(io.now)) {
+                        return Cause::Limiter;
+                    }
                     return Cause::Network;
                 }
                 if !task.held.is_empty() {

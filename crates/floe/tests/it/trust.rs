@@ -149,6 +149,33 @@ fn tickets_allow_what_they_say() {
 }
 
 #[test]
+fn a_ticket_that_may_not_overwrite_leaves_directories_as_they_stand() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    stage.log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write"]), &[]).ok();
+    let mode = |at: &str| fs::metadata(stage.path(at)).unwrap().permissions().mode() & 0o777;
+    let set = |at: &str, mode| {
+        fs::set_permissions(stage.path(at), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir_all(stage.path("t/new")).unwrap();
+    fs::create_dir_all(stage.path("t/old")).unwrap();
+    stage.file("t/old/f", 3);
+    fs::create_dir_all(stage.path("srv/t/old")).unwrap();
+    for (at, bits) in [("t", 0o777), ("t/new", 0o755), ("t/old", 0o777), ("srv/t/old", 0o700)] {
+        set(at, bits);
+    }
+    set("srv/t", 0o750);
+    stage.run(&["put", "t", "writer:/t"]).ok();
+    assert_eq!((mode("srv/t"), mode("srv/t/old"), mode("srv/t/new")), (0o750, 0o700, 0o755));
+    assert!(stage.path("srv/t/old/f").exists());
+    stage.run(&["put", "--no-clobber", "t/new", "nas:/t/old"]).ok();
+    assert_eq!(mode("srv/t/old"), 0o700);
+    stage.run(&["put", "t/new", "nas:/t/old"]).ok();
+    assert_eq!(mode("srv/t/old"), 0o755);
+}
+
+#[test]
 fn tickets_are_listed_revoked_and_expire() {
     let stage = Stage::new();
     let server = stage.serve(&[]);

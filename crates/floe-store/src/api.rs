@@ -153,7 +153,9 @@ pub struct SinkSpec {
     pub freshness: Freshness,
     /// Mode and mtime that the object gets.
     pub metadata: Metadata,
-    /// What must hold of the final name; checked at open (early) and at commit (for sure).
+    /// What must hold of the final name; checked at open (early) and at commit (for sure). An
+    /// object that was committed of this very version, and is as it was then, is finished whatever
+    /// must hold: whoever repeats a commit may not have heard of it.
     pub precondition: Precondition,
     /// What to do with an earlier stage.
     pub resume: Resume,

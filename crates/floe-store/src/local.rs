@@ -295,9 +295,13 @@ impl<D: Disk> Store for LocalStore<D> {
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
         let Ground { disk, root, ancestry, .. } = &*self.ground;
         // What was made beneath keeps its duty to be synced; here it is done while its path is
-        // known.
-        let failed = ancestry.settle(&**disk, root, &ancestry.dirty_beneath(from));
-        if let Some(fault) = failed.into_values().next() {
+        // known. The new name is durable only in a directory that is.
+        let mut due = ancestry.dirty_beneath(from);
+        due.extend(to.split_last().map(|(parent, _)| parent));
+        let failed = ancestry.settle(&**disk, root, &due);
+        // What is not there is the rename's to say.
+        let is_there = |fault: &Fault| !matches!(fault.code, Code::NotFound | Code::NotDirectory);
+        if let Some(fault) = failed.into_values().find(is_there) {
             return Err(fault);
         }
         self.forget_begun(from);

@@ -111,30 +111,37 @@ impl Source for MemorySource {
 impl State {
     fn recognise(&self, spec: &SinkSpec) -> Result<Option<(Arc<File>, Root, Basis)>> {
         let doing = || format!("stage {:?}", spec.path);
-        let file = match self.tree.nodes.get(&spec.path) {
+        let found = match self.tree.nodes.get(&spec.path) {
             None => return Ok(None),
             Some(Node::Directory(_)) => return Err(fault(Code::IsDirectory, doing())),
-            Some(_) if spec.precondition == Precondition::Absent => {
-                return Err(fault(Code::Exists, doing()));
-            }
-            Some(Node::Link(..)) => return Ok(None),
-            Some(Node::File(file)) => file,
+            Some(Node::Link(..)) => None,
+            Some(Node::File(file)) => Self::recognise_file(file, spec),
         };
+        let is_own = |(file, _, basis): &(Arc<File>, Root, Basis)| {
+            *basis == Basis::Version && file.metadata == spec.metadata
+        };
+        if spec.precondition == Precondition::Absent && !found.as_ref().is_some_and(is_own) {
+            return Err(fault(Code::Exists, doing()));
+        }
+        Ok(found)
+    }
+
+    fn recognise_file(file: &Arc<File>, spec: &SinkSpec) -> Option<(Arc<File>, Root, Basis)> {
         if spec.size.is_some_and(|size| size != file.size()) {
-            return Ok(None);
+            return None;
         }
         if spec.recognise == Recognise::ByContent {
             let root = spec.size.map(|_| Root::of(&file.bytes));
-            return Ok(root.map(|root| (Arc::clone(file), root, Basis::Content)));
+            return root.map(|root| (Arc::clone(file), root, Basis::Content));
         }
-        let (Some(version), Some(mark)) = (spec.version, &file.mark) else { return Ok(None) };
-        let Some(root) = mark.root_of(file.size(), file.metadata.mtime) else { return Ok(None) };
+        let (version, mark) = (spec.version?, file.mark.as_ref()?);
+        let root = mark.root_of(file.size(), file.metadata.mtime)?;
         let basis = match (mark.names(version), spec.freshness) {
-            (Names::Other, _) => return Ok(None),
+            (Names::Other, _) => return None,
             (Names::Settled, Freshness::Settled) => Basis::Version,
             _ => Basis::Content,
         };
-        Ok(Some((Arc::clone(file), root, basis)))
+        Some((Arc::clone(file), root, basis))
     }
 
     fn commit(&mut self, entry: &Commit) -> Result<()> {

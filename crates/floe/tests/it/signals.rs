@@ -22,6 +22,22 @@ fn the_first_ctrl_c_keeps_what_arrived_and_says_how_to_go_on() {
 }
 
 #[test]
+fn a_get_into_a_directory_that_was_missing_goes_on_where_it_was_killed() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    fs::write(stage.path("srv/f"), content(9_000_000)).unwrap();
+    let get = stage.start(&["get", "nas:/f", "new/deep/", "--limit", "3M", "--json"]);
+    get.wait_for("\"progress\"");
+    get.kill();
+    assert!(stage.path("here/new/deep/.floe").exists(), "the stage rests where it will stand");
+    stage.run(&["get", "nas:/f", "new/deep/"]).ok();
+    assert_eq!(fs::read(stage.path("here/new/deep/f")).unwrap(), content(9_000_000));
+    for place in ["here/.floe", "here/new/.floe", "here/new/deep/.floe"] {
+        assert!(!stage.path(place).exists(), "{place} was left");
+    }
+}
+
+#[test]
 fn ctrl_c_twice_ends_at_once() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);

@@ -10,7 +10,8 @@ use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
-use floe_proto::disk::{DiskOp, Ends, Keep, Took};
+use floe_proto::disk::{DiskOp, Ends, Keep, OpenHow, Took};
+use floe_proto::frame::{RecogniseWish, Request, RootWish};
 use floe_store::Source;
 use floe_types::digest::ChunkHasher;
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, Offset, OpId, Range};
@@ -68,6 +69,7 @@ pub struct Port {
     files: Arc<Files>,
     threads: DiskThreads,
     strand: Strand,
+    hashing: Strand,
     inbox: Arc<Inbox>,
     bell: Arc<dyn Bell>,
     hasher: Option<(Offset, ChunkHasher)>,
@@ -109,6 +111,7 @@ impl Port {
     pub fn new(files: Arc<Files>, threads: DiskThreads, inbox: Arc<Inbox>) -> Self {
         Self {
             strand: Strand::new(&threads.bulk),
+            hashing: Strand::of_long_jobs(&threads.hash),
             files,
             threads,
             bell: Arc::clone(&inbox) as Arc<dyn Bell>,
@@ -335,9 +338,11 @@ impl Port {
         enum Crew {
             Names,
             Sync,
+            Hash,
             Strand,
         }
         let crew = match &what {
+            what if hashes_an_object(what) => Crew::Hash,
             DiskOp::Open { .. }
             | DiskOp::List { .. }
             | DiskOp::Apply { .. }
@@ -350,8 +355,18 @@ impl Port {
         match crew {
             Crew::Names => self.threads.names.submit(job),
             Crew::Sync => self.threads.sync.submit(job),
+            Crew::Hash => self.hashing.submit(job),
             Crew::Strand => self.strand.submit(job),
         }
+    }
+}
+
+/// Whether an operation reads a whole object, which may take hours.
+fn hashes_an_object(what: &Op) -> bool {
+    match what {
+        DiskOp::Apply { request: Request::Stat { root, .. } } => *root == RootWish::Computed,
+        DiskOp::Open { how: OpenHow::Sink(wish), .. } => wish.recognise == RecogniseWish::ByContent,
+        _ => false,
     }
 }
 
@@ -371,6 +386,10 @@ fn read_cold(mut reply: Reply, source: &dyn Source, piece: Range, mut into: Blan
 }
 
 fn perform(mut reply: Reply, files: &Files, what: Op) {
+    if files.is_deserted() && hashes_an_object(&what) {
+        let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+        return reply.end(Err(fault));
+    }
     reply.begin();
     let spoke = Mutex::new(Instant::now());
     let working = |done: ByteCount, of: ByteCount| {

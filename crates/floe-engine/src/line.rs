@@ -98,11 +98,10 @@ impl Line {
         }
     }
 
-    /// Whether all but the last have ended.
+    /// Whether everything submitted before has ended.
     #[must_use]
-    pub fn all_ended_but_the_last(&self) -> bool {
-        let before = self.slots.len().saturating_sub(1);
-        self.slots.iter().take(before).all(|slot| slot.ended.is_some())
+    pub fn all_ended_before(&self, op: OpId) -> bool {
+        self.slots.iter().take_while(|slot| slot.op != op).all(|slot| slot.ended.is_some())
     }
 
     /// The next that has ended, in the order of submission.

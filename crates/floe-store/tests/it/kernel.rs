@@ -177,7 +177,7 @@ fn a_directory_keeps_its_bits_beyond_permissions() {
         std::fs::create_dir(tree.at("d")).unwrap();
         std::fs::set_permissions(tree.at("d"), Permissions::from_mode(bits)).unwrap();
         let mode = || std::fs::metadata(tree.at("d")).unwrap().mode() & 0o7777;
-        tree.store().begin_directory(&path("d")).unwrap();
+        tree.store().begin_directory(&path("d"), floe_types::Precondition::None).unwrap();
         assert_eq!(mode(), bits | 0o700);
         let metadata = Metadata { mode: Mode::from_bits(0o750), mtime: Timestamp::default() };
         let commit = Commit::Directory { path: path("d"), metadata };

@@ -66,6 +66,7 @@ pub struct Report {
     failures: Vec<String>,
     last: Option<Fault>,
     streams_max: u32,
+    untold_failed: u64,
     next_event: Instant,
 }
 
@@ -133,6 +134,7 @@ impl Report {
     }
 
     /// An entry is committed.
+            untold_failed: 0,
     pub fn entry(&self, path: &ObjectPath, object: Option<(ByteCount, Root)>) {
         self.voice.send(|| {
             let event = Event::new("entry").with_entry(path);
@@ -183,6 +185,25 @@ impl Report {
         if self.voice.form == Form::Text && self.voice.level > Level::Quiet {
             let wait = civil::span(after);
             self.progress.say(&format_args!("floe: {why}; connecting again in {wait}"));
+    /// Entries that cannot be told one by one: this end of the telling was too slow for them.
+    pub fn untold(&mut self, finished: u64, failed: u64, skipped: u64) {
+        self.untold_failed = self.untold_failed.saturating_add(failed);
+        self.voice.send(|| {
+            Event::new("untold")
+                .with("entries_committed", finished)
+                .with("entries_failed", failed)
+                .with("entries_skipped", skipped)
+        });
+        // What is finished is told one by one only where it was asked for.
+        let asked = self.voice.level == Level::Verbose;
+        if self.voice.form == Form::Text && (asked || failed > 0 || skipped > 0) {
+            self.progress.say(&format_args!(
+                "floe: too much to tell as slowly as it is read: {finished} entries finished, \
+                 {failed} failed and {skipped} skipped without a line of their own"
+            ));
+        }
+    }
+
         }
     }
 
@@ -237,7 +258,9 @@ impl Report {
         self.failures.iter().for_each(|line| crate::fault::say(&format_args!("  {line}")));
         let left = u64::from(failed).saturating_sub(self.failures.len() as u64);
         if left > 0 {
-            crate::fault::say(&format_args!("  and {left} more, each with its line above"));
+            let where_told =
+                if self.untold_failed == 0 { ", each with its line above" } else { "" };
+            crate::fault::say(&format_args!("  and {left} more{where_told}"));
         }
     }
 

@@ -25,7 +25,8 @@ pub(super) struct Errand {
 
 const PROGRESS: Duration = Duration::from_millis(200);
 /// How long an interrupted transfer may take to put its stage in order.
-const INTERRUPT: Duration = Duration::from_secs(5);
+/// A command has five seconds in all.
+const INTERRUPT: Duration = Duration::from_secs(4);
 /// The pause before the first reconnect; it doubles from there,
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// up to this.
@@ -78,7 +79,11 @@ impl Way<'_> {
             if self.shared.is_interrupted() {
                 return Err(interrupted());
             }
-            let lost = match self.shared.session().await {
+            let session = tokio::select! {
+                session = self.shared.session() => session,
+                () = stopped(&mut self.interrupted) => return Err(interrupted()),
+            };
+            let lost = match session {
                 Ok(live) => {
                     if self.reconnects > 0 {
                         self.tell(Notice::Reconnected);
@@ -111,8 +116,7 @@ impl Way<'_> {
     }
 
     fn tell(&self, notice: Notice) {
-        // Nobody has to watch.
-        let _ = self.errand.watch.send(notice);
+        self.errand.watch.tell(notice);
     }
 
     /// One session's part.
@@ -186,6 +190,7 @@ impl Way<'_> {
         if let LocalEnd::Input(input) = &self.errand.end.at {
             input.stop();
         }
+        self.tell(Notice::Stopping);
         // A session that is over has stopped.
         let _ = live.running.command(Command::Cancel(transfer, interrupted()));
         let deadline = Instant::now() + INTERRUPT;

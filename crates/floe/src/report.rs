@@ -8,6 +8,7 @@ use crate::args::OutputFlags;
 use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::progress::{Audience, Progress};
+use crate::why::Why;
 use floe_proto::command::Summary;
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root};
 use std::fmt;
@@ -62,6 +63,7 @@ pub struct Finished {
 pub struct Report {
     voice: Voice,
     name: Name,
+    why: Why,
     progress: Progress,
     failures: Vec<String>,
     last: Option<Fault>,
@@ -121,10 +123,15 @@ impl Voice {
 impl Report {
     /// Begins to tell of a transfer.
     pub fn new(voice: Voice, name: Name, now: Instant) -> Self {
-        let progress = Progress::new(voice.audience(), name.source.clone(), now);
+        let why = match name.verb {
+            "get" => Why::of_get(&name.dest),
+            _ => Why::of_put(&name.source),
+        };
+        let progress = Progress::new(voice.audience(), name.source.clone(), why, now);
         Self {
             voice,
             name,
+            why,
             progress,
             failures: Vec::new(),
             last: None,
@@ -178,13 +185,6 @@ impl Report {
         }
     }
 
-    /// The connection was lost and is being made again.
-    pub fn reconnecting(&self, why: &Fault, after: Duration) {
-        self.voice
-            .send(|| Event::new("reconnecting").with_fault(why).with("after", after.as_secs_f64()));
-        if self.voice.form == Form::Text && self.voice.level > Level::Quiet {
-            let wait = civil::span(after);
-            self.progress.say(&format_args!("floe: {why}; connecting again in {wait}"));
     /// Entries that cannot be told one by one: this end of the telling was too slow for them.
     pub fn untold(&mut self, finished: u64, failed: u64, skipped: u64) {
         self.untold_failed = self.untold_failed.saturating_add(failed);
@@ -204,6 +204,13 @@ impl Report {
         }
     }
 
+    /// The connection was lost and is being made again.
+    pub fn reconnecting(&self, why: &Fault, after: Duration) {
+        self.voice
+            .send(|| Event::new("reconnecting").with_fault(why).with("after", after.as_secs_f64()));
+        if self.voice.form == Form::Text && self.voice.level > Level::Quiet {
+            let wait = civil::span(after);
+            self.progress.say(&format_args!("floe: {why}; connecting again in {wait}"));
         }
     }
 
@@ -296,12 +303,21 @@ impl Report {
         }
         lines
     }
+        if let Some(why) = self.why_slow(finished) {
+            lines.push(format!("  {why}"));
+        }
 
     fn summary_event(&self, finished: &Finished) -> Event {
         let sums = &finished.summary;
         let status = finished.result.as_ref().map_or_else(|fault| fault.code.exit_status(), |()| 0);
         let event = Event::new("summary")
             .with("verb", self.name.verb)
+    /// A transfer that took no time to speak of was not slow.
+    fn why_slow(&self, finished: &Finished) -> Option<String> {
+        let causes = &finished.summary.causes;
+        (finished.elapsed >= WHY_FROM).then(|| self.why.line(causes)).flatten()
+    }
+
             .with("source", self.name.source.as_str())
             .with_name("path", &self.name.dest_bytes)
             .with_sums(sums)
@@ -312,6 +328,7 @@ impl Report {
             .with("rate", civil::per_second(sums.bytes_sent, finished.elapsed))
             .with("peak_rss_bytes", event::peak_rss_bytes())
             .with("size", finished.object.map(|(size, _)| size.0))
+            .with("why", self.why_slow(finished))
             .with("root", finished.object.map(|(_, root)| root.to_string()))
             .with("exit_status", status);
         match &finished.result {
@@ -352,7 +369,9 @@ const EVERY: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floe_types::EntryCount;
+    use floe_proto::frame::Causes;
+    use floe_types::{EntryCount, Micros};
+const WHY_FROM: Duration = Duration::from_secs(1);
 
     fn report(form: Form) -> Report {
         let name = Name {
@@ -396,6 +415,18 @@ mod tests {
         let lines = report(Form::Text).summary_lines(&finished(None));
         assert_eq!(lines[0], "nas:/a: 2 of 3 entries, 1.00 GiB in 2.00 s, 256.00 MiB/s");
         assert!(!lines.iter().any(|line| line.contains("blake3")));
+    #[test]
+    fn the_summary_says_why_it_was_slow_if_it_took_a_second() {
+        let causes = Causes { network: Micros(7), sink_disk: Micros(7), ..Causes::default() };
+        let mut finished = finished(None);
+        finished.summary.causes = causes;
+        let report = report(Form::Text);
+        let line = "  100 % waiting for the receiver's disk; more streams will not help";
+        assert!(report.summary_lines(&finished).iter().any(|said| said == line));
+        finished.elapsed = Duration::from_millis(999);
+        assert!(!report.summary_lines(&finished).iter().any(|said| said == line));
+    }
+
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl Way<'_> {
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
         let (transfer, mut events) = live.begin_transfer(*direction, end, remote, options)?;
+        // A session measures from its own beginning on.
+        let before = live.running.summary(transfer).unwrap_or_default().causes;
+        self.totals.begin(before);
         let mut last = Summary::default();
         let finished = self.follow(live, transfer, &mut events, &mut last).await;
         let result = match finished {
@@ -187,10 +190,10 @@ impl Way<'_> {
         events: &mut UnboundedReceiver<Event>,
         last: &Summary,
     ) -> Option<(Result<(), Fault>, Summary)> {
+        self.tell(Notice::Stopping);
         if let LocalEnd::Input(input) = &self.errand.end.at {
             input.stop();
         }
-        self.tell(Notice::Stopping);
         // A session that is over has stopped.
         let _ = live.running.command(Command::Cancel(transfer, interrupted()));
         let deadline = Instant::now() + INTERRUPT;

@@ -3,7 +3,7 @@
 //! A wrong command line is one line on standard error and status 2, like every other failure.
 
 use crate::args::{AFTER_HELP, OutputFlags, STYLES};
-use crate::event::{Channel, Event};
+use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::{
     completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat, ticket,
@@ -153,7 +153,13 @@ impl Verb {
 }
 
 fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
-    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let failure = match result {
+        Ok(()) | Err(Failure::ReaderGone) => match event::unsaid() {
+            None => return ExitCode::SUCCESS,
+            Some(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
     tell(&failure);
     let status = failure.code().exit_status();
     if let (Some(channel), Failure::Fault { fault, .. }) = (json, &failure) {

@@ -171,7 +171,7 @@ async fn attend(work: Work, flags: ListenFlags) -> Result<()> {
         if flags.output.json {
             Event::new("listening").with("address", address.to_string()).send(Channel::Output);
         } else {
-            output::line(&format_args!("listening on {address}"))?;
+            output::announce(&format_args!("listening on {address}"))?;
         }
     }
     let stop = Stop::new()?;

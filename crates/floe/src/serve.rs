@@ -129,7 +129,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let addresses = server.addresses().to_vec();
     for address in &addresses {
         match voice.form {
-            Form::Text => output::line(&format_args!("listening on {address}"))?,
+            Form::Text => output::announce(&format_args!("listening on {address}"))?,
             Form::Json(channel) => {
                 Event::new("listening").with("address", address.to_string()).send(channel);
             }

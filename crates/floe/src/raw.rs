@@ -136,6 +136,26 @@ impl FramingFlag {
     }
 }
 
+impl RawArgs {
+    /// How it speaks.
+    pub fn output(&self) -> &OutputFlags {
+        match &self.command {
+            RawCommand::Serve(ServeArgs { shared, .. })
+            | RawCommand::Recv(RecvArgs { shared, .. }) => &shared.output,
+            RawCommand::Send(args) => &args.output,
+            RawCommand::Fetch(args) => &args.output,
+        }
+    }
+
+    /// Where events go: not between the bytes.
+    pub fn channel(&self) -> Channel {
+        match &self.command {
+            RawCommand::Fetch(args) if args.file == Path::new("-") => Channel::Error,
+            _ => Channel::Output,
+        }
+    }
+}
+
 /// Runs `floe raw ...` to its end.
 ///
 /// # Errors

@@ -66,9 +66,9 @@ pub struct Report {
     why: Why,
     progress: Progress,
     failures: Vec<String>,
+    untold_failed: u64,
     last: Option<Fault>,
     streams_max: u32,
-    untold_failed: u64,
     next_event: Instant,
 }
 
@@ -134,6 +134,7 @@ impl Report {
             why,
             progress,
             failures: Vec::new(),
+            untold_failed: 0,
             last: None,
             streams_max: 0,
             next_event: now + EVERY,
@@ -141,7 +142,6 @@ impl Report {
     }
 
     /// An entry is committed.
-            untold_failed: 0,
     pub fn entry(&self, path: &ObjectPath, object: Option<(ByteCount, Root)>) {
         self.voice.send(|| {
             let event = Event::new("entry").with_entry(path);
@@ -250,7 +250,12 @@ impl Report {
             self.repeat_failures(finished);
             let begun = finished.summary.bytes_sent > ByteCount::ZERO
                 || finished.summary.entries_committed.0 > 0;
-            if self.voice.level > Level::Quiet && (begun || finished.result.is_ok()) {
+            // Of a single object that failed, its line says everything.
+            let tree = finished.summary.entries_found.0 > 1;
+            let stopped = matches!(&finished.result, Err(fault) if fault.code.exit_status()
+                == Code::Interrupted.exit_status());
+            let worth = finished.result.is_ok() || (begun && (tree || stopped));
+            if self.voice.level > Level::Quiet && worth {
                 self.summary_lines(finished).iter().for_each(|line| crate::fault::say(line));
             }
         }
@@ -298,37 +303,37 @@ impl Report {
         if sums.entries_skipped.0 > 0 {
             lines.push(format!("  {} skipped", entries(sums.entries_skipped.0)));
         }
+        if let Some(why) = self.why_slow(finished) {
+            lines.push(format!("  {why}"));
+        }
         if let (Ok(()), Some((_, root))) = (&finished.result, finished.object) {
             lines.push(format!("  blake3 {root}"));
         }
         lines
     }
-        if let Some(why) = self.why_slow(finished) {
-            lines.push(format!("  {why}"));
-        }
 
-    fn summary_event(&self, finished: &Finished) -> Event {
-        let sums = &finished.summary;
-        let status = finished.result.as_ref().map_or_else(|fault| fault.code.exit_status(), |()| 0);
-        let event = Event::new("summary")
-            .with("verb", self.name.verb)
     /// A transfer that took no time to speak of was not slow.
     fn why_slow(&self, finished: &Finished) -> Option<String> {
         let causes = &finished.summary.causes;
         (finished.elapsed >= WHY_FROM).then(|| self.why.line(causes)).flatten()
     }
 
+    fn summary_event(&self, finished: &Finished) -> Event {
+        let sums = &finished.summary;
+        let status = finished.result.as_ref().map_or_else(|fault| fault.code.exit_status(), |()| 0);
+        let event = Event::new("summary")
+            .with("verb", self.name.verb)
             .with("source", self.name.source.as_str())
             .with_name("path", &self.name.dest_bytes)
             .with_sums(sums)
             .with("streams", self.streams_max)
             .with("causes", event::causes(&sums.causes))
+            .with("why", self.why_slow(finished))
             .with("reconnects", finished.reconnects)
             .with("elapsed", finished.elapsed.as_secs_f64())
             .with("rate", civil::per_second(sums.bytes_sent, finished.elapsed))
             .with("peak_rss_bytes", event::peak_rss_bytes())
             .with("size", finished.object.map(|(size, _)| size.0))
-            .with("why", self.why_slow(finished))
             .with("root", finished.object.map(|(_, root)| root.to_string()))
             .with("exit_status", status);
         match &finished.result {
@@ -365,13 +370,13 @@ fn entries(count: u32) -> String {
 
 const FAILURES_AGAIN: usize = 10;
 const EVERY: Duration = Duration::from_secs(1);
+const WHY_FROM: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use floe_proto::frame::Causes;
     use floe_types::{EntryCount, Micros};
-const WHY_FROM: Duration = Duration::from_secs(1);
 
     fn report(form: Form) -> Report {
         let name = Name {
@@ -411,11 +416,6 @@ const WHY_FROM: Duration = Duration::from_secs(1);
     }
 
     #[test]
-    fn a_tree_counts_entries_and_has_no_root() {
-        let lines = report(Form::Text).summary_lines(&finished(None));
-        assert_eq!(lines[0], "nas:/a: 2 of 3 entries, 1.00 GiB in 2.00 s, 256.00 MiB/s");
-        assert!(!lines.iter().any(|line| line.contains("blake3")));
-    #[test]
     fn the_summary_says_why_it_was_slow_if_it_took_a_second() {
         let causes = Causes { network: Micros(7), sink_disk: Micros(7), ..Causes::default() };
         let mut finished = finished(None);
@@ -427,6 +427,11 @@ const WHY_FROM: Duration = Duration::from_secs(1);
         assert!(!report.summary_lines(&finished).iter().any(|said| said == line));
     }
 
+    #[test]
+    fn a_tree_counts_entries_and_has_no_root() {
+        let lines = report(Form::Text).summary_lines(&finished(None));
+        assert_eq!(lines[0], "nas:/a: 2 of 3 entries, 1.00 GiB in 2.00 s, 256.00 MiB/s");
+        assert!(!lines.iter().any(|line| line.contains("blake3")));
     }
 
     #[test]

@@ -66,8 +66,6 @@ pub struct ServeArgs {
     pub output: OutputFlags,
 }
 
-/// What flags, environment and file come to.
-struct Settled {
 const DRAINING: &str = "floe: ending; what runs has 30 seconds to finish, then takes a checkpoint \
                         (again ends at once)";
 
@@ -81,6 +79,8 @@ impl ServeArgs {
     }
 }
 
+/// What flags, environment and file come to.
+struct Settled {
     dir: PathBuf,
     listen: Vec<SocketAddr>,
     access: Access,
@@ -145,9 +145,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         result = &mut work => return Ok(result?),
         () = signals.next() => {
             let _ = stop.send(true);
+            voice.say(&DRAINING);
         }
     }
-            voice.say(&DRAINING);
     // A second signal ends the process.
     Ok(work.await?)
 }

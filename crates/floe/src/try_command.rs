@@ -44,7 +44,7 @@ pub struct TryArgs {
     #[arg(long)]
     keep: bool,
     #[command(flatten)]
-    output: OutputFlags,
+    pub output: OutputFlags,
 }
 
 const AFTER: &str = "\
@@ -119,7 +119,7 @@ impl Attempt {
         scratch::check_room(&self.dir, size)?;
         self.say("starting a server");
         let server = Server::start(&self.children, &self.dir)?;
-        let client = Client::new(&self.children, &server, &self.dir)?;
+        let client = Client::new(&self.children, &server, &self.dir, self.args.output.verbose)?;
         let killed = self.put_killed(&client, &source, size)?;
         if killed.is_some() {
             self.say("killed it; the same command again");

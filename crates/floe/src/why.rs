@@ -74,6 +74,11 @@ impl Why {
         // A sender is short of buffers, too, and a put is limited where it is sent.
         let memory = memory.max(if self.way == Way::Put { causes.memory.0 } else { 0 });
         let limiter = if self.way == Way::Put { causes.limiter.0 } else { limiter };
+        // What standard output does not take is not recorded, and so not answered.
+        let answers = match self.sink {
+            OUTPUT => format!("waiting for {OUTPUT}, or for the receiver's answers"),
+            _ => "waiting for the receiver's answers; a larger --window may help".to_owned(),
+        };
         let disk = |which: &str| match which {
             SOURCE | SINK => format!("waiting for {which}; more streams will not help"),
             _ => format!("waiting for {which}"),
@@ -85,10 +90,7 @@ impl Why {
                 "waiting for the network, or the receiver's CPU".to_owned(),
                 part(causes.network.0, rest, waiting),
             ),
-            (
-                "waiting for the receiver's answers; a larger --window may help".to_owned(),
-                part(window, rest, waiting),
-            ),
+            (answers, part(window, rest, waiting)),
             ("held back by --limit".to_owned(), limiter),
             (disk(self.sink), sink),
             (format!("making durable what came ({SINK})"), causes.sync.0),
@@ -143,8 +145,12 @@ mod tests {
         let idle = Causes { sink_disk: Micros(0), starved: Micros(98), ..causes };
         let line = "87 % waiting for the network, or the receiver's CPU";
         assert_eq!(put(idle).as_deref(), Some(line));
-        let output = Why::of_get("-").line(&causes);
-        assert_eq!(output.as_deref(), Some("87 % waiting for whatever reads standard output"));
+        let output = Why::of_get("-");
+        let line = "87 % waiting for whatever reads standard output";
+        assert_eq!(output.line(&causes).as_deref(), Some(line));
+        let unanswered = Causes { window: Micros(87), network: Micros(0), ..idle };
+        let line = format!("{line}, or for the receiver's answers");
+        assert_eq!(output.line(&unanswered), Some(line));
     }
 
     #[test]

@@ -10,9 +10,11 @@ mod ear;
 mod ends;
 mod live;
 mod totals;
+mod watch;
 mod carry;
 
 pub use ends::{LocalSink, LocalSource};
+pub use watch::{Notices, Watch, watch};
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
@@ -26,7 +28,7 @@ use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Where a server is, how it is trusted, as whom, and how hard to try.
@@ -73,9 +75,6 @@ impl Default for Retry {
     }
 }
 
-/// Where a transfer tells what happens. Unbounded: whoever holds the other end must read it.
-pub type Watch = mpsc::UnboundedSender<Notice>;
-
 /// What happens in a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
@@ -111,6 +110,17 @@ pub enum Notice {
     },
     /// There is another session; the command goes on.
     Reconnected,
+    /// A person stopped it; what has arrived is being made safe.
+    Stopping,
+    /// Entries that were not told one by one: whoever reads was too far behind.
+    Untold {
+        /// So many were committed,
+        finished: u64,
+        /// so many failed,
+        failed: u64,
+        /// so many were passed over.
+        skipped: u64,
+    },
 }
 
 /// What a transfer came to.
@@ -144,7 +154,7 @@ struct Shared {
     clock: Clock,
     live: Mutex<Option<Arc<Live>>>,
     patience: Patience,
-    interrupted: watch::Sender<bool>,
+    interrupted: tokio::sync::watch::Sender<bool>,
 }
 
 /// Idle buffers that are kept for reuse.
@@ -153,8 +163,10 @@ const IDLE_BYTES: ByteCount = ByteCount(16 << 20);
 const AUTO_STREAMS: u32 = 8;
 /// How long a busy server may put a client off at a time.
 const BUSY_MAX: Duration = Duration::from_secs(60);
-/// How long a close may take to be said.
+/// How long a close may take to be said,
 const CLOSE: Duration = Duration::from_secs(3);
+/// and where a person waits for the end: with `carry::INTERRUPT`, less than five seconds.
+const CLOSE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Connects and is let in, or fails at once.
@@ -172,7 +184,7 @@ impl Client {
             clock: Clock::start(),
             live: Mutex::default(),
             patience: Patience::default(),
-            interrupted: watch::Sender::new(false),
+            interrupted: tokio::sync::watch::Sender::new(false),
             connect,
         });
         let live = Live::begin(&shared).await?;
@@ -224,7 +236,7 @@ impl Client {
     }
 
     /// Stops what runs: reads nothing more, takes a checkpoint, keeps the stage. Running transfers
-    /// end as `Interrupted` within 5 s; new ones do so at once.
+    /// end as `Interrupted` within 4 s; new ones do so at once.
     pub fn interrupt(&self) {
         self.shared.interrupted.send_replace(true);
     }
@@ -235,7 +247,8 @@ impl Client {
         if let Some(live) = live {
             // One that is over needs no command.
             let _ = live.running.command(Command::Close(None));
-            let _ = timeout(CLOSE, live.running.gone()).await;
+            let patience = if self.shared.is_interrupted() { CLOSE_INTERRUPTED } else { CLOSE };
+            let _ = timeout(patience, live.running.gone()).await;
         }
     }
 

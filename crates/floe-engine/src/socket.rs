@@ -11,8 +11,14 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const BACKLOG: i32 = 1024;
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+/// How long an address may be silent before the next is tried too.
+const HEAD_START: Duration = Duration::from_secs(2);
 const LOOPBACK_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes the kernel takes that it has not sent yet: enough to keep a path busy between two turns
 /// of a lane, little enough that control frames do not wait long behind data.
@@ -30,7 +36,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Listens on an address; `[::]` takes both families.
 ///
 /// # Errors
-/// `AddressInUse`, `PermissionDenied`, `Unreachable` for an address that is not of this machine.
+/// `AddressInUse`, `PermissionDenied`, `Usage` for an address that is not of this machine.
 pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
     let made = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
@@ -50,21 +56,22 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         let code = match error.kind() {
             io::ErrorKind::AddrInUse => Code::AddressInUse,
             io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-            io::ErrorKind::AddrNotAvailable => Code::Unreachable,
+            io::ErrorKind::AddrNotAvailable => Code::Usage,
             _ => Code::Other,
         };
         Fault::new(code, format!("listen on {addr}: {}", reason(&error)))
     })
 }
 
-/// Connects to the first address of `host` that answers, each with `patience`.
+/// Connects to the first address of `host` that answers, each with `patience`. One that says
+/// nothing does not hold the others up: after a head start the next is tried beside it.
 ///
 /// # Errors
-/// `Unreachable`; the detail names the last address tried.
+/// `Unreachable`; the detail names the last address that failed.
 pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, Fault> {
     let unreachable = |what: String| Fault::new(Code::Unreachable, what);
     let shown = floe_types::escape::Escaped(host.as_bytes());
-    let found = tokio::time::timeout(patience, lookup_host((host, port))).await;
+    let found = timeout(patience, lookup_host((host, port))).await;
     let addrs = match found {
         Ok(Ok(addrs)) => addrs,
         Ok(Err(error)) => {
@@ -72,19 +79,55 @@ pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream
         }
         Err(_) => return Err(unreachable(format!("look up \"{shown}\": no answer"))),
     };
-    let mut last = unreachable(format!("look up \"{shown}\": no address"));
-    for addr in addrs {
-        let why = match tokio::time::timeout(patience, connect(addr)).await {
-            Ok(Ok(stream)) => {
+    let addrs: Vec<SocketAddr> = addrs.take(ADDRESSES_MAX).collect();
+    match race(&addrs, patience, HEAD_START).await {
+        Ok(stream) => Ok(stream),
+        Err(Some((addr, why))) => {
+            Err(unreachable(format!("connect to \"{shown}\" at {addr}: {why}")))
+        }
+        Err(None) => Err(unreachable(format!("look up \"{shown}\": no address"))),
+    }
+}
+
+/// Connects to this very address.
+///
+/// # Errors
+/// `Unreachable`.
+pub async fn dial_address(addr: SocketAddr, patience: Duration) -> Result<TcpStream, Fault> {
+    let connected = race(&[addr], patience, patience).await;
+    connected.map_err(|failed| {
+        let why = failed.map_or_else(String::new, |(_, why)| why);
+        Fault::new(Code::Unreachable, format!("connect to {addr}: {why}"))
+    })
+}
+
+/// The first connection that comes about; else which address failed last, and why.
+async fn race(
+    addrs: &[SocketAddr],
+    patience: Duration,
+    head_start: Duration,
+) -> Result<TcpStream, Option<(SocketAddr, String)>> {
+    let mut tries = JoinSet::new();
+    let mut rest = addrs.iter().copied();
+    let mut last = None;
+    loop {
+        let next = rest.next();
+        if let Some(addr) = next {
+            tries.spawn(async move { (addr, timeout(patience, connect(addr)).await) });
+        }
+        let wait = if next.is_some() { head_start } else { patience };
+        match timeout(wait, tries.join_next()).await {
+            Ok(Some(Ok((_, Ok(Ok(stream)))))) => {
                 configure(&stream);
                 return Ok(stream);
             }
-            Ok(Err(error)) => reason(&error),
-            Err(_) => "no answer".to_owned(),
-        };
-        last = unreachable(format!("connect to \"{shown}\" at {addr}: {why}"));
+            Ok(Some(Ok((addr, Ok(Err(error)))))) => last = Some((addr, reason(&error))),
+            Ok(Some(Ok((addr, Err(_))))) => last = Some((addr, "no answer".to_owned())),
+            Ok(None) if next.is_none() => return Err(last),
+            // Its time is over, or nothing is under way: the next one, or another look.
+            Ok(Some(Err(_)) | None) | Err(_) => {}
+        }
     }
-    Err(last)
 }
 
 async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
@@ -190,6 +233,26 @@ mod tests {
         let fault = listen(first.local_addr().unwrap()).unwrap_err();
         assert_eq!(fault.code, Code::AddressInUse);
         assert!(fault.detail.starts_with("listen on 127.0.0.1:"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_hold_the_next_one_up() {
+        // A queue that is full: the kernel drops what asks to come in, as a black hole does.
+        let hole = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        hole.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        hole.listen(0).unwrap();
+        let silent = hole.local_addr().unwrap().as_socket().unwrap();
+        let _first = std::net::TcpStream::connect(silent).unwrap();
+        let open = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let open = open.local_addr().map(|addr| (addr, open)).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let stream = race(&[silent, open.0], day, Duration::from_millis(1)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open.0);
+        // One that refuses gives its turn away at once, whatever the head start.
+        let free = listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+        let stream = race(&[free, open.0], day, day).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open.0);
+        assert!(race(&[], day, day).await.unwrap_err().is_none());
     }
 
     #[tokio::test]

@@ -355,7 +355,13 @@ impl<P: Clone> Session<P> {
                 continue;
             }
             let next = match half {
-                Half::Send(half) => half.pump(stream, &mut self.io),
+                Half::Send(half) => match half.pump(stream, &mut self.io) {
+                    // What is queued waits for its token, not for the socket.
+                    Cause::Network if half.bucket().is_some_and(|own| !own.is_open(now)) => {
+                        Cause::Limiter
+                    }
+                    cause => cause,
+                },
                 Half::Receive(half) => half.cause(stream, &self.io, now),
             };
             if next != Cause::Idle {

@@ -75,7 +75,8 @@ pub struct TransferFlags {
     #[arg(long)]
     pub no_clobber: bool,
     /// Recognise finished objects by hashing what stands there, also where no mark of the source's
-    /// version is kept
+    /// version is kept; without it a change there that kept size and time of last change goes
+    /// unnoticed
     #[arg(long)]
     pub checksum: bool,
     /// End at the first entry that fails; without it the others go on

@@ -74,7 +74,9 @@ impl Sources {
 /// `NotFound`, `PermissionDenied`, `NotRegular`, `BadPath` (beneath `.floe`), the system's.
 pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     refuse_reserved(path)?;
-    let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
+    let found = fs::metadata(path).map_err(|error| {
+        Failure::from(of_path("open", path, &error)).hinting(Code::NotFound, HERE)
+    })?;
     let kind = if found.is_dir() {
         SourceKind::Directory
     } else if found.is_file() {
@@ -85,12 +87,18 @@ pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     Ok(LocalTree { path: path.to_owned(), kind })
 }
 
-/// Refuses a local path with the reserved name in it.
+const HERE: &str = "check the name: it is one on this machine";
+
+/// Refuses a local path with the reserved name in it, also where the working directory or a link
+/// brings it in.
 ///
 /// # Errors
 /// `BadPath`.
 pub fn refuse_reserved(path: &Path) -> Result<()> {
-    if path.iter().any(|name| name.as_bytes() == RESERVED_NAME) {
+    let holds = |path: &Path| path.iter().any(|name| name.as_bytes() == RESERVED_NAME);
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = absolute.ancestors().find_map(|above| fs::canonicalize(above).ok());
+    if holds(path) || real.is_some_and(|real| holds(&real)) {
         let detail = format!("{}: '.floe' is reserved", Shown(path));
         return Err(Failure::new(Code::BadPath, detail));
     }

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A server that runs.
@@ -142,7 +142,7 @@ pub async fn put(client: &Client, from: &Path, to: &str) -> Outcome {
 }
 
 pub async fn put_with(client: &Client, from: &Path, to: &str, options: TransferOptions) -> Outcome {
-    let (watch, _notices) = mpsc::unbounded_channel();
+    let (watch, _notices) = floe_engine::client::watch();
     let from = LocalSource::Path(from.to_path_buf());
     client.put(from, path(to), options, watch).await.unwrap()
 }
@@ -152,7 +152,7 @@ pub async fn get(client: &Client, from: &str, to: &Path) -> Outcome {
 }
 
 pub async fn get_with(client: &Client, from: &str, to: &Path, options: TransferOptions) -> Outcome {
-    let (watch, _notices) = mpsc::unbounded_channel();
+    let (watch, _notices) = floe_engine::client::watch();
     let to = LocalSink::Path(to.to_path_buf());
     client.get(path(from), to, options, watch).await.unwrap()
 }

@@ -102,7 +102,12 @@ impl<P: Clone> Sender<P> {
                 return Cause::SourceDisk;
             }
             if !self.pull(stream, io) {
-                return if self.is_window_full() { Cause::Window } else { Cause::Idle };
+                return match self.is_window_full() {
+                    true => Cause::Window,
+                    // The producer of what cannot be read twice keeps its stream waiting.
+                    false if self.is_busy_on(stream, io) => Cause::SourceDisk,
+                    false => Cause::Idle,
+                };
             }
         }
     }

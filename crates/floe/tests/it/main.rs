@@ -10,6 +10,7 @@ mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
 mod surface; // help, completions, manual, JSON
+mod spoken; // events, hints, standard output
 mod bad_input; // what is wrong with arguments and local files
 mod bad_place; // what is wrong with the place a file goes to
 mod bad_peer; // what is wrong with the server or the network

@@ -258,3 +258,21 @@ fn an_operators_own_certificate_is_pinned_like_any_other() {
     stage.run(&args).fails(3, &["none.pem"]);
     stage.run(&["serve", "--cert", "x"]).fails(2, &["--key"]);
 }
+
+#[test]
+fn a_key_that_was_asked_for_holds_for_a_name_too() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let other = "0".repeat(64);
+    stage.run(&["ls", "nas:/", "--key", &other]).fails(4, &["another key than --key"]);
+    let all = || server.errors.lock().unwrap().clone();
+    crate::stage::wait_until("the fingerprint is said", || all().contains("on the other machine"));
+    let said = all();
+    let pin = said.lines().find_map(|line| line.strip_prefix("fingerprint")).unwrap().trim();
+    stage.run(&["ls", "nas:/", "--key", pin]).ok();
+    // A key says whom to trust; the ticket of the login at that address says who comes.
+    stage.file("f", 3);
+    stage.run_env(&["put", "f", &server.url("f")], "FLOE_KEY", pin).ok();
+    let ended = stage.run_env(&["ls", &server.url("")], "FLOE_KEY", &other);
+    assert_eq!(ended.status, 4, "{}", ended.err);
+}

@@ -1,0 +1,76 @@
+//! `floe-sim`: runs seeds, and one seed again with its trace.
+
+use floe_sim::run::{self, Seeds};
+use floe_sim::trace::Telling;
+use floe_sim::world::{Broken, Tally};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures N]
+       floe-sim replay SEED
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["seeds", ref flags @ ..] => match seeds(flags) {
+            Some(seeds) => run_seeds(seeds),
+            None => usage(),
+        },
+        ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn seeds(flags: &[&str]) -> Option<Seeds> {
+    let mut seeds = Seeds { first: 1, count: 500, failures_max: 10 };
+    for pair in flags.chunks(2) {
+        let [flag, value] = pair else { return None };
+        match *flag {
+            "--count" => seeds.count = value.parse().ok()?,
+            "--from" => seeds.first = value.parse().ok()?,
+            "--failures" => seeds.failures_max = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(seeds)
+}
+
+fn run_seeds(seeds: Seeds) -> ExitCode {
+    let began = std::time::Instant::now();
+    let report = run::seeds(seeds, &|seed, result| {
+        if let Err(broken) = result {
+            println!("seed {seed}: {}", broken.what);
+            println!("  again: cargo run --release -p floe-sim -- replay {seed}");
+        }
+    });
+    let Tally { events, elapsed, succeeded, failed, sessions, kills, cuts, looks, .. } = report.sum;
+    println!(
+        "{} seeds passed, {} failed, in {} s: {events} events, {} virtual hours, \
+         {succeeded} commands ended well and {failed} did not, {sessions} sessions, \
+         {kills} kills, {cuts} power cuts, {looks} looks",
+        report.passed,
+        report.failed.len(),
+        began.elapsed().as_secs(),
+        elapsed.0 / 3_600_000_000,
+    );
+    if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64) -> ExitCode {
+    match run::seed(seed, Telling::Everything) {
+        Ok(tally) => {
+            println!("seed {seed} passes: {tally:?}");
+            ExitCode::SUCCESS
+        }
+        Err(Broken { what, .. }) => {
+            println!("seed {seed} fails: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -16,3 +16,4 @@ pub mod peer; // one end of a session
 pub mod oracle; // the promises
 pub mod world; // all of it
 pub mod run; // many seeds
+pub mod explore; // every interleaving of a small transfer

@@ -1,5 +1,7 @@
 //! `floe-sim`: runs seeds, and one seed again with its trace.
 
+use floe_proto::frame::Direction;
+use floe_sim::explore::{self, Bounds};
 use floe_sim::run::{self, Seeds};
 use floe_sim::trace::Telling;
 use floe_sim::world::{Broken, Tally};
@@ -7,6 +9,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures N]
        floe-sim replay SEED
+       floe-sim explore [--states N] [--faults N] [--restarts N]
 ";
 
 fn main() -> ExitCode {
@@ -15,6 +18,10 @@ fn main() -> ExitCode {
     match words[..] {
         ["seeds", ref flags @ ..] => match seeds(flags) {
             Some(seeds) => run_seeds(seeds),
+            None => usage(),
+        },
+        ["explore", ref flags @ ..] => match bounds(flags) {
+            Some(bounds) => run_explore(bounds),
             None => usage(),
         },
         ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
@@ -73,4 +80,42 @@ fn replay(seed: u64) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bounds(flags: &[&str]) -> Option<Bounds> {
+    let direction = Direction::Put;
+    let mut bounds = Bounds { direction, faults: 2, restarts: 1, states_max: 1_000_000 };
+    for pair in flags.chunks(2) {
+        let [flag, value] = pair else { return None };
+        match *flag {
+            "--states" => bounds.states_max = value.parse().ok()?,
+            "--faults" => bounds.faults = value.parse().ok()?,
+            "--restarts" => bounds.restarts = value.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(bounds)
+}
+
+fn run_explore(bounds: Bounds) -> ExitCode {
+    let mut well = ExitCode::SUCCESS;
+    for direction in [Direction::Put, Direction::Get] {
+        let began = std::time::Instant::now();
+        let found = explore::explore(Bounds { direction, ..bounds });
+        let reach = if found.all { "all there are" } else { "there are more" };
+        println!(
+            "{direction:?}: {} distinct states ({reach}), {} steps, {} ends, {} deep, in {} s",
+            found.states,
+            found.steps,
+            found.ends,
+            found.depth,
+            began.elapsed().as_secs(),
+        );
+        if let Some((what, way)) = found.broken {
+            println!("{what}");
+            way.iter().for_each(|step| println!("  {step}"));
+            well = ExitCode::FAILURE;
+        }
+    }
+    well
 }

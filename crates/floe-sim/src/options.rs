@@ -180,11 +180,23 @@ impl Options {
         }
     }
 
+    /// Whether nothing but processes and connections is ever lost.
+    #[must_use]
+    pub fn loses_only_connections(&self) -> bool {
+        let Self { flips, disk, machines, people, work, .. } = self;
+        let bytes = flips.pieces == Tries::No && flips.frames == Tries::No;
+        let disks = disk.spells == 0 && disk.full == 0;
+        let machines = machines.server_cuts == 0 && machines.client_cuts == 0;
+        let people = people.changes == 0 && people.jumps == 0 && work.rivals == Tries::No;
+        bytes && disks && machines && people
+    }
+
     /// Nothing goes wrong from now on.
     pub fn calm(&mut self) {
         let Network { delay, jitter, segment_bytes_max, window_bytes, .. } = self.network;
         self.network = Network { delay, jitter, segment_bytes_max, window_bytes, ..CALM_NETWORK };
-        self.disk = DiskTrouble { busy_max: self.disk.busy_max, ..CALM_DISK };
+        let DiskTrouble { busy_max, spells, full, .. } = self.disk;
+        self.disk = DiskTrouble { busy_max, spells, full, ..CALM_DISK };
     }
 
     /// The limits of a server.
@@ -207,6 +219,14 @@ impl Options {
             batch: Micros::from_millis(dice.between(1, 400)),
             ..plain
         }
+    }
+}
+
+impl Flips {
+    /// Whether any byte of a frame may be another.
+    #[must_use]
+    pub fn may_change_frames(&self) -> bool {
+        self.frames == Tries::Yes
     }
 }
 

@@ -23,6 +23,15 @@ pub struct Oracle {
     pub looks: u64,
 }
 
+/// What somebody was told to be committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// A version that could be sent.
+    Offered,
+    /// Another one.
+    Unknown,
+}
+
 #[derive(Default)]
 struct Target {
     offers: Vec<Offer>,
@@ -77,20 +86,20 @@ impl Oracle {
     }
 
     /// Somebody was told that a version is committed there, of a transfer that began then.
-    pub fn committed(&mut self, name: &Name, root: Root, began: Time, now: Time) {
-        let Some(target) = self.targets.get_mut(name) else { return };
-        let mut known = false;
+    pub fn committed(&mut self, name: &Name, root: Root, began: Time, now: Time) -> Told {
+        let Some(target) = self.targets.get_mut(name) else { return Told::Unknown };
+        let mut told = Told::Unknown;
         for offer in target.offers.iter_mut().filter(|offer| offer.root == root) {
-            (offer.committed, known) = (Some(now), true);
+            (offer.committed, told) = (Some(now), Told::Offered);
+        }
+        if told == Told::Unknown {
+            return told;
         }
         let old = |offer: &Offer| offer.committed.is_some_and(|at| at < began);
         target.offers.retain(|offer| offer.root == root || !old(offer));
         target.absent = false;
         target.right = None;
-        if !known {
-            let path = name.1.clone();
-            self.break_promise(|| format!("{path} is committed as {root}, which nobody offered"));
-        }
+        told
     }
 
     /// Looks at every target of a machine that changed.

@@ -8,12 +8,12 @@ use super::dial::{Place, Purpose};
 use super::{Happening, World};
 use crate::link::Side;
 use crate::machine::{Look, look};
-use crate::oracle::Name;
+use crate::oracle::{Name, Told};
 use crate::peer::{LinkId, PeerId};
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Files, LocalEnd};
 use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
-use floe_proto::frame::Direction;
+use floe_proto::frame::{Direction, ResumeWish};
 use floe_store::{OwnerId, Store};
 use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root, Time, TransferId};
 use std::collections::BTreeMap;
@@ -29,6 +29,16 @@ pub(super) struct Client {
     /// The errand that is being done.
     at: usize,
     process: Option<Process>,
+    effort: Effort,
+}
+
+/// What an errand cost so far.
+#[derive(Default)]
+struct Effort {
+    /// Bytes of pieces.
+    sent: u64,
+    /// How often something was lost: a session, a stream, a process.
+    losses: u64,
 }
 
 /// What a person wants.
@@ -78,7 +88,15 @@ impl Client {
     pub(super) fn new(machine: usize, errands: Vec<Errand>) -> Self {
         let mut owner = [7; 32];
         owner[0] = u8::try_from(machine).unwrap_or(u8::MAX);
-        Self { machine, owner: OwnerId(owner), life: 0, errands, at: 0, process: None }
+        Self {
+            machine,
+            owner: OwnerId(owner),
+            life: 0,
+            errands,
+            at: 0,
+            process: None,
+            effort: Effort::default(),
+        }
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -95,8 +113,24 @@ impl Client {
 
     /// The process is gone.
     pub(super) fn end_process(&mut self) {
+        self.effort.losses += 1;
         self.process = None;
         self.life += 1;
+    }
+
+    /// The session that carries its transfer.
+    pub(super) fn session(&self) -> Option<(PeerId, TransferId)> {
+        self.process.as_ref().and_then(|process| process.session)
+    }
+
+    /// Pieces went over the network.
+    pub(super) const fn count_sent(&mut self, sent: ByteCount) {
+        self.effort.sent += sent.0;
+    }
+
+    /// A stream was lost.
+    pub(super) const fn count_loss(&mut self) {
+        self.effort.losses += 1;
     }
 }
 
@@ -205,6 +239,7 @@ impl World {
             Event::TransferFinished { result, summary, .. } if is_own => {
                 let sent = summary.bytes_sent;
                 self.trace.say(self.now, || format!("{id:?} is done: {result:?}, sent {sent}"));
+                self.clients[nth].count_sent(sent);
                 self.transfer_over(nth, id, result);
             }
             _ => {}
@@ -223,7 +258,11 @@ impl World {
             return self.odd_path(path);
         };
         self.trace.say(self.now, || format!("client {nth} hears {} committed", pair.target.1));
-        self.oracle.committed(&pair.target, root, began, self.now);
+        let told = self.oracle.committed(&pair.target, root, began, self.now);
+        if told == Told::Unknown && !self.options.flips.may_change_frames() {
+            let path = &pair.target.1;
+            self.oracle.break_promise(|| format!("{path} is committed as {root}: not offered"));
+        }
         let machine = pair.target.0;
         let disk = &self.machines[machine].disk;
         let cut = (self.dice.number(), self.options.machines.survivors);
@@ -267,6 +306,7 @@ impl World {
         let client = &mut self.clients[nth];
         let Some(process) = client.process.as_mut() else { return };
         process.session = None;
+        client.effort.losses += 1;
         if self.now.since(process.advanced) >= GIVE_UP {
             let began = process.began;
             return self.command_over(nth, Err(Fault::new(code, "")), began);
@@ -287,9 +327,11 @@ impl World {
             Ok(()) => {
                 self.tally.succeeded += 1;
                 client.at += 1;
+                self.judge_effort(nth);
             }
             Err(fault) => {
                 self.tally.failed += 1;
+                client.effort.losses += 1;
                 self.judge_fault(&fault, began);
             }
         }
@@ -309,11 +351,33 @@ impl World {
         let explained = match fault.code {
             Code::Other | Code::Usage => false,
             Code::Violation | Code::Integrity => self.has_flips(),
-            Code::SourceChanged => people.changes > 0,
+            // A rival may replace what stood there whole, between open and commit.
+            Code::SourceChanged => people.changes > 0 || self.has_rivals(),
             _ => true,
         };
         if !explained && !self.has_flipped_frames() {
             self.oracle.break_promise(|| format!("a fault that nothing explains: {fault:?}"));
+        }
+    }
+
+    /// Promise 3: where nothing but processes and connections were lost, each loss costs a window.
+    fn judge_effort(&mut self, nth: usize) {
+        let effort = std::mem::take(&mut self.clients[nth].effort);
+        let client = &self.clients[nth];
+        let Some(errand) = client.errands.get(client.at - 1) else { return };
+        if !self.options.loses_only_connections() || errand.options.resume == ResumeWish::Discard {
+            return;
+        }
+        let size = |pair: &Pair| {
+            self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
+        };
+        let size: u64 = errand.pairs.iter().map(size).sum();
+        let most = size + effort.losses * errand.options.window.0;
+        let Effort { sent, losses } = effort;
+        if sent > most {
+            self.oracle.break_promise(|| {
+                format!("{sent} bytes were sent of {size}, after {losses} losses: above {most}")
+            });
         }
     }
 

@@ -205,6 +205,13 @@ impl World {
             .collect();
         for id in ids {
             let Some(peer) = self.peers.remove(&id) else { continue };
+            let client = &mut self.clients[peer.client];
+            if let Some((own, transfer)) = client.session()
+                && own == id
+                && let Some(summary) = peer.core.summary(transfer)
+            {
+                client.count_sent(summary.bytes_sent);
+            }
             for stream in peer.streams.values().filter(|stream| stream.is_up()) {
                 if let (Doom::Cut, Some(link)) = (doom, self.links.get_mut(&stream.link)) {
                     link.break_it(crate::link::Break::BlackHole, stream.side);
@@ -329,7 +336,11 @@ impl World {
     }
 
     pub(super) fn has_flipped_frames(&self) -> bool {
-        self.options.flips.frames == Tries::Yes
+        self.options.flips.may_change_frames()
+    }
+
+    pub(super) fn has_rivals(&self) -> bool {
+        self.options.work.rivals == Tries::Yes
     }
 
     pub(super) fn has_flips(&self) -> bool {

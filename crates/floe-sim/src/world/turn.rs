@@ -359,6 +359,9 @@ impl World {
     /// The connection is gone, for this end.
     fn lose(&mut self, id: PeerId, peer: &mut Peer, stream: StreamId, own: &mut Stream, why: Lost) {
         own.phase = Phase::Gone;
+        if why != Lost::HungUp {
+            self.clients[peer.client].count_loss();
+        }
         self.leave_link(own.link, own.side);
         self.trace.say(self.now, || format!("{id:?} loses {stream:?}: {why:?}"));
         if peer.ending.is_none() {

@@ -17,3 +17,4 @@ pub mod oracle; // the promises
 pub mod world; // all of it
 pub mod run; // many seeds
 pub mod explore; // every interleaving of a small transfer
+pub mod planted; // bugs on purpose

@@ -1,15 +1,19 @@
-//! `floe-sim`: runs seeds, and one seed again with its trace.
+//! `floe-sim`: runs seeds, and one seed again with its trace; explores a small world; plants bugs
+//! and says what catches them.
 
 use floe_proto::frame::Direction;
 use floe_sim::explore::{self, Bounds};
+use floe_sim::planted::{self, Caught};
 use floe_sim::run::{self, Seeds};
 use floe_sim::trace::Telling;
 use floe_sim::world::{Broken, Tally};
+use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures N]
        floe-sim replay SEED
        floe-sim explore [--states N] [--faults N] [--restarts N]
+       floe-sim planted [--count N]
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +26,10 @@ fn main() -> ExitCode {
         },
         ["explore", ref flags @ ..] => match bounds(flags) {
             Some(bounds) => run_explore(bounds),
+            None => usage(),
+        },
+        ["planted", ref flags @ ..] => match seeds(flags) {
+            Some(seeds) => run_planted(seeds.count),
             None => usage(),
         },
         ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
@@ -116,6 +124,36 @@ fn run_explore(bounds: Bounds) -> ExitCode {
             way.iter().for_each(|step| println!("  {step}"));
             well = ExitCode::FAILURE;
         }
+    }
+    well
+}
+
+/// Plants every bug, one after the other. The copy is beneath `target/planted` and stays there.
+fn run_planted(count: u64) -> ExitCode {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let repository = own.ancestors().nth(2).unwrap_or(own);
+    let scratch = repository.join("target/planted");
+    let mut well = ExitCode::SUCCESS;
+    let patches = match planted::patches(repository) {
+        Ok(patches) => patches,
+        Err(error) => {
+            eprintln!("floe-sim: read the patches: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for patch in patches {
+        let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let said = match planted::plant(repository, &scratch, &patch, count) {
+            Ok(Caught::BySeeds(how)) => format!("caught by seeds: {how}"),
+            Ok(Caught::ByExploring(how)) => format!("caught by exploring: {how}"),
+            Ok(Caught::No) => "NOT CAUGHT".to_owned(),
+            Ok(Caught::NotBuilt(why)) => format!("NOT BUILT: {why}"),
+            Err(error) => format!("NOT RUN: {error}"),
+        };
+        if said.starts_with("NOT") {
+            well = ExitCode::FAILURE;
+        }
+        println!("{name}: {said}");
     }
     well
 }

@@ -157,8 +157,6 @@ pub enum Tries {
     No,
 }
 
-const SECOND: Micros = Micros::from_secs(1);
-
 impl Options {
     /// What a seed meets.
     #[must_use]
@@ -291,7 +289,7 @@ impl DiskTrouble {
                 operations_max: None,
             },
             spells: count(dice, 4),
-            spell_max: SECOND,
+            spell_max: Micros::from_secs(10),
             busy_max: Micros(dice.between(10, 50_000)),
             stuck: chance(dice, 20),
             stuck_max: Micros::from_secs(150),

@@ -144,7 +144,11 @@ impl World {
         self.kill_client(nth);
         let machine = &self.machines[self.clients[nth].machine];
         machine.tick(self.now);
-        let store = match machine.store() {
+        let store = machine.store();
+        if let Some(doom) = machine.is_doomed() {
+            return self.fall(self.clients[nth].machine, doom);
+        }
+        let store = match store {
             Ok(store) => Arc::new(store),
             Err(fault) => return self.command_over(nth, Err(fault), self.now),
         };

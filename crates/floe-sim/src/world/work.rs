@@ -197,7 +197,7 @@ fn describe(work: &Work) -> String {
                 let how = match how {
                     OpenHow::Source(_) => "source",
                     OpenHow::Sink(_) => "sink",
-                    OpenHow::Directory => "directory",
+                    OpenHow::Directory(_) => "directory",
                 };
                 format!("open {how} {path} as entry {}", entry.index)
             }

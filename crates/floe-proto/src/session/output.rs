@@ -18,13 +18,6 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// How many frames wait to be taken for a stream: what its peer is owed.
-    #[must_use]
-    pub fn frames_queued(&self, stream: StreamId) -> usize {
-        let cold = if self.io.lead == Some(stream) { self.io.cold.len() } else { 0 };
-        cold + self.io.pipes.get(&stream).map_or(0, |pipe| pipe.out.len())
-    }
-
     /// Whether frames of a stream are to be taken now. A server leaves them in the socket while the
     /// peer does not read what it is answered: what waits to be said is bounded, and the peer is
     /// found by its silence.

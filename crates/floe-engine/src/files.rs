@@ -53,6 +53,9 @@ pub enum Handle {
     Output(Output),
 }
 
+/// Given up by being dropped.
+pub type Claim = Box<dyn Send>;
+
 /// What a session has open.
 pub struct Files {
     served: Option<Arc<dyn Store>>,
@@ -60,6 +63,8 @@ pub struct Files {
     /// Transfers that are over and have an end yet.
     retired: Mutex<HashSet<TransferId>>,
     open: Mutex<HashMap<EntryId, Handle>>,
+    /// What others wait for while an entry is open here.
+    claims: Mutex<HashMap<EntryId, Claim>>,
     owner: OwnerId,
     pool: Pool,
     page_entries_max: u32,
@@ -80,6 +85,7 @@ impl Files {
             ends: Mutex::default(),
             retired: Mutex::default(),
             open: Mutex::default(),
+            claims: Mutex::default(),
             owner,
             pool,
             page_entries_max,
@@ -108,6 +114,9 @@ impl Files {
 
     fn drop_retired(&self, transfer: TransferId) {
         let mut retired = lock(&self.retired);
+        if !retired.contains(&transfer) {
+            return;
+        }
         let unused = lock(&self.open).keys().all(|entry| entry.transfer != transfer);
         if unused && retired.remove(&transfer) {
             let end = lock(&self.ends).remove(&transfer);
@@ -121,6 +130,19 @@ impl Files {
         lock(&self.ends).clear();
         let open = std::mem::take(&mut *lock(&self.open));
         drop(open);
+        let claims = std::mem::take(&mut *lock(&self.claims));
+        drop(claims);
+    }
+
+    /// Keeps a claim for as long as an entry is open; one that does not open loses it.
+    pub fn keep(&self, entry: EntryId, claim: Claim) {
+        lock(&self.claims).insert(entry, claim);
+    }
+
+    /// How many entries are open.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        lock(&self.open).len()
     }
 
     /// Where buffers come from.
@@ -146,7 +168,13 @@ impl Files {
     /// Does an operation that moves no bytes; blocks. `working` is told how far a long one is.
     pub fn perform(&self, op: Op, working: Progress<'_>) -> Done {
         let done = match op {
-            DiskOp::Open { entry, path, how } => self.open(entry, &path, how, working),
+            DiskOp::Open { entry, path, how } => {
+                let opened = self.open(entry, &path, how, working);
+                if opened.is_err() {
+                    self.let_claim_go(entry);
+                }
+                opened
+            }
             DiskOp::List { entry, path, after, max } => self.list(entry, &path, after, max),
             DiskOp::Check { entry } => self.check(entry),
             DiskOp::Forget { entry, range } => self.handle(entry).and_then(|handle| {
@@ -174,7 +202,7 @@ impl Files {
                 Err(fault) => Err(fault),
             },
             DiskOp::Release { entry } => {
-                drop(self.take(entry));
+                self.close_entry(entry);
                 self.drop_retired(entry.transfer);
                 Ok(Done::Released)
             }
@@ -212,6 +240,18 @@ impl Files {
 
     fn take(&self, entry: EntryId) -> Option<Handle> {
         lock(&self.open).remove(&entry)
+    }
+
+    /// Gives an entry up; its claim last, so that whoever waits for it finds it free.
+    fn close_entry(&self, entry: EntryId) {
+        drop(self.take(entry));
+        self.let_claim_go(entry);
+    }
+
+    fn let_claim_go(&self, entry: EntryId) {
+        // Dropped outside the lock.
+        let claim = lock(&self.claims).remove(&entry);
+        drop(claim);
     }
 
     fn open(
@@ -357,6 +397,7 @@ impl Files {
             }
             _ => Ok(()),
         };
+        self.let_claim_go(entry);
         self.drop_retired(entry.transfer);
         discarded.map(|()| Done::Discarded)
     }

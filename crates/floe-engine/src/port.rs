@@ -245,7 +245,8 @@ impl Port {
                     let mut reply = reply;
                     reply.begin();
                     let written = sink.write_at(piece.start(), bytes.bytes());
-                    drop(bytes);
+                    // Once the end is told nothing here may keep the stage or the memory.
+                    drop((bytes, sink));
                     reply.end(written.map(|()| Done::Wrote { digest }));
                 }));
             }

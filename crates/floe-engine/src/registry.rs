@@ -1,15 +1,16 @@
 //! A server's sessions by id, for JOIN, and who owns which stage, for take-over.
 //!
 //! A stage has one live owner. Whoever opens one that another session of this server holds ends
-//! that session first: it is the same client, come back. The share of the buffers that a session
-//! may hold changes as sessions come and go.
+//! that session first: it is the same client, come back. A claim lasts as long as the entry is
+//! open, not as long as its session. The share of the buffers that a session may hold changes as
+//! sessions come and go.
 
 use crate::running::Running;
 use floe_proto::greeting::Channel;
 use floe_store::OwnerId;
 use floe_types::{ByteCount, ObjectPath};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A session as JOIN finds it.
 pub struct Member {
@@ -36,9 +37,34 @@ pub struct Registry {
 #[derive(Default)]
 struct State {
     members: HashMap<SessionId, Arc<Member>>,
-    claims: HashMap<StageKey, Arc<Running>>,
+    claims: HashMap<StageKey, Holder>,
+    /// How many claims there were.
+    claimed: u64,
     /// What each session was told last.
     share: Option<ByteCount>,
+}
+
+/// Whose a stage is.
+struct Holder {
+    /// Weak: the session holds the claim.
+    running: Weak<Running>,
+    nth: u64,
+}
+
+/// A stage that is a session's own until this is dropped.
+pub struct Claim {
+    registry: Arc<Registry>,
+    key: StageKey,
+    nth: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        if state.claims.get(&self.key).is_some_and(|holder| holder.nth == self.nth) {
+            state.claims.remove(&self.key);
+        }
+    }
 }
 
 /// The least a session is given, however many there are: a few of the smallest pieces.
@@ -75,13 +101,9 @@ impl Registry {
         self.share_out();
     }
 
-    /// Removes a session and all its claims; the others get more.
+    /// Removes a session; the others get more.
     pub fn remove(&self, id: &SessionId) {
-        let mut state = self.lock();
-        if let Some(member) = state.members.remove(id) {
-            state.claims.retain(|_, owner| !Arc::ptr_eq(owner, &member.running));
-        }
-        drop(state);
+        self.lock().members.remove(id);
         self.share_out();
     }
 
@@ -116,25 +138,35 @@ impl Registry {
         self.lock().members.len()
     }
 
-    /// Claims a stage; the session that holds it, if another does.
-    pub fn claim(&self, key: &StageKey, by: &Arc<Running>) -> Option<Arc<Running>> {
+    /// Claims a stage.
+    ///
+    /// # Errors
+    /// The session that holds it, if another does.
+    pub fn claim(
+        self: &Arc<Self>,
+        key: &StageKey,
+        by: &Arc<Running>,
+    ) -> Result<Claim, Arc<Running>> {
         let mut state = self.lock();
-        match state.claims.get(key) {
-            Some(owner) if !Arc::ptr_eq(owner, by) && owner.ending().is_none() => {
-                Some(Arc::clone(owner))
-            }
-            _ => {
-                state.claims.insert(key.clone(), Arc::clone(by));
-                None
-            }
+        let holder = state.claims.get(key).and_then(|holder| holder.running.upgrade());
+        if let Some(other) = &holder
+            && !Arc::ptr_eq(other, by)
+            && !other.is_released()
+        {
+            return Err(Arc::clone(other));
         }
+        state.claimed += 1;
+        let nth = state.claimed;
+        // Opened twice in one session, the first claim stands: the store refuses the second.
+        if holder.is_none_or(|holder| !Arc::ptr_eq(&holder, by)) {
+            state.claims.insert(key.clone(), Holder { running: Arc::downgrade(by), nth });
+        }
+        Ok(Claim { registry: Arc::clone(self), key: key.clone(), nth })
     }
 
-    /// Gives a stage up.
-    pub fn release(&self, key: &StageKey, by: &Arc<Running>) {
-        let mut state = self.lock();
-        if state.claims.get(key).is_some_and(|owner| Arc::ptr_eq(owner, by)) {
-            state.claims.remove(key);
-        }
+    /// How many stages are claimed.
+    #[must_use]
+    pub fn claims(&self) -> usize {
+        self.lock().claims.len()
     }
 }

@@ -252,6 +252,12 @@ impl Running {
         let _ = released.wait_for(|released| *released == Released::Yes).await;
     }
 
+    /// Whether the session has ended and given up what it had open.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        *self.released.borrow() == Released::Yes
+    }
+
     /// Waits until the session has ended and every stream has left.
     pub async fn gone(&self) {
         let _ = self.ended().await;
@@ -318,12 +324,11 @@ pub async fn drive(running: Arc<Running>, mut listener: impl Listener) {
             }
         }
     }
-    running.files.close();
     drop(guard);
     running.gone().await;
 }
 
-/// Lets go even if the driver panics; then the core cannot be trusted any more.
+/// Lets go of everything even if the driver panics; then the core cannot be trusted any more.
 struct Guard(Arc<Running>);
 
 impl Drop for Guard {
@@ -331,6 +336,7 @@ impl Drop for Guard {
         if std::thread::panicking() {
             self.0.break_off(Fault::new(Code::Other, "a session's driver failed"));
         }
+        self.0.files.close();
         self.0.released.send_replace(Released::Yes);
     }
 }

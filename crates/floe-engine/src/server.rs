@@ -131,7 +131,7 @@ struct Hall {
     tickets: TicketStore,
     root: RootId,
     store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
-    registry: Registry,
+    registry: Arc<Registry>,
     gate: Gate,
     draining: AtomicBool,
 }
@@ -171,7 +171,7 @@ impl Server {
             tickets,
             root,
             store,
-            registry: Registry::new(buffers),
+            registry: Arc::new(Registry::new(buffers)),
             gate: Gate::new(),
             draining: AtomicBool::new(false),
         };

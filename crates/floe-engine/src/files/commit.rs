@@ -3,12 +3,28 @@
 use super::{Files, Handle, LocalEnd, wrong_kind};
 use floe_proto::disk::{CommitOp, CommitWhat};
 use floe_store::Commit;
-use floe_types::{ByteCount, Code, Fault, TransferId};
+use floe_types::{ByteCount, Code, EntryId, Fault, TransferId};
+use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
 impl Files {
-    /// Makes entries visible, whole and durable; answers in the same order.
+    /// Makes entries visible, whole and durable; answers in the same order. What is committed is
+    /// open no more: a large tree would hold every descriptor of the process otherwise.
     pub(super) fn commit(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
+        let entries: Vec<EntryId> = batch.iter().map(|op| op.entry).collect();
+        let results = self.make_visible(batch);
+        let mut transfers = BTreeSet::new();
+        for (entry, result) in entries.into_iter().zip(&results) {
+            if result.is_ok() {
+                self.close_entry(entry);
+                transfers.insert(entry.transfer);
+            }
+        }
+        transfers.into_iter().for_each(|transfer| self.drop_retired(transfer));
+        results
+    }
+
+    fn make_visible(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
         let mut results: Vec<Result<(), Fault>> = batch.iter().map(|_| Ok(())).collect();
         let mut stores: Vec<(TransferId, Vec<usize>, Vec<Commit>)> = Vec::new();
         for (nth, op) in batch.into_iter().enumerate() {

@@ -6,13 +6,12 @@
 use super::Hall;
 use crate::clock::duration;
 use crate::files::Op;
-use crate::registry::StageKey;
+use crate::registry::{Claim, StageKey};
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
 use floe_store::OwnerId;
-use floe_types::{Code, EntryId, Fault, OpId};
-use std::collections::HashMap;
+use floe_types::{Code, Fault, OpId};
 use std::sync::Arc;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -21,12 +20,11 @@ use tokio::time::timeout;
 pub(super) struct Ear {
     hall: Arc<Hall>,
     owner: OwnerId,
-    claims: HashMap<EntryId, StageKey>,
 }
 
 impl Ear {
     pub(super) fn new(hall: &Arc<Hall>, owner: OwnerId) -> Self {
-        Self { hall: Arc::clone(hall), owner, claims: HashMap::new() }
+        Self { hall: Arc::clone(hall), owner }
     }
 }
 
@@ -70,41 +68,53 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-        match &what {
-            DiskOp::Open { entry, path, how: OpenHow::Sink(_) } => {
-                let key = (path.clone(), self.owner);
-                self.claims.insert(*entry, key.clone());
-                match self.hall.registry.claim(&key, running) {
-                    None => Some(what),
-                    Some(old) => {
-                        tracing::info!(path = %key.0, "taking over from an earlier session");
-                        let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
-                        spawn_local(async move {
-                            take_over(&hall, &old).await;
-                            // If it is still held, the store says so.
-                            hall.registry.claim(&key, &running);
-                            running.submit_later(op, what);
-                        });
-                        None
-                    }
-                }
-            }
-            DiskOp::Release { entry } | DiskOp::Discard { entry } => {
-                if let Some(key) = self.claims.remove(entry) {
-                    self.hall.registry.release(&key, running);
-                }
+        let DiskOp::Open { entry, path, how: OpenHow::Sink(_) } = &what else {
+            return Some(what);
+        };
+        let (entry, key) = (*entry, (path.clone(), self.owner));
+        match self.hall.registry.claim(&key, running) {
+            Ok(claim) => {
+                running.files.keep(entry, Box::new(claim));
                 Some(what)
             }
-            _ => Some(what),
+            Err(old) => {
+                tracing::info!(path = %key.0, "taking over from an earlier session");
+                let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
+                spawn_local(async move {
+                    // If it is still held, the store says so.
+                    if let Some(claim) = take_over(&hall, &running, &key, old).await {
+                        running.files.keep(entry, Box::new(claim));
+                    }
+                    running.submit_later(op, what);
+                });
+                None
+            }
         }
     }
 }
 
-async fn take_over(hall: &Hall, old: &Running) {
-    let fault = Fault::new(Code::TakenOver, "");
-    // One that is over already needs no command.
-    let _ = old.command(Command::Close(Some(fault)));
-    if timeout(duration(hall.limits.greeting), old.released()).await.is_err() {
+/// Has whoever holds a stage end, and waits until it is free, within a bound.
+async fn take_over(
+    hall: &Hall,
+    running: &Arc<Running>,
+    key: &StageKey,
+    mut old: Arc<Running>,
+) -> Option<Claim> {
+    let claimed = timeout(duration(hall.limits.greeting), async {
+        loop {
+            let fault = Fault::new(Code::TakenOver, "");
+            // One that is over already needs no command.
+            let _ = old.command(Command::Close(Some(fault)));
+            old.released().await;
+            match hall.registry.claim(key, running) {
+                Ok(claim) => return claim,
+                Err(next) => old = next,
+            }
+        }
+    });
+    let claimed = claimed.await.ok();
+    if claimed.is_none() {
         tracing::warn!("an earlier session does not let go of its stage");
     }
+    claimed
 }

@@ -8,7 +8,7 @@
 use crate::running::Running;
 use floe_proto::greeting::Channel;
 use floe_store::OwnerId;
-use floe_types::{ByteCount, ObjectPath};
+use floe_types::{ByteCount, ObjectPath, SourceVersion};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -22,8 +22,18 @@ pub struct Member {
     pub channel: Channel,
 }
 
-/// What makes a stage: the final path and its owner.
-pub type StageKey = (ObjectPath, OwnerId);
+/// What makes a stage, as in the store: different versions to one path are staged apart, and the
+/// last one committed stands.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct StageKey {
+    /// The final path.
+    pub path: ObjectPath,
+    /// Who stages.
+    pub owner: OwnerId,
+    /// The source's version, if it has one.
+    pub version: Option<SourceVersion>,
+}
+
 /// A session's id.
 pub type SessionId = [u8; 16];
 

@@ -9,10 +9,10 @@
 use crate::buffer::Piece;
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
-use crate::files::{Files, Op};
+use crate::files::{Done, Files, Op};
 use crate::port::{Ended, Inbox, Port};
 use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
-use floe_proto::disk::Lane;
+use floe_proto::disk::{Lane, Took};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
 use std::collections::{BTreeMap, VecDeque};
@@ -38,7 +38,7 @@ pub struct Running {
     streams_next: AtomicU32,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
-    late: Mutex<Vec<(OpId, Op)>>,
+    late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
     /// How the session ended, once it has.
@@ -48,6 +48,14 @@ pub struct Running {
     present: watch::Sender<usize>,
     /// Set where the core failed: it is not asked any more.
     broken: AtomicBool,
+}
+
+/// An operation that a listener kept back.
+enum Late {
+    /// It is done now.
+    Submit(OpId, Op),
+    /// It is not.
+    Fail(OpId, Fault),
 }
 
 /// Whether a session has given up what it had open.
@@ -79,7 +87,7 @@ pub trait Listener {
     fn hear(&mut self, running: &Arc<Running>, event: Event);
 
     /// An operation of the session, before it is submitted. `None` keeps it back: whoever does so
-    /// submits it later by `Running::submit_later`.
+    /// ends that by `Running::submit_later` or `Running::fail_later`.
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op>;
 }
 
@@ -300,7 +308,13 @@ impl Running {
 
     /// Has the driver submit an operation that a listener kept back.
     pub fn submit_later(&self, op: OpId, what: Op) {
-        lock(&self.late).push((op, what));
+        lock(&self.late).push(Late::Submit(op, what));
+        self.driver.ring();
+    }
+
+    /// Has the driver end an operation that a listener kept back, undone.
+    pub fn fail_later(&self, op: OpId, fault: Fault) {
+        lock(&self.late).push(Late::Fail(op, fault));
         self.driver.ring();
     }
 }
@@ -345,7 +359,15 @@ impl Drop for Guard {
 fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -> Option<u64> {
     let mut ended: Vec<Ended> = Vec::new();
     port.take_ended(&mut ended);
-    let mut ops = std::mem::take(&mut *lock(&running.late));
+    let mut ops = Vec::new();
+    for late in std::mem::take(&mut *lock(&running.late)) {
+        match late {
+            Late::Submit(op, what) => ops.push((op, what)),
+            Late::Fail(op, fault) => {
+                ended.push(Ended { op, done: Done::Failed(fault), took: Took::default() });
+            }
+        }
+    }
     let late = ops.len();
     let wake = running.round(|core, now| {
         if core.poll_timeout().is_some_and(|time| time <= now) {

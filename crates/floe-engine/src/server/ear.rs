@@ -1,7 +1,8 @@
 //! What a server does about the events of a session: logs them, and keeps stages to one owner.
 //!
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
-//! told to end; the open waits, without holding a thread, until it has let go or the bound is over.
+//! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot be
+//! called back may take a while; past the bound the client is told to come again.
 
 use super::Hall;
 use crate::clock::duration;
@@ -68,24 +69,27 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-        let DiskOp::Open { entry, path, how: OpenHow::Sink(_) } = &what else {
+        let DiskOp::Open { entry, path, how: OpenHow::Sink(wish) } = &what else {
             return Some(what);
         };
-        let (entry, key) = (*entry, (path.clone(), self.owner));
+        let (entry, owner) = (*entry, self.owner);
+        let key = StageKey { path: path.clone(), owner, version: wish.version };
         match self.hall.registry.claim(&key, running) {
             Ok(claim) => {
                 running.files.keep(entry, Box::new(claim));
                 Some(what)
             }
             Err(old) => {
-                tracing::info!(path = %key.0, "taking over from an earlier session");
+                tracing::info!(path = %key.path, "taking over from an earlier session");
                 let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
                 spawn_local(async move {
-                    // If it is still held, the store says so.
-                    if let Some(claim) = take_over(&hall, &running, &key, old).await {
-                        running.files.keep(entry, Box::new(claim));
+                    match take_over(&hall, &running, &key, old).await {
+                        Ok(claim) => {
+                            running.files.keep(entry, Box::new(claim));
+                            running.submit_later(op, what);
+                        }
+                        Err(fault) => running.fail_later(op, fault),
                     }
-                    running.submit_later(op, what);
                 });
                 None
             }
@@ -93,14 +97,17 @@ impl Listener for Ear {
     }
 }
 
-/// Has whoever holds a stage end, and waits until it is free, within a bound.
+/// Has whoever holds a stage end, and waits until it is free.
+///
+/// # Errors
+/// `Busy`: it is not, after as long as a peer may be silent.
 async fn take_over(
     hall: &Hall,
     running: &Arc<Running>,
     key: &StageKey,
     mut old: Arc<Running>,
-) -> Option<Claim> {
-    let claimed = timeout(duration(hall.limits.greeting), async {
+) -> Result<Claim, Fault> {
+    let claimed = timeout(duration(hall.limits.silence), async {
         loop {
             let fault = Fault::new(Code::TakenOver, "");
             // One that is over already needs no command.
@@ -112,9 +119,8 @@ async fn take_over(
             }
         }
     });
-    let claimed = claimed.await.ok();
-    if claimed.is_none() {
-        tracing::warn!("an earlier session does not let go of its stage");
-    }
-    claimed
+    claimed.await.map_err(|_| {
+        tracing::warn!(path = %key.path, "an earlier session does not let go of its stage");
+        Fault::new(Code::Busy, "an earlier session still holds the stage")
+    })
 }

@@ -1,7 +1,7 @@
 //! What a session holds of stages, and when it gives them up.
 
 use crate::house::{House, content, get_with, path, put, put_with};
-use floe_engine::client::{Client, LocalSource, Notice, Outcome};
+use floe_engine::client::{LocalSource, Notice, Outcome};
 use floe_proto::command::TransferOptions;
 use floe_types::{ChunkSize, Precondition, Rate};
 use std::fs;
@@ -93,5 +93,26 @@ async fn a_second_command_leaves_one_that_runs_alone_where_its_entries_have_ende
     assert_eq!(outcome.summary.entries_failed.0, 1, "b was in the way");
     assert_eq!(outcome.result.unwrap_err().code, floe_types::Code::Partial);
     assert!(fs::read(house.served("t/big")).unwrap() == content(24 << 20, 3));
+    house.close().await;
+}
+
+#[tokio::test]
+async fn two_files_put_to_one_name_by_one_client_are_both_carried_to_their_end() {
+    let house = House::open().await;
+    let slow = TransferOptions { rate: Rate::new(8 << 20), ..TransferOptions::default() };
+    let (one, two) = (content(12 << 20, 1), content(12 << 20, 2));
+    fs::write(house.local("one"), &one).unwrap();
+    fs::write(house.local("two"), &two).unwrap();
+    let (first, second) = (house.client(1).await, house.client(1).await);
+    let (from_one, from_two) = (house.local("one"), house.local("two"));
+    let (a, b) = tokio::join!(
+        put_with(&first, &from_one, "x", slow.clone()),
+        put_with(&second, &from_two, "x", slow)
+    );
+    assert_eq!((a.result, b.result), (Ok(()), Ok(())));
+    let stands = fs::read(house.served("x")).unwrap();
+    assert!(stands == one || stands == two);
+    first.close().await;
+    second.close().await;
     house.close().await;
 }

@@ -30,6 +30,8 @@ pub struct Running {
     clock: Clock,
     /// Every bound.
     pub limits: Limits,
+    /// What both ends agreed on.
+    pub terms: Terms,
     /// What it has open.
     pub files: Arc<Files>,
     /// Who does its blocking work.
@@ -48,6 +50,13 @@ pub struct Running {
     present: watch::Sender<usize>,
     /// Set where the core failed: it is not asked any more.
     broken: AtomicBool,
+}
+
+/// What both ends of a session agreed on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// The longest piece, as WELCOME said.
+    pub piece_bytes_max: u32,
 }
 
 /// An operation that a listener kept back.
@@ -98,6 +107,7 @@ impl Running {
         core: Core,
         clock: Clock,
         limits: Limits,
+        terms: Terms,
         files: Arc<Files>,
         threads: DiskThreads,
     ) -> Arc<Self> {
@@ -105,6 +115,7 @@ impl Running {
             core: Mutex::new(core),
             clock,
             limits,
+            terms,
             files,
             threads,
             seats: Mutex::default(),

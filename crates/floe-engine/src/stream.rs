@@ -88,7 +88,7 @@ impl Stream {
         let port =
             Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&seat.inbox));
         Self {
-            inlet: Inlet::new(&running.limits),
+            inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
             running: Arc::clone(running),
             id,
             seat,
@@ -365,3 +365,6 @@ impl Drop for Place {
         self.running.leave(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

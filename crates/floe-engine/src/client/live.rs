@@ -6,7 +6,7 @@ use super::{Credential, Shared, buffers_for};
 use crate::clock::duration;
 use crate::files::Files;
 use crate::greeting::{Caller, hello, join};
-use crate::running::{Running, drive};
+use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
 use crate::socket;
@@ -90,8 +90,9 @@ impl Live {
         let owner = owner_id(ticket, connect.client_id, Direction::Get);
         let files = Files::local(owner, shared.pool.clone(), limits.page_entries_max);
         let threads = shared.threads.clone();
+        let terms = Terms { piece_bytes_max: welcome.piece_bytes_max };
         let live = Arc::new(Self {
-            running: Running::new(core, shared.clock, limits, Arc::new(files), threads),
+            running: Running::new(core, shared.clock, limits, terms, Arc::new(files), threads),
             desk: Arc::default(),
             session: welcome.session,
             secret: welcome.secret,

@@ -9,7 +9,7 @@ use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::LaneId;
 use crate::registry::{Member, SessionId};
-use crate::running::{Running, drive};
+use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::Stream;
@@ -171,7 +171,8 @@ impl Visit<'_> {
         let pages = hall.limits.page_entries_max;
         let files = Files::served(hall.store(), owner, hall.pool.clone(), pages);
         let threads = hall.threads.clone();
-        Running::new(core, hall.clock, hall.limits.clone(), Arc::new(files), threads)
+        let terms = Terms { piece_bytes_max: hall.limits.piece_bytes_max };
+        Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
     }
 
     async fn join(&self, mut link: Secured, claim: JoinClaim) -> Result<(), Fault> {

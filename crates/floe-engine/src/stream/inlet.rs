@@ -74,8 +74,10 @@ impl From<Fault> for Broken {
 }
 
 impl Inlet {
-    pub(super) fn new(limits: &Limits) -> Self {
+    /// Before the first frame; the longest piece is what WELCOME said.
+    pub(super) fn new(limits: &Limits, piece_bytes_max: u32) -> Self {
         let mut decoder = Decoder::new(limits);
+        decoder.agree_piece_bytes_max(piece_bytes_max);
         decoder.enter_session();
         Self { decoder, ahead: None, step: Step::Frames, came: Came::Nothing }
     }

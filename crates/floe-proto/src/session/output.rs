@@ -40,9 +40,14 @@ impl<P: Clone> Session<P> {
     /// The next frame for a stream. Call it when the writer has room: not calling is back-pressure.
     pub fn poll_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
         self.io.now = now;
+        let hearing = self.hearing(stream);
         let frame = self.next_frame(stream, now)?;
         if let Some(pipe) = self.io.pipes.get_mut(&stream) {
             pipe.said = now;
+            if hearing == Asked::No {
+                // It reads: it is alive, though it is not listened to.
+                pipe.heard = now;
+            }
         }
         Some(frame)
     }

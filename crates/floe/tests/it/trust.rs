@@ -169,11 +169,13 @@ fn a_ticket_that_may_not_overwrite_leaves_directories_as_they_stand() {
     let set = |at: &str, mode| {
         fs::set_permissions(stage.path(at), fs::Permissions::from_mode(mode)).unwrap();
     };
-    fs::create_dir_all(stage.path("t/new")).unwrap();
-    fs::create_dir_all(stage.path("t/old")).unwrap();
+    fs::create_dir_all(stage.path("here/t/new")).unwrap();
+    fs::create_dir_all(stage.path("here/t/old")).unwrap();
     stage.file("t/old/f", 3);
     fs::create_dir_all(stage.path("srv/t/old")).unwrap();
-    for (at, bits) in [("t", 0o777), ("t/new", 0o755), ("t/old", 0o777), ("srv/t/old", 0o700)] {
+    for (at, bits) in
+        [("here/t", 0o777), ("here/t/new", 0o755), ("here/t/old", 0o777), ("srv/t/old", 0o700)]
+    {
         set(at, bits);
     }
     set("srv/t", 0o750);

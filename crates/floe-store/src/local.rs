@@ -24,7 +24,7 @@ use crate::api::{
 };
 use crate::beneath;
 use crate::browse::Browser;
-use crate::disk::{Disk, DiskError, DiskResult, Doing, Name};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Name};
 use crate::kernel::KernelDisk;
 use ancestry::Ancestry;
 use area::Areas;
@@ -49,8 +49,8 @@ pub(crate) struct Ground<D: Disk> {
     root: Arc<D::Handle>,
     ancestry: Arc<Ancestry>,
     areas: Arc<Areas<D>>,
-    /// The mount of the root.
-    mount_id: u64,
+    /// What the root is on.
+    file_system: FileSystem,
     /// The directory of the last entry that was staged: entries of one directory come one after the
     /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
@@ -93,9 +93,9 @@ impl<D: Disk> LocalStore<D> {
         let areas = Areas::new(Arc::clone(&disk), Arc::clone(&root), Arc::clone(&ancestry));
         let browser =
             Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
-        let mount_id = disk.file_system(&root).doing("open root")?.mount_id;
+        let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
-        let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent });
+        let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent });
         Ok(Self { ground, browser, lent: Mutex::default() })
     }
 
@@ -154,11 +154,13 @@ impl<D: Disk> Ground<D> {
     }
 
     /// The directory in whose area an entry is staged: the root, or, where the entry's directory is
-    /// on another mount and a rename would not reach it, that directory.
+    /// on another mount, or another part of this one (a subvolume), and a rename would not reach it,
+    /// that directory.
     fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
-        let there = self.disk.file_system(parent)?.mount_id;
+        let (here, there) = (self.file_system, self.disk.file_system(parent)?);
         let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
-        Ok(if self.mount_id == there { ObjectPath::root() } else { above })
+        let reached = here.mount_id == there.mount_id && here.device == there.device;
+        Ok(if reached { ObjectPath::root() } else { above })
     }
 
     /// The directory of an entry about to be staged, made with its parents if it is missing.

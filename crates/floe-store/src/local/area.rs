@@ -16,7 +16,9 @@
 mod sweep;
 
 use crate::api::{Overwrite, Result};
-use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name, Owner};
+use crate::disk::{
+    Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name, Owner, Reuse,
+};
 use crate::journal::Epoch;
 use crate::local::ancestry::Ancestry;
 use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
@@ -256,7 +258,8 @@ impl<D: Disk> Areas<D> {
 
 /// The epoch of now; `None` where records would not be trusted even under the same one.
 fn epoch<D: Disk>(disk: &D, file_system: Option<FileSystem>) -> Option<Epoch> {
-    let file_system = file_system.filter(|fs| fs.locality == Locality::Local)?;
+    let file_system = file_system
+        .filter(|fs| fs.locality == Locality::Local && fs.mount_id_reuse == Reuse::Never)?;
     let boot = disk.boot_id().ok()?;
     Some(Epoch { boot, mount_id: file_system.mount_id, magic: file_system.magic })
 }

@@ -129,7 +129,14 @@ impl<D: Disk> Claim<'_, D> {
         }
         // Between open and lock its owner may have committed or removed it.
         match self.disk.stat_at(&self.berth.handle, file_name) {
-            Ok(stands) if stands.inode == self.disk.stat(&file)?.inode => Ok(Taken::Ours(file)),
+            Ok(stands) if stands.inode == self.disk.stat(&file)?.inode => {
+                if stands.links == 1 {
+                    return Ok(Taken::Ours(file));
+                }
+                // Its owner died between the two steps of a rename: it is the object that stands.
+                self.remove_stage(key)?;
+                Ok(Taken::Missing)
+            }
             Err(error) if error.code() != Code::NotFound => Err(error),
             _ => Ok(Taken::Missing),
         }

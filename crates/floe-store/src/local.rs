@@ -154,8 +154,8 @@ impl<D: Disk> Ground<D> {
     }
 
     /// The directory in whose area an entry is staged: the root, or, where the entry's directory is
-    /// on another mount, or another part of this one (a subvolume), and a rename would not reach it,
-    /// that directory.
+    /// on another mount, or another part of this one (a subvolume), and a rename would not reach
+    /// it, that directory.
     fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
         let (here, there) = (self.file_system, self.disk.file_system(parent)?);
         let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
@@ -180,6 +180,13 @@ impl<D: Disk> Ground<D> {
 
     fn forget_recent(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn directory_of(entry: &Commit) -> Option<ObjectPath> {
+    match entry {
+        Commit::Directory { path, .. } => Some(path.clone()),
+        Commit::Object { .. } | Commit::Link { .. } => None,
     }
 }
 
@@ -238,12 +245,15 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        for entry in &batch {
-            if let Commit::Directory { path, .. } = entry {
-                self.lent.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-            }
+        let directories: Vec<_> = batch.iter().map(directory_of).collect();
+        let answers = commit::commit(&self.ground, batch);
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        for (directory, _) in directories.iter().zip(&answers).filter(|(_, answer)| answer.is_ok())
+        {
+            directory.as_ref().map(|path| lent.remove(path));
         }
-        commit::commit(&self.ground, batch)
+        drop(lent);
+        answers
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {

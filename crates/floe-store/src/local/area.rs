@@ -154,13 +154,24 @@ impl<D: Disk> Areas<D> {
         Ok(berth)
     }
 
-    /// Removes what nobody owns any more, in the area of the root; how many files went.
+    /// Removes what nobody owns any more, in the area of the root and those that were entered; how
+    /// many files went.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<u64> {
-        match self.disk.open_child(&self.root, Name::RESERVED) {
+        let mut places = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        places.insert(ObjectPath::root());
+        places.iter().try_fold(0, |gone, place| Ok(gone + self.sweep_one(place, now)?))
+    }
+
+    fn sweep_one(self: &Arc<Self>, place: &ObjectPath, now: Timestamp) -> Result<u64> {
+        let opened = self
+            .disk
+            .open_directory(&self.root, place.components())
+            .and_then(|directory| self.disk.open_child(&directory, Name::RESERVED));
+        match opened {
             Err(error) if error.code() == Code::NotFound => return Ok(0),
             answer => answer.map(drop).doing("open \".floe\"")?,
         }
-        let berth = self.enter(&ObjectPath::root())?;
+        let berth = self.enter(place)?;
         sweep::sweep(&*self.disk, &berth.area.handle, now).doing("sweep \".floe\"")
     }
 

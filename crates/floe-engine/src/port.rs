@@ -261,7 +261,8 @@ impl Port {
                     let mut reply = reply;
                     reply.begin();
                     let written = sink.write_at(piece.start(), bytes.bytes());
-                    drop(bytes);
+                    // Whoever hears of the end may open the stage again: its lock must be free by then.
+                    drop((bytes, sink));
                     reply.end(written.map(|()| Done::Wrote { digest }));
                 }));
             }

@@ -261,7 +261,7 @@ impl Port {
                     let mut reply = reply;
                     reply.begin();
                     let written = sink.write_at(piece.start(), bytes.bytes());
-                    // Whoever hears of the end may open the stage again: its lock must be free by then.
+                    // Whoever hears of the end may open the stage again: its lock must be free.
                     drop((bytes, sink));
                     reply.end(written.map(|()| Done::Wrote { digest }));
                 }));

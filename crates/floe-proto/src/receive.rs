@@ -65,6 +65,8 @@ pub(crate) struct Receiver {
     last_index: Option<EntryIndex>,
     ending: Ending,
     first_fault: Option<Fault>,
+    /// The root of the tree cannot be made.
+    unplaced: Option<Fault>,
     summary: Summary,
 }
 
@@ -113,6 +115,7 @@ impl Receiver {
             last_index: None,
             ending: Ending::Running,
             first_fault: None,
+            unplaced: None,
             summary: Summary::default(),
         }
     }
@@ -268,8 +271,12 @@ impl Receiver {
         };
         let id = self.entry_id(index);
         io.say(Frame::Failed(Failed { entry: id, path: path.clone(), fault: fault.clone() }));
+        // What lies in a directory that could not be made is no failure of its own.
+        let follows = self.is_unplaced(&path);
         self.end_entry(index, wish, io);
-        self.count_failure(id, path, fault, io);
+        if !follows {
+            self.count_failure(id, path, fault, io);
+        }
     }
 
     fn count_failure<P: Clone>(
@@ -360,7 +367,11 @@ impl Receiver {
         match &self.ending {
             Ending::Running | Ending::Complete => None,
             Ending::Stopped(fault) => Some(Err(fault.clone())),
-            Ending::Completed => Some(outcome_of(&self.summary, self.first_fault.as_ref())),
+            Ending::Completed => {
+                let unplaced = self.unplaced.clone().map(Err);
+                let outcome = || outcome_of(&self.summary, self.first_fault.as_ref());
+                Some(unplaced.unwrap_or_else(outcome))
+            }
         }
     }
 

@@ -362,11 +362,10 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_failed(&mut self, failed: Failed, io: &mut Io<P>) {
         let index = failed.entry.index;
-        if self.entries.contains_key(&index) {
-            self.fail(index, failed.fault, Tell::Nobody, io);
-        } else {
-            // A directory that could not be made: nothing beneath it is wanted.
-            self.walk.cut_short(index);
+        match self.entries.get(&index).map(|entry| self.dirs.is_unwanted(&entry.path)) {
+            Some(true) => self.end_entry(index, io),
+            Some(false) => self.fail(index, failed.fault, Tell::Nobody, io),
+            None => self.directory_failed(index, failed.fault, io),
         }
         self.advance(io);
     }

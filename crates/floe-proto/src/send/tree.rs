@@ -23,7 +23,8 @@ impl<P: Clone> Sender<P> {
                 Step::Announce(index) => self.announce(index, io),
                 Step::End { index, begun, path, metadata } => {
                     let body = EntryBody::DirectoryEnd { begun, metadata };
-                    self.entries.insert(index, SendEntry::announced_end(path.clone()));
+                    self.entries
+                        .insert(index, SendEntry::announced_end(path.clone(), body.clone()));
                     self.queue_announcement(Entry { index, path, replaces: None, body }, io);
                 }
                 Step::Wait => return,
@@ -109,6 +110,7 @@ impl<P: Clone> Sender<P> {
         if matches!(body, EntryBody::Directory) {
             let metadata = entry.metadata;
             self.entries.remove(&index);
+            self.dirs.begin(index, path.clone());
             if let Some(metadata) = metadata {
                 self.walk.enter(index, path.clone(), metadata);
             }
@@ -154,6 +156,9 @@ impl<P: Clone> Sender<P> {
 
     pub(super) fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
         self.walk.opened(index, OpenedChild::Gone);
+        if self.entries.get(&index).is_none_or(|entry| entry.stage == Stage::Ending) {
+            return;
+        }
         let is_root = self.entries.get(&index).is_some_and(|entry| entry.path.is_root());
         if fault.code == Code::NotRegular && !is_root {
             let Some(entry) = self.entries.get_mut(&index) else { return };

@@ -1,6 +1,6 @@
 //! Directories: what a tree keeps, how odd names travel, entries that fail alone.
 
-use crate::stage::{Ended, Stage, content};
+use crate::stage::{Stage, content};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -155,7 +155,28 @@ fn nothing_is_removed_to_make_room() {
     let _server = stage.serve_and_log_in(&[]);
     stage.file("d/x", 3);
     fs::write(stage.path("srv/file"), b"old").unwrap();
-    let put: Ended = stage.run(&["put", "d", "nas:/file"]);
-    assert_eq!(put.status, 10, "{}", put.err);
+    stage.run(&["put", "d", "nas:/file"]).fails(1, &["file", "is not a directory"]);
     assert_eq!(fs::read(stage.path("srv/file")).unwrap(), b"old");
+}
+
+#[test]
+fn a_tree_that_cannot_be_placed_is_one_line_with_its_own_status() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    odd_tree(&stage);
+    stage.run(&["put", "tree", "nas:/t"]).ok();
+    stage.file("plain", 3);
+    stage.run(&["put", "plain", "nas:/plain"]).ok();
+    let put = stage.run(&["put", "tree", "nas:/plain"]).fails(1, &["is not a directory"]);
+    assert_eq!(put.err.matches("is not a directory").count(), 1, "{}", put.err);
+    let get = stage.run(&["get", "nas:/t", "plain"]).fails(1, &["is not a directory"]);
+    assert_eq!(get.err.matches("is not a directory").count(), 1, "{}", get.err);
+    // A directory within the tree is one failure, too, and the rest is there.
+    fs::create_dir(stage.path("here/back")).unwrap();
+    fs::write(stage.path("here/back/a"), b"in the way").unwrap();
+    let get = stage.run(&["get", "nas:/t", "back", "--json"]);
+    assert_eq!(get.status, 10, "{}", get.err);
+    assert_eq!(get.event("failed")["path"], "a");
+    assert_eq!(get.event("summary")["entries_failed"], 1);
+    assert_eq!(fs::read(stage.path("here/back/big")).unwrap(), content(3_000_001));
 }

@@ -7,8 +7,10 @@
 mod ear;
 mod gate;
 mod attend;
+mod root; // the id of what is served
 
 pub(crate) use attend::owner_id;
+pub use root::root_id_of;
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
@@ -27,7 +29,7 @@ use floe_store::local::LocalStore;
 use floe_types::{ByteCount, Code, Fault, Limits, Timestamp};
 use gate::Gate;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -145,7 +147,7 @@ impl Server {
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
         let Serve { root, listen, state, security, access, limits, memory } = serve;
         let store = Arc::new(LocalStore::open(&root)?);
-        let root = RootId(store.root_id()?.0);
+        let root = root::id(&store, &root, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
         let (tls, pin) = match security {
             ServeSecurity::Tls(identity) => (Some(TlsServer::new(&identity)?), identity.pin()),
@@ -226,14 +228,6 @@ impl Drop for Open {
         self.0.draining.store(true, Ordering::Release);
         self.0.tell_all(&Command::Close(Some(Fault::new(Code::ShuttingDown, ""))));
     }
-}
-
-/// The id of a directory that is or will be served; made, and durable, if it has none.
-///
-/// # Errors
-/// As opening the store; `State` where its file is damaged.
-pub fn root_id_of(root: &Path) -> Result<RootId, Fault> {
-    Ok(RootId(LocalStore::open(root)?.root_id()?.0))
 }
 
 /// Without TLS tickets still name a key: the one that this state would serve with.

@@ -121,6 +121,14 @@ impl<D: Disk> LocalStore<D> {
         let mode = self.ground.disk.stat(directory)?.mode;
         if made > 0 {
             return self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)));
+    /// The root's id, if it has one.
+    ///
+    /// # Errors
+    /// `State` where `.floe/id` holds none; the system's where it cannot be read.
+    pub fn standing_root_id(&self) -> Result<Option<RootId>> {
+        area::read_id(&self.ground.areas)
+    }
+
         }
         if mode.bits() & WRITABLE == WRITABLE {
             return Ok(());

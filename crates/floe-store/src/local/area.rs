@@ -299,7 +299,7 @@ pub(crate) fn root_id<D: Disk>(areas: &Arc<Areas<D>>) -> Result<RootId> {
 }
 
 /// The id that stands; a file that is no id is never replaced.
-fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
+pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
     let opened = disk
         .open_child(&areas.root, Name::RESERVED)

@@ -72,14 +72,15 @@ const NOBODY: u32 = 65_534;
 
 /// A server whose directory is a file system of its own, mounted for it alone; nothing where this
 /// system does not let us.
-fn serve_on(stage: &Stage, mount: &str) -> Option<Server> {
+fn serve_on(stage: &Stage, mount: &str, flags: &str) -> Option<Server> {
     let may = Command::new("unshare").args(["-rm", "true"]).output();
     if !may.is_ok_and(|ended| ended.status.success()) {
         eprintln!("skipped: no mounts of our own here");
         return None;
     }
-    let script =
-        format!("{mount} && exec \"$0\" serve srv --state state-server --listen 127.0.0.1:0");
+    let script = format!(
+        "{mount} && exec \"$0\" serve srv --state state-server --listen 127.0.0.1:0 {flags}"
+    );
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_floe")]);
     command.current_dir(stage.path(""));
@@ -91,7 +92,7 @@ fn serve_on(stage: &Stage, mount: &str) -> Option<Server> {
 #[test]
 fn destination_is_full() {
     let stage = Stage::new();
-    let Some(_server) = serve_on(&stage, "mount -t tmpfs -o size=3m none srv") else { return };
+    let Some(_server) = serve_on(&stage, "mount -t tmpfs -o size=3m none srv", "") else { return };
     stage.file("big", 8_000_000);
     stage.file("small", 100_000);
     stage.run(&["put", "small", "nas:/small"]).ok();
@@ -106,8 +107,7 @@ fn destination_is_full() {
 fn destination_is_a_read_only_file_system() {
     let stage = Stage::new();
     stage.serve(&[]);
-    let mount = "mount --bind srv srv && mount -o remount,bind,ro srv";
-    let Some(_server) = serve_on(&stage, mount) else { return };
+    let Some(_server) = serve_on(&stage, READ_ONLY, "") else { return };
     stage.file("f", 100);
     stage.run(&["put", "f", "nas:/f"]).fails(4, &["read-only"]);
     stage.run(&["mkdir", "nas:/d"]).fails(4, &["read-only"]);
@@ -140,11 +140,48 @@ fn a_second_identical_command_fails_at_once() {
     first.wait_for("\"progress\"");
     stage.run(&["put", "f", "nas:/f"]).fails(9, &["already running", "pid"]);
     // Another name is another command.
+    stage.file("tree/a/b", 100);
+    stage.run(&["put", "tree", "nas:/tree"]).fails(4, &["\"tree\"", "read-only"]);
     stage.run(&["put", "f", "nas:/g"]).ok();
     first.kill();
     stage.run(&["put", "f", "nas:/f"]).ok();
     assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(3_000_000));
 }
+const READ_ONLY: &str = "mount --bind srv srv && mount -o remount,bind,ro srv";
+
+#[test]
+fn a_directory_that_cannot_hold_its_id_is_served_read_only_with_the_same_tickets() {
+    let stage = Stage::new();
+    fs::write(stage.path("srv/a"), b"a").unwrap();
+    let Some(server) = serve_on(&stage, READ_ONLY, "--read-only") else { return };
+    let owner = stage.owner_ticket();
+    assert_eq!(stage.run(&["get", "nas:/a", "-"]).ok().out, b"a");
+    assert_eq!(server.terminate(), 0);
+    let Some(again) = serve_on(&stage, READ_ONLY, "--read-only") else { return };
+    assert_eq!(stage.owner_ticket(), owner);
+    stage.log_in("old", &again, &owner, &[]).ok();
+    assert_eq!(stage.run(&["get", "old:/a", "-"]).ok().out, b"a");
+    let (root, state) = (stage.path("srv"), stage.path("state-server"));
+    let list: [&std::ffi::OsStr; 6] = [
+        "ticket".as_ref(),
+        "list".as_ref(),
+        "--root".as_ref(),
+        root.as_ref(),
+        "--state".as_ref(),
+        state.as_ref(),
+    ];
+    assert!(stage.run(&list).ok().text().contains("\towner\t"));
+    assert!(!stage.path("srv/.floe").exists());
+    // Without --read-only it says how it can be served.
+    assert_eq!(again.terminate(), 0);
+    fs::remove_dir_all(&state).unwrap();
+    let script = format!("{READ_ONLY} && exec \"$0\" serve srv --state state-server");
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_floe")]);
+    let refused = Running::start(command.current_dir(stage.path("")), b"").end();
+    refused.fails(4, &["\"srv\"", "serve it with --read-only"]);
+}
+
 
 #[test]
 fn dest_inside_src_is_refused_where_this_machine_serves_it() {

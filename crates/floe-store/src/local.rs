@@ -54,6 +54,8 @@ pub(crate) struct Ground<D: Disk> {
     /// The directory of the last entry that was staged: entries of one directory come one after the
     /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
+    /// What the person calls the root, escaped; nothing where others are told of it.
+    called: Option<String>,
 }
 
 /// An open directory to stage for. Forgotten at every commit, so that it is never far from what
@@ -65,6 +67,11 @@ struct Recent<D: Disk> {
     place: ObjectPath,
 }
 
+fn shown(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    floe_types::escape::Escaped(path.as_os_str().as_bytes()).to_string()
+}
+
 /// What the owner of a directory needs to put entries in it.
 const WRITABLE: u16 = 0o700;
 
@@ -74,10 +81,21 @@ impl LocalStore<KernelDisk> {
     /// # Errors
     /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
     pub fn open(root: &Path) -> Result<Self> {
-        use std::os::unix::ffi::OsStrExt;
-        let shown = floe_types::escape::Escaped(root.as_os_str().as_bytes());
-        let disk = KernelDisk::open(root).doing(format_args!("open \"{shown}\""))?;
-        Self::new(disk)
+        Self::over(root, None)
+    }
+
+    /// As `open`, for the person who named the directory: failures to write show where it is.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_own(root: &Path) -> Result<Self> {
+        Self::over(root, Some(shown(root)))
+    }
+
+    fn over(root: &Path, called: Option<String>) -> Result<Self> {
+        let doing = format!("open \"{}\"", shown(root));
+        let disk = KernelDisk::open(root).doing(&doing)?;
+        Self::called(disk, called).map_err(|fault| Fault::new(fault.code, doing))
     }
 }
 
@@ -87,6 +105,10 @@ impl<D: Disk> LocalStore<D> {
     /// # Errors
     /// The disk's.
     pub fn new(disk: D) -> Result<Self> {
+        Self::called(disk, None)
+    }
+
+    fn called(disk: D, called: Option<String>) -> Result<Self> {
         let disk = Arc::new(disk);
         let root = Arc::new(disk.root().doing("open root")?);
         let ancestry = Arc::new(Ancestry::default());
@@ -95,8 +117,16 @@ impl<D: Disk> LocalStore<D> {
             Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
         let mount_id = disk.file_system(&root).doing("open root")?.mount_id;
         let recent = Mutex::default();
-        let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent });
+        let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent, called });
         Ok(Self { ground, browser, lent: Mutex::default() })
+    }
+
+    /// The root's id, if it has one.
+    ///
+    /// # Errors
+    /// `State` where `.floe/id` holds none; the system's where it cannot be read.
+    pub fn standing_root_id(&self) -> Result<Option<RootId>> {
+        area::read_id(&self.ground.areas)
     }
 
     /// The root's id, made (and durable) now if it has none. It keeps `.floe` in being.
@@ -121,14 +151,6 @@ impl<D: Disk> LocalStore<D> {
         let mode = self.ground.disk.stat(directory)?.mode;
         if made > 0 {
             return self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)));
-    /// The root's id, if it has one.
-    ///
-    /// # Errors
-    /// `State` where `.floe/id` holds none; the system's where it cannot be read.
-    pub fn standing_root_id(&self) -> Result<Option<RootId>> {
-        area::read_id(&self.ground.areas)
-    }
-
         }
         if mode.bits() & WRITABLE == WRITABLE {
             return Ok(());
@@ -184,6 +206,15 @@ impl<D: Disk> Ground<D> {
         Ok(opened)
     }
 
+    /// A directory as it is shown where it cannot be written.
+    fn shown(&self, path: &ObjectPath) -> String {
+        match &self.called {
+            None => format!("{path:?}"),
+            Some(root) if path.is_root() => format!("\"{root}\""),
+            Some(root) => format!("\"{}/{path}\"", root.trim_end_matches('/')),
+        }
+    }
+
     fn forget_recent(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -215,6 +246,11 @@ impl<D: Disk> Store for LocalStore<D> {
         let standing = standing::look(disk, directory, Name::from(last), &spec, progress)?;
         let place = parent.place.clone();
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
+        if recognised.is_none() {
+            // Said before anything is sent; the rename may fail all the same.
+            let shown = ground.shown(&parent.path);
+            disk.may_change(directory).doing(format_args!("write {last:?} in {shown}"))?;
+        }
         if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
             return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it
         }
@@ -240,7 +276,7 @@ impl<D: Disk> Store for LocalStore<D> {
             self.ground.ancestry.made(path, ensured.made);
             self.lend(path, &ensured.directory, ensured.made)
         };
-        begin().doing(format_args!("make directory {path:?}"))
+        begin().doing(format_args!("make directory {}", self.ground.shown(path)))
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {

@@ -123,7 +123,7 @@ fn end(root: &Path, names: &[&OsStr]) -> Result<End, Fault> {
         let shown = names.last().map_or(&b""[..], |name| name.as_bytes());
         Fault::new(Code::BadPath, format!("\"{}\": {why}", Escaped(shown)))
     })?;
-    let store = LocalStore::open(root)?;
+    let store = LocalStore::open_own(root)?;
     Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
 }
 

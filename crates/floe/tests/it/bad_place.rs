@@ -64,8 +64,39 @@ fn destination_is_not_writable() {
             return;
         }
     }
-    Running::start(&mut command, b"").end().fails(4, &["permission denied"]);
+    let here = stage.path("here").canonicalize().unwrap();
+    let shown = format!("write \"f\" in \"{}\"", here.display());
+    Running::start(&mut command, b"").end().fails(4, &["permission denied", &shown]);
     assert!(!stage.path("here/f").exists());
+}
+
+#[test]
+fn what_may_not_be_placed_is_refused_before_its_bytes_are_sent() {
+    let mut nobody = Command::new(env!("CARGO_BIN_EXE_floe"));
+    if nobody.arg("--version").uid(NOBODY).gid(NOBODY).output().is_err() {
+        eprintln!("skipped: nobody cannot run the binary here");
+        return;
+    }
+    let stage = Stage::new();
+    fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(stage.path("srv"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(stage.path("srv/closed")).unwrap();
+    fs::create_dir(stage.path("state-server")).unwrap();
+    chown(stage.path("state-server"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = stage.command();
+    command.arg("serve").arg(stage.path("srv")).arg("--state").arg(stage.path("state-server"));
+    command.args(["--listen", "127.0.0.1:0"]).uid(NOBODY).gid(NOBODY);
+    let server = Server::start(&mut command);
+    stage.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    stage.file("f", 6_000_000);
+    let put = stage.run(&["put", "f", "nas:/closed/f", "--json"]);
+    assert_eq!(put.status, 4, "{}", put.err);
+    assert_eq!(put.event("summary")["bytes_sent"], 0);
+    let line = put.event("failed").to_string();
+    assert!(line.contains("write \\\"f\\\" in \\\"closed\\\""), "{line}");
+    let left = fs::read_dir(stage.path("srv/.floe")).unwrap();
+    let left: Vec<_> = left.map(|name| name.unwrap().file_name()).collect();
+    assert_eq!(left, ["id"], "no stage");
 }
 
 const NOBODY: u32 = 65_534;
@@ -109,44 +140,13 @@ fn destination_is_a_read_only_file_system() {
     stage.serve(&[]);
     let Some(_server) = serve_on(&stage, READ_ONLY, "") else { return };
     stage.file("f", 100);
+    stage.file("tree/a/b", 100);
+    stage.run(&["put", "tree", "nas:/tree"]).fails(4, &["\"tree\"", "read-only"]);
     stage.run(&["put", "f", "nas:/f"]).fails(4, &["read-only"]);
     stage.run(&["mkdir", "nas:/d"]).fails(4, &["read-only"]);
     assert_eq!(stage.run(&["ls", "nas:/"]).ok().text(), "");
 }
 
-#[test]
-fn two_clients_put_one_name_at_once() {
-    let stage = Stage::new();
-    let server = stage.serve_and_log_in(&[]);
-    let other = Stage::new();
-    other.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
-    stage.file("f", 6_000_000);
-    fs::write(other.path("here/f"), vec![7; 6_000_000]).unwrap();
-    let (one, two) = (stage.start(&["put", "f", "nas:/f"]), other.start(&["put", "f", "nas:/f"]));
-    one.end().ok();
-    two.end().ok();
-    // The last commit wins; each is whole.
-    let found = fs::read(stage.path("srv/f")).unwrap();
-    assert!(found == content(6_000_000) || found == vec![7; 6_000_000]);
-}
-
-#[test]
-fn a_second_identical_command_fails_at_once() {
-    let stage = Stage::new();
-    let _server = stage.serve_and_log_in(&[]);
-    stage.file("f", 3_000_000);
-    let slow = ["put", "f", "nas:/f", "--limit", "300k", "--json"];
-    let first = stage.start(&slow);
-    first.wait_for("\"progress\"");
-    stage.run(&["put", "f", "nas:/f"]).fails(9, &["already running", "pid"]);
-    // Another name is another command.
-    stage.file("tree/a/b", 100);
-    stage.run(&["put", "tree", "nas:/tree"]).fails(4, &["\"tree\"", "read-only"]);
-    stage.run(&["put", "f", "nas:/g"]).ok();
-    first.kill();
-    stage.run(&["put", "f", "nas:/f"]).ok();
-    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(3_000_000));
-}
 const READ_ONLY: &str = "mount --bind srv srv && mount -o remount,bind,ro srv";
 
 #[test]
@@ -182,6 +182,37 @@ fn a_directory_that_cannot_hold_its_id_is_served_read_only_with_the_same_tickets
     refused.fails(4, &["\"srv\"", "serve it with --read-only"]);
 }
 
+#[test]
+fn two_clients_put_one_name_at_once() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let other = Stage::new();
+    other.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    stage.file("f", 6_000_000);
+    fs::write(other.path("here/f"), vec![7; 6_000_000]).unwrap();
+    let (one, two) = (stage.start(&["put", "f", "nas:/f"]), other.start(&["put", "f", "nas:/f"]));
+    one.end().ok();
+    two.end().ok();
+    // The last commit wins; each is whole.
+    let found = fs::read(stage.path("srv/f")).unwrap();
+    assert!(found == content(6_000_000) || found == vec![7; 6_000_000]);
+}
+
+#[test]
+fn a_second_identical_command_fails_at_once() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("f", 3_000_000);
+    let slow = ["put", "f", "nas:/f", "--limit", "300k", "--json"];
+    let first = stage.start(&slow);
+    first.wait_for("\"progress\"");
+    stage.run(&["put", "f", "nas:/f"]).fails(9, &["already running", "pid"]);
+    // Another name is another command.
+    stage.run(&["put", "f", "nas:/g"]).ok();
+    first.kill();
+    stage.run(&["put", "f", "nas:/f"]).ok();
+    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(3_000_000));
+}
 
 #[test]
 fn dest_inside_src_is_refused_where_this_machine_serves_it() {

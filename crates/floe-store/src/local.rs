@@ -215,6 +215,28 @@ impl<D: Disk> Ground<D> {
         }
     }
 
+    /// Takes away what a process left that died between the rename of this object's stage and its
+    /// end. What cannot be taken away is no failure of the object, which stands whole.
+    fn clear_after(&self, place: &ObjectPath, spec: &SinkSpec) {
+        let entered = self.areas.was_entered(place);
+        if entered && spec.journaling == Journaling::None {
+            return;
+        }
+        let orphaned = || {
+            let directory = self.disk.open_directory(&self.root, place.components())?;
+            let area = self.disk.open_child(&directory, Name::RESERVED)?;
+            stage::is_orphaned(&*self.disk, &area, spec)
+        };
+        let Ok(orphaned) = orphaned() else { return };
+        // Entering for the first time sweeps; leaving takes an area that is empty then.
+        if (orphaned || !entered)
+            && let Ok(berth) = self.areas.enter(place)
+            && orphaned
+        {
+            stage::clear(&*self.disk, &berth, spec);
+        }
+    }
+
     fn forget_recent(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -250,6 +272,8 @@ impl<D: Disk> Store for LocalStore<D> {
             // Said before anything is sent; the rename may fail all the same.
             let shown = ground.shown(&parent.path);
             disk.may_change(directory).doing(format_args!("write {last:?} in {shown}"))?;
+        } else {
+            ground.clear_after(&place, &spec);
         }
         if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
             return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it

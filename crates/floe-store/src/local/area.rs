@@ -153,6 +153,11 @@ impl<D: Disk> Areas<D> {
         Ok(berth)
     }
 
+    /// Whether this process was in the area, and swept it then.
+    pub(crate) fn was_entered(&self, place: &ObjectPath) -> bool {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
+    }
+
     /// Removes what nobody owns any more, in the area of the root; how many files went.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<u64> {
         match self.disk.open_child(&self.root, Name::RESERVED) {

@@ -299,7 +299,12 @@ impl Receiver {
     pub(crate) fn handle_failed<P: Clone>(&mut self, failed: Failed, io: &mut Io<P>, now: Time) {
         let index = failed.entry.index;
         let known = self.entries.get(&index);
-        let passed_over = failed.fault.code == Code::NotRegular && !failed.path.is_root();
+        let passed_over = match failed.fault.code {
+            Code::NotRegular => !failed.path.is_root(),
+            // A name in that directory, which no path can say.
+            Code::BadPath => self.dirs.contains_key(&failed.path),
+            _ => false,
+        };
         if passed_over && known.is_none() {
             self.summary.entries_skipped.0 += 1;
             io.events.push_back(Event::EntrySkipped { path: failed.path, fault: failed.fault });

@@ -199,8 +199,9 @@ impl<P: Clone> Sender<P> {
             (SendOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
             // Nothing of it is wanted any more.
             (SendOp::List(index), _) if !self.walk.is_listing(index) => {}
-            (SendOp::List(index), DiskDone::Listed(names, next)) => {
+            (SendOp::List(index), DiskDone::Listed { names, next, passed_over }) => {
                 self.walk.listed(index, names, next);
+                passed_over.into_iter().for_each(|fault| self.pass_over(index, fault, io));
             }
             (SendOp::List(index), DiskDone::Failed(fault)) => {
                 let path = self.walk.path_of(index);

@@ -154,6 +154,16 @@ impl<P: Clone> Sender<P> {
         self.walk.opened(index, OpenedChild::Ready);
     }
 
+    /// A name in a directory that no path may have.
+    pub(super) fn pass_over(&mut self, dir: EntryIndex, fault: Fault, io: &mut Io<P>) {
+        let path = self.walk.path_of(dir);
+        let unannounced = self.walk.take_index();
+        let entry = self.entry_id(unannounced);
+        self.summary.entries_skipped.0 += 1;
+        io.say(Frame::Failed(Failed { entry, path: path.clone(), fault: fault.clone() }));
+        io.events.push_back(Event::EntrySkipped { path, fault });
+    }
+
     pub(super) fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
         self.walk.opened(index, OpenedChild::Gone);
         if self.entries.get(&index).is_none_or(|entry| entry.stage == Stage::Ending) {

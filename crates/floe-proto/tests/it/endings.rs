@@ -116,3 +116,15 @@ fn the_walk_goes_no_further_in_a_directory_that_the_receiver_cannot_make() {
     it.hears(LEAD, failed(announced[1].index.0, "", Code::ReadOnly));
     assert!(it.has_said(|frame| matches!(frame, Frame::Complete(..))));
 }
+
+#[test]
+fn a_name_that_no_path_may_have_is_counted_by_both_ends_and_no_failure() {
+    for direction in [Direction::Put, Direction::Get] {
+        let mut source = tree();
+        source.reserved.extend([path("t"), path("t/a")]);
+        let setup = Setup::new(direction, "t");
+        let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+        crate::transfers::assert_whole(&run, &source, &sink);
+        assert_eq!(run.summary.entries_skipped.0, 2, "{direction:?}");
+    }
+}

@@ -124,6 +124,24 @@ fn devices_sockets_and_fifos_in_a_tree_are_skipped_and_counted() {
 }
 
 #[test]
+fn the_reserved_name_in_a_tree_is_skipped_with_a_line_and_counted() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("d/x", 3);
+    stage.file("d/.floe/x", 3);
+    stage.file("d/sub/.floe/x", 3);
+    let put = stage.run(&["put", "d", "nas:/d"]).ok();
+    assert_eq!(put.err.matches("floe: skipped: \".floe\"").count(), 2, "{}", put.err);
+    assert!(put.err.contains("2 entries skipped"), "{}", put.err);
+    assert!(put.err.contains("\".floe\" in \"sub\": not a valid name"), "{}", put.err);
+    let put = stage.run(&["put", "d", "nas:/d", "--json"]).ok();
+    assert_eq!(put.event("summary")["entries_skipped"], 2);
+    // What the server keeps in its own root is not told of.
+    let get = stage.run(&["get", "nas:/", "all", "--json"]).ok();
+    assert_eq!(get.event("summary")["entries_skipped"], 0);
+}
+
+#[test]
 fn entries_fail_alone_and_the_first_ten_stand_again_at_the_end() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);

@@ -92,10 +92,11 @@ pub enum Public {
 }
 
 impl Access {
-    fn verbs_max(self) -> Verbs {
+    /// What is left of the verbs that a ticket allows.
+    fn leaves(self, verbs: Verbs) -> Verbs {
         match self.read_only {
-            ReadOnly::Yes => Verbs::READ.and(Verbs::LIST),
-            ReadOnly::No => Verbs::ALL,
+            ReadOnly::Yes => verbs.only(Verbs::READ.and(Verbs::LIST)).and(Verbs::UNCHANGING),
+            ReadOnly::No => verbs,
         }
     }
 }

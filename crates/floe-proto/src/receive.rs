@@ -266,7 +266,10 @@ impl Receiver {
         }
         let path = entry.path.clone();
         let fault = match (fault.code, self.replacing) {
-            (Code::Exists, Replacing::Denied) => Fault::new(Code::NotAllowed, fault.detail),
+            (Code::Exists, Replacing::Denied) => {
+                let full = self.full_path(index).unwrap_or_else(|_| path.clone());
+                Fault::new(Code::NotAllowed, alloc::format!("overwrite {full:?}"))
+            }
             _ => fault,
         };
         let id = self.entry_id(index);

@@ -148,12 +148,12 @@ impl Visit<'_> {
             Admission::Ticket(grant) => Ok(Admitted {
                 owner: owner_id(Some(grant.id.0), client, Direction::Put),
                 name: grant.name,
-                verbs: grant.verbs.only(access.verbs_max()),
+                verbs: access.leaves(grant.verbs),
             }),
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
                 owner: owner_id(None, client, Direction::Put),
                 name: "(public)".to_owned(),
-                verbs: Verbs::READ.and(Verbs::LIST),
+                verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
             }),
             Admission::Anonymous => {
                 Err(Fault::new(Code::TicketUnknown, "this server is not public"))

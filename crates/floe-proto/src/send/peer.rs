@@ -184,6 +184,8 @@ impl<P: Clone> Sender<P> {
         let again = entry.restart == Restart::Possible && entry.fill.is_none();
         let gone = entry.fill.is_some();
         let full = self.full_path(&path);
+        // The path that a person knows: that of an object sent alone is empty in its tree.
+        let shown = full.clone().unwrap_or_else(|_| path.clone());
         if let (true, Ok(full)) = (again, full) {
             let size = entry.size.unwrap_or_default();
             self.end_entry(index, io);
@@ -196,7 +198,7 @@ impl<P: Clone> Sender<P> {
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);
         }
         let code = if gone { Code::SourceGone } else { Code::SourceChanged };
-        self.fail(index, Fault::new(code, alloc::format!("read \"{path}\"")), Tell::Peer, io);
+        self.fail(index, Fault::new(code, alloc::format!("read {shown:?}")), Tell::Peer, io);
     }
 
     pub(crate) fn handle_verdict(

@@ -87,7 +87,8 @@ impl<P: Clone> Sender<P> {
             }
             (Listing::Allowed, Err(fault)) => fault,
             (Listing::Refused, _) => {
-                Fault::new(Code::NotAllowed, alloc::format!("list \"{path}\""))
+                let shown = self.full_path(path).unwrap_or_else(|_| path.clone());
+                Fault::new(Code::NotAllowed, alloc::format!("list {shown:?}"))
             }
         };
         self.walk.cut_short(index);

@@ -23,7 +23,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Listens on an address; `[::]` takes both families.
 ///
 /// # Errors
-/// `AddressInUse`, `PermissionDenied`, `Unreachable` for an address that is not of this machine.
+/// `AddressInUse`, `PermissionDenied`, `Usage` for an address that is not of this machine.
 pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
     let made = || -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
@@ -40,7 +40,10 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         let code = match error.kind() {
             io::ErrorKind::AddrInUse => Code::AddressInUse,
             io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-            io::ErrorKind::AddrNotAvailable => Code::Unreachable,
+            io::ErrorKind::AddrNotAvailable => {
+                let detail = format!("listen on {addr}, which is no address of this machine");
+                return Fault::new(Code::Usage, detail);
+            }
             _ => Code::Other,
         };
         Fault::new(code, format!("listen on {addr}: {}", reason(&error)))

@@ -5,7 +5,7 @@
 //! itself, so that a second run means the same. Nothing here asks a server: `Rule::Ask` says when
 //! to.
 
-use crate::fault::{Failure, Result, Shown, of_path};
+use crate::fault::{Failure, Result, Shown, of_own};
 use crate::remote::{Ending, Remote, Spot};
 use floe_types::path::RESERVED_NAME;
 use floe_types::{Code, Component, Escaped, ObjectPath};
@@ -74,7 +74,7 @@ impl Sources {
 /// `NotFound`, `PermissionDenied`, `NotRegular`, `BadPath` (beneath `.floe`), the system's.
 pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     refuse_reserved(path)?;
-    let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
+    let found = fs::metadata(path).map_err(|error| of_own("open", path, &error))?;
     let kind = if found.is_dir() {
         SourceKind::Directory
     } else if found.is_file() {
@@ -106,7 +106,7 @@ pub fn own_name(path: &Path) -> Result<Component> {
     let name = match path.file_name() {
         Some(name) if !path.as_os_str().as_bytes().ends_with(b"/.") => name,
         _ => {
-            resolved = fs::canonicalize(path).map_err(|error| of_path("open", path, &error))?;
+            resolved = fs::canonicalize(path).map_err(|error| of_own("open", path, &error))?;
             resolved.file_name().ok_or_else(|| nameless(&Shown(path)))?
         }
     };
@@ -156,7 +156,7 @@ pub fn itself_local(dest: &Path) -> Result<PathBuf> {
     if dest.file_name().is_some() {
         return Ok(dest.to_owned());
     }
-    let resolved = fs::canonicalize(dest).map_err(|error| of_path("open", dest, &error))?;
+    let resolved = fs::canonicalize(dest).map_err(|error| of_own("open", dest, &error))?;
     match resolved.file_name() {
         Some(_) => Ok(resolved),
         None => Err(Failure::hinted(

@@ -121,6 +121,8 @@ enum Part {
     One,
 }
 
+/// How directories of jobs begin; the process's id follows.
+const PREFIX: &str = "floe-bench-";
 /// How much larger the file of one client is than that of each of many.
 const ONE_CLIENT_FACTOR: u64 = 16;
 
@@ -144,8 +146,9 @@ pub fn run(ground: &Ground, job: &Job, plan: &Plan) -> Result<Outcome> {
         (Place::Disk, Some(disk)) => disk,
         (Place::Disk, None) => return Ok(job.not_run("no --disk was given")),
     };
+    sweep(dir);
     let dir = tempfile::Builder::new()
-        .prefix("floe-bench-")
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
         .tempdir_in(dir)
         .map_err(|error| format!("make a directory in {}: {error}", dir.display()))?;
     let mut stage = Stage::new(ground, dir.path())?;
@@ -187,6 +190,19 @@ fn case(name: String, peer: &Peer, failure: Option<String>) -> Case {
         Wire::Encrypted => "encrypted",
     };
     Case { name, wire, synced: peer.sync != Sync::Never, samples: Vec::new(), failure }
+}
+
+/// Removes what runs that were killed have left; a run that goes on has a process.
+fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let owner = owner.and_then(|owner| owner.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // What cannot be removed is in nobody's way but the file system's.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The task that a peer must be able to do.
@@ -402,5 +418,32 @@ fn remove(path: &Path) -> Result<()> {
             Err(format!("remove {}: {error}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dead_runs_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join(format!("{PREFIX}{}-a", std::process::id()));
+        // Above the largest process id that Linux gives.
+        let dead = dir.path().join(format!("{PREFIX}4194305-a"));
+        let other = dir.path().join("floe-else");
+        for path in [&own, &dead, &other] {
+            fs::create_dir_all(path.join("inner")).unwrap();
+        }
+        sweep(dir.path());
+        assert!(own.exists() && other.exists() && !dead.exists());
+    }
+
+    #[test]
+    fn a_peer_without_a_first_command_begins_with_the_plain_one() {
+        let text = "name = 'a'\nneeds = []\nwire = 'plain'\nsync = 'never'\n[client]\nput = ''\n";
+        let peer: Peer = toml::from_str(text).unwrap();
+        assert_eq!(beginning(&peer, Task::BeginPut), Task::Put);
+        assert_eq!(beginning(&peer, Task::BeginGet), Task::Get);
     }
 }

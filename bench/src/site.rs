@@ -72,11 +72,12 @@ impl Site {
 
     /// A script at one end.
     pub fn command(&self, end: End, script: &str, dir: &Path) -> Command {
-        let prefix = match end {
-            End::Near => &self.near,
-            End::Far => &self.far,
+        let (prefix, guard) = match end {
+            End::Near => (&self.near, &[][..]),
+            End::Far => (&self.far, WITH_PARENT),
         };
-        let mut words = prefix.iter().map(String::as_str).chain(["sh", "-c", script]);
+        let prefix = guard.iter().copied().chain(prefix.iter().map(String::as_str));
+        let mut words = prefix.chain(["sh", "-c", script]);
         let mut command = Command::new(words.next().unwrap_or("sh"));
         command.args(words).current_dir(dir).env("PATH", search_path()).env("LC_ALL", "C");
         command
@@ -91,6 +92,9 @@ impl Site {
         }
     }
 }
+
+/// What stands before a server, so that it does not outlive the bench however that ends.
+pub const WITH_PARENT: &[&str] = &["setpriv", "--pdeathsig", "TERM"];
 
 /// Brings the interface up, and gives its routes a congestion control: what new networks have is
 /// the machine's, and which ones may be set is too.

@@ -15,7 +15,7 @@ use crate::link::DEVICE;
 use crate::peer::{Reach, Task};
 use crate::process::{Process, await_that};
 use crate::session::Choices;
-use crate::site::{Site, run as command};
+use crate::site::{Site, WITH_PARENT, run as command};
 use floe_types::ByteCount;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -227,8 +227,13 @@ impl Link {
         let queue = args.queue_kib.map_or(carried, |kib| kib << 10).max(64 << 10);
         let own = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
         // A link does not wait for a core; where this is not allowed, nice goes on without.
-        let mut command = Command::new("nice");
-        command.args(["-n", "-15"]).arg(own).arg("link").args(["--rate", &args.bits().to_string()]);
+        let mut command = Command::new(WITH_PARENT[0]);
+        command
+            .args(&WITH_PARENT[1..])
+            .args(["nice", "-n", "-15"])
+            .arg(own)
+            .arg("link")
+            .args(["--rate", &args.bits().to_string()]);
         command.args(["--delay-us", &(condition.rtt_ms * 500).to_string()]);
         command.args(["--queue-bytes", &queue.to_string()]);
         command.args(["--loss-ppm", &condition.loss.ppm.to_string()]);
@@ -284,9 +289,9 @@ fn network(pid: u32) -> PathBuf {
 /// What stands before a command to run it in a network, without the right to configure it.
 fn entering(network: &Path) -> Vec<String> {
     let net = format!("--net={}", network.display());
-    ["nsenter", &net, "setpriv", "--inh-caps=-net_admin", "--bounding-set=-net_admin"]
-        .map(str::to_owned)
-        .to_vec()
+    let without = ["--inh-caps=-net_admin", "--bounding-set=-net_admin"];
+    let words = [&["nsenter", &net], WITH_PARENT, &without].concat();
+    words.into_iter().map(str::to_owned).collect()
 }
 
 fn set_up(network: &Path, address: &str, congestion: &str) -> Result<()> {

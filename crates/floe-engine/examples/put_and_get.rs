@@ -10,7 +10,7 @@ use floe_engine::state::State;
 use floe_proto::command::{StreamCount, TransferOptions};
 use floe_types::{Limits, ObjectPath};
 use std::error::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -49,7 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         retry: Retry::default(),
     })
     .await?;
-    let (watch, _notices) = mpsc::unbounded_channel();
+    let (watch, _notices) = floe_engine::client::watch();
     let object = ObjectPath::parse(b"some/object").map_err(|why| why.to_string())?;
     let options = TransferOptions::default();
     let from = LocalSource::Path(dir.path().join("source"));

@@ -10,24 +10,26 @@ mod ear;
 mod ends;
 mod live;
 mod totals;
+mod watch;
 mod carry;
 
 pub use ends::{LocalSink, LocalSource};
+pub use watch::{Notices, Watch, watch};
 
 use crate::buffer::Pool;
-use crate::clock::Clock;
+use crate::clock::{Clock, duration};
 use crate::disk_threads::DiskThreads;
 use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
 use floe_proto::command::{Command, StreamCount, Summary, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request};
-use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath, Root};
+use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Where a server is, how it is trusted, as whom, and how hard to try.
 #[derive(Clone)]
@@ -73,9 +75,6 @@ impl Default for Retry {
     }
 }
 
-/// Where a transfer tells what happens. Unbounded: whoever holds the other end must read it.
-pub type Watch = mpsc::UnboundedSender<Notice>;
-
 /// What happens in a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
@@ -111,6 +110,17 @@ pub enum Notice {
     },
     /// There is another session; the command goes on.
     Reconnected,
+    /// A person stopped it; what has arrived is being made safe.
+    Stopping,
+    /// Entries that were not told one by one: whoever reads was too far behind.
+    Untold {
+        /// So many were committed,
+        finished: u64,
+        /// so many failed,
+        failed: u64,
+        /// so many were passed over.
+        skipped: u64,
+    },
 }
 
 /// What a transfer came to.
@@ -143,15 +153,20 @@ struct Shared {
     pool: Pool,
     clock: Clock,
     live: Mutex<Option<Arc<Live>>>,
-    interrupted: watch::Sender<bool>,
+    patience: Patience,
+    interrupted: tokio::sync::watch::Sender<bool>,
 }
 
 /// Idle buffers that are kept for reuse.
 const IDLE_BYTES: ByteCount = ByteCount(16 << 20);
 /// Streams of `StreamCount::Auto`, at most.
 const AUTO_STREAMS: u32 = 8;
-/// How long a close may take to be said.
+/// How long a busy server may put a client off at a time.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+/// How long a close may take to be said,
 const CLOSE: Duration = Duration::from_secs(3);
+/// and where a person waits for the end: with `carry::INTERRUPT`, less than five seconds.
+const CLOSE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Connects and is let in, or fails at once.
@@ -168,7 +183,8 @@ impl Client {
             pool: Pool::new(IDLE_BYTES),
             clock: Clock::start(),
             live: Mutex::default(),
-            interrupted: watch::Sender::new(false),
+            patience: Patience::default(),
+            interrupted: tokio::sync::watch::Sender::new(false),
             connect,
         });
         let live = Live::begin(&shared).await?;
@@ -220,7 +236,7 @@ impl Client {
     }
 
     /// Stops what runs: reads nothing more, takes a checkpoint, keeps the stage. Running transfers
-    /// end as `Interrupted` within 5 s; new ones do so at once.
+    /// end as `Interrupted` within 4 s; new ones do so at once.
     pub fn interrupt(&self) {
         self.shared.interrupted.send_replace(true);
     }
@@ -231,7 +247,8 @@ impl Client {
         if let Some(live) = live {
             // One that is over needs no command.
             let _ = live.running.command(Command::Close(None));
-            let _ = timeout(CLOSE, live.running.gone()).await;
+            let patience = if self.shared.is_interrupted() { CLOSE_INTERRUPTED } else { CLOSE };
+            let _ = timeout(patience, live.running.gone()).await;
         }
     }
 
@@ -251,6 +268,9 @@ impl Shared {
         {
             return Ok(Arc::clone(live));
         }
+        if let Some(until) = self.patience.until() {
+            sleep_until(until).await;
+        }
         let next = Live::begin(self).await?;
         *live = Some(Arc::clone(&next));
         Ok(next)
@@ -258,6 +278,24 @@ impl Shared {
 
     fn is_interrupted(&self) -> bool {
         *self.interrupted.borrow()
+    }
+}
+
+/// When a server that was busy wants to be asked again.
+#[derive(Default)]
+struct Patience(std::sync::Mutex<Option<Instant>>);
+
+impl Patience {
+    /// BUSY came: not before so long, but never longer than is sensible.
+    fn ask(&self, after: Micros) {
+        let until = Instant::now() + duration(after).min(BUSY_MAX);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Until when to wait, if that is not over.
+    fn until(&self) -> Option<Instant> {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.filter(|until| *until > Instant::now())
     }
 }
 
@@ -278,4 +316,21 @@ fn streams_max(count: StreamCount) -> u32 {
 fn buffers_for(count: StreamCount) -> ByteCount {
     let streams = u64::from(streams_max(count).min(AUTO_STREAMS));
     ByteCount((20 << 20) + streams * (6 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_server_is_asked_when_it_said_but_not_never() {
+        let patience = Patience::default();
+        assert_eq!(patience.until(), None);
+        patience.ask(Micros(0));
+        assert_eq!(patience.until(), None, "at once");
+        patience.ask(Micros::from_secs(30));
+        assert!(patience.until().is_some());
+        patience.ask(Micros(u64::MAX));
+        assert!(patience.until().is_some_and(|until| until <= Instant::now() + BUSY_MAX));
+    }
 }

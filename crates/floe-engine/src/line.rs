@@ -14,8 +14,16 @@ use std::collections::VecDeque;
 /// Reads and writes, in the order of submission.
 #[derive(Default)]
 pub struct Line {
-    hasher: Option<(Offset, ChunkHasher)>,
+    /// What is read is sent, what is written was received: a stream may do both at once.
+    reading: Hashing,
+    writing: Hashing,
     slots: VecDeque<Slot>,
+}
+
+/// The hash of the chunk that is read, or written.
+#[derive(Default)]
+struct Hashing {
+    chunk: Option<(Offset, ChunkHasher)>,
 }
 
 struct Slot {
@@ -68,16 +76,13 @@ impl Line {
     /// `Other`: a piece out of order.
     pub fn write(&mut self, op: OpId, writing: Writing<'_>) -> Result<Option<ChunkDigest>, Fault> {
         self.slots.push_back(Slot { op, kind: Kind::Write, ended: None });
-        self.hash(writing.chunk, writing.at, writing.bytes)?;
-        Ok(self.digest(writing.ends))
+        self.writing.hash(writing.chunk, writing.at, writing.bytes)?;
+        Ok(self.writing.digest(writing.ends))
     }
 
     /// The end of a chunk whose last piece was not marked takes its place, and has ended.
     pub fn finish(&mut self, op: OpId, chunk: Offset) {
-        let digest = match &self.hasher {
-            Some((start, hasher)) if *start == chunk => hasher.finish(),
-            _ => None,
-        };
+        let digest = self.writing.end_of(chunk);
         let ended = Some((Done::Wrote { digest }, Took::default()));
         self.slots.push_back(Slot { op, kind: Kind::Write, ended });
     }
@@ -93,11 +98,10 @@ impl Line {
         }
     }
 
-    /// Whether all but the last have ended.
+    /// Whether everything submitted before has ended.
     #[must_use]
-    pub fn all_ended_but_the_last(&self) -> bool {
-        let before = self.slots.len().saturating_sub(1);
-        self.slots.iter().take(before).all(|slot| slot.ended.is_some())
+    pub fn all_ended_before(&self, op: OpId) -> bool {
+        self.slots.iter().take_while(|slot| slot.op != op).all(|slot| slot.ended.is_some())
     }
 
     /// The next that has ended, in the order of submission.
@@ -114,27 +118,29 @@ impl Line {
             (Kind::Read(reading), DiskDone::Read { bytes, len, .. }) => {
                 let Reading { chunk, piece, ends, keep } = reading;
                 let shown = bytes.as_ref().map_or(&[][..], Piece::bytes);
-                if let Err(fault) = self.hash(chunk, piece.start(), shown) {
+                if let Err(fault) = self.reading.hash(chunk, piece.start(), shown) {
                     return Done::Failed(fault);
                 }
                 let ends = if len < piece.len() { Ends::Chunk } else { ends };
-                let digest = self.digest(ends);
+                let digest = self.reading.digest(ends);
                 let kept = keep == Keep::Bytes && len > ByteCount::ZERO;
                 Done::Read { bytes: bytes.filter(|_| kept), len, digest }
             }
             (Kind::Read(_), failed) => {
-                self.hasher = None;
+                self.reading = Hashing::default();
                 failed
             }
             (Kind::Write, done) => done,
         }
     }
+}
 
+impl Hashing {
     fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
         if at == chunk {
-            self.hasher = Some((chunk, ChunkHasher::new(chunk)));
+            self.chunk = Some((chunk, ChunkHasher::new(chunk)));
         }
-        match &mut self.hasher {
+        match &mut self.chunk {
             Some((start, hasher)) if *start == chunk && chunk.plus(hasher.len()) == at => {
                 hasher.update(bytes);
                 Ok(())
@@ -148,7 +154,13 @@ impl Line {
     fn digest(&self, ends: Ends) -> Option<ChunkDigest> {
         match ends {
             Ends::More => None,
-            Ends::Chunk => self.hasher.as_ref().and_then(|(_, hasher)| hasher.finish()),
+            Ends::Chunk => self.chunk.as_ref().and_then(|(_, hasher)| hasher.finish()),
         }
+    }
+
+    /// The digest of a chunk that ends where it is.
+    fn end_of(&self, chunk: Offset) -> Option<ChunkDigest> {
+        let (start, hasher) = self.chunk.as_ref()?;
+        (*start == chunk).then(|| hasher.finish()).flatten()
     }
 }

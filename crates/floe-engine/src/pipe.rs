@@ -9,4 +9,4 @@ mod input;
 mod output;
 
 pub use input::Input;
-pub use output::{Output, OutputOpened};
+pub use output::{Output, OutputOpened, output_fault};

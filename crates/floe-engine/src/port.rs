@@ -6,62 +6,34 @@
 //! in the order of submission. Every operation ends exactly once, even if the thread that does it
 //! panics.
 
-use crate::buffer::{Blank, Piece};
+mod reply; // ends, and where they arrive
+mod opening; // entries that are opened, perhaps later
+
+pub use reply::{Ended, Inbox};
+
+use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
 use crate::line::{Line, Reading, Writing};
-use floe_proto::disk::{DiskOp, Took};
+use floe_proto::disk::{DiskOp, OpenHow, Took};
+use floe_proto::frame::{RecogniseWish, Request, RootWish};
 use floe_store::Source;
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, OpId, Range};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::sync::Notify;
-
-/// An operation's end, or (`Working`) a sign of life.
-pub struct Ended {
-    /// Which.
-    pub op: OpId,
-    /// How.
-    pub done: Done,
-    /// How long it took.
-    pub took: Took,
-}
-
-/// Where ends arrive, from any thread; its bell wakes the one task that takes them.
-#[derive(Default)]
-pub struct Inbox {
-    ended: Mutex<Vec<Ended>>,
-    bell: Notify,
-}
-
-impl Inbox {
-    /// Wakes the task, or lets it pass its next wait at once.
-    pub fn ring(&self) {
-        self.bell.notify_one();
-    }
-
-    /// Waits for the bell.
-    pub async fn rung(&self) {
-        self.bell.notified().await;
-    }
-
-    fn put(&self, ended: impl IntoIterator<Item = Ended>) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
-        self.ring();
-    }
-
-    fn take(&self, into: &mut Vec<Ended>) {
-        into.append(&mut self.ended.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
+use opening::Opening;
+use reply::{Gathered, Reply};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// The operations of one stream, or of a session.
 pub struct Port {
     files: Arc<Files>,
     threads: DiskThreads,
     strand: Strand,
+    hashing: Strand,
     inbox: Arc<Inbox>,
+    bell: Arc<dyn Bell>,
     line: Line,
     arrived: Vec<Ended>,
     under_way: usize,
@@ -69,10 +41,18 @@ pub struct Port {
     names: Vec<(Reply, Op)>,
     small: Vec<(Reply, Op)>,
     pace: Pace,
+    /// Reads that wait for a buffer, in order.
+    unbuffered: VecDeque<Unbuffered>,
+    turn: Turn,
 }
 
-/// How often a long operation tells that it is alive.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(500);
+/// A read that has no buffer yet.
+struct Unbuffered {
+    op: OpId,
+    source: Arc<dyn Source>,
+    piece: Range,
+    len: usize,
+}
 
 impl Port {
     /// A port whose ends arrive in `inbox`.
@@ -80,8 +60,10 @@ impl Port {
     pub fn new(files: Arc<Files>, threads: DiskThreads, inbox: Arc<Inbox>) -> Self {
         Self {
             strand: Strand::new(&threads.bulk),
+            hashing: Strand::of_long_jobs(&threads.hash),
             files,
             threads,
+            bell: Arc::clone(&inbox) as Arc<dyn Bell>,
             inbox,
             line: Line::default(),
             arrived: Vec::new(),
@@ -89,6 +71,8 @@ impl Port {
             names: Vec::new(),
             small: Vec::new(),
             pace: Pace::default(),
+            unbuffered: VecDeque::new(),
+            turn: Turn::default(),
         }
     }
 
@@ -127,8 +111,18 @@ impl Port {
         }
     }
 
+    /// Ends what has not begun, for want of a buffer: nobody wants it any more.
+    pub fn give_up(&mut self) {
+        self.turn = Turn::default();
+        for Unbuffered { op, .. } in std::mem::take(&mut self.unbuffered) {
+            let fault = Fault::new(Code::ConnectionLost, "its stream is gone");
+            self.settle(op, Done::Failed(fault), Took::default());
+        }
+    }
+
     /// Takes what has ended, reads and writes in the order of submission.
     pub fn take_ended(&mut self, into: &mut Vec<Ended>) {
+        self.begin_reads();
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.take(&mut arrived);
         for Ended { op, done, took } in arrived.drain(..) {
@@ -157,19 +151,8 @@ impl Port {
         let len = piece_len(piece)?;
         match self.files.handle(entry)? {
             Handle::Source(source) => {
-                let mut into = self.files.pool().blank(len);
-                // A read behind one that is with the disk would only wait for it.
-                if self.line.all_ended_but_the_last() {
-                    let started = Instant::now();
-                    if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
-                        let busy = micros(started.elapsed());
-                        let took = Took { queued: Micros::ZERO, busy };
-                        self.settle(op, read_done(into.seal(count)), took);
-                        return Ok(());
-                    }
-                }
-                let reply = Reply::new(&self.inbox, op);
-                self.strand.submit(Box::new(move || read_cold(reply, &*source, piece, into)));
+                self.unbuffered.push_back(Unbuffered { op, source, piece, len });
+                self.begin_reads();
             }
             Handle::Input(input) => {
                 let into = self.files.pool().blank(len);
@@ -179,6 +162,35 @@ impl Port {
             }
             Handle::Sink(_) | Handle::Output(_) => return Err(wrong_kind(entry)),
         }
+        Ok(())
+    }
+
+    /// Begins the reads that there are buffers for, in order.
+    fn begin_reads(&mut self) {
+        while let Some(first) = self.unbuffered.front() {
+            let len = first.len;
+            let into = self.files.pool().blank_in_turn(len, &mut self.turn, &self.bell);
+            let Some((into, next)) = into.zip(self.unbuffered.pop_front()) else { return };
+            let op = next.op;
+            if let Err(fault) = self.read_into(next, into) {
+                self.settle(op, Done::Failed(fault), Took::default());
+            }
+        }
+    }
+
+    fn read_into(&mut self, read: Unbuffered, mut into: Blank) -> Result<(), Fault> {
+        let Unbuffered { op, source, piece, .. } = read;
+        // A read behind one that is with the disk would only wait for it.
+        if self.line.all_ended_before(op) {
+            let started = Instant::now();
+            if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
+                let took = Took { queued: Micros::ZERO, busy: micros(started.elapsed()) };
+                self.settle(op, read_done(into.seal(count)), took);
+                return Ok(());
+            }
+        }
+        let reply = Reply::new(&self.inbox, op);
+        self.strand.submit(Box::new(move || read_cold(reply, &*source, piece, into)));
         Ok(())
     }
 
@@ -221,13 +233,15 @@ impl Port {
             return output.record(*chunk, digest, Box::new(answer));
         }
         match &what {
+            what_is if hashes_an_object(what_is) => {
+                self.hashing.submit(self.job(vec![(reply, what)]));
+            }
             DiskOp::Open { .. }
             | DiskOp::List { .. }
             | DiskOp::Apply { .. }
             | DiskOp::Discard { .. } => self.names.push((reply, what)),
             DiskOp::Checkpoint { .. } | DiskOp::Commit { .. } => {
-                let files = Arc::clone(&self.files);
-                self.threads.sync.submit(Box::new(move || perform(&files, [(reply, what)])));
+                self.threads.sync.submit(self.job(vec![(reply, what)]));
             }
             _ => self.small.push((reply, what)),
         }
@@ -248,8 +262,8 @@ impl Port {
     }
 
     fn job(&self, batch: Vec<(Reply, Op)>) -> Job {
-        let files = Arc::clone(&self.files);
-        Box::new(move || perform(&files, batch))
+        let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
+        Box::new(move || perform(&files, &threads, batch))
     }
 }
 
@@ -284,6 +298,41 @@ const SLOW: Micros = Micros(100);
 /// Quick operations of one job.
 const BATCH_LEN: usize = 16;
 
+/// Whether an operation reads a whole object, which may take hours.
+fn hashes_an_object(what: &Op) -> bool {
+    match what {
+        DiskOp::Apply { request: Request::Stat { root, .. } } => *root == RootWish::Computed,
+        DiskOp::Open { how: OpenHow::Sink(wish), .. } => wish.recognise == RecogniseWish::ByContent,
+        _ => false,
+    }
+}
+
+/// Does operations one after the other; their ends go out together, unless they take long.
+fn perform(files: &Arc<Files>, threads: &DiskThreads, batch: Vec<(Reply, Op)>) {
+    let mut ends = Gathered::default();
+    for (mut reply, what) in batch {
+        if files.is_deserted() && hashes_an_object(&what) {
+            let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+            ends.add(reply, Done::Failed(fault));
+            continue;
+        }
+        match what {
+            DiskOp::Open { entry, path, how } => {
+                let (files, threads) = (Arc::clone(files), threads.clone());
+                let opening = Opening { reply, files, threads, entry, path, how };
+                if let Some((reply, done)) = opening.begin() {
+                    ends.add(reply, done);
+                }
+            }
+            what => {
+                reply.begin();
+                let done = files.perform(what, &reply.signs_of_life());
+                ends.add(reply, done);
+            }
+        }
+    }
+}
+
 fn piece_len(piece: Range) -> Result<usize, Fault> {
     piece.len().to_len().ok_or_else(|| Fault::new(Code::LimitExceeded, "a piece beyond memory"))
 }
@@ -297,113 +346,4 @@ fn read_cold(mut reply: Reply, source: &dyn Source, piece: Range, mut into: Blan
     reply.begin();
     let read = source.read_at(piece.start(), into.bytes_mut());
     reply.end(read.map(|count| read_done(into.seal(count))));
-}
-
-/// Does operations one after the other; their ends go out together, unless they take long.
-fn perform(files: &Files, batch: impl IntoIterator<Item = (Reply, Op)>) {
-    let mut ends = Gathered::default();
-    for (mut reply, what) in batch {
-        reply.begin();
-        let spoke = Mutex::new(Instant::now());
-        let working = |done: ByteCount, of: ByteCount| {
-            let mut spoke = spoke.lock().unwrap_or_else(PoisonError::into_inner);
-            if spoke.elapsed() >= SIGN_OF_LIFE {
-                *spoke = Instant::now();
-                reply.working(done, of);
-            }
-        };
-        let done = files.perform(what, &working);
-        ends.add(reply, done);
-    }
-}
-
-/// Ends that wait to be told together. Dropped, also in a panic, they are told.
-#[derive(Default)]
-struct Gathered {
-    ended: Vec<Ended>,
-    inbox: Option<Arc<Inbox>>,
-    since: Option<Instant>,
-}
-
-impl Gathered {
-    fn add(&mut self, reply: Reply, done: Done) {
-        self.inbox.get_or_insert_with(|| Arc::clone(&reply.inbox));
-        self.ended.push(reply.into_end(done));
-        if self.since.get_or_insert_with(Instant::now).elapsed() >= GATHER {
-            self.tell();
-        }
-    }
-
-    fn tell(&mut self) {
-        self.since = None;
-        if let (Some(inbox), false) = (&self.inbox, self.ended.is_empty()) {
-            inbox.put(self.ended.drain(..));
-        }
-    }
-}
-
-impl Drop for Gathered {
-    fn drop(&mut self) {
-        self.tell();
-    }
-}
-
-/// How long an end may wait for others.
-const GATHER: Duration = Duration::from_micros(200);
-
-/// The promise of one end. Dropped without one, it ends as failed.
-struct Reply {
-    inbox: Arc<Inbox>,
-    op: OpId,
-    submitted: Instant,
-    queued: Option<Duration>,
-    ended: Sent,
-}
-
-#[derive(PartialEq, Eq)]
-enum Sent {
-    Not,
-    Yes,
-}
-
-impl Reply {
-    fn new(inbox: &Arc<Inbox>, op: OpId) -> Self {
-        let submitted = Instant::now();
-        Self { inbox: Arc::clone(inbox), op, submitted, queued: None, ended: Sent::Not }
-    }
-
-    fn begin(&mut self) {
-        self.queued = Some(self.submitted.elapsed());
-    }
-
-    fn working(&self, done: ByteCount, of: ByteCount) {
-        let took = Took::default();
-        self.inbox.put([Ended { op: self.op, done: Done::Working { done, of }, took }]);
-    }
-
-    fn end(self, result: Result<Done, Fault>) {
-        let inbox = Arc::clone(&self.inbox);
-        inbox.put([self.into_end(result.unwrap_or_else(Done::Failed))]);
-    }
-
-    fn into_end(mut self, done: Done) -> Ended {
-        self.ended = Sent::Yes;
-        self.end_with(done)
-    }
-
-    fn end_with(&self, done: Done) -> Ended {
-        let all = self.submitted.elapsed();
-        let queued = self.queued.unwrap_or(all);
-        let took = Took { queued: micros(queued), busy: micros(all.saturating_sub(queued)) };
-        Ended { op: self.op, done, took }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if self.ended == Sent::Not {
-            let failed = Done::Failed(Fault::new(Code::Io, "a disk thread failed"));
-            self.inbox.put([self.end_with(failed)]);
-        }
-    }
 }

@@ -10,6 +10,7 @@ use floe_proto::greeting::Channel;
 use floe_store::OwnerId;
 use floe_types::{ByteCount, ObjectPath, SourceVersion};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A session as JOIN finds it.
@@ -42,14 +43,47 @@ pub struct Registry {
     state: Mutex<State>,
     /// What all sessions together may hold in buffers.
     buffers: ByteCount,
+    sessions_max: usize,
+}
+
+/// Whom a session counts for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Party {
+    /// Whoever holds this ticket.
+    Ticket([u8; 16]),
+    /// Somebody without one, at this address or in this block of addresses.
+    Address(IpAddr),
+}
+
+/// Counts as a session of its party while it lives.
+pub struct Guest {
+    registry: Arc<Registry>,
+    party: Party,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        state.guests -= 1;
+        if let Some(count) = state.parties.get_mut(&self.party) {
+            *count -= 1;
+            if *count == 0 {
+                state.parties.remove(&self.party);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
 struct State {
+    guests: usize,
+    parties: HashMap<Party, usize>,
     members: HashMap<SessionId, Arc<Member>>,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
+    /// Sessions with transfers, and how many each has.
+    busy: HashMap<SessionId, usize>,
     /// What each session was told last.
     share: Option<ByteCount>,
 }
@@ -77,26 +111,27 @@ impl Drop for Claim {
     }
 }
 
-/// The least a session is given, however many there are: a few of the smallest pieces.
-const SHARE_MIN: u64 = 256 << 10;
+/// The least a session is given, however many there are: the smallest piece. What all of them hold
+/// is bounded by the pool.
+const SHARE_MIN: u64 = 64 << 10;
 /// The most one is given: more would not make it faster.
 const SHARE_MAX: u64 = 32 << 20;
 
 impl Registry {
-    /// No sessions yet; all together may hold so much in buffers.
+    /// No sessions yet; all together may hold so much in buffers, and so many may come.
     #[must_use]
-    pub fn new(buffers: ByteCount) -> Self {
-        Self { state: Mutex::default(), buffers }
+    pub fn new(buffers: ByteCount, sessions_max: usize) -> Self {
+        Self { state: Mutex::default(), buffers, sessions_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What one more session may hold in buffers.
+    /// What a session may hold in buffers that begins a transfer next.
     #[must_use]
     pub fn share(&self) -> ByteCount {
-        self.share_of(self.lock().members.len() + 1)
+        self.share_of(self.lock().busy.len() + 1)
     }
 
     fn share_of(&self, sessions: usize) -> ByteCount {
@@ -105,27 +140,70 @@ impl Registry {
         ByteCount((1 << share.max(1).ilog2()).clamp(SHARE_MIN, SHARE_MAX))
     }
 
-    /// Adds a session that was made with `share`; the others may get less.
+    /// Lets a session in, unless there are too many, or too many of its party: one ticket may have
+    /// half of all, one address without a ticket a sixteenth.
+    pub fn admit(self: &Arc<Self>, party: Party) -> Option<Guest> {
+        let own_max = match party {
+            Party::Ticket(_) => self.sessions_max.div_ceil(2),
+            Party::Address(_) => self.sessions_max.div_ceil(16),
+        };
+        let mut state = self.lock();
+        let own = state.parties.get(&party).copied().unwrap_or(0);
+        if state.guests >= self.sessions_max || own >= own_max {
+            return None;
+        }
+        state.guests += 1;
+        state.parties.insert(party, own + 1);
+        Some(Guest { registry: Arc::clone(self), party })
+    }
+
+    /// Adds a session. It takes no share before it has a transfer.
     pub fn add(&self, id: SessionId, member: Member) {
         self.lock().members.insert(id, Arc::new(member));
+    }
+
+    /// A transfer of a session begins: the others may get less.
+    pub fn transfer_begins(&self, id: &SessionId) {
+        *self.lock().busy.entry(*id).or_default() += 1;
+        self.share_out();
+        let state = self.lock();
+        if let (Some(member), Some(share)) = (state.members.get(id), state.share) {
+            // It may have come between two changes.
+            member.running.set_budget(share);
+        }
+    }
+
+    /// A transfer of a session is over: the others may get more.
+    pub fn transfer_ends(&self, id: &SessionId) {
+        let mut state = self.lock();
+        if let Some(count) = state.busy.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                state.busy.remove(id);
+            }
+        }
+        drop(state);
         self.share_out();
     }
 
     /// Removes a session; the others get more.
     pub fn remove(&self, id: &SessionId) {
-        self.lock().members.remove(id);
+        let mut state = self.lock();
+        state.members.remove(id);
+        state.busy.remove(id);
+        drop(state);
         self.share_out();
     }
 
     fn share_out(&self) {
         let mut state = self.lock();
-        let share = self.share_of(state.members.len());
+        let share = self.share_of(state.busy.len());
         if state.share.replace(share) == Some(share) {
             return;
         }
-        let members: Vec<_> = state.members.values().cloned().collect();
-        drop(state);
-        for member in members {
+        // Under the lock, so that what is told last is what was decided last. A session's own lock
+        // comes after this one, never before.
+        for member in state.members.values() {
             member.running.set_budget(share);
         }
     }
@@ -140,12 +218,6 @@ impl Registry {
     #[must_use]
     pub fn members(&self) -> Vec<Arc<Member>> {
         self.lock().members.values().cloned().collect()
-    }
-
-    /// How many sessions run.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.lock().members.len()
     }
 
     /// Claims a stage.
@@ -178,5 +250,35 @@ impl Registry {
     #[must_use]
     pub fn claims(&self) -> usize {
         self.lock().claims.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_party_cannot_take_all_sessions() {
+        let registry = Arc::new(Registry::new(ByteCount(0), 32));
+        let ticket = |nth| Party::Ticket([nth; 16]);
+        let address = Party::Address(IpAddr::from([10, 0, 0, 1]));
+        let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1))).collect();
+        let anybody: Vec<_> = std::iter::from_fn(|| registry.admit(address)).collect();
+        let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2))).collect();
+        assert_eq!((first.len(), anybody.len(), second.len()), (16, 2, 14));
+        drop(first);
+        assert!(registry.admit(ticket(3)).is_some());
+        drop((anybody, second));
+        assert!(registry.lock().parties.is_empty());
+    }
+
+    #[test]
+    fn a_share_is_of_those_that_have_transfers() {
+        let registry = Registry::new(ByteCount(64 << 20), 100);
+        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
+        (0..3).for_each(|nth| registry.transfer_begins(&[nth; 16]));
+        assert_eq!(registry.share(), ByteCount(16 << 20));
+        (0..3).for_each(|nth| registry.transfer_ends(&[nth; 16]));
+        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
     }
 }

@@ -1,22 +1,35 @@
 //! The one place that makes and configures sockets, and asks them how their path is.
 //!
 //! Kernel autotuning is left alone, but on loopback, where explicit buffers were measured to be
-//! half as fast again (ENGINE). Nothing is read or written here.
+//! half as fast again. Nothing is read or written here.
 
 use floe_proto::command::PathSample;
-use floe_types::{ByteCount, Code, Fault, Micros};
+use floe_types::{Code, Fault, Micros};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const BACKLOG: i32 = 1024;
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+/// How long an address may be silent before the next is tried too.
+const HEAD_START: Duration = Duration::from_secs(2);
 const LOOPBACK_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes the kernel takes that it has not sent yet: enough to keep a path busy between two turns
 /// of a lane, little enough that control frames do not wait long behind data.
 const UNSENT_BYTES_MAX: u32 = 1 << 20;
+/// Without pacing: over loopback BBR was measured to cost a fifth more processor time
+/// (docs/performance.md).
+const UNPACED: [&[u8]; 2] = [b"cubic", b"reno"];
+/// A loss here and there costs the others most of a long path.
+const LOSS_TOLERANT: [&[u8]; 1] = [b"bbr"];
+/// From this round trip on a path is long.
+const LONG_PATH: Micros = Micros(5_000);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -32,6 +45,9 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         }
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        if is_loopback(addr) {
+            choose_congestion(&SockRef::from(&socket), &UNPACED);
+        }
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
@@ -40,24 +56,22 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         let code = match error.kind() {
             io::ErrorKind::AddrInUse => Code::AddressInUse,
             io::ErrorKind::PermissionDenied => Code::PermissionDenied,
-            io::ErrorKind::AddrNotAvailable => {
-                let detail = format!("listen on {addr}, which is no address of this machine");
-                return Fault::new(Code::Usage, detail);
-            }
+            io::ErrorKind::AddrNotAvailable => Code::Usage,
             _ => Code::Other,
         };
         Fault::new(code, format!("listen on {addr}: {}", reason(&error)))
     })
 }
 
-/// Connects to the first address of `host` that answers, each with `patience`.
+/// Connects to the first address of `host` that answers, each with `patience`. One that says
+/// nothing does not hold the others up: after a head start the next is tried beside it.
 ///
 /// # Errors
-/// `Unreachable`; the detail names the last address tried.
+/// `Unreachable`; the detail names the last address that failed.
 pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream, Fault> {
     let unreachable = |what: String| Fault::new(Code::Unreachable, what);
     let shown = floe_types::escape::Escaped(host.as_bytes());
-    let found = tokio::time::timeout(patience, lookup_host((host, port))).await;
+    let found = timeout(patience, lookup_host((host, port))).await;
     let addrs = match found {
         Ok(Ok(addrs)) => addrs,
         Ok(Err(error)) => {
@@ -65,19 +79,68 @@ pub async fn dial(host: &str, port: u16, patience: Duration) -> Result<TcpStream
         }
         Err(_) => return Err(unreachable(format!("look up \"{shown}\": no answer"))),
     };
-    let mut last = unreachable(format!("look up \"{shown}\": no address"));
-    for addr in addrs {
-        let why = match tokio::time::timeout(patience, TcpStream::connect(addr)).await {
-            Ok(Ok(stream)) => {
+    let addrs: Vec<SocketAddr> = addrs.take(ADDRESSES_MAX).collect();
+    match race(&addrs, patience, HEAD_START).await {
+        Ok(stream) => Ok(stream),
+        Err(Some((addr, why))) => {
+            Err(unreachable(format!("connect to \"{shown}\" at {addr}: {why}")))
+        }
+        Err(None) => Err(unreachable(format!("look up \"{shown}\": no address"))),
+    }
+}
+
+/// Connects to this very address.
+///
+/// # Errors
+/// `Unreachable`.
+pub async fn dial_address(addr: SocketAddr, patience: Duration) -> Result<TcpStream, Fault> {
+    let connected = race(&[addr], patience, patience).await;
+    connected.map_err(|failed| {
+        let why = failed.map_or_else(String::new, |(_, why)| why);
+        Fault::new(Code::Unreachable, format!("connect to {addr}: {why}"))
+    })
+}
+
+/// The first connection that comes about; else which address failed last, and why.
+async fn race(
+    addrs: &[SocketAddr],
+    patience: Duration,
+    head_start: Duration,
+) -> Result<TcpStream, Option<(SocketAddr, String)>> {
+    let mut tries = JoinSet::new();
+    let mut rest = addrs.iter().copied();
+    let mut last = None;
+    loop {
+        let next = rest.next();
+        if let Some(addr) = next {
+            tries.spawn(async move { (addr, timeout(patience, connect(addr)).await) });
+        }
+        let wait = if next.is_some() { head_start } else { patience };
+        match timeout(wait, tries.join_next()).await {
+            Ok(Some(Ok((_, Ok(Ok(stream)))))) => {
                 configure(&stream);
                 return Ok(stream);
             }
-            Ok(Err(error)) => reason(&error),
-            Err(_) => "no answer".to_owned(),
-        };
-        last = unreachable(format!("connect to \"{shown}\" at {addr}: {why}"));
+            Ok(Some(Ok((addr, Ok(Err(error)))))) => last = Some((addr, reason(&error))),
+            Ok(Some(Ok((addr, Err(_))))) => last = Some((addr, "no answer".to_owned())),
+            Ok(None) if next.is_none() => return Err(last),
+            // Its time is over, or nothing is under way: the next one, or another look.
+            Ok(Some(Err(_)) | None) | Err(_) => {}
+        }
     }
-    Err(last)
+}
+
+async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if is_loopback(addr) {
+        // Before it connects: pacing that has begun does not end with another choice.
+        choose_congestion(&SockRef::from(&socket), &UNPACED);
+    }
+    socket.connect(addr).await
+}
+
+fn is_loopback(addr: SocketAddr) -> bool {
+    addr.ip().to_canonical().is_loopback()
 }
 
 /// Sets what every connection wants. A failure is logged: the connection works without.
@@ -92,23 +155,43 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive)?;
-    if stream.peer_addr().is_ok_and(|addr| addr.ip().to_canonical().is_loopback()) {
+    let loopback = stream.peer_addr().is_ok_and(is_loopback);
+    if loopback {
         socket.set_send_buffer_size(LOOPBACK_BUFFER_BYTES)?;
         socket.set_recv_buffer_size(LOOPBACK_BUFFER_BYTES)?;
     } else {
         socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     }
+    let long = path(stream).is_some_and(|path| path.round_trip >= LONG_PATH);
+    choose_congestion(
+        &socket,
+        if loopback {
+            &UNPACED
+        } else if long {
+            &LOSS_TOLERANT
+        } else {
+            &[]
+        },
+    );
     Ok(())
+}
+
+/// Takes the first congestion control that this process may use, unless the socket has one of them.
+/// Where none is allowed, the system's choice stands.
+fn choose_congestion(socket: &SockRef<'_>, wanted: &[&[u8]]) {
+    let has = socket.tcp_congestion().unwrap_or_default();
+    let has = has.split(|byte| *byte == 0).next().unwrap_or_default();
+    if wanted.contains(&has) {
+        return;
+    }
+    let _chosen = wanted.iter().find(|name| socket.set_tcp_congestion(name).is_ok());
 }
 
 /// What the kernel knows of a connection's path; `None` where it does not say.
 #[must_use]
 pub fn path(stream: &TcpStream) -> Option<PathSample> {
     let state = tcp_state(stream)?;
-    Some(PathSample {
-        round_trip: Micros(u64::from(state.tcpi_rtt)),
-        unsent: ByteCount(unsent(stream)?),
-    })
+    Some(PathSample { round_trip: Micros(u64::from(state.tcpi_rtt)) })
 }
 
 /// The state of a connection, by TCP_INFO.
@@ -129,15 +212,6 @@ fn tcp_state(stream: &TcpStream) -> Option<libc::tcp_info> {
         );
         (done == 0).then_some(state)
     }
-}
-
-/// Bytes in the send queue, by SIOCOUTQ (the same number as TIOCOUTQ).
-#[allow(unsafe_code)] // no safe wrapper of SIOCOUTQ exists in rustix or socket2
-fn unsent(stream: &TcpStream) -> Option<u64> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ writes one int; the descriptor is open while `stream` is borrowed.
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if done == 0 { u64::try_from(count).ok() } else { None }
 }
 
 /// An error without the number of the system in it.
@@ -162,6 +236,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_hold_the_next_one_up() {
+        // A queue that is full: the kernel drops what asks to come in, as a black hole does.
+        let hole = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
+        hole.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        hole.listen(0).unwrap();
+        let silent = hole.local_addr().unwrap().as_socket().unwrap();
+        let _first = std::net::TcpStream::connect(silent).unwrap();
+        let open = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let open = open.local_addr().map(|addr| (addr, open)).unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let stream = race(&[silent, open.0], day, Duration::from_millis(1)).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open.0);
+        // One that refuses gives its turn away at once, whatever the head start.
+        let free = listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+        let stream = race(&[free, open.0], day, day).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open.0);
+        assert!(race(&[], day, day).await.unwrap_err().is_none());
+    }
+
+    #[tokio::test]
     async fn dialling_nobody_is_unreachable_and_somebody_has_a_path() {
         let free = listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
         let fault = dial("127.0.0.1", free.port(), Duration::from_secs(5)).await.unwrap_err();
@@ -170,6 +264,23 @@ mod tests {
         let open = listen("[::1]:0".parse().unwrap()).unwrap();
         let port = open.local_addr().unwrap().port();
         let stream = dial("::1", port, Duration::from_secs(5)).await.unwrap();
-        assert_eq!(path(&stream).unwrap().unsent, ByteCount::ZERO);
+        assert!(path(&stream).is_some());
+    }
+
+    #[tokio::test]
+    async fn loopback_is_not_paced_and_what_may_not_be_chosen_is_left_alone() {
+        let open = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = open.local_addr().unwrap().port();
+        let stream = dial("127.0.0.1", port, Duration::from_secs(5)).await.unwrap();
+        let socket = SockRef::from(&stream);
+        let now = || {
+            let name = socket.tcp_congestion().unwrap();
+            name.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
+        };
+        // Every kernel has reno, and every process may use it.
+        assert!(UNPACED.contains(&now().as_slice()), "{:?}", now());
+        let before = now();
+        choose_congestion(&socket, &[b"nothing"]);
+        assert_eq!(now(), before);
     }
 }

@@ -6,14 +6,14 @@
 //!                              of the core    \ frames -> Outlet -> socket
 //! ```
 //! Backpressure both ways is not asking: frames are polled only while the outlet is empty, and a
-//! piece is left in the socket while the core has no room for it. A client that takes nothing of what
-//! it is owed is not heard, so nothing it asks for can pile up. A stream that is lost stays until
-//! its operations have ended; a session that ended in order says what is queued, then closes.
+//! piece is left in the socket while the core has no room for it. A client that takes nothing of
+//! what it is owed is not heard, so nothing it asks for can pile up. A stream that is lost stays
+//! until its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
 mod outlet;
 
-use crate::buffer::Piece;
+use crate::buffer::{Bell, Charge, Piece};
 use crate::port::{Ended, Port};
 use crate::running::{Running, Seat};
 use crate::secure::{Flushed, Secured};
@@ -21,6 +21,7 @@ use crate::socket;
 use floe_proto::command::{Command, Lost, PathSample};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Frame;
+use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
@@ -37,13 +38,21 @@ pub struct Stream {
     port: Port,
     inlet: Inlet,
     outlet: Outlet,
+    /// What waits encrypted in the connection.
+    charge: Charge,
+    bell: Arc<dyn Bell>,
+    /// Since when it has sent the same piece,
+    sending_since: Option<Instant>,
+    /// and taken the same piece.
+    taking_since: Option<Instant>,
     ended: Vec<Ended>,
     frames: Vec<Frame<Piece>>,
     room: ByteCount,
     /// Frames that wait for the peer.
     owed: usize,
     hearing: Hearing,
-    sampled: Instant,
+    asked: Asked,
+    sampled: Option<Instant>,
 }
 
 /// Whether the peer is still listened to.
@@ -60,6 +69,8 @@ const FRAMES_A_ROUND: usize = 64;
 const TURN_BYTES: u64 = 512 << 10;
 /// Turns that a stream may take, however little moves.
 const TURNS: u32 = 16;
+/// How long a stream may hold one piece while others wait for memory.
+const HOLD: Duration = Duration::from_secs(5);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How long a stream that closes in order may take to say its last frames.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -92,16 +103,21 @@ impl Stream {
             inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
             running: Arc::clone(running),
             id,
+            bell: Arc::clone(&seat.inbox) as Arc<dyn Bell>,
+            charge: running.files.pool().charge(),
             seat,
             link,
             port,
             outlet: Outlet::default(),
+            sending_since: None,
+            taking_since: None,
             ended: Vec::new(),
             frames: Vec::new(),
             room: ByteCount::ZERO,
             owed: 0,
             hearing: Hearing::Yes,
-            sampled: Instant::now(),
+            asked: Asked::Yes,
+            sampled: None,
         }
     }
 
@@ -119,8 +135,9 @@ impl Stream {
                 self.running.lose(self.id, Lost::Connection);
             }
         }
-        let Self { running, seat, port, ended, link, inlet, outlet, .. } = self;
-        drop((link, inlet, outlet));
+        let Self { running, seat, mut port, ended, link, inlet, outlet, charge, .. } = self;
+        drop((link, inlet, outlet, charge));
+        port.give_up();
         Rest { running, seat, port, ended }.end().await;
         drop(place);
     }
@@ -157,16 +174,17 @@ impl Stream {
         if !self.ended.is_empty() || !self.frames.is_empty() {
             activity = Activity::Some;
         }
+        self.write()?;
+        let clear = self.is_clear();
         if self.round(moved)? == Activity::Some {
             activity = Activity::Some;
         }
-        let waited = !self.outlet.is_empty();
         self.write()?;
-        if waited && self.outlet.is_empty() {
-            // Frames that wait in the core were not polled while this was full, and nobody rings
-            // for them again.
+        if self.is_clear() && !clear {
+            // Frames were not asked for, and can be now.
             activity = Activity::Some;
         }
+        self.give_way()?;
         // What came before the end has been told: the connection's end comes after it.
         match end.take() {
             Some(fault) if self.running.ending().is_none() => Err(fault),
@@ -177,16 +195,20 @@ impl Stream {
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
         while self.frames.len() < FRAMES_A_ROUND && self.hears() {
-            let taken = self.inlet.take(&mut self.link, self.running.files.pool(), self.room);
+            let pool = self.running.files.pool();
+            let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
             match taken {
                 Ok(Taken::Frame(frame)) => {
                     let len = match &frame {
                         Frame::Data(data) => data.len,
                         _ => ByteCount::ZERO,
                     };
-                    self.room = self.room.minus(len);
+                    // What there is room for in a chunk is for the core to say, once it knows it.
+                    let begins = matches!(frame, Frame::Header(_));
+                    self.room = if begins { ByteCount::ZERO } else { self.room.minus(len) };
                     *moved = moved.plus(len);
                     self.frames.push(frame);
+                    self.taking_since = None;
                     if len.0 >= SMALL_BYTES {
                         return None;
                     }
@@ -205,20 +227,27 @@ impl Stream {
         None
     }
 
-    /// Whether anything more is taken from the peer now.
+    /// Whether frames are taken: not from a peer that broke the protocol, and not from one that
+    /// does not read what it is answered.
     fn hears(&self) -> bool {
-        self.hearing == Hearing::Yes && self.running.terms.owed.allows(self.owed)
+        self.hearing == Hearing::Yes
+            && self.asked == Asked::Yes
+            && self.running.terms.owed.allows(self.owed)
     }
 
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let sample = self.sample();
-        let (id, outlet) = (self.id, &mut self.outlet);
+        let (id, outlet, link) = (self.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
         let mut ops = Vec::new();
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
-        let (room, owed) = self.running.round(|core, now| {
+        let came = self.inlet.has_come();
+        let (room, asked, owed) = self.running.round(|core, now| {
+            if came {
+                core.handle_bytes(id, now);
+            }
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
@@ -235,21 +264,26 @@ impl Stream {
             while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
                 ops.push(op);
             }
-            while outlet.wants(&out)
+            while outlet.wants(&out, link)
                 && let Some(frame) = core.poll_frame(id, now)
             {
                 out.push(frame);
             }
-            (core.data_room(id), core.frames_queued(id))
+            (core.data_room(id), core.hearing(id), core.frames_queued(id))
         });
-        (self.room, self.owed) = (room, owed);
-        let busy = !ops.is_empty() || !out.is_empty();
+        // What was left in the socket, or taken ahead of it, may come now; nothing else tells.
+        let roomier = self.inlet.is_full() && self.room == ByteCount::ZERO && room > self.room;
+        let heard = self.hears();
+        (self.room, self.asked, self.owed) = (room, asked, owed);
+        let opened = roomier || !heard && self.hears();
+        let busy = opened || !ops.is_empty() || !out.is_empty();
         self.port.submit(ops);
         for frame in out {
             if let Frame::Data(data) = &frame {
                 *moved = moved.plus(data.len);
             }
             self.outlet.accept(frame)?;
+            self.sending_since = None;
         }
         Ok(if busy { Activity::Some } else { Activity::None })
     }
@@ -258,23 +292,48 @@ impl Stream {
         if self.link.has_unsent() {
             self.link.flush()?;
         }
-        self.outlet.write(&mut self.link)
+        self.outlet.write(&mut self.link, &mut self.charge)
+    }
+
+    /// Whether everything that was polled has left for the kernel.
+    fn is_clear(&self) -> bool {
+        self.outlet.is_empty() && !self.link.has_unsent()
+    }
+
+    /// While others wait for memory, nobody keeps a piece for long that does not move on: a slow
+    /// reader or writer comes again and continues.
+    fn give_way(&mut self) -> Result<(), Fault> {
+        if self.is_clear() {
+            self.sending_since = None;
+        } else {
+            self.sending_since.get_or_insert_with(Instant::now);
+        }
+        if self.inlet.is_filling() {
+            self.taking_since.get_or_insert_with(Instant::now);
+        } else {
+            self.taking_since = None;
+        }
+        let mut since = [self.sending_since, self.taking_since].into_iter().flatten();
+        let is_slow = since.any(|since| since.elapsed() > HOLD);
+        if is_slow && self.running.files.pool().is_short() {
+            return Err(Fault::new(Code::Busy, "memory is short, and this stream too slow"));
+        }
+        Ok(())
     }
 
     fn sample(&mut self) -> Option<PathSample> {
         let now = Instant::now();
-        if now.duration_since(self.sampled) < SAMPLE {
+        if self.sampled.is_some_and(|last| now.duration_since(last) < SAMPLE) {
             return None;
         }
-        self.sampled = now;
-        let sample = socket::path(self.link.socket())?;
-        Some(PathSample { unsent: sample.unsent.plus(self.link.unsent_bytes()), ..sample })
+        self.sampled = Some(now);
+        socket::path(self.link.socket())
     }
 
     async fn wait(&mut self) -> Result<(), Fault> {
         self.inlet.rest();
-        let writing = !self.outlet.is_empty() || self.link.has_unsent();
-        let reading = self.hears() && !self.inlet.is_full(self.room);
+        let writing = !self.is_clear();
+        let reading = self.hears() && !self.inlet.is_full();
         let socket = self.link.socket();
         let ready = tokio::select! {
             () = self.seat.inbox.rung() => Ok(()),

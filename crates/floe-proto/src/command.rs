@@ -20,7 +20,7 @@ pub enum Role {
 pub enum StreamCount {
     /// So many.
     Fixed(u32),
-    /// Two at first, one more a second while goodput grows by a tenth, up to eight.
+    /// Few at first, more while goodput grows by a tenth: by the path's round trip.
     Auto,
 }
 
@@ -144,8 +144,6 @@ pub struct Violation {
 pub struct PathSample {
     /// Smoothed round trip.
     pub round_trip: Micros,
-    /// Bytes in the socket's send queue.
-    pub unsent: ByteCount,
 }
 
 /// What a session tells the engine.

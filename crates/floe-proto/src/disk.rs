@@ -54,8 +54,9 @@ pub enum OpenHow {
     Source(Followed),
     /// To be received.
     Sink(SinkWish),
-    /// A directory to be received into: made if missing.
-    Directory,
+    /// A directory to be received into: made if missing. With `Absent`, nothing of one that stands
+    /// is changed.
+    Directory(Precondition),
 }
 
 /// Whether a link is followed.
@@ -328,7 +329,16 @@ pub enum Opened {
         finished: Option<Root>,
     },
     /// A directory stands.
-    Directory,
+    Directory(Standing),
+}
+
+/// Whether a directory was there before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Standing {
+    /// It was made for a transfer, and none has committed it.
+    Made,
+    /// It stood there.
+    Stood,
 }
 
 /// Whether bytes can be read again.

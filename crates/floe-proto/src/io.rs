@@ -8,9 +8,10 @@ use crate::causes::CauseClock;
 use crate::command::Event;
 use crate::disk::{DiskOp, Lane};
 use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Frame, SeqRange};
+use crate::turns::Turns;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use floe_types::{ByteCount, EntryIndex, OpId, RequestId, Seq, StreamId, Time, TransferId};
+use floe_types::{ByteCount, EntryIndex, OpId, Range, RequestId, Seq, StreamId, Time, TransferId};
 
 /// Whom the end of an operation is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,9 +38,10 @@ pub(crate) enum SendOp {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum ReceiveOp {
     Open(EntryIndex),
-    Write(EntryIndex, Seq, ByteCount),
+    /// On that stream; the count is what it holds of the buffers.
+    Write(EntryIndex, Seq, StreamId, ByteCount),
     Record(EntryIndex, Seq),
-    Forget(EntryIndex),
+    Forget(EntryIndex, Range),
     Checkpoint(EntryIndex),
     /// A batch; its members are kept beside.
     Commit(u64),
@@ -50,8 +52,14 @@ pub(crate) enum ReceiveOp {
 /// One stream, seen from the queues.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Pipe<P> {
-    /// Hot frames, in order.
+    /// The hot frames of a sender, in order.
     pub(crate) out: VecDeque<Frame<P>>,
+    /// Those of a receiver, in order: a rate limit on DATA does not hold them up.
+    pub(crate) answers: VecDeque<Frame<P>>,
+    /// The number of a PING to be said.
+    pub(crate) ping: Option<u64>,
+    /// The number of the last PING heard and not answered.
+    pub(crate) pong: Option<u64>,
     /// DATA frames among them.
     pub(crate) data_queued: u32,
     /// Recorded chunks to be told.
@@ -80,6 +88,10 @@ pub(crate) struct Io<P> {
     pub(crate) events: VecDeque<Event>,
     wakes: BTreeSet<Lane>,
     pub(crate) next_seq: Seq,
+    /// Objects that receivers have open, or are about to.
+    pub(crate) objects_open: u32,
+    /// Streams that wait for a rate limit.
+    pub(crate) turns: Turns,
     /// Payload bytes the core and its operations hold.
     pub(crate) buffered: ByteCount,
     pub(crate) buffers_max: ByteCount,
@@ -91,6 +103,9 @@ impl<P> Pipe<P> {
     fn new(now: Time) -> Self {
         Self {
             out: VecDeque::new(),
+            answers: VecDeque::new(),
+            ping: None,
+            pong: None,
             data_queued: 0,
             stored: Vec::new(),
             ops: VecDeque::new(),
@@ -115,6 +130,8 @@ impl<P> Io<P> {
             events: VecDeque::new(),
             wakes: BTreeSet::new(),
             next_seq: Seq(0),
+            objects_open: 0,
+            turns: Turns::default(),
             buffered: ByteCount::ZERO,
             buffers_max,
             now,
@@ -224,12 +241,25 @@ impl<P> Io<P> {
     /// itself).
     pub(crate) fn say_on(&mut self, stream: StreamId, frame: Frame<P>) {
         if let Some(pipe) = self.pipes.get_mut(&stream) {
-            if matches!(frame, Frame::Data(_)) {
-                pipe.data_queued += 1;
+            match frame {
+                Frame::Ping(number) => pipe.ping = Some(number),
+                // A peer that says PING and does not read hears the last PONG only.
+                Frame::Pong(number) => pipe.pong = Some(number),
+                Frame::Verdict(..) | Frame::Corrupt(_) => pipe.answers.push_back(frame),
+                Frame::Data(_) => {
+                    pipe.data_queued += 1;
+                    pipe.out.push_back(frame);
+                }
+                frame => pipe.out.push_back(frame),
             }
-            pipe.out.push_back(frame);
             self.wake(Lane::Stream(stream));
         }
+    }
+
+    /// Frames that wait to be taken for a stream.
+    pub(crate) fn unsaid(&self, stream: StreamId) -> usize {
+        let cold = if self.lead == Some(stream) { self.cold.len() } else { 0 };
+        cold + self.pipes.get(&stream).map_or(0, |pipe| pipe.answers.len() + pipe.stored.len())
     }
 
     /// A chunk is recorded: told on the stream that carried it.

@@ -15,6 +15,7 @@ pub mod codec; // frames to bytes and back
 pub mod greeting; // from a connection to a session: steps consumed by value
 
 mod bucket; // the rate limit
+mod turns; // whose turn it is to pay
 mod causes; // where the time goes
 mod io; // what waits to be taken, and what is under way
 mod plan; // what is still to be sent of an object

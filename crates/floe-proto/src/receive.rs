@@ -10,8 +10,8 @@
 //! commit waits until no other operation of its entry is under way.
 
 mod coarse; // a list of what is held, short enough to be told
-mod entry; // one entry: announced, opened, wanted
 mod checkpoint; // when what is recorded is made durable
+mod entry; // one entry: announced, opened, wanted
 mod directory; // directories: made first, ended last
 mod chunk; // one chunk: header, seal, record
 mod piece; // its pieces: let in, written
@@ -25,12 +25,12 @@ use crate::disk::{DiskDone, Opened};
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use chunk::Chunk;
 use commit::Batch;
 use directory::Dir;
-use entry::{LastWish, RecvEntry, Stage};
+use entry::{LastWish, RecvEntry, Stage, Word};
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
     Time, TransferId,
@@ -54,6 +54,10 @@ pub(crate) struct Receiver {
     piece: ByteCount,
     entries: BTreeMap<EntryIndex, RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
+    /// Files that wait until fewer objects are open.
+    queue: VecDeque<EntryIndex>,
+    /// By an entry that ends: the one that replaces it, and begins once it is gone.
+    behind: BTreeMap<EntryIndex, EntryIndex>,
     chunks: BTreeMap<Seq, Chunk>,
     /// The chunk that each stream carries now.
     current: BTreeMap<StreamId, Seq>,
@@ -106,6 +110,8 @@ impl Receiver {
             piece: config.piece_bytes,
             entries: BTreeMap::new(),
             dirs: BTreeMap::new(),
+            queue: VecDeque::new(),
+            behind: BTreeMap::new(),
             chunks: BTreeMap::new(),
             current: BTreeMap::new(),
             batch: Batch::default(),
@@ -118,6 +124,11 @@ impl Receiver {
             unplaced: None,
             summary: Summary::default(),
         }
+    }
+
+    /// The server granted a window.
+    pub(crate) fn handle_opened(&mut self, window: ByteCount) {
+        self.options.window = self.options.window.min(window);
     }
 
     fn entry_id(&self, index: EntryIndex) -> EntryId {
@@ -193,19 +204,20 @@ impl Receiver {
             (ReceiveOp::Open(index), DiskDone::Opened(Opened::Sink { have, basis, finished })) => {
                 self.sink_opened(index, have, basis, finished, io, now);
             }
-            (ReceiveOp::Open(index), DiskDone::Opened(Opened::Directory)) => {
-                self.directory_made(index, io)
+            (ReceiveOp::Open(index), DiskDone::Opened(Opened::Directory(standing))) => {
+                self.directory_made(index, standing, io)
             }
             (ReceiveOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
-            (ReceiveOp::Write(index, seq, len), done) => {
-                self.write_ended(index, seq, len, done, io)
+            (ReceiveOp::Write(index, seq, stream, cost), done) => {
+                piece::give_back(stream, cost, io);
+                self.write_ended(index, seq, done, io)
             }
             (ReceiveOp::Record(index, seq), DiskDone::Recorded) => {
                 self.recorded(index, seq, io, now)
             }
-            (ReceiveOp::Forget(index), DiskDone::Forgotten) => {
+            (ReceiveOp::Forget(index, range), DiskDone::Forgotten) => {
                 if let Some(entry) = self.entries.get_mut(&index) {
-                    entry.forgetting -= 1;
+                    entry.forgetting.remove(range);
                 }
                 io.wake_streams();
             }
@@ -218,7 +230,7 @@ impl Receiver {
             (ReceiveOp::Discard(index) | ReceiveOp::Release(index), _) => self.gone(index, io),
             (
                 ReceiveOp::Record(index, _)
-                | ReceiveOp::Forget(index)
+                | ReceiveOp::Forget(index, _)
                 | ReceiveOp::Checkpoint(index),
                 DiskDone::Failed(fault),
             ) => self.fail(index, fault, io),
@@ -263,6 +275,9 @@ impl Receiver {
         let Some(entry) = self.entries.get(&index) else { return };
         if entry.stage == Stage::Ending {
             return;
+        }
+        if entry.word == Word::None {
+            return self.end_entry(index, wish, io);
         }
         let path = entry.path.clone();
         let fault = match (fault.code, self.replacing) {
@@ -354,6 +369,7 @@ impl Receiver {
             return;
         }
         self.ending = Ending::Stopped(fault);
+        self.queue.clear();
         let indices: Vec<_> = self.entries.keys().copied().collect();
         for index in indices {
             self.end_entry(index, wish, io);
@@ -409,7 +425,7 @@ const fn entry_of(op: ReceiveOp) -> Option<EntryIndex> {
         ReceiveOp::Open(index)
         | ReceiveOp::Write(index, ..)
         | ReceiveOp::Record(index, _)
-        | ReceiveOp::Forget(index)
+        | ReceiveOp::Forget(index, _)
         | ReceiveOp::Checkpoint(index)
         | ReceiveOp::Discard(index)
         | ReceiveOp::Release(index) => Some(index),

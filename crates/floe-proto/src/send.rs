@@ -249,11 +249,14 @@ impl<P: Clone> Sender<P> {
             return;
         }
         let path = entry.path.clone();
+        let mut told = index;
         if entry.stage == Stage::Opening {
+            // Until it is announced, the peer knows it as the one that it replaces.
+            told = entry.replaces.unwrap_or(index);
             self.walk.opened(index, OpenedChild::Gone);
         }
         self.end_entry(index, io);
-        self.report_failure(index, path, fault, tell, io);
+        self.report_failure(told, path, fault, tell, io);
     }
 
     fn report_failure(

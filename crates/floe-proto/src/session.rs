@@ -19,7 +19,7 @@ mod output; // what is handed out
 use crate::causes::Cause;
 use crate::command::{Accepted, Command, Config, Event, Role, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, DiskOp, Took};
-use crate::frame::{Causes, Direction, Frame, Open, Request, Stats, Verbs};
+use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
 use crate::io::{Io, Owner};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
@@ -30,6 +30,7 @@ use floe_types::{
     ByteCount, Code, Fault, Micros, ObjectPath, OpId, Precondition, RequestId, StreamId, Time,
     TransferId,
 };
+pub use output::Asked;
 
 /// The protocol of one session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -64,7 +65,7 @@ impl<P: Clone> Session<P> {
     pub fn new(role: Role, config: Config, now: Time) -> Self {
         config.limits.assert_sound();
         let io = Io::new(config.buffers, now);
-        let tune = Tune::new(config.streams, now);
+        let tune = Tune::new(config.streams, config.limits.streams_max, now);
         Self {
             role,
             config,
@@ -229,6 +230,7 @@ impl<P: Clone> Session<P> {
     ) {
         let best = self.round_trip.map_or(sample.round_trip, |best| best.min(sample.round_trip));
         self.round_trip = Some(best);
+        self.tune.path(best);
     }
 
     /// This session's share of the buffers changed.
@@ -263,7 +265,7 @@ impl<P: Clone> Session<P> {
                 }
             }
             Owner::Request(id) => {
-                self.requests.remove(&id);
+                // It counts until its answer is taken.
                 let reply = match done {
                     DiskDone::Applied(reply) => Ok(reply),
                     DiskDone::Failed(fault) => Err(fault),
@@ -304,6 +306,11 @@ impl<P: Clone> Session<P> {
     /// What every input ends with: transfers that are over are reported, streams dialed, the end
     /// prepared.
     fn settle(&mut self, now: Time) {
+        for half in self.transfers.values_mut() {
+            if let Half::Receive(half) = half {
+                half.open_queued(&mut self.io, now);
+            }
+        }
         self.report_finished();
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
         if self.role == Role::Client && self.state == State::Open {
@@ -322,6 +329,7 @@ impl<P: Clone> Session<P> {
         for (transfer, result) in over {
             let Some(summary) = self.summary(transfer) else { continue };
             self.transfers.remove(&transfer);
+            self.io.turns.forget(transfer);
             self.io.events.push_back(Event::TransferFinished { transfer, result, summary });
         }
     }
@@ -348,14 +356,21 @@ impl<P: Clone> Session<P> {
         let mut cause = Cause::Idle;
         let busy = self.transfers.iter().find_map(|(id, half)| match half {
             Half::Send(half) => half.is_busy_on(stream, &self.io).then_some(*id),
-            Half::Receive(half) => half.is_on(stream).then_some(*id),
+            // What is received has a hasher of its own: the two directions do not wait.
+            Half::Receive(_) => None,
         });
         for (id, half) in &mut self.transfers {
             if busy.is_some_and(|busy| busy != *id) && matches!(half, Half::Send(_)) {
                 continue;
             }
             let next = match half {
-                Half::Send(half) => half.pump(stream, &mut self.io),
+                Half::Send(half) => match half.pump(stream, &mut self.io) {
+                    // What is queued waits for its token, not for the socket.
+                    Cause::Network if half.bucket().is_some_and(|own| !own.is_open(now)) => {
+                        Cause::Limiter
+                    }
+                    cause => cause,
+                },
                 Half::Receive(half) => half.cause(stream, &self.io, now),
             };
             if next != Cause::Idle {
@@ -425,6 +440,8 @@ const fn needed_for(direction: Direction) -> Verbs {
 const fn needed_by(request: &Request) -> Verbs {
     match request {
         Request::List { .. } => Verbs::LIST,
+        // What an object's root says of its bytes, only who may read them is told.
+        Request::Stat { root: RootWish::Computed, .. } => Verbs::LIST.and(Verbs::READ),
         Request::Stat { .. } => Verbs::LIST,
         Request::Remove { .. } | Request::Rename { .. } => Verbs::REMOVE,
         Request::MakeDirectory { .. } => Verbs::WRITE,

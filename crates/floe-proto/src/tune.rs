@@ -1,7 +1,14 @@
 //! How many streams a client uses: a pure controller over goodput, in integers.
 //!
-//! Fixed: as many as asked, once there is work for them. Auto: two, then one more a second while
-//! goodput grew by a tenth since the last one came, up to eight.
+//! Fixed: as many as asked, once there is work for them. Auto: few at first. Whenever goodput has
+//! stopped growing by itself, more are tried; if they bring less than a tenth, that was enough. A
+//! long path starts with four and doubles, up to 32: there one stream's share of losses and of socket
+//! buffers is what limits. A short one starts with two and adds one at a time, up to eight.
+//!
+//! ```text
+//!  Climbing --(plateau)--> more streams --(up)--> Climbing --(plateau, a tenth gained)--> more ...
+//!                                                    \--(plateau, nothing gained)--> Settled
+//! ```
 
 use crate::command::StreamCount;
 use floe_types::{ByteCount, Micros, Time};
@@ -10,6 +17,8 @@ use floe_types::{ByteCount, Micros, Time};
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Tune {
     wish: StreamCount,
+    /// What the server takes.
+    streams_max: u32,
     target: u32,
     dialing: u32,
     failures: u32,
@@ -18,8 +27,11 @@ pub(crate) struct Tune {
     look_at: Time,
     sampled: Time,
     bytes: ByteCount,
-    /// Goodput of the last second before the newest stream came, in bytes.
-    before: ByteCount,
+    /// Goodput of the period before, in bytes a second.
+    last: u64,
+    /// Goodput before the newest streams came.
+    before: u64,
+    round_trip: Option<Micros>,
     settled: Settled,
 }
 
@@ -29,8 +41,21 @@ enum Settled {
     Yes,
 }
 
-const AUTO_FIRST: u32 = 2;
-const AUTO_MAX: u32 = 8;
+/// How the number of streams grows.
+#[derive(Clone, Copy)]
+struct Steps {
+    first: u32,
+    times: u32,
+    plus: u32,
+    most: u32,
+}
+
+const SHORT: Steps = Steps { first: 2, times: 1, plus: 1, most: 8 };
+const LONG: Steps = Steps { first: 4, times: 2, plus: 0, most: 32 };
+const LONG_ROUND_TRIP: Micros = Micros(5_000);
+const PERIOD_TRIPS: u64 = 6;
+const PERIOD_MIN: Micros = Micros(500_000);
+const PERIOD_MAX: Micros = Micros(2_000_000);
 const SECOND: Micros = Micros::from_secs(1);
 const DIAL_FAILURES_MAX: u32 = 5;
 const LOOK: Micros = Micros(10_000);
@@ -38,13 +63,14 @@ const LOOK: Micros = Micros(10_000);
 const WORTH_A_STREAM: ByteCount = ByteCount(4 << 20);
 
 impl Tune {
-    pub(crate) const fn new(wish: StreamCount, now: Time) -> Self {
+    pub(crate) const fn new(wish: StreamCount, streams_max: u32, now: Time) -> Self {
         let target = match wish {
             StreamCount::Fixed(count) => count,
-            StreamCount::Auto => AUTO_FIRST,
+            StreamCount::Auto => SHORT.first,
         };
         Self {
             wish,
+            streams_max,
             target,
             dialing: 0,
             failures: 0,
@@ -52,7 +78,9 @@ impl Tune {
             look_at: now,
             sampled: now,
             bytes: ByteCount::ZERO,
-            before: ByteCount::ZERO,
+            last: 0,
+            before: 0,
+            round_trip: None,
             settled: Settled::No,
         }
     }
@@ -65,7 +93,8 @@ impl Tune {
         backlog: impl FnOnce() -> ByteCount,
         now: Time,
     ) -> u32 {
-        let room = self.target.saturating_sub(streams + self.dialing);
+        let wished = self.target.min(self.streams_max);
+        let room = wished.saturating_sub(streams + self.dialing);
         if streams == 0 || room == 0 || now < self.retry_at.max(self.look_at) {
             return 0;
         }
@@ -91,60 +120,133 @@ impl Tune {
         }
     }
 
-    /// Looks at the goodput once a second. `moved` is all bytes moved so far.
+    /// What TCP says of the path's round trip.
+    pub(crate) fn path(&mut self, round_trip: Micros) {
+        let first = self.round_trip.is_none();
+        self.round_trip = Some(self.round_trip.map_or(round_trip, |best| best.min(round_trip)));
+        if first && self.wish == StreamCount::Auto && self.is_long() {
+            self.target = self.target.max(LONG.first);
+        }
+    }
+
+    fn is_long(&self) -> bool {
+        self.round_trip.is_some_and(|round_trip| round_trip >= LONG_ROUND_TRIP)
+    }
+
+    /// How long goodput is watched before it is judged: some round trips, or what a disk needs to
+    /// show its pace.
+    fn period(&self) -> Micros {
+        let trips = self.round_trip.unwrap_or_default().0.saturating_mul(PERIOD_TRIPS);
+        Micros(trips.clamp(PERIOD_MIN.0, PERIOD_MAX.0))
+    }
+
+    /// Looks at the goodput once a period. `moved` is all bytes moved so far.
     pub(crate) fn sample(&mut self, moved: ByteCount, now: Time) {
-        if now.since(self.sampled) < SECOND {
+        let spent = now.since(self.sampled);
+        if spent < self.period() {
             return;
         }
-        let spent = now.since(self.sampled).0.max(1);
-        let second = moved.minus(self.bytes).0.saturating_mul(SECOND.0) / spent;
+        let second = moved.minus(self.bytes).0.saturating_mul(SECOND.0) / spent.0.max(1);
         self.sampled = now;
         self.bytes = moved;
-        if self.wish != StreamCount::Auto || self.settled == Settled::Yes || second == 0 {
+        let judged = self.wish == StreamCount::Auto && self.settled == Settled::No;
+        if !judged || second == 0 || self.dialing > 0 {
             return;
         }
-        if second < self.before.0.saturating_add(self.before.0 / 10) {
-            self.settled = Settled::Yes;
-        } else if self.target < AUTO_MAX && self.dialing == 0 {
-            self.target += 1;
+        let climbing = second > a_tenth_above(self.last);
+        self.last = second;
+        if climbing {
+            return;
         }
-        self.before = ByteCount(second);
+        let steps = if self.is_long() { LONG } else { SHORT };
+        if second < a_tenth_above(self.before) || self.target >= steps.most {
+            self.settled = Settled::Yes;
+            return;
+        }
+        self.before = second;
+        self.target = (self.target * steps.times + steps.plus).min(steps.most);
     }
 
     pub(crate) fn next_timeout(&self) -> Time {
-        self.sampled.plus(SECOND)
+        self.sampled.plus(self.period())
     }
+}
+
+const fn a_tenth_above(rate: u64) -> u64 {
+    rate.saturating_add(rate / 10)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(rate_of: impl Fn(u32) -> u64) -> u32 {
-        let mut tune = Tune::new(StreamCount::Auto, Time(0));
-        let (mut streams, mut moved) = (1, 0);
-        for second in 1..30 {
-            let now = Time(second * 1_000_000);
+    /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
+    /// so many streams, each of which needs `ramp` to reach its share.
+    fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
+        let mut tune = Tune::new(StreamCount::Auto, 64, Time(0));
+        tune.path(round_trip);
+        let (mut came, mut moved, mut last) = (alloc::vec![Time(0)], 0, Time(0));
+        for tick in 1..3_000 {
+            let now = Time(tick * 10_000);
+            let streams = u32::try_from(came.len()).unwrap();
             for _ in 0..tune.dials(streams, || ByteCount(u64::MAX / 2), now) {
                 tune.came_up();
-                streams += 1;
+                came.push(now);
+                last = now;
             }
-            moved += rate_of(streams);
-            tune.sample(ByteCount(moved), now);
+            // In thousandths of a stream.
+            let ready: u64 = came
+                .iter()
+                .map(|since| (now.since(*since).0 * 1_000 / ramp.0.max(1)).min(1_000))
+                .sum();
+            moved += rate_of(ready) / 100;
+            if now >= tune.next_timeout() {
+                tune.sample(ByteCount(moved), now);
+            }
         }
-        streams
+        (u32::try_from(came.len()).unwrap(), now_since_start(last))
+    }
+
+    fn now_since_start(last: Time) -> Micros {
+        last.since(Time(0))
+    }
+
+    const NEAR: Micros = Micros(100);
+    const FAR: Micros = Micros(100_000);
+    const LINK: u64 = 25_000_000;
+
+    #[test]
+    fn on_a_short_path_streams_are_added_while_they_pay() {
+        assert_eq!(run(NEAR, NEAR, |ready| ready * 10_000).0, 8);
+        assert_eq!(run(NEAR, NEAR, |_| 100_000_000).0, 3);
+        assert_eq!(run(NEAR, NEAR, |ready| ready.min(5_000) * 10_000).0, 6);
     }
 
     #[test]
-    fn grows_while_it_pays_and_stops_when_it_does_not() {
-        assert_eq!(run(|streams| u64::from(streams) * 10_000_000), 8);
-        assert_eq!(run(|_| 100_000_000), 3);
-        assert_eq!(run(|streams| u64::from(streams.min(5)) * 10_000_000), 6);
+    fn on_a_long_path_with_losses_they_double_until_the_link_is_full() {
+        let (streams, took) = run(FAR, Micros(500_000), |ready| (ready * 1_200).min(LINK));
+        assert_eq!(streams, 32);
+        assert!(took <= Micros::from_secs(8), "{took:?}");
+        assert_eq!(run(FAR, Micros(500_000), |ready| (ready * 3_000).min(LINK)).0, 16);
+    }
+
+    #[test]
+    fn on_a_clean_long_path_a_slow_start_is_not_mistaken_for_a_limit() {
+        // One stream alone fills the link within 1.5 s.
+        let (streams, _) = run(FAR, Micros(1_500_000), |ready| (ready * 25_000).min(LINK));
+        assert_eq!(streams, 8);
+    }
+
+    #[test]
+    fn a_limit_that_is_not_the_path_is_accepted_after_one_try() {
+        let (streams, took) = run(FAR, NEAR, |_| 1_000_000);
+        assert_eq!(streams, 8);
+        assert!(took <= Micros::from_secs(3), "{took:?}");
     }
 
     #[test]
     fn dials_as_often_as_there_is_work_and_looks_at_it_now_and_then() {
-        let mut tune = Tune::new(StreamCount::Fixed(8), Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(8), 64, Time(0));
         let work = |streams: u64| ByteCount(WORTH_A_STREAM.0 * streams);
         assert_eq!(tune.dials(1, || work(3), Time(0)), 2);
         assert_eq!(tune.dials(1, || panic!("too early"), Time(1)), 0);
@@ -153,7 +255,7 @@ mod tests {
 
     #[test]
     fn gives_up_dialing_after_repeated_failures() {
-        let mut tune = Tune::new(StreamCount::Fixed(4), Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(4), 64, Time(0));
         let mut now = Time(0);
         for _ in 0..5 {
             assert_ne!(tune.dials(1, || ByteCount(u64::MAX / 8), now), 0);

@@ -28,6 +28,14 @@ pub(crate) enum Step {
     Over,
 }
 
+/// How many more entries may be opened, and announced. What is opened can always be announced in
+/// the end: the two do not wait for each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    pub(crate) open: usize,
+    pub(crate) announce: usize,
+}
+
 /// A walk.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Walk {
@@ -81,8 +89,8 @@ impl Walk {
         index
     }
 
-    /// What is to be done next. `Open` and `List` count as given out.
-    pub(crate) fn step(&mut self) -> Step {
+    /// What is to be done next, as far as there is room. `Open` and `List` count as given out.
+    pub(crate) fn step(&mut self, room: Room) -> Step {
         if self.next == EntryIndex(0) {
             return self.open_child(ObjectPath::root());
         }
@@ -93,26 +101,19 @@ impl Walk {
                     level.children.pop_front();
                     continue;
                 }
-                Some((index, Child::Ready)) => {
+                Some((index, Child::Ready)) if room.announce > 0 => {
                     let index = *index;
                     level.children.pop_front();
                     self.opened_ahead -= 1;
                     return Step::Announce(index);
                 }
-                Some((_, Child::Opening)) | None => {}
+                Some((_, Child::Ready | Child::Opening)) | None => {}
             }
-            return self.fill();
+            return self.fill(room);
         }
     }
 
-    /// Whether the next step announces an entry.
-    pub(crate) fn can_announce(&self) -> bool {
-        let children = self.stack.last().map(|level| level.children.iter());
-        let next = children.and_then(|mut all| all.find(|(_, child)| *child != Child::Gone));
-        matches!(next, Some((_, Child::Ready)))
-    }
-
-    fn fill(&mut self) -> Step {
+    fn fill(&mut self, room: Room) -> Step {
         let Some(level) = self.stack.last_mut() else { return Step::Over };
         if level.names.is_empty() {
             if let Pages::Next(after) = &mut level.pages
@@ -122,9 +123,12 @@ impl Walk {
                 level.pages = Pages::Listing;
                 return Step::List(index, level.path.clone(), after);
             }
-            if level.pages == Pages::Ended && level.children.is_empty() {
+            if level.pages == Pages::Ended && level.children.is_empty() && room.announce > 0 {
                 return self.leave();
             }
+            return Step::Wait;
+        }
+        if room.open == 0 {
             return Step::Wait;
         }
         if self.opened_ahead >= OPENED_AHEAD && !level.children.is_empty() {
@@ -268,7 +272,7 @@ mod tests {
             path.is_root() || tree.contains(&alloc::format!("{path}/").as_str())
         };
         for _ in 0..10_000 {
-            match walk.step() {
+            match walk.step(Room { open: 9, announce: 9 }) {
                 Step::Open(index, path) => {
                     paths.insert(index, path);
                     walk.opened(index, OpenedChild::Ready);

@@ -153,7 +153,9 @@ pub struct SinkSpec {
     pub freshness: Freshness,
     /// Mode and mtime that the object gets.
     pub metadata: Metadata,
-    /// What must hold of the final name; checked at open (early) and at commit (for sure).
+    /// What must hold of the final name; checked at open (early) and at commit (for sure). An
+    /// object that was committed of this very version, and is as it was then, is finished whatever
+    /// must hold: whoever repeats a commit may not have heard of it.
     pub precondition: Precondition,
     /// What to do with an earlier stage.
     pub resume: Resume,
@@ -226,6 +228,15 @@ pub enum Commit {
         /// Its metadata.
         metadata: Metadata,
     },
+}
+
+/// Whether a directory was there before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Begun {
+    /// It was made, now or by a transfer that has not committed it.
+    Made,
+    /// It stood there.
+    Stood,
 }
 
 /// Whether something below goes too.
@@ -335,11 +346,12 @@ pub trait Store: Send + Sync {
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink>;
 
     /// Makes a directory, and missing parents, if it is not there yet; not durable before its
-    /// `Commit::Directory`.
+    /// `Commit::Directory`. One that stands is made writable for its owner until then, unless the
+    /// precondition is that nothing stands: then nothing of it is changed.
     ///
     /// # Errors
     /// `NotDirectory`, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
-    fn begin_directory(&self, path: &ObjectPath) -> Result<()>;
+    fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun>;
 
     /// Makes each entry visible, whole and durable; answers in the same order. One that fails does
     /// not hold the others up. A stage that failed to commit is kept unless its precondition

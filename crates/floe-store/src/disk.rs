@@ -71,11 +71,22 @@ pub enum FileKind {
     Other,
 }
 
+/// Whose a file is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Owner {
+    /// The user's that runs this process.
+    Us,
+    /// Another user's, who may change its mode and what is in it.
+    Other,
+}
+
 /// What a disk knows of a file without reading it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileStat {
     /// Its kind.
     pub kind: FileKind,
+    /// Whose it is.
+    pub owner: Owner,
     /// Its inode number.
     pub inode: u64,
     /// Its size; of a link, the length of its text.
@@ -223,7 +234,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Sets the size: cuts, or extends with zeros.
     fn truncate(&self, of: &Self::Handle, size: ByteCount) -> DiskResult<()>;
 
-    /// Sets the permission bits of an open file or directory.
+    /// Sets the permission bits of an open file or directory. A directory keeps the bits beyond
+    /// them (set-group-id, sticky), a file loses them.
     fn set_mode(&self, of: &Self::Handle, mode: Mode) -> DiskResult<()>;
 
     /// Sets the time of last change of an open file or directory.

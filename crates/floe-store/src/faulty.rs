@@ -147,6 +147,11 @@ impl<D: Disk> FaultyDisk<D> {
         }
     }
 
+    /// How many bytes were to be written so far.
+    pub fn written(&self) -> floe_types::ByteCount {
+        floe_types::ByteCount(self.state.written.load(Ordering::Relaxed))
+    }
+
     /// How many operations were asked for so far; one run without fault tells where a test may cut.
     pub fn operations(&self) -> u64 {
         self.state.operations.load(Ordering::Relaxed)

@@ -79,7 +79,7 @@ impl Disk for KernelDisk {
         mode: Mode,
     ) -> DiskResult<KernelHandle> {
         let handle = KernelHandle(open::new_file(&at.0, name, mode)?);
-        self.set_mode(&handle, mode)?;
+        fs::fchmod(&handle.0, mode_of(mode))?;
         Ok(handle)
     }
 
@@ -159,7 +159,7 @@ impl Disk for KernelDisk {
     }
 
     fn set_mode(&self, of: &KernelHandle, mode: Mode) -> DiskResult<()> {
-        Ok(fs::fchmod(&of.0, mode_of(mode))?)
+        Ok(fs::fchmod(&of.0, mode_of(mode) | stat::special_bits(&of.0)?)?)
     }
 
     fn set_mtime(&self, of: &KernelHandle, mtime: Timestamp) -> DiskResult<()> {

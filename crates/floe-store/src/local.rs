@@ -19,8 +19,8 @@ mod commit; // a batch made visible and durable
 pub use area::RootId;
 
 use crate::api::{
-    Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink, Overwrite,
-    Page, Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store,
+    Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink,
+    Overwrite, Page, Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store,
 };
 use crate::beneath;
 use crate::browse::Browser;
@@ -28,10 +28,10 @@ use crate::disk::{Disk, DiskError, DiskResult, Doing, Name};
 use crate::kernel::KernelDisk;
 use ancestry::Ancestry;
 use area::Areas;
-use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
+use floe_types::{Code, Fault, Mode, ObjectPath, Precondition, Timestamp};
 use sink::LocalSink;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,7 +41,12 @@ pub struct LocalStore<D: Disk> {
     browser: Browser<D>,
     /// Directories that were made writable for a transfer, and the mode they had.
     lent: Mutex<BTreeMap<ObjectPath, Mode>>,
+    /// Directories that were made and are not committed.
+    begun: Mutex<BTreeSet<ObjectPath>>,
 }
+
+/// How many directories are remembered as made; one that is forgotten counts as having stood.
+const BEGUN_MAX: usize = 16_384;
 
 /// What every part of a store stands on.
 pub(crate) struct Ground<D: Disk> {
@@ -118,7 +123,7 @@ impl<D: Disk> LocalStore<D> {
         let mount_id = disk.file_system(&root).doing("open root")?.mount_id;
         let recent = Mutex::default();
         let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent, called });
-        Ok(Self { ground, browser, lent: Mutex::default() })
+        Ok(Self { ground, browser, lent: Mutex::default(), begun: Mutex::default() })
     }
 
     /// The root's id, if it has one.
@@ -144,6 +149,24 @@ impl<D: Disk> LocalStore<D> {
     /// The system's.
     pub fn sweep(&self, now: Timestamp) -> Result<u64> {
         self.ground.areas.sweep(now)
+    }
+
+    /// Whether a directory is a transfer's own, made now or earlier and not committed.
+    fn begun(&self, path: &ObjectPath, made: usize) -> Begun {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if made > 0 {
+            if begun.len() >= BEGUN_MAX {
+                begun.pop_first();
+            }
+            begun.insert(path.clone());
+        }
+        if begun.contains(path) { Begun::Made } else { Begun::Stood }
+    }
+
+    /// Directories at and beneath a path are no transfer's any more.
+    fn forget_begun(&self, path: &ObjectPath) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.retain(|one| !path.contains(one));
     }
 
     /// Lets entries be put in a directory until its commit gives it its mode.
@@ -293,12 +316,16 @@ impl<D: Disk> Store for LocalStore<D> {
         Ok(OpenedSink::Staged { sink, have, basis })
     }
 
-    fn begin_directory(&self, path: &ObjectPath) -> Result<()> {
-        let begin = || {
+    fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
+        let begin = || -> DiskResult<Begun> {
             let Ground { disk, root, .. } = &*self.ground;
             let ensured = beneath::ensure_directory(&**disk, root, path.components())?;
             self.ground.ancestry.made(path, ensured.made);
-            self.lend(path, &ensured.directory, ensured.made)
+            let begun = self.begun(path, ensured.made);
+            if (begun, precondition) != (Begun::Stood, Precondition::Absent) {
+                self.lend(path, &ensured.directory, ensured.made)?;
+            }
+            Ok(begun)
         };
         begin().doing(format_args!("make directory {}", self.ground.shown(path)))
     }
@@ -307,6 +334,7 @@ impl<D: Disk> Store for LocalStore<D> {
         for entry in &batch {
             if let Commit::Directory { path, .. } = entry {
                 self.lent.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+                self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
             }
         }
         commit::commit(&self.ground, batch)
@@ -325,6 +353,7 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+        self.forget_begun(path);
         let answer = self.browser.remove(path, depth);
         self.ground.forget_recent();
         self.ground.ancestry.moved(path);
@@ -334,11 +363,16 @@ impl<D: Disk> Store for LocalStore<D> {
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
         let Ground { disk, root, ancestry, .. } = &*self.ground;
         // What was made beneath keeps its duty to be synced; here it is done while its path is
-        // known.
-        let failed = ancestry.settle(&**disk, root, &ancestry.dirty_beneath(from));
-        if let Some(fault) = failed.into_values().next() {
+        // known. The new name is durable only in a directory that is.
+        let mut due = ancestry.dirty_beneath(from);
+        due.extend(to.split_last().map(|(parent, _)| parent));
+        let failed = ancestry.settle(&**disk, root, &due);
+        // What is not there is the rename's to say.
+        let is_there = |fault: &Fault| !matches!(fault.code, Code::NotFound | Code::NotDirectory);
+        if let Some(fault) = failed.into_values().find(is_there) {
             return Err(fault);
         }
+        self.forget_begun(from);
         let answer = self.browser.rename(from, to, overwrite);
         self.ground.forget_recent();
         ancestry.moved(from);

@@ -8,8 +8,9 @@ mod tree; // what stands
 mod sink; // what is staged
 
 use crate::api::{
-    Basis, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry, OpenedSink,
-    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source, Stat, Store,
+    Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry,
+    OpenedSink, Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source,
+    Stat, Store,
 };
 use crate::mark::{Mark, Names};
 use floe_types::{
@@ -18,7 +19,7 @@ use floe_types::{
 };
 use sink::{MemorySink, Stage, StageKey, Token};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tree::{File, Node, Tree};
 
@@ -30,6 +31,8 @@ pub struct MemoryStore {
 
 struct State {
     tree: Tree,
+    /// Directories that were made and are not committed.
+    begun: BTreeSet<ObjectPath>,
     stages: BTreeMap<StageKey, Stage>,
     tokens: u64,
     room: ByteCount,
@@ -45,7 +48,13 @@ impl MemoryStore {
     /// An empty store that refuses objects of more than `room`.
     #[must_use]
     pub fn new(room: ByteCount) -> Self {
-        let state = State { tree: Tree::new(), stages: BTreeMap::new(), tokens: 0, room };
+        let state = State {
+            tree: Tree::new(),
+            begun: BTreeSet::new(),
+            stages: BTreeMap::new(),
+            tokens: 0,
+            room,
+        };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -102,30 +111,37 @@ impl Source for MemorySource {
 impl State {
     fn recognise(&self, spec: &SinkSpec) -> Result<Option<(Arc<File>, Root, Basis)>> {
         let doing = || format!("stage {:?}", spec.path);
-        let file = match self.tree.nodes.get(&spec.path) {
+        let found = match self.tree.nodes.get(&spec.path) {
             None => return Ok(None),
             Some(Node::Directory(_)) => return Err(fault(Code::IsDirectory, doing())),
-            Some(_) if spec.precondition == Precondition::Absent => {
-                return Err(fault(Code::Exists, doing()));
-            }
-            Some(Node::Link(..)) => return Ok(None),
-            Some(Node::File(file)) => file,
+            Some(Node::Link(..)) => None,
+            Some(Node::File(file)) => Self::recognise_file(file, spec),
         };
+        let is_own = |(file, _, basis): &(Arc<File>, Root, Basis)| {
+            *basis == Basis::Version && file.metadata == spec.metadata
+        };
+        if spec.precondition == Precondition::Absent && !found.as_ref().is_some_and(is_own) {
+            return Err(fault(Code::Exists, doing()));
+        }
+        Ok(found)
+    }
+
+    fn recognise_file(file: &Arc<File>, spec: &SinkSpec) -> Option<(Arc<File>, Root, Basis)> {
         if spec.size.is_some_and(|size| size != file.size()) {
-            return Ok(None);
+            return None;
         }
         if spec.recognise == Recognise::ByContent {
             let root = spec.size.map(|_| Root::of(&file.bytes));
-            return Ok(root.map(|root| (Arc::clone(file), root, Basis::Content)));
+            return root.map(|root| (Arc::clone(file), root, Basis::Content));
         }
-        let (Some(version), Some(mark)) = (spec.version, &file.mark) else { return Ok(None) };
-        let Some(root) = mark.root_of(file.size(), file.metadata.mtime) else { return Ok(None) };
+        let (version, mark) = (spec.version?, file.mark.as_ref()?);
+        let root = mark.root_of(file.size(), file.metadata.mtime)?;
         let basis = match (mark.names(version), spec.freshness) {
-            (Names::Other, _) => return Ok(None),
+            (Names::Other, _) => return None,
             (Names::Settled, Freshness::Settled) => Basis::Version,
             _ => Basis::Content,
         };
-        Ok(Some((Arc::clone(file), root, basis)))
+        Some((Arc::clone(file), root, basis))
     }
 
     fn commit(&mut self, entry: &Commit) -> Result<()> {
@@ -144,6 +160,7 @@ impl State {
             }
             Commit::Directory { path, metadata } => {
                 let doing = format!("commit directory {path:?}");
+                self.begun.remove(path);
                 match self.tree.nodes.get_mut(path) {
                     None => Err(fault(Code::NotFound, doing)),
                     Some(Node::Directory(own)) => {
@@ -270,8 +287,16 @@ impl Store for MemoryStore {
         Ok(OpenedSink::Staged { sink, have, basis })
     }
 
-    fn begin_directory(&self, path: &ObjectPath) -> Result<()> {
-        self.make_dir(path)
+    fn begin_directory(&self, path: &ObjectPath, _: Precondition) -> Result<Begun> {
+        let mut state = self.lock();
+        let stood = state.tree.nodes.contains_key(path) && !state.begun.contains(path);
+        let answer = state.tree.make_directories(path);
+        answer.map_err(|code| fault(code, format_args!("make directory {path:?}")))?;
+        if stood {
+            return Ok(Begun::Stood);
+        }
+        state.begun.insert(path.clone());
+        Ok(Begun::Made)
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {

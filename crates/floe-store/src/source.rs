@@ -151,14 +151,15 @@ pub(crate) fn freshness_of(stat: &FileStat, now: Timestamp) -> Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::FileKind;
+    use crate::disk::{FileKind, Owner};
     use floe_types::Mode;
 
     fn changed_at(secs: i64, nanos: u32) -> FileStat {
         let stamp = Timestamp::new(secs, nanos).unwrap();
         let (size, mode) = (ByteCount(1), Mode::from_bits(0o600));
         let (mtime, ctime) = (Timestamp::default(), stamp);
-        FileStat { kind: FileKind::File, inode: 1, size, mode, mtime, ctime, links: 1 }
+        let (kind, owner) = (FileKind::File, Owner::Us);
+        FileStat { kind, owner, inode: 1, size, mode, mtime, ctime, links: 1 }
     }
 
     #[test]

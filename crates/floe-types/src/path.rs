@@ -1,8 +1,10 @@
 //! Object paths: lists of byte-string components, parsed once, never text.
 //!
 //! A path that exists has passed every rule: 1 to 255 bytes a component, no NUL, no `/`, not `.` or
-//! `..`, not `.floe`; at most 4,096 bytes with separators and 255 components. The empty path names
-//! the served root.
+//! `..`, not `.floe` or what a file system may take for it (`alias`); at most 4,096 bytes with
+//! separators and 255 components. The empty path names the served root.
+
+mod alias; // other spellings of the reserved name
 
 use crate::escape::Escaped;
 use alloc::vec::Vec;
@@ -32,7 +34,7 @@ pub enum PathFault {
     Separator,
     /// The component `.` or `..`.
     Dots,
-    /// The component `.floe`.
+    /// The component `.floe`, or one that some file system takes for it.
     Reserved,
     /// The path begins with `/` where only a relative one may stand.
     Absolute,
@@ -48,7 +50,7 @@ impl fmt::Display for PathFault {
             Self::Nul => "it holds a NUL byte",
             Self::Separator => "a name in it holds a '/'",
             Self::Dots => "'.' and '..' are not names",
-            Self::Reserved => "'.floe' is reserved",
+            Self::Reserved => "'.floe' is reserved, however it is spelled",
             Self::Absolute => "it is absolute",
         })
     }
@@ -67,7 +69,7 @@ impl Component {
         match bytes {
             [] => Err(PathFault::Empty),
             b"." | b".." => Err(PathFault::Dots),
-            RESERVED_NAME => Err(PathFault::Reserved),
+            _ if alias::means_reserved(bytes) => Err(PathFault::Reserved),
             _ if bytes.len() > COMPONENT_BYTES_MAX => Err(PathFault::ComponentTooLong),
             _ if bytes.contains(&0) => Err(PathFault::Nul),
             _ if bytes.contains(&b'/') => Err(PathFault::Separator),
@@ -222,6 +224,9 @@ mod tests {
             (b"a\0b", PathFault::Nul),
         ] {
             assert_eq!(ObjectPath::parse(bytes), Err(fault), "{bytes:?}");
+        }
+        for spelled in [".FLOE", ".Floe. .", "FLOE~1", "fl0a9F~2", ".\u{fb02}oe", ".f\u{200d}loe"] {
+            assert_eq!(Component::new(spelled.as_bytes()), Err(PathFault::Reserved), "{spelled}");
         }
         assert_eq!(Component::new(b"a/b"), Err(PathFault::Separator));
         assert_eq!(Component::new(&[b'x'; 256]), Err(PathFault::ComponentTooLong));

@@ -112,6 +112,18 @@ impl Subtrees {
                 .is_some_and(|(_, node)| node.end > range.start())
     }
 
+    /// Whether every byte of `range` is covered. An empty range is.
+    #[must_use]
+    pub fn covers(&self, range: Range) -> bool {
+        let mut at = range.start();
+        while at < range.end() {
+            let covering = self.nodes.range(..=at).next_back().filter(|(_, node)| node.end > at);
+            let Some((_, node)) = covering else { return false };
+            at = node.end;
+        }
+        true
+    }
+
     /// The subtrees, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Subtree> + '_ {
         self.nodes.iter().map(|(start, node)| Subtree {
@@ -240,6 +252,18 @@ mod tests {
             assert!(trees.insert(Subtree { range, digest }));
         }
         assert!(trees.iter().count() <= 24, "{}", trees.iter().count());
+    }
+
+    #[test]
+    fn covers_what_neighbours_cover_together() {
+        let bytes = content(2 * MIB);
+        let mut trees = Subtrees::new();
+        assert!(trees.insert(chunk(&bytes, 0, MIB)));
+        assert!(trees.insert(chunk(&bytes, MIB, MIB + 256 * KIB)));
+        let covers = |start, end| trees.covers(Range::new(Offset(start), Offset(end)));
+        assert!(covers(0, MIB + 256 * KIB) && covers(5, 6) && covers(MIB - 1, MIB + 1));
+        assert!(!covers(0, MIB + 256 * KIB + 1) && !covers(MIB + 256 * KIB, 2 * MIB));
+        assert!(covers(7 * MIB, 7 * MIB));
     }
 
     #[test]

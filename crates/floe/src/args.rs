@@ -50,8 +50,8 @@ pub struct ConnectFlags {
 /// How to move a tree.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TransferFlags {
-    /// TCP connections to use: a number from 1 to 64, or 'auto' (two at first, one more a second
-    /// while that makes it a tenth faster, up to eight)
+    /// TCP connections to use: a number from 1 to 64, or 'auto' (two, or four on a long path, and
+    /// more while that makes it a tenth faster: up to 8, or 32)
     #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = streams)]
     pub streams: StreamCount,
     /// Unit that is hashed, acknowledged and sent again: a power of two from 256Ki to 16Mi
@@ -75,7 +75,8 @@ pub struct TransferFlags {
     #[arg(long)]
     pub no_clobber: bool,
     /// Recognise finished objects by hashing what stands there, also where no mark of the source's
-    /// version is kept
+    /// version is kept; without it a change there that kept size and time of last change goes
+    /// unnoticed
     #[arg(long)]
     pub checksum: bool,
     /// End at the first entry that fails; without it the others go on

@@ -36,7 +36,9 @@ pub async fn change_each(
     let mut tally = Tally::default();
     for remote in remotes {
         let answer = signals.or(dialer.request(&remote, request(remote.path.clone()))).await;
-        let answer = answer.map_err(|failure| failure.hinting(Code::IsDirectory, DIRECTORY));
+        let answer = answer.map_err(|failure| {
+            failure.hinting(Code::IsDirectory, DIRECTORY).hinting(Code::Interrupted, ASKED)
+        });
         match answer {
             Ok(_) => {
                 tally.succeed();
@@ -53,6 +55,7 @@ pub async fn change_each(
     tally.end()
 }
 
+const ASKED: &str = "the server may have done it; floe ls shows what is there";
 const DIRECTORY: &str = "a directory goes with -r, and all it holds";
 
 /// Tells that a change is made and durable.

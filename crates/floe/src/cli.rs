@@ -3,7 +3,7 @@
 //! A wrong command line is one line on standard error and status 2, like every other failure.
 
 use crate::args::{AFTER_HELP, OutputFlags, STYLES};
-use crate::event::{Channel, Event};
+use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::{
     completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat, ticket,
@@ -55,10 +55,14 @@ fn command() -> clap::Command {
 
 /// Runs what was typed.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let verb = match read(words) {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let verb = match read(&words) {
         Ok(cli) => cli.verb,
         Err(Refusal::Shown) => return ExitCode::SUCCESS,
-        Err(Refusal::Wrong(failure)) => return end(Err(failure), None),
+        Err(Refusal::Wrong(failure)) => {
+            let json = words.iter().any(|word| word == "--json").then_some(Channel::Output);
+            return end(Err(failure), json);
+        }
     };
     let (verbose, json) = verb.voice();
     log_to_stderr(verbose);
@@ -71,30 +75,33 @@ enum Refusal {
     Wrong(Failure),
 }
 
-fn read(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Cli, Refusal> {
+fn read(words: &[OsString]) -> std::result::Result<Cli, Refusal> {
     let refuse = |error: clap::Error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
             Refusal::Shown
         }
-        _ => Refusal::Wrong(wrong(&error)),
+        _ => Refusal::Wrong(wrong(&error, words)),
     };
     let matches = command().try_get_matches_from(words).map_err(refuse)?;
     Cli::from_arg_matches(&matches).map_err(refuse)
 }
 
 /// What clap says on several lines, on one.
-fn wrong(error: &clap::Error) -> Failure {
+fn wrong(error: &clap::Error, words: &[OsString]) -> Failure {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Failure::hinted(Code::Usage, "a command is missing", "see floe --help");
     }
     let text = error.render().to_string();
     let (said, rest) = text.split_once("Usage:").unwrap_or((text.as_str(), ""));
+    let said = said.split("For more information").next().unwrap_or(said);
     let said: Vec<&str> = said.split_whitespace().collect();
     let said = said.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     let said: String = said.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let verb = rest.split_whitespace().nth(1).filter(|word| word.starts_with(char::is_lowercase));
+    let known = |word: &&str| command().find_subcommand(word).is_some();
+    let typed = words.iter().filter_map(|word| word.to_str()).nth(1);
+    let verb = rest.split_whitespace().nth(1).filter(known).or(typed.filter(known));
     let hint = verb.map_or("see floe --help".to_owned(), |verb| format!("see floe {verb} --help"));
     Failure::hinted(Code::Usage, said, hint)
 }
@@ -135,7 +142,7 @@ impl Verb {
         let of =
             |flags: &OutputFlags, channel: Channel| (flags.verbose, flags.json.then_some(channel));
         match self {
-            Self::Serve(args) => of(&args.output, Channel::Output),
+            Self::Serve(args) => of(&args.spoken(), Channel::Output),
             Self::Put(args) => of(&args.output, Channel::Output),
             Self::Get(args) => of(&args.output, args.channel()),
             Self::Ls(args) => of(&args.output, Channel::Output),
@@ -147,13 +154,21 @@ impl Verb {
             Self::Logout(args) => of(&args.output, Channel::Output),
             Self::Hosts(args) => of(&args.output, Channel::Output),
             Self::Ticket(args) => of(args.output(), Channel::Output),
-            Self::Raw(_) | Self::Try(_) | Self::Completions(_) | Self::Man(_) => (0, None),
+            Self::Raw(args) => of(args.output(), args.channel()),
+            Self::Try(args) => of(&args.output, Channel::Output),
+            Self::Completions(_) | Self::Man(_) => (0, None),
         }
     }
 }
 
 fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
-    let Err(failure) = result else { return ExitCode::SUCCESS };
+    let failure = match result {
+        Ok(()) | Err(Failure::ReaderGone) => match event::unsaid() {
+            None => return ExitCode::SUCCESS,
+            Some(failure) => failure,
+        },
+        Err(failure) => failure,
+    };
     tell(&failure);
     let status = failure.code().exit_status();
     if let (Some(channel), Failure::Fault { fault, .. }) = (json, &failure) {
@@ -181,7 +196,7 @@ mod tests {
     use super::*;
 
     fn refused(words: &[&str]) -> String {
-        match read(words.iter().map(OsString::from)) {
+        match read(&words.iter().map(OsString::from).collect::<Vec<_>>()) {
             Err(Refusal::Wrong(failure)) => {
                 assert_eq!(failure.code().exit_status(), 2, "{words:?}");
                 failure.to_string()
@@ -216,14 +231,15 @@ mod tests {
             let line = refused(words);
             assert!(!line.contains('\n') && !line.contains('\x1b'), "{line}");
             assert!(line.contains("see floe "), "{line}");
+            assert!(!line.contains("For more"), "{line}");
         }
     }
 
     #[test]
     fn several_sources_and_one_dest_are_read() {
         let words = ["floe", "put", "a", "b", "c", "nas:/d/", "--limit", "100Mbit", "-v"];
-        assert!(read(words.iter().map(OsString::from)).is_ok());
+        assert!(read(&words.map(OsString::from)).is_ok());
         let words = ["floe", "get", "nas:/a", "-", "--json", "-q"];
-        assert!(read(words.iter().map(OsString::from)).is_ok());
+        assert!(read(&words.map(OsString::from)).is_ok());
     }
 }

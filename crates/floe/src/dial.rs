@@ -1,7 +1,8 @@
 //! Reaching servers: which address, key and ticket a name stands for, and one connection at a time.
 //!
 //! A saved login gives key and ticket of its NAME, and of its address for `floe://` names; for
-//! those FLOE_TICKET and FLOE_KEY come first. There is no way to accept whatever key a server
+//! those FLOE_TICKET and FLOE_KEY come first. `--key` holds for every name: a login with another
+//! key is refused. There is no way to accept whatever key a server
 //! shows, and plaintext is never a fallback.
 
 use crate::args::ConnectFlags;
@@ -113,17 +114,37 @@ impl Dialer {
 
     fn route(&self, server: &ServerName) -> Result<Route> {
         match server {
-            ServerName::Known(name) => Ok(self.route_of_host(self.host(name)?)),
+            ServerName::Known(name) => {
+                let host = self.host(name)?;
+                self.refuse_other_key(name, host)?;
+                Ok(self.route_of_host(host))
+            }
             ServerName::Url(address) => {
-                if self.reach.ticket.is_some() || self.reach.key.is_some() {
+                if self.reach.ticket.is_some() {
                     return self.route_of_reach(address.clone());
                 }
-                let saved = self.hosts.iter().find(|(_, host)| address_of(host) == *address);
-                match saved {
+                // A key alone says whom to trust, not as whom to come.
+                let fits = |host: &Host| {
+                    let security = self.reach.key.map(|pin| Security::Tls { pin });
+                    security.is_none_or(|security| security == host.security)
+                };
+                let mut saved = self.hosts.iter().filter(|(_, host)| address_of(host) == *address);
+                match saved.find(|(_, host)| fits(host)) {
                     Some((_, host)) => Ok(self.route_of_host(host)),
                     None => self.route_of_reach(address.clone()),
                 }
             }
+        }
+    }
+
+    fn refuse_other_key(&self, name: &str, host: &Host) -> Result<()> {
+        match self.reach.key_asked {
+            Some(pin) if host.security != (Security::Tls { pin }) => Err(Failure::hinted(
+                Code::ServerKeyMismatch,
+                format!("\"{name}\" was logged in with another key than --key"),
+                format!("leave --key out, or log in again: floe login {name} {}", address_of(host)),
+            )),
+            _ => Ok(()),
         }
     }
 

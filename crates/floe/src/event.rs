@@ -3,6 +3,7 @@
 //! Names are bytes: `path` is their escaped text, and where they are not UTF-8 `path_bytes` carries
 //! them in base64. Numbers are bytes, microseconds or counts; `elapsed` is in seconds.
 
+use crate::fault::{Failure, code_of};
 use data_encoding::BASE64;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
@@ -10,6 +11,7 @@ use floe_types::{Code, Escaped, Fault, Micros, ObjectPath};
 use serde_json::{Value, json};
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 
 /// Where events go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,17 +86,31 @@ impl Event {
             .with("walk_ended", sums.walk == Walk::Ended)
     }
 
-    /// Writes it as one line. A reader that went away is no failure of the command.
+    /// Writes it as one line. A reader that went away is no failure of the command; one that gets
+    /// less than was said is, and `unsaid` tells it.
     pub fn send(self, channel: Channel) {
         let line = format!("{self}\n");
-        let _ = match channel {
+        let written = match channel {
             Channel::Output => {
                 let mut out = io::stdout().lock();
                 out.write_all(line.as_bytes()).and_then(|()| out.flush())
             }
             Channel::Error => io::stderr().lock().write_all(line.as_bytes()),
         };
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            let _first =
+                UNSAID.set(Failure::new(code_of(error.kind()), format!("write events: {error}")));
+        }
     }
+}
+
+static UNSAID: OnceLock<Failure> = OnceLock::new();
+
+/// Why events are missing, if any are.
+pub fn unsaid() -> Option<Failure> {
+    UNSAID.get().cloned()
 }
 
 impl fmt::Display for Event {

@@ -25,6 +25,8 @@ pub enum Failure {
     },
     /// Said already, entry by entry; only the exit status is left.
     Told(Code),
+    /// Whoever read standard output has enough: no failure, but nothing is left to do.
+    ReaderGone,
 }
 
 impl Failure {
@@ -54,6 +56,7 @@ impl Failure {
         match self {
             Self::Fault { fault, .. } => fault.code,
             Self::Told(code) => *code,
+            Self::ReaderGone => Code::Other,
         }
     }
 }
@@ -75,6 +78,7 @@ impl fmt::Display for Failure {
                 }
             }
             Self::Told(code) => f.write_str(code.text()),
+            Self::ReaderGone => f.write_str("whoever read standard output has enough"),
         }
     }
 }
@@ -112,12 +116,6 @@ pub fn of_path(operation: &str, path: &Path, error: &io::Error) -> Fault {
         _ => format!("{operation} {}", Shown(path)),
     };
     Fault::new(code, detail)
-}
-
-/// The system's error at a local path, with a hint for who named it.
-pub fn of_own(operation: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::from(of_path(operation, path, error))
-        .hinting(Code::NotFound, "check the name; it is looked for on this machine")
 }
 
 /// The code of a kind of system error.

@@ -23,7 +23,8 @@ use std::path::PathBuf;
 /// for standard output (one file). DEST ending in '/' or '.', or more than one SRC, means into
 /// DEST; otherwise DEST is the final name, and only a file goes into a directory that stands there.
 /// Missing directories are made. Nothing partial is ever visible under the final name, and status 0
-/// means that everything is durable here. After any interruption the same command continues.
+/// means that everything is durable here. After any interruption the same command continues. A
+/// connection that is lost is made again, for up to five minutes without progress.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct GetArgs {

@@ -56,7 +56,7 @@ pub async fn run(args: LsArgs) -> Result<()> {
         .map(|text| must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, "PATH"))
         .collect::<Result<Vec<_>>>()?;
     let style = match (voice.form, args.long) {
-        (Form::Json(channel), _) => Style::Json(channel),
+        (Form::Json(_), _) => Style::Json,
         (Form::Text, true) => Style::Long,
         (Form::Text, false) if io::stdout().is_terminal() => Style::Escaped,
         (Form::Text, false) => Style::Plain,
@@ -76,7 +76,7 @@ enum Style {
     Plain,
     Escaped,
     Long,
-    Json(Channel),
+    Json,
 }
 
 async fn list(dialer: &mut Dialer, remote: &Remote, style: Style) -> Result<()> {
@@ -125,9 +125,10 @@ fn print_page(dir: &Remote, names: &[(Component, Option<Stat>)], style: Style) -
             }
             Style::Escaped => writeln!(page, "{name}").unwrap_or_default(),
             Style::Long => writeln!(page, "{}", long_line(name, stat.as_ref())).unwrap_or_default(),
-            Style::Json(channel) => {
+            Style::Json => {
                 let path = dir.path.join(name.clone()).unwrap_or_else(|_| ObjectPath::root());
-                stat_event("listed", &path, stat.as_ref()).send(channel);
+                let event = stat_event("listed", &path, stat.as_ref());
+                writeln!(page, "{event}").unwrap_or_default();
             }
         }
     }

@@ -15,6 +15,7 @@ mod remote; // what an argument names
 mod place; // where a SRC goes
 mod settings; // flags, then environment, then the configuration file
 mod event; // events for programs
+mod why; // why a transfer is as slow as it is
 mod progress; // how far a transfer is
 mod report; // what is told of transfers
 mod signals; // what Ctrl-C means

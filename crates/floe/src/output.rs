@@ -8,10 +8,10 @@ use std::io::{self, Write};
 /// Writes bytes whole.
 ///
 /// # Errors
-/// The system's, but for a reader that went away.
+/// `ReaderGone`, which ends the command; the system's.
 pub fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ReaderGone),
         Err(error) => {
             let code = crate::fault::code_of(error.kind());
             Err(Failure::new(code, format!("write to standard output: {error}")))
@@ -26,4 +26,15 @@ pub fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
 /// As `write_all`.
 pub fn line(text: &dyn std::fmt::Display) -> Result<()> {
     write_all(&mut io::stdout().lock(), format!("{text}\n").as_bytes())
+}
+
+/// Writes one line for whoever waits for it; a command that goes on does so without a reader.
+///
+/// # Errors
+/// As `write_all`, but for a reader that went away.
+pub fn announce(text: &dyn std::fmt::Display) -> Result<()> {
+    match line(text) {
+        Err(Failure::ReaderGone) => Ok(()),
+        result => result,
+    }
 }

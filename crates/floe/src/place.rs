@@ -5,7 +5,7 @@
 //! itself, so that a second run means the same. Nothing here asks a server: `Rule::Ask` says when
 //! to.
 
-use crate::fault::{Failure, Result, Shown, of_own};
+use crate::fault::{Failure, Result, Shown, of_path};
 use crate::remote::{Ending, Remote, Spot};
 use floe_types::path::RESERVED_NAME;
 use floe_types::{Code, Component, Escaped, ObjectPath};
@@ -74,7 +74,9 @@ impl Sources {
 /// `NotFound`, `PermissionDenied`, `NotRegular`, `BadPath` (beneath `.floe`), the system's.
 pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     refuse_reserved(path)?;
-    let found = fs::metadata(path).map_err(|error| of_own("open", path, &error))?;
+    let found = fs::metadata(path).map_err(|error| {
+        Failure::from(of_path("open", path, &error)).hinting(Code::NotFound, HERE)
+    })?;
     let kind = if found.is_dir() {
         SourceKind::Directory
     } else if found.is_file() {
@@ -85,12 +87,18 @@ pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     Ok(LocalTree { path: path.to_owned(), kind })
 }
 
-/// Refuses a local path with the reserved name in it.
+const HERE: &str = "check the name: it is one on this machine";
+
+/// Refuses a local path with the reserved name in it, also where the working directory or a link
+/// brings it in.
 ///
 /// # Errors
 /// `BadPath`.
 pub fn refuse_reserved(path: &Path) -> Result<()> {
-    if path.iter().any(|name| name.as_bytes() == RESERVED_NAME) {
+    let holds = |path: &Path| path.iter().any(|name| name.as_bytes() == RESERVED_NAME);
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = absolute.ancestors().find_map(|above| fs::canonicalize(above).ok());
+    if holds(path) || real.is_some_and(|real| holds(&real)) {
         let detail = format!("{}: '.floe' is reserved", Shown(path));
         return Err(Failure::new(Code::BadPath, detail));
     }
@@ -106,7 +114,7 @@ pub fn own_name(path: &Path) -> Result<Component> {
     let name = match path.file_name() {
         Some(name) if !path.as_os_str().as_bytes().ends_with(b"/.") => name,
         _ => {
-            resolved = fs::canonicalize(path).map_err(|error| of_own("open", path, &error))?;
+            resolved = fs::canonicalize(path).map_err(|error| of_path("open", path, &error))?;
             resolved.file_name().ok_or_else(|| nameless(&Shown(path)))?
         }
     };
@@ -156,7 +164,7 @@ pub fn itself_local(dest: &Path) -> Result<PathBuf> {
     if dest.file_name().is_some() {
         return Ok(dest.to_owned());
     }
-    let resolved = fs::canonicalize(dest).map_err(|error| of_own("open", dest, &error))?;
+    let resolved = fs::canonicalize(dest).map_err(|error| of_path("open", dest, &error))?;
     match resolved.file_name() {
         Some(_) => Ok(resolved),
         None => Err(Failure::hinted(

@@ -4,6 +4,7 @@
 //! last few seconds. Nothing here decides anything; sums come from the core.
 
 use crate::civil;
+use crate::why::Why;
 use floe_proto::command::{Summary, Walk};
 use floe_types::ByteCount;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,6 +27,7 @@ pub enum Audience {
 pub struct Progress {
     audience: Audience,
     label: String,
+    why: Why,
     begun: Instant,
     bar: Option<ProgressBar>,
     next_line: Duration,
@@ -34,10 +36,11 @@ pub struct Progress {
 
 impl Progress {
     /// A view that has not yet shown anything; `label` is escaped already.
-    pub fn new(audience: Audience, label: String, now: Instant) -> Self {
+    pub fn new(audience: Audience, label: String, why: Why, now: Instant) -> Self {
         Self {
             audience,
             label,
+            why,
             begun: now,
             bar: None,
             next_line: FIRST_LINE,
@@ -128,6 +131,9 @@ impl Progress {
         if summary.entries_failed.0 > 0 {
             text += &format!(", {} failed", summary.entries_failed);
         }
+        if let Some(why) = self.why.line(&summary.causes) {
+            text += &format!(", {why}");
+        }
         text
     }
 
@@ -156,7 +162,8 @@ const SAMPLES_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floe_types::EntryCount;
+    use floe_proto::frame::Causes;
+    use floe_types::{EntryCount, Micros};
 
     fn at(sent: u64) -> Summary {
         Summary {
@@ -173,7 +180,7 @@ mod tests {
     #[test]
     fn rate_and_eta_are_those_of_the_last_seconds() {
         let begun = Instant::now();
-        let mut view = Progress::new(Audience::Nobody, "x".into(), begun);
+        let mut view = Progress::new(Audience::Nobody, "x".into(), Why::of_put("x"), begun);
         view.update(&at(0), begun);
         for second in 1..=10u64 {
             let sent = if second < 6 { 1 << 20 } else { (second - 5) << 30 };
@@ -185,9 +192,24 @@ mod tests {
     }
 
     #[test]
+    fn the_view_says_what_it_waits_for() {
+        let begun = Instant::now();
+        let view = Progress::new(Audience::Nobody, "x".into(), Why::of_put("x"), begun);
+        let causes = Causes {
+            network: Micros(9),
+            sink_disk: Micros(9),
+            cpu: Micros(1),
+            ..Causes::default()
+        };
+        let line = view.line(&Summary { causes, ..at(1 << 30) });
+        let why = ", 90 % waiting for the receiver's disk; more streams will not help";
+        assert!(line.ends_with(why), "{line}");
+    }
+
+    #[test]
     fn an_unknown_size_has_no_eta() {
         let begun = Instant::now();
-        let mut view = Progress::new(Audience::Nobody, "-".into(), begun);
+        let mut view = Progress::new(Audience::Nobody, "-".into(), Why::of_put("-"), begun);
         let unknown = Summary { walk: Walk::Underway, streams: 1, ..at(4096) };
         view.update(&unknown, begun);
         assert_eq!(view.line(&unknown), "-: 4.00 KiB, 0 B/s, 1 stream");

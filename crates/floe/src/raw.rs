@@ -9,14 +9,15 @@ use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
-use crate::signals::{Signals, exit_at_once};
+use crate::settings::everywhere;
+use crate::signals::{Manner, Signals};
 use floe_engine::raw::{
     FetchInto, Framing, Happening, Inbox, Listening, PeerClose, SendFrom, Stop, Terms, Watch, Work,
     fetch, send, split_file,
 };
 use floe_types::escape::Escaped;
 use floe_types::{ByteCount, Code, Fault, Precondition, Root};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -135,6 +136,26 @@ impl FramingFlag {
     }
 }
 
+impl RawArgs {
+    /// How it speaks.
+    pub fn output(&self) -> &OutputFlags {
+        match &self.command {
+            RawCommand::Serve(ServeArgs { shared, .. })
+            | RawCommand::Recv(RecvArgs { shared, .. }) => &shared.output,
+            RawCommand::Send(args) => &args.output,
+            RawCommand::Fetch(args) => &args.output,
+        }
+    }
+
+    /// Where events go: not between the bytes.
+    pub fn channel(&self) -> Channel {
+        match &self.command {
+            RawCommand::Fetch(args) if args.file == Path::new("-") => Channel::Error,
+            _ => Channel::Output,
+        }
+    }
+}
+
 /// Runs `floe raw ...` to its end.
 ///
 /// # Errors
@@ -162,15 +183,15 @@ fn check_served(file: &Path) -> Result<()> {
 
 /// Listens until asked to stop; then lets connections end, and cuts them off when asked again.
 async fn attend(work: Work, flags: ListenFlags) -> Result<()> {
-    let mut signals = Signals::listen()?;
-    let default = [SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080)];
+    let mut signals = Signals::listen_as(Manner::Listener)?;
+    let default = [everywhere(8080)];
     let addresses = if flags.listen.is_empty() { &default[..] } else { &flags.listen };
     let listening = Listening::bind(addresses)?;
     for address in listening.addresses() {
         if flags.output.json {
             Event::new("listening").with("address", address.to_string()).send(Channel::Output);
         } else {
-            output::line(&format_args!("listening on {address}"))?;
+            output::announce(&format_args!("listening on {address}"))?;
         }
     }
     let stop = Stop::new()?;
@@ -304,8 +325,7 @@ impl Done {
     }
 }
 
-/// Runs blocking work; a signal cuts its connection off, and a second one, or work that does not
-/// notice, ends the process.
+/// Runs blocking work; a signal cuts its connection off. A second one ends the process.
 async fn interruptible<T: Send + 'static>(
     stop: &Stop,
     work: impl FnOnce() -> std::result::Result<T, Fault> + Send + 'static,
@@ -316,17 +336,14 @@ async fn interruptible<T: Send + 'static>(
         result = &mut ended => return settle(result),
         () = signals.next() => stop.cut(),
     }
-    tokio::select! {
-        result = tokio::time::timeout(PATIENCE, ended) => match result {
-            Ok(result) => settle(result),
-            Err(_) => Err(Failure::hinted(Code::Interrupted, "", START_OVER)),
-        },
-        () = signals.next() => exit_at_once(),
+    match tokio::time::timeout(PATIENCE, ended).await {
+        Ok(result) => settle(result),
+        Err(_) => Err(Failure::hinted(Code::Interrupted, "", START_OVER)),
     }
 }
 
 /// How long work may take to notice that it was cut off.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A thread of its own, which the runtime does not wait for: a read of standard input may never
 /// return.
@@ -365,7 +382,7 @@ fn settle<T>(
 fn listen_address(text: &str) -> std::result::Result<SocketAddr, String> {
     let all = text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
     match all {
-        Some(port) => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
+        Some(port) => Ok(everywhere(port)),
         None => text
             .parse()
             .map_err(|_| "an address is 192.0.2.1:8080, [2001:db8::1]:8080 or :8080".to_owned()),
@@ -378,7 +395,7 @@ mod tests {
 
     #[test]
     fn an_address_may_be_a_port_alone() {
-        assert_eq!(listen_address(":8080"), Ok("[::]:8080".parse().unwrap()));
+        assert_eq!(listen_address(":8080").unwrap().port(), 8080);
         assert_eq!(listen_address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
         for bad in ["", "8080", ":", ":65536", "localhost", "host:80"] {
             assert!(listen_address(bad).is_err(), "{bad}");

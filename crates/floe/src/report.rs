@@ -8,6 +8,7 @@ use crate::args::OutputFlags;
 use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::progress::{Audience, Progress};
+use crate::why::Why;
 use floe_proto::command::Summary;
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root};
 use std::fmt;
@@ -62,8 +63,10 @@ pub struct Finished {
 pub struct Report {
     voice: Voice,
     name: Name,
+    why: Why,
     progress: Progress,
     failures: Vec<String>,
+    untold_failed: u64,
     last: Option<Fault>,
     streams_max: u32,
     next_event: Instant,
@@ -120,12 +123,18 @@ impl Voice {
 impl Report {
     /// Begins to tell of a transfer.
     pub fn new(voice: Voice, name: Name, now: Instant) -> Self {
-        let progress = Progress::new(voice.audience(), name.source.clone(), now);
+        let why = match name.verb {
+            "get" => Why::of_get(&name.dest),
+            _ => Why::of_put(&name.source),
+        };
+        let progress = Progress::new(voice.audience(), name.source.clone(), why, now);
         Self {
             voice,
             name,
+            why,
             progress,
             failures: Vec::new(),
+            untold_failed: 0,
             last: None,
             streams_max: 0,
             next_event: now + EVERY,
@@ -176,6 +185,25 @@ impl Report {
         }
     }
 
+    /// Entries that cannot be told one by one: this end of the telling was too slow for them.
+    pub fn untold(&mut self, finished: u64, failed: u64, skipped: u64) {
+        self.untold_failed = self.untold_failed.saturating_add(failed);
+        self.voice.send(|| {
+            Event::new("untold")
+                .with("entries_committed", finished)
+                .with("entries_failed", failed)
+                .with("entries_skipped", skipped)
+        });
+        // What is finished is told one by one only where it was asked for.
+        let asked = self.voice.level == Level::Verbose;
+        if self.voice.form == Form::Text && (asked || failed > 0 || skipped > 0) {
+            self.progress.say(&format_args!(
+                "floe: too much to tell as slowly as it is read: {finished} entries finished, \
+                 {failed} failed and {skipped} skipped without a line of their own"
+            ));
+        }
+    }
+
     /// The connection was lost and is being made again.
     pub fn reconnecting(&self, why: &Fault, after: Duration) {
         self.voice
@@ -222,7 +250,12 @@ impl Report {
             self.repeat_failures(finished);
             let begun = finished.summary.bytes_sent > ByteCount::ZERO
                 || finished.summary.entries_committed.0 > 0;
-            if self.voice.level > Level::Quiet && (begun || finished.result.is_ok()) {
+            // Of a single object that failed, its line says everything.
+            let tree = finished.summary.entries_found.0 > 1;
+            let stopped = matches!(&finished.result, Err(fault) if fault.code.exit_status()
+                == Code::Interrupted.exit_status());
+            let worth = finished.result.is_ok() || (begun && (tree || stopped));
+            if self.voice.level > Level::Quiet && worth {
                 self.summary_lines(finished).iter().for_each(|line| crate::fault::say(line));
             }
         }
@@ -239,7 +272,9 @@ impl Report {
         self.failures.iter().for_each(|line| crate::fault::say(&format_args!("  {line}")));
         let left = u64::from(failed).saturating_sub(self.failures.len() as u64);
         if left > 0 {
-            crate::fault::say(&format_args!("  and {left} more, each with its line above"));
+            let where_told =
+                if self.untold_failed == 0 { ", each with its line above" } else { "" };
+            crate::fault::say(&format_args!("  and {left} more{where_told}"));
         }
     }
 
@@ -270,10 +305,19 @@ impl Report {
         if sums.entries_skipped.0 > 0 {
             lines.push(format!("  {} skipped", entries(sums.entries_skipped.0)));
         }
+        if let Some(why) = self.why_slow(finished) {
+            lines.push(format!("  {why}"));
+        }
         if let (Ok(()), Some((_, root))) = (&finished.result, finished.object) {
             lines.push(format!("  blake3 {root}"));
         }
         lines
+    }
+
+    /// A transfer that took no time to speak of was not slow.
+    fn why_slow(&self, finished: &Finished) -> Option<String> {
+        let causes = &finished.summary.causes;
+        (finished.elapsed >= WHY_FROM).then(|| self.why.line(causes)).flatten()
     }
 
     fn summary_event(&self, finished: &Finished) -> Event {
@@ -286,6 +330,7 @@ impl Report {
             .with_sums(sums)
             .with("streams", self.streams_max)
             .with("causes", event::causes(&sums.causes))
+            .with("why", self.why_slow(finished))
             .with("reconnects", finished.reconnects)
             .with("elapsed", finished.elapsed.as_secs_f64())
             .with("rate", civil::per_second(sums.bytes_sent, finished.elapsed))
@@ -327,11 +372,13 @@ fn entries(count: u32) -> String {
 
 const FAILURES_AGAIN: usize = 10;
 const EVERY: Duration = Duration::from_secs(1);
+const WHY_FROM: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floe_types::EntryCount;
+    use floe_proto::frame::Causes;
+    use floe_types::{EntryCount, Micros};
 
     fn report(form: Form) -> Report {
         let name = Name {
@@ -368,6 +415,18 @@ mod tests {
         assert_eq!(lines[0], "nas:/a: 1.00 GiB in 2.00 s, 256.00 MiB/s, 2 streams");
         assert_eq!(lines[1], "  512.00 MiB were there already, 512.00 MiB sent");
         assert_eq!(lines[2], format!("  blake3 {}", Root::of_nothing()));
+    }
+
+    #[test]
+    fn the_summary_says_why_it_was_slow_if_it_took_a_second() {
+        let causes = Causes { network: Micros(7), sink_disk: Micros(7), ..Causes::default() };
+        let mut finished = finished(None);
+        finished.summary.causes = causes;
+        let report = report(Form::Text);
+        let line = "  100 % waiting for the receiver's disk; more streams will not help";
+        assert!(report.summary_lines(&finished).iter().any(|said| said == line));
+        finished.elapsed = Duration::from_millis(999);
+        assert!(!report.summary_lines(&finished).iter().any(|said| said == line));
     }
 
     #[test]

@@ -6,13 +6,15 @@ use crate::fault::{Failure, Result, Shown};
 use crate::output;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
-use crate::settings::{ServeFile, open_state_at, parse_listen, parse_memory, read_serve_file};
-use crate::signals::{Signals, exit_at_once};
+use crate::settings::{
+    ServeFile, everywhere, open_state_or, parse_listen, parse_memory, read_serve_file,
+};
+use crate::signals::{Manner, Signals};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::server::{Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server};
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Limits};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::sync::watch;
 
@@ -20,8 +22,11 @@ use tokio::sync::watch;
 ///
 /// Clients put files into DIR, get them from it, and list, rename and remove what is there, as far
 /// as their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and an
-/// owner ticket that allows everything; both lie in the state directory. SIGTERM and Ctrl-C let
-/// running transfers take a checkpoint, then end; a second Ctrl-C ends at once.
+/// owner ticket that allows everything; both lie in the state directory.
+///
+/// SIGTERM and Ctrl-C let nobody in any more and give running transfers 30 seconds to finish; those
+/// that do not are ended, with a checkpoint, and continue with the same command (10 seconds more at
+/// most). Whatever supervises a server should wait that long. A second Ctrl-C ends at once.
 ///
 /// Standard output carries one line 'listening on ADDR:PORT' for each address, once it accepts.
 #[derive(clap::Args, Clone, Debug)]
@@ -61,6 +66,19 @@ pub struct ServeArgs {
     pub output: OutputFlags,
 }
 
+const DRAINING: &str = "floe: ending; what runs has 30 seconds to finish, then takes a checkpoint \
+                        (again ends at once)";
+
+impl ServeArgs {
+    /// How it speaks, the configuration file included; that one's own faults are told later.
+    pub fn spoken(&self) -> OutputFlags {
+        let file = self.config.as_deref().map(read_serve_file);
+        let mut output = self.output.clone();
+        output.json |= matches!(file, Some(Ok(ServeFile { json: true, .. })));
+        output
+    }
+}
+
 /// What flags, environment and file come to.
 struct Settled {
     dir: PathBuf,
@@ -84,7 +102,7 @@ enum Wire {
 /// # Errors
 /// What keeps it from beginning: `NotFound`, `NotDirectory`, `State`, `AddressInUse`, `Usage`, ...
 pub async fn run(args: ServeArgs) -> Result<()> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen_as(Manner::Server)?;
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
@@ -116,7 +134,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let addresses = server.addresses().to_vec();
     for address in &addresses {
         match voice.form {
-            Form::Text => output::line(&format_args!("listening on {address}"))?,
+            Form::Text => output::announce(&format_args!("listening on {address}"))?,
             Form::Json(channel) => {
                 Event::new("listening").with("address", address.to_string()).send(channel);
             }
@@ -131,14 +149,12 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     tokio::select! {
         result = &mut work => return Ok(result?),
         () = signals.next() => {
-            voice.say(&"floe: ending; running transfers take a checkpoint first");
             let _ = stop.send(true);
+            voice.say(&DRAINING);
         }
     }
-    tokio::select! {
-        result = &mut work => Ok(result?),
-        () = signals.next() => exit_at_once(),
-    }
+    // A second signal ends the process.
+    Ok(work.await?)
 }
 
 fn settle(args: ServeArgs) -> Result<Settled> {
@@ -155,8 +171,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         listen = file.listen.iter().map(parse).collect::<Result<_>>()?;
     }
     if listen.is_empty() {
-        listen
-            .push(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), crate::remote::DEFAULT_PORT));
+        listen.push(everywhere(crate::remote::DEFAULT_PORT));
     }
     let memory = match (args.memory, &file.memory) {
         (Some(memory), _) => memory,
@@ -186,7 +201,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
         memory,
-        state: open_state_at(args.state.state.or(file.state))?,
+        state: open_state_or(&args.state, file.state)?,
         voice: Voice::of(&output, Channel::Output),
     })
 }

@@ -10,11 +10,13 @@ use floe_engine::identity::KeyPin;
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_types::{ByteCount, Code, parse_size};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, socket};
 use serde::Deserialize;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// What a command needs to reach servers.
@@ -24,6 +26,8 @@ pub struct Reach {
     pub ticket: Option<Ticket>,
     /// The key of the flag or the environment.
     pub key: Option<KeyPin>,
+    /// That of the flag alone: a person wants it to hold now, whatever else is known.
+    pub key_asked: Option<KeyPin>,
     /// Whether the connection is encrypted.
     pub wire: Wire,
 }
@@ -68,15 +72,16 @@ pub struct ServeFile {
 /// # Errors
 /// `State` where there is none or it cannot be used.
 pub fn open_state(flag: &StateFlag) -> Result<State> {
-    open_state_at(flag.state.clone())
+    open_state_or(flag, None)
 }
 
-/// As `open_state`, where the flag's value may have come from a file.
+/// As `open_state`; what a configuration file says comes after the environment.
 ///
 /// # Errors
 /// As `open_state`.
-pub fn open_state_at(dir: Option<PathBuf>) -> Result<State> {
-    let dir = match dir.or_else(|| variable("FLOE_STATE").map(PathBuf::from)) {
+pub fn open_state_or(flag: &StateFlag, file: Option<PathBuf>) -> Result<State> {
+    let named = flag.state.clone().or_else(|| variable("FLOE_STATE").map(PathBuf::from));
+    let dir = match named.or(file) {
         Some(dir) => dir,
         None => State::default_dir()?,
     };
@@ -90,14 +95,15 @@ impl Reach {
     /// `Usage` where the environment's ticket or a key is malformed; neither is repeated.
     pub fn of(flags: &ConnectFlags) -> Result<Self> {
         let ticket = variable("FLOE_TICKET").map(|text| parse_ticket(&text, "FLOE_TICKET"));
-        let key = match &flags.key {
-            Some(key) => Some(parse_key(key, "--key")?),
+        let key_asked = flags.key.as_deref().map(|key| parse_key(key, "--key")).transpose()?;
+        let key = match key_asked {
+            Some(key) => Some(key),
             None => variable("FLOE_KEY")
                 .map(|text| parse_key(&text.to_string_lossy(), "FLOE_KEY"))
                 .transpose()?,
         };
         let wire = if flags.plaintext { Wire::Plaintext } else { Wire::Tls };
-        Ok(Self { ticket: ticket.transpose()?, key, wire })
+        Ok(Self { ticket: ticket.transpose()?, key, key_asked, wire })
     }
 }
 
@@ -160,6 +166,19 @@ pub fn parse_listen(text: &str) -> std::result::Result<SocketAddr, String> {
     })
 }
 
+/// All addresses of this machine: of both families, or of IPv4 where the kernel has no other.
+pub fn everywhere(port: u16) -> SocketAddr {
+    everywhere_if(socket(AddressFamily::INET6, SocketType::STREAM, None).err(), port)
+}
+
+fn everywhere_if(refused: Option<Errno>, port: u16) -> SocketAddr {
+    let all = match refused {
+        Some(Errno::AFNOSUPPORT) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    SocketAddr::new(all, port)
+}
+
 /// Reads the memory a server may use.
 ///
 /// # Errors
@@ -195,6 +214,14 @@ mod tests {
         let wrong = parse_serve_file("public = 7\n").unwrap_err();
         assert!(wrong.starts_with("line 1: ") && !wrong.contains('\n'), "{wrong}");
         assert!(parse_serve_file("public = true\npublic = true").is_err());
+    }
+
+    #[test]
+    fn a_kernel_without_ipv6_listens_with_ipv4() {
+        assert_eq!(everywhere_if(None, 7).to_string(), "[::]:7");
+        assert_eq!(everywhere_if(Some(Errno::AFNOSUPPORT), 7).to_string(), "0.0.0.0:7");
+        // Whatever else is wrong is told by those who listen.
+        assert_eq!(everywhere_if(Some(Errno::MFILE), 7).to_string(), "[::]:7");
     }
 
     #[test]

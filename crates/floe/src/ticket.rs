@@ -139,7 +139,10 @@ fn create(args: &CreateArgs) -> Result<()> {
         root: root_id_of(&args.place.root, &state)?,
         pin,
     };
-    let ticket = TicketStore::open(&state)?.create(new, now)?;
+    let taken = "floe ticket list shows the names that are taken";
+    let ticket = TicketStore::open(&state)?
+        .create(new, now)
+        .map_err(|fault| Failure::from(fault).hinting(Code::Exists, taken))?;
     match voice.form {
         Form::Json(channel) => Event::new("ticket")
             .with("name", args.name.as_str())

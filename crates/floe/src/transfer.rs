@@ -8,13 +8,14 @@ use crate::dial::Dialer;
 use crate::fault::{Failure, Result, tell};
 use crate::remote::ServerName;
 use crate::report::{Finished, Name, Report, Voice};
-use crate::signals::{Signals, exit_at_once};
-use floe_engine::client::{Client, LocalSink, LocalSource, Notice, Outcome};
+use crate::signals::Signals;
+use floe_engine::client::{Client, LocalSink, LocalSource, Notice, Notices, Outcome, watch};
 use floe_proto::command::{OnFailure, StreamCount, TransferOptions};
 use floe_proto::frame::{Pace, RecogniseWish, ResumeWish};
 use floe_types::{Code, Fault, ObjectPath, Precondition};
+use std::thread;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 /// One transfer.
 #[derive(Debug)]
@@ -159,11 +160,10 @@ async fn run_one(
     signals: &mut Signals,
 ) -> Result<()> {
     let _lock = job.lock.as_deref().map(|key| dialer.lock(key)).transpose()?;
-    let mut report = Report::new(voice, job.name.clone(), Instant::now());
+    let report = Report::new(voice, job.name.clone(), Instant::now());
     let hint = hint_of(&job.course);
     let client = signals.or(dialer.client(&job.server)).await?;
-    let finished = drive(client, job.course, options.clone(), &mut report, signals).await;
-    report.finish(&finished);
+    let (report, finished) = drive(client, job.course, options.clone(), report, signals).await?;
     match (finished.result, hint) {
         (Ok(()), _) => Ok(()),
         (Err(fault), Some(hint)) if fault.code == Code::Interrupted => {
@@ -178,11 +178,12 @@ async fn drive(
     client: &Client,
     course: Course,
     options: TransferOptions,
-    report: &mut Report,
+    report: Report,
     signals: &mut Signals,
-) -> Finished {
+) -> Result<(Report, Finished)> {
     let begun = Instant::now();
-    let (watch, mut notices) = mpsc::unbounded_channel();
+    let (watch, notices) = watch();
+    let teller = Teller::start(report, notices)?;
     let work = async move {
         match course {
             Course::Put { from, to } => client.put(from, to, options, watch).await,
@@ -190,32 +191,50 @@ async fn drive(
         }
     };
     tokio::pin!(work);
-    let mut asked = Asked::No;
     let outcome = loop {
         tokio::select! {
             outcome = &mut work => break outcome,
-            Some(notice) = notices.recv() => tell_notice(report, notice),
-            () = signals.next() => match asked {
-                Asked::Once => exit_at_once(),
-                Asked::No => {
-                    asked = Asked::Once;
-                    client.interrupt();
-                    report.interrupting();
-                }
-            },
+            // A second one does not come here: it ends the process.
+            () = signals.next() => client.interrupt(),
         }
     };
-    while let Ok(notice) = notices.try_recv() {
-        tell_notice(report, notice);
-    }
-    finished(outcome, begun.elapsed())
+    teller.finish(finished(outcome, begun.elapsed())).await
 }
 
-/// Whether the person has asked for an end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    No,
-    Once,
+/// Tells of a transfer on a thread of its own: a terminal that is stopped, or a program that reads
+/// slowly, holds up nothing else.
+struct Teller {
+    finished: oneshot::Sender<Finished>,
+    told: oneshot::Receiver<(Report, Finished)>,
+}
+
+impl Teller {
+    fn start(mut report: Report, mut notices: Notices) -> Result<Self> {
+        let (finished, end) = oneshot::channel();
+        let (say_told, told) = oneshot::channel();
+        let work = move || {
+            while let Some(notice) = notices.blocking_recv() {
+                tell_notice(&mut report, notice);
+            }
+            if let Ok(finished) = end.blocking_recv() {
+                report.finish(&finished);
+                // Nobody waits any more only where the process ends.
+                let _ = say_told.send((report, finished));
+            }
+        };
+        thread::Builder::new().name("report".to_owned()).spawn(work).map_err(|error| {
+            Failure::new(Code::LimitExceeded, format!("start a thread: {error}"))
+        })?;
+        Ok(Self { finished, told })
+    }
+
+    /// Tells the rest, and the end.
+    async fn finish(self, finished: Finished) -> Result<(Report, Finished)> {
+        // A thread that is gone is noticed in the next line.
+        let _ = self.finished.send(finished);
+        let gone = |_| Failure::new(Code::Other, "a thread ended without an answer");
+        self.told.await.map_err(gone)
+    }
 }
 
 fn tell_notice(report: &mut Report, notice: Notice) {
@@ -226,6 +245,8 @@ fn tell_notice(report: &mut Report, notice: Notice) {
         Notice::EntrySkipped { path, fault } => report.skipped(&path, &fault),
         Notice::Reconnecting { why, after } => report.reconnecting(&why, after),
         Notice::Reconnected => report.reconnected(),
+        Notice::Stopping => report.interrupting(),
+        Notice::Untold { finished, failed, skipped } => report.untold(finished, failed, skipped),
     }
 }
 

@@ -20,6 +20,7 @@ use floe_types::{ByteCount, Code, parse_size};
 use scratch::Scratch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -43,7 +44,7 @@ pub struct TryArgs {
     #[arg(long)]
     keep: bool,
     #[command(flatten)]
-    output: OutputFlags,
+    pub output: OutputFlags,
 }
 
 const AFTER: &str = "\
@@ -62,18 +63,28 @@ const REMOTE: &str = "try";
 /// How long a child may take to end when it is told to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// And the work as a whole, when a person wants it to.
+const PATIENCE_ASKED: Duration = Duration::from_secs(4);
+
 /// Runs `floe try` to its end.
 ///
 /// # Errors
 /// Those of the steps; `Integrity` where a check did not hold; `Interrupted`.
 pub async fn run(args: TryArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let scratch = Scratch::create()?;
+    let scratch = Arc::new(Scratch::create()?);
     if args.keep {
         say(&format_args!("everything is kept in {}", Shown(scratch.path())));
         scratch.keep();
     }
     let children = Children::default();
+    let last = (children.clone(), Arc::downgrade(&scratch));
+    signals.before_the_end(move || {
+        last.0.kill();
+        if let Some(scratch) = last.1.upgrade() {
+            scratch.remove();
+        }
+    });
     let (told, mut ended) = oneshot::channel();
     let attempt = Attempt { args, dir: scratch.path().to_owned(), children: children.clone() };
     thread::Builder::new()
@@ -88,7 +99,7 @@ pub async fn run(args: TryArgs) -> Result<()> {
         result = &mut ended => result.unwrap_or_else(|_| lost()),
         () = signals.next() => {
             children.kill();
-            let _ = tokio::time::timeout(PATIENCE, ended).await;
+            let _ = tokio::time::timeout(PATIENCE_ASKED, ended).await;
             Err(Failure::hinted(Code::Interrupted, "", "nothing of it is left"))
         }
     }
@@ -108,7 +119,7 @@ impl Attempt {
         scratch::check_room(&self.dir, size)?;
         self.say("starting a server");
         let server = Server::start(&self.children, &self.dir)?;
-        let client = Client::new(&self.children, &server, &self.dir)?;
+        let client = Client::new(&self.children, &server, &self.dir, self.args.output.verbose)?;
         let killed = self.put_killed(&client, &source, size)?;
         if killed.is_some() {
             self.say("killed it; the same command again");

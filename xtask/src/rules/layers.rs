@@ -1,9 +1,11 @@
 //! Which crate may depend on which: `floe -> floe-http -> floe-engine -> {floe-proto, floe-store}
 //! -> floe-types`. floe-proto and floe-store do not know each other; only the engine joins them.
 //!
-//! Dependencies of tests count like any other, but for floe-sim, which tests may use above the
-//! engine. tokio is the engine's and what stands above it. floe-types and floe-proto are `no_std`
-//! and name nothing of the system, in tests neither: that keeps them a function of their inputs.
+//! Dependencies of tests count like any other, but for floe-sim, which tests may use from the
+//! engine up. floe-sim joins core and store by the engine's own mapping, which needs no runtime, so
+//! that what is simulated is what is shipped. tokio is the engine's and what stands above it.
+//! floe-types and floe-proto are `no_std` and name nothing of the system, in tests neither: that
+//! keeps them a function of their inputs.
 
 use crate::finding::{Finding, Rule};
 use crate::shape::Shape;
@@ -14,8 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("floe-types", &[]),
     ("floe-proto", &["floe-types"]),
     ("floe-store", &["floe-types"]),
-    ("floe-sim", &["floe-proto", "floe-store", "floe-types"]),
     ("floe-engine", &["floe-proto", "floe-store", "floe-types"]),
+    ("floe-sim", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
     ("floe-http", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
     ("floe", &["floe-http", "floe-engine", "floe-proto", "floe-store", "floe-types"]),
 ];

@@ -25,7 +25,8 @@ pub(super) struct Errand {
 
 const PROGRESS: Duration = Duration::from_millis(200);
 /// How long an interrupted transfer may take to put its stage in order.
-const INTERRUPT: Duration = Duration::from_secs(5);
+/// A command has five seconds in all.
+const INTERRUPT: Duration = Duration::from_secs(4);
 /// The pause before the first reconnect; it doubles from there,
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// up to this.
@@ -78,7 +79,11 @@ impl Way<'_> {
             if self.shared.is_interrupted() {
                 return Err(interrupted());
             }
-            let lost = match self.shared.session().await {
+            let session = tokio::select! {
+                session = self.shared.session() => session,
+                () = stopped(&mut self.interrupted) => return Err(interrupted()),
+            };
+            let lost = match session {
                 Ok(live) => {
                     if self.reconnects > 0 {
                         self.tell(Notice::Reconnected);
@@ -111,14 +116,16 @@ impl Way<'_> {
     }
 
     fn tell(&self, notice: Notice) {
-        // Nobody has to watch.
-        let _ = self.errand.watch.send(notice);
+        self.errand.watch.tell(notice);
     }
 
     /// One session's part.
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
         let (transfer, mut events) = live.begin_transfer(*direction, end, remote, options)?;
+        // A session measures from its own beginning on.
+        let before = live.running.summary(transfer).unwrap_or_default().causes;
+        self.totals.begin(before);
         let mut last = Summary::default();
         let finished = self.follow(live, transfer, &mut events, &mut last).await;
         let result = match finished {
@@ -183,6 +190,7 @@ impl Way<'_> {
         events: &mut UnboundedReceiver<Event>,
         last: &Summary,
     ) -> Option<(Result<(), Fault>, Summary)> {
+        self.tell(Notice::Stopping);
         if let LocalEnd::Input(input) = &self.errand.end.at {
             input.stop();
         }

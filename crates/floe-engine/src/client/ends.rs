@@ -1,12 +1,13 @@
 //! Where a transfer ends on this machine: what a person named, as a store and a path in it.
 //!
 //! A SRC is followed if it is a link; a directory is its own root, a file's root is its directory.
-//! A DEST is the final name; its root is the nearest directory that exists, and the store makes
-//! what is missing between. No path text is joined and opened: the store resolves beneath its root.
+//! A DEST is the final name; its root is the directory that holds it, which is made now, with its
+//! parents, if it is missing: the stage rests there, and the same command must find it again.
 
 use crate::files::LocalEnd;
 use crate::pipe::{Input, Output};
 use crate::socket::reason;
+use floe_store::Store;
 use floe_store::local::LocalStore;
 use floe_types::escape::Escaped;
 use floe_types::{Code, Component, Fault, ObjectPath};
@@ -92,14 +93,15 @@ fn sink_of_path(path: &Path) -> Result<End, Fault> {
         let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
         return end(&real, &[]);
     };
+    object_path(&[name])?; // before anything is made
     let mut names = vec![name];
     let mut above = path.parent().unwrap_or(Path::new(""));
     loop {
         let shown = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         match shown.canonicalize() {
             Ok(real) => {
-                names.reverse();
-                return end(&real, &names);
+                let (last, missing) = (name, names.split_off(1));
+                return end(&made(real, missing)?, &[last]);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (Some(name), Some(next)) = (above.file_name(), above.parent()) else {
@@ -113,18 +115,32 @@ fn sink_of_path(path: &Path) -> Result<End, Fault> {
     }
 }
 
+/// The directory with these names beneath `real`, innermost first: made, durably.
+fn made(real: PathBuf, mut names: Vec<&OsStr>) -> Result<PathBuf, Fault> {
+    if names.is_empty() {
+        return Ok(real);
+    }
+    names.reverse();
+    LocalStore::open_own(&real)?.make_dir(&object_path(&names)?)?;
+    Ok(names.iter().fold(real, |path, name| path.join(name)))
+}
+
 fn end(root: &Path, names: &[&OsStr]) -> Result<End, Fault> {
+    let path = object_path(names)?;
+    let store = LocalStore::open_own(root)?;
+    Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
+}
+
+fn object_path(names: &[&OsStr]) -> Result<ObjectPath, Fault> {
     let components = names
         .iter()
         .map(|name| Component::new(name.as_bytes()))
         .collect::<Result<Vec<_>, _>>()
         .and_then(ObjectPath::from_components);
-    let path = components.map_err(|why| {
+    components.map_err(|why| {
         let shown = names.last().map_or(&b""[..], |name| name.as_bytes());
         Fault::new(Code::BadPath, format!("\"{}\": {why}", Escaped(shown)))
-    })?;
-    let store = LocalStore::open_own(root)?;
-    Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
+    })
 }
 
 fn fault(doing: &str, path: &Path, error: &io::Error) -> Fault {
@@ -166,13 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_is_rooted_where_something_stands() {
+    fn a_destination_is_rooted_where_it_will_stand_and_again_when_the_command_is_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| sink_of_path(&dir.path().join(name)).map(|end| path_of(&end));
         assert_eq!(path("x").unwrap(), "x");
-        assert_eq!(path("x/y/z").unwrap(), "x/y/z");
         assert_eq!(path("x/../z").unwrap_err().code, Code::NotFound);
         assert_eq!(path(".floe").unwrap_err().code, Code::BadPath);
-        assert!(!dir.path().join("x").exists(), "nothing is made yet");
+        assert_eq!(path("a/.floe/z").unwrap_err().code, Code::BadPath);
+        assert_eq!(path("a/b/.floe").unwrap_err().code, Code::BadPath);
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing is made yet");
+        for _ in 0..2 {
+            assert_eq!(path("x/y/z").unwrap(), "z", "a stage is looked for where it was made");
+        }
+        assert!(dir.path().join("x/y").is_dir());
     }
 }

@@ -5,7 +5,7 @@ use super::ends::End;
 use super::{Credential, Shared, buffers_for};
 use crate::clock::duration;
 use crate::files::Files;
-use crate::greeting::{Caller, hello, join};
+use crate::greeting::{Caller, NotIn, hello, join};
 use crate::running::{Owed, Running, Terms, drive};
 use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
@@ -14,8 +14,11 @@ use crate::stream::Stream;
 use floe_proto::command::{Accepted, Command, Config, Event, Role, StreamCount, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request, Welcome};
 use floe_proto::session::Session;
-use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath, TransferId};
+use floe_types::{ByteCount, Code, Escaped, Fault, Limits, ObjectPath, TransferId};
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -27,6 +30,8 @@ pub(super) struct Live {
     desk: Arc<Desk>,
     session: [u8; 16],
     secret: [u8; 32],
+    /// Where its first stream leads: a name may have several servers, and one has the session.
+    peer: SocketAddr,
     this: OnceLock<Weak<Self>>,
 }
 
@@ -40,11 +45,11 @@ impl Live {
         let lanes = shared.lanes.clone();
         lanes.spawn(lane, move || async move {
             let greeted = greet(&shared).await;
-            let (link, welcome) = match greeted {
+            let (link, welcome, peer) = match greeted {
                 Ok(greeted) => greeted,
                 Err(fault) => return drop(told.send(Err(fault))),
             };
-            let live = Self::new(&shared, welcome);
+            let live = Self::new(&shared, welcome, peer);
             let ear = Ear {
                 shared: Arc::downgrade(&shared),
                 live: Arc::downgrade(&live),
@@ -65,7 +70,7 @@ impl Live {
         heard.await.unwrap_or_else(|_| Err(Fault::new(Code::Other, "the lane ended")))
     }
 
-    fn new(shared: &Shared, welcome: Welcome) -> Arc<Self> {
+    fn new(shared: &Shared, welcome: Welcome, peer: SocketAddr) -> Arc<Self> {
         let connect = &shared.connect;
         let piece = welcome.piece_bytes_max.min(Limits::PIECE_BYTES);
         let streams = match connect.streams {
@@ -73,7 +78,8 @@ impl Live {
             StreamCount::Auto => StreamCount::Auto,
         };
         let entries = connect.limits.entries_ahead_max.min(welcome.entries_ahead_max);
-        let limits = Limits { entries_ahead_max: entries, ..connect.limits.clone() };
+        let streams_max = connect.limits.streams_max.min(welcome.streams_max);
+        let limits = Limits { entries_ahead_max: entries, streams_max, ..connect.limits.clone() };
         let config = Config {
             limits: limits.clone(),
             verbs: welcome.verbs,
@@ -95,6 +101,7 @@ impl Live {
             desk: Arc::default(),
             session: welcome.session,
             secret: welcome.secret,
+            peer,
             this: OnceLock::new(),
         });
         let _ = live.this.set(Arc::downgrade(&live));
@@ -180,31 +187,45 @@ impl Drop for Live {
     }
 }
 
-async fn greet(shared: &Shared) -> Result<(Secured, Welcome), Fault> {
+async fn greet(shared: &Shared) -> Result<(Secured, Welcome, SocketAddr), Fault> {
     let connect = &shared.connect;
-    let (mut link, deadline) = secured(shared).await?;
+    let socket = socket::dial(&connect.host, connect.port, patience(shared)).await?;
+    let peer = socket.peer_addr().map_err(|error| {
+        let (why, shown) = (socket::reason(&error), Escaped(connect.host.as_bytes()));
+        Fault::new(Code::ConnectionLost, format!("connect to \"{shown}\": {why}"))
+    })?;
+    let (mut link, deadline) = secured(shared, socket).await?;
     let ticket = match &connect.credential {
         Credential::Ticket(ticket) => Some(ticket),
         Credential::Anonymous => None,
     };
     let caller = Caller { client: connect.client_id, ticket, agent: crate::AGENT };
-    let welcome = hello(&mut link, caller, &connect.limits, deadline).await?;
-    Ok((link, welcome))
+    match hello(&mut link, caller, &connect.limits, deadline).await {
+        Ok(welcome) => Ok((link, welcome, peer)),
+        Err(not_in) => {
+            if let NotIn::Busy(after) = not_in {
+                shared.patience.ask(after);
+            }
+            Err(not_in.into())
+        }
+    }
 }
 
 async fn join_session(shared: &Shared, live: &Live) -> Result<Secured, Fault> {
-    let (mut link, deadline) = secured(shared).await?;
+    let socket = socket::dial_address(live.peer, patience(shared)).await?;
+    let (mut link, deadline) = secured(shared, socket).await?;
     let limits = &shared.connect.limits;
     join(&mut link, live.session, &live.secret, limits, deadline).await?;
     Ok(link)
 }
 
-async fn secured(shared: &Shared) -> Result<(Secured, Instant), Fault> {
-    let connect = &shared.connect;
-    let patience = duration(connect.limits.greeting);
-    let socket = socket::dial(&connect.host, connect.port, patience).await?;
-    let deadline = Instant::now() + patience;
-    let link = match connect.security {
+fn patience(shared: &Shared) -> Duration {
+    duration(shared.connect.limits.greeting)
+}
+
+async fn secured(shared: &Shared, socket: TcpStream) -> Result<(Secured, Instant), Fault> {
+    let deadline = Instant::now() + patience(shared);
+    let link = match shared.connect.security {
         Security::Tls { pin } => client_handshake(socket, pin, deadline).await?,
         Security::Plaintext => plaintext(socket),
     };

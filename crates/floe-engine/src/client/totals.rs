@@ -5,20 +5,29 @@
 //! same command can have sent it.
 
 use floe_proto::command::Summary;
-use floe_types::ByteCount;
+use floe_proto::frame::Causes;
+use floe_types::{ByteCount, Micros};
 
 /// Numbers of the sessions that are over.
 #[derive(Default)]
 pub(super) struct Totals {
     before: Option<Summary>,
+    /// What the session under way had measured before this transfer began.
+    others: Causes,
     /// The most bytes stored and entries committed that any session told of.
     reached: (ByteCount, u32),
 }
 
 impl Totals {
+    /// A session takes the transfer up; it has measured this for others.
+    pub(super) fn begin(&mut self, others: Causes) {
+        self.others = others;
+    }
+
     /// All of it, if the session under way ended here.
     pub(super) fn with(&self, now: &Summary) -> Summary {
-        let Some(before) = &self.before else { return now.clone() };
+        let own = less(&now.causes, &self.others);
+        let Some(before) = &self.before else { return Summary { causes: own, ..now.clone() } };
         let found = now.bytes_resumed.minus(before.bytes_sent);
         Summary {
             bytes_total: now.bytes_total.max(before.bytes_total),
@@ -27,7 +36,7 @@ impl Totals {
             bytes_stored: now.bytes_stored.max(before.bytes_stored),
             window_bytes_max: now.window_bytes_max.max(before.window_bytes_max),
             bytes_repeated: before.bytes_repeated.plus(now.bytes_repeated),
-            causes: now.causes.plus(before.causes),
+            causes: own.plus(before.causes),
             ..now.clone()
         }
     }
@@ -52,9 +61,39 @@ impl Totals {
     }
 }
 
+/// Cause by cause, what `all` holds beyond `others`.
+fn less(all: &Causes, others: &Causes) -> Causes {
+    let less = |all: Micros, others: Micros| Micros(all.0.saturating_sub(others.0));
+    Causes {
+        source_disk: less(all.source_disk, others.source_disk),
+        cpu: less(all.cpu, others.cpu),
+        network: less(all.network, others.network),
+        window: less(all.window, others.window),
+        limiter: less(all.limiter, others.limiter),
+        starved: less(all.starved, others.starved),
+        sink_disk: less(all.sink_disk, others.sink_disk),
+        sync: less(all.sync, others.sync),
+        memory: less(all.memory, others.memory),
+        idle: less(all.idle, others.idle),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_those_of_this_transfer() {
+        let session = |cpu| Summary {
+            causes: Causes { cpu: Micros(cpu), ..Causes::default() },
+            ..Summary::default()
+        };
+        let mut totals = Totals::default();
+        totals.begin(session(5).causes);
+        totals.add(&session(7));
+        totals.begin(Causes::default());
+        assert_eq!(totals.with(&session(1)).causes.cpu, Micros(3));
+    }
 
     #[test]
     fn what_this_command_sent_itself_was_not_there_before() {

@@ -13,7 +13,7 @@ use floe_types::{
 };
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -173,10 +173,10 @@ impl Desk {
                 state = self.lock();
                 let failed = state.note(chunk, digest, &result);
                 drop(state);
-                answer(result);
                 for (_, (_, _, answer)) in failed {
-                    answer(Err(Fault::new(Code::Io, "write standard output")));
+                    answer(result.clone());
                 }
+                answer(result);
                 state = self.lock();
             } else if state.closed {
                 return;
@@ -233,13 +233,20 @@ fn take_pieces(state: &mut State, chunk: Range) -> Result<Vec<Piece>, Fault> {
 }
 
 fn write_all(file: &mut File, pieces: &[Piece]) -> Result<(), Fault> {
-    pieces.iter().try_for_each(|piece| file.write_all(piece.bytes())).map_err(|error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull => Code::NoSpace,
-            _ => Code::Io,
-        };
-        Fault::new(code, format!("write standard output: {}", reason(&error)))
-    })
+    pieces
+        .iter()
+        .try_for_each(|piece| file.write_all(piece.bytes()))
+        .map_err(|error| output_fault(&error))
+}
+
+/// Why standard output took no more; a reader that went away is no fault of a disk.
+pub fn output_fault(error: &std::io::Error) -> Fault {
+    let (code, why) = match error.kind() {
+        ErrorKind::BrokenPipe => (Code::Other, "its reader is gone".to_owned()),
+        ErrorKind::StorageFull => (Code::NoSpace, reason(error)),
+        _ => (Code::Io, reason(error)),
+    };
+    Fault::new(code, format!("write standard output: {why}"))
 }
 
 #[cfg(test)]

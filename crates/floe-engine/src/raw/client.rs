@@ -9,6 +9,7 @@ use super::wire::{
     BUFFER_BYTES, Framing, Incoming, Pace, Terms, bound_waits, fill, read_all, read_size,
     read_some, reset_at_close, socket_fault,
 };
+use crate::pipe::output_fault;
 use floe_types::escape::Escaped;
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Precondition, Root};
 use std::fs::File;
@@ -136,7 +137,7 @@ fn fetch_stream(
                 output
                     .write_all(bytes)
                     .and_then(|()| output.flush())
-                    .map_err(|error| file_fault(&error, "write to standard output"))
+                    .map_err(|error| output_fault(&error))
             })?
         }
     };

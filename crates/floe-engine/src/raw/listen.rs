@@ -7,7 +7,7 @@
 use super::local::Inbox;
 use super::receive::receive;
 use super::serve::serve;
-use super::stop::{Present, Stop};
+use super::stop::{Present, Stop, Telling};
 use super::wire::{Peer, Terms, bound_waits, reset_at_close, socket_fault};
 use floe_types::{ByteCount, Code, Component, Fault, Root};
 use rustix::event::Timespec;
@@ -120,6 +120,7 @@ impl Listening {
                 }
                 match listener.accept() {
                     Ok((stream, peer)) => {
+                        tracing::debug!(peer = %canonical(peer), "a connection");
                         number += 1;
                         let present = stop.enter(stream);
                         start(Connection { present, peer, number }, &work, terms, watch);
@@ -151,7 +152,10 @@ fn start(connection: Connection, work: &Arc<Work>, terms: Terms, watch: &Watch) 
     let spawned = thread::Builder::new()
         .name("raw connection".to_owned())
         .stack_size(STACK_BYTES)
-        .spawn(move || telling(attend(connection, &work, &terms)));
+        .spawn(move || {
+            let (happening, _until_told) = attend(connection, &work, &terms);
+            telling(happening);
+        });
     if let Err(error) = spawned {
         let fault = Fault::new(Code::LimitExceeded, format!("start a thread for {peer} ({error})"));
         watch(Happening::Failed { peer, fault });
@@ -159,7 +163,7 @@ fn start(connection: Connection, work: &Arc<Work>, terms: Terms, watch: &Watch) 
 }
 
 /// One connection from beginning to end. It closes as a reset unless everything went well.
-fn attend(connection: Connection, work: &Work, terms: &Terms) -> Happening {
+fn attend(connection: Connection, work: &Work, terms: &Terms) -> (Happening, Telling) {
     let Connection { present, peer, number } = connection;
     let stream = present.stream();
     let shown = Peer(peer);
@@ -174,13 +178,14 @@ fn attend(connection: Connection, work: &Work, terms: &Terms) -> Happening {
             Ok(Happening::Received { peer: canonical(peer), name, size, root })
         }
     });
-    match present.stop().blamed(happened) {
+    let happening = match present.stop().blamed(happened) {
         Ok(happening) => {
             close_cleanly(stream);
             happening
         }
         Err(fault) => Happening::Failed { peer: canonical(peer), fault },
-    }
+    };
+    (happening, present.close())
 }
 
 fn prepare(stream: &TcpStream, terms: &Terms, peer: Peer) -> Result<(), Fault> {

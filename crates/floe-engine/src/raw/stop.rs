@@ -36,7 +36,13 @@ struct State {
     phase: Phase,
     next: u64,
     present: BTreeMap<u64, Arc<TcpStream>>,
+    /// Connections that are closed, and whose end is still being told.
+    telling: usize,
 }
+
+/// The end of a connection while it is told; dropping it says that it was.
+#[derive(Debug)]
+pub(super) struct Telling(Stop);
 
 /// A connection while it lasts; dropping it says that it is gone.
 #[derive(Debug)]
@@ -54,7 +60,7 @@ impl Stop {
     pub fn new() -> Result<Self, Fault> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| DiskError::from(errno).fault("make an event descriptor"))?;
-        let state = State { phase: Phase::Running, next: 0, present: BTreeMap::new() };
+        let state = State { phase: Phase::Running, next: 0, present: BTreeMap::new(), telling: 0 };
         Ok(Self(Arc::new(Shared { wake, state: Mutex::new(state) })))
     }
 
@@ -78,10 +84,11 @@ impl Stop {
         self.wake();
     }
 
-    /// How many connections there are.
+    /// How many connections there are, those included whose end is not told yet.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.lock().present.len()
+        let state = self.lock();
+        state.present.len() + state.telling
     }
 
     /// Whether `cut` was called.
@@ -150,11 +157,25 @@ impl Present {
     pub(super) const fn stop(&self) -> &Stop {
         &self.stop
     }
+
+    /// Closes the connection; a listener does not end before what came of it is told.
+    pub(super) fn close(self) -> Telling {
+        let stop = self.stop.clone();
+        stop.lock().telling += 1;
+        Telling(stop)
+    }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
         self.stop.lock().present.remove(&self.key);
         self.stop.wake();
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.0.lock().telling -= 1;
+        self.0.wake();
     }
 }

@@ -4,11 +4,12 @@
 //! the least to do, once.
 
 use super::ear::Ear;
+use super::gate::block_of;
 use super::{Hall, Public};
 use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
-use crate::lane::LaneId;
-use crate::registry::{Member, SessionId};
+use crate::lane::Load;
+use crate::registry::{Member, Party, SessionId};
 use crate::running::{Owed, Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
@@ -29,8 +30,6 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-/// Sessions of one server, idle ones too.
-const SESSIONS_MAX: usize = 16_384;
 /// Frames that wait for a client before the server hears no more of it. A client that reads never
 /// gets there for long; one that only asks is pushed back by TCP, and in the end silent.
 const OWED_FRAMES_MAX: usize = 1024;
@@ -44,20 +43,24 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     };
     let Ok(socket) = socket.into_std() else { return };
     let lane = hall.lanes.least_loaded();
+    // Counted from here on, or a burst of clients would all go to one lane.
+    let load = hall.lanes.load(lane);
     let own = Arc::clone(hall);
     let deadline = Instant::now() + hall.greeting();
     hall.lanes.spawn(lane, move || async move {
         let hall = own;
         let served = async {
-            let permit = timeout_at(deadline, hall.gate.pass(place)).await.ok().flatten();
+            let permit = timeout_at(deadline, place.pass()).await.ok().flatten();
             let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
             let socket = TcpStream::from_std(socket)
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
-            let visit = Visit { hall: &hall, peer, lane, deadline };
-            let next = visit.greet(socket).await;
-            drop(permit);
-            hall.gate.forget(peer.ip());
-            next
+            let visit = Visit { hall: &hall, peer, deadline };
+            tokio::select! {
+                next = visit.greet(socket, load) => next,
+                () = permit.is_pressed() => {
+                    Err(Fault::new(Code::TimedOut, "greet a client while others wait"))
+                }
+            }
         };
         match served.instrument(tracing::debug_span!("greeting", %peer)).await {
             Ok(Some(serving)) => serving.await,
@@ -72,19 +75,18 @@ type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 struct Visit<'a> {
     hall: &'a Arc<Hall>,
     peer: SocketAddr,
-    lane: LaneId,
     deadline: Instant,
 }
 
 impl Visit<'_> {
     /// The greeting; what is left to do on this lane, if anything.
-    async fn greet(&self, socket: TcpStream) -> Result<Option<Serving>, Fault> {
+    async fn greet(&self, socket: TcpStream, load: Load) -> Result<Option<Serving>, Fault> {
         let mut link = match &self.hall.tls {
             Some(tls) => server_handshake(socket, tls, self.deadline).await?,
             None => plaintext(socket),
         };
         match receive(&mut link, &self.hall.limits, self.deadline).await? {
-            Greeted::Hello(claim) => self.hello(link, claim).await.map(Some),
+            Greeted::Hello(claim) => self.hello(link, claim, load).await.map(Some),
             Greeted::Join(claim) => self.join(link, claim).await.map(|()| None),
             Greeted::Left => Ok(None),
         }
@@ -99,20 +101,28 @@ impl Visit<'_> {
         Err(fault)
     }
 
-    async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<Serving, Fault> {
+    async fn hello(
+        &self,
+        mut link: Secured,
+        claim: HelloClaim,
+        load: Load,
+    ) -> Result<Serving, Fault> {
         let hall = self.hall;
         if hall.is_draining() {
             let fault = Fault::new(Code::ShuttingDown, "");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
-        if hall.registry.count() >= SESSIONS_MAX {
+        let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.turn_away(link, Refusal::Busy(BUSY)).await;
-        }
+        };
         let admission = check_hello(&claim, &hall.tickets, hall.root, SystemTime::now());
         let admitted = admission.and_then(|admission| self.admit(&claim, admission));
-        let Admitted { name, verbs, owner } = match admitted {
+        let Admitted { name, verbs, owner, party } = match admitted {
             Ok(admitted) => admitted,
             Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
+        };
+        let Some(guest) = hall.registry.admit(party) else {
+            return self.turn_away(link, Refusal::Busy(BUSY)).await;
         };
         let (id, secret): (SessionId, [u8; 32]) = (random()?, random()?);
         let channel = claim.binding().channel;
@@ -124,15 +134,16 @@ impl Visit<'_> {
         let running = self.running(verbs, owner);
         let member = Member { running: Arc::clone(&running), secret, channel };
         hall.registry.add(id, member);
-        let ear = Ear::new(hall, owner);
-        let load = hall.lanes.load(self.lane);
+        let ear = Ear::new(hall, id, owner);
         let hall = Arc::clone(hall);
         let serving = async move {
             tracing::info!(ticket = name, agent, "session begins");
             let stream = Stream::new(&running, link);
-            spawn_local(async move { (stream.run().await, drop(load)) }.in_current_span());
+            let stream = async move { (stream.run().await, drop((load, socket))) };
+            spawn_local(stream.in_current_span());
             drive(Arc::clone(&running), ear).await;
             hall.registry.remove(&id);
+            drop(guest);
             match running.ending() {
                 Some(Err(fault)) => tracing::info!(%fault, "session ends"),
                 _ => tracing::info!("session ends"),
@@ -147,11 +158,13 @@ impl Visit<'_> {
         match admission {
             Admission::Ticket(grant) => Ok(Admitted {
                 owner: owner_id(Some(grant.id.0), client, Direction::Put),
+                party: Party::Ticket(grant.id.0),
                 name: grant.name,
                 verbs: access.leaves(grant.verbs),
             }),
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
                 owner: owner_id(None, client, Direction::Put),
+                party: Party::Address(block_of(self.peer.ip())),
                 name: "(public)".to_owned(),
                 verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
             }),
@@ -191,8 +204,18 @@ impl Visit<'_> {
         if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
-        if member.running.streams() >= hall.limits.streams_max as usize {
+        // Counted before anything is awaited: many may join at once.
+        let Some(expected) = member.running.expect_stream(hall.limits.streams_max) else {
             let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        };
+        let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
+            let fault = Fault::new(Code::LimitExceeded, "no descriptors for more streams");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        };
+        let streams = member.running.streams() as u64 + 1;
+        if hall.registry.share().0 < streams * u64::from(hall.limits.piece_bytes_min) {
+            let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
         send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;
@@ -202,10 +225,14 @@ impl Visit<'_> {
         let running = Arc::clone(&member.running);
         hall.lanes.spawn(lane, move || async move {
             match link.attach() {
-                Ok(link) => Stream::new(&running, link).run().await,
+                Ok(link) => {
+                    let stream = Stream::new(&running, link);
+                    drop(expected);
+                    stream.run().await;
+                }
                 Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
             }
-            drop(load);
+            drop((load, socket));
         });
         Ok(())
     }
@@ -215,6 +242,7 @@ struct Admitted {
     name: String,
     verbs: Verbs,
     owner: OwnerId,
+    party: Party,
 }
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {

@@ -1,5 +1,6 @@
 //! A server over a temporary directory, and clients of it.
 
+use floe_engine::buffer::Pool;
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Outcome, Retry};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::secure::Security;
@@ -12,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A server that runs.
@@ -21,6 +22,7 @@ pub struct House {
     pub address: SocketAddr,
     pub pin: KeyPin,
     pub ticket: Ticket,
+    pub pool: Pool,
     stop: watch::Sender<bool>,
     served: JoinHandle<Result<(), Fault>>,
 }
@@ -73,10 +75,11 @@ impl House {
         .await
         .unwrap();
         let address = server.addresses()[0];
+        let pool = server.pool();
         let text = std::fs::read_to_string(&server.owner_ticket().path).unwrap();
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(stopped));
-        Self { dir, address, pin, ticket: text.parse().unwrap(), stop, served }
+        Self { dir, address, pin, ticket: text.parse().unwrap(), pool, stop, served }
     }
 
     /// Ends the server in good order; its directory stays.
@@ -139,7 +142,7 @@ pub async fn put(client: &Client, from: &Path, to: &str) -> Outcome {
 }
 
 pub async fn put_with(client: &Client, from: &Path, to: &str, options: TransferOptions) -> Outcome {
-    let (watch, _notices) = mpsc::unbounded_channel();
+    let (watch, _notices) = floe_engine::client::watch();
     let from = LocalSource::Path(from.to_path_buf());
     client.put(from, path(to), options, watch).await.unwrap()
 }
@@ -149,7 +152,7 @@ pub async fn get(client: &Client, from: &str, to: &Path) -> Outcome {
 }
 
 pub async fn get_with(client: &Client, from: &str, to: &Path, options: TransferOptions) -> Outcome {
-    let (watch, _notices) = mpsc::unbounded_channel();
+    let (watch, _notices) = floe_engine::client::watch();
     let to = LocalSink::Path(to.to_path_buf());
     client.get(path(from), to, options, watch).await.unwrap()
 }

@@ -7,7 +7,6 @@ use floe_proto::frame::{Pace, Reply, Request, RootWish};
 use floe_types::{ByteCount, ChunkSize, Code, Precondition, Rate, Root};
 use std::fs;
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
 
 const MIB: usize = 1 << 20;
 
@@ -107,7 +106,7 @@ async fn a_client_that_vanished_half_way_continues() {
     let window = ByteCount(8 << 20);
     let slow = TransferOptions { window, rate: Rate::new(24 << 20), ..TransferOptions::default() };
     let client = house.client(1).await;
-    let (watch, mut notices) = mpsc::unbounded_channel();
+    let (watch, mut notices) = floe_engine::client::watch();
     let from = LocalSource::Path(source.clone());
     let half = async {
         let put = client.put(from, path("x"), slow, watch);
@@ -159,7 +158,7 @@ async fn a_transfer_goes_on_when_the_server_comes_back() {
     settle(&source);
     let options = TransferOptions { rate: Rate::new(16 << 20), ..TransferOptions::default() };
     let client = house.client(2).await;
-    let (watch, mut notices) = mpsc::unbounded_channel();
+    let (watch, mut notices) = floe_engine::client::watch();
     let task = tokio::spawn(async move {
         let outcome = client.put(LocalSource::Path(source), path("x"), options, watch).await;
         client.close().await;
@@ -186,7 +185,7 @@ async fn an_interrupted_transfer_keeps_its_stage() {
     fs::write(&source, content(40 * MIB, 5)).unwrap();
     let options = TransferOptions { rate: Rate::new(8 << 20), ..TransferOptions::default() };
     let client = house.client(1).await;
-    let (watch, mut notices) = mpsc::unbounded_channel();
+    let (watch, mut notices) = floe_engine::client::watch();
     let putting = client.put(LocalSource::Path(source), path("x"), options, watch);
     let stop = async {
         loop {

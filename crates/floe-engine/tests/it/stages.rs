@@ -6,7 +6,6 @@ use floe_proto::command::TransferOptions;
 use floe_types::{ChunkSize, Precondition, Rate};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Regular files beneath a directory that this process has open.
@@ -53,7 +52,7 @@ async fn half_a_tree(house: &House) -> (Putting, PathBuf) {
     fs::create_dir(house.served("t")).unwrap();
     fs::write(house.served("t/b"), "in the way").unwrap();
     let client = house.client(1).await;
-    let (watch, mut notices) = mpsc::unbounded_channel();
+    let (watch, mut notices) = floe_engine::client::watch();
     let from = LocalSource::Path(tree.clone());
     let options = TransferOptions {
         rate: Rate::new(8 << 20),

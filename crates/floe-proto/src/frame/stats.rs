@@ -2,7 +2,7 @@
 
 use floe_types::{ByteCount, Micros};
 
-/// What one end measured since the session began, by cause (ENGINE: why is it slow).
+/// What one end measured since the session began, by cause: why it is slow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Stats {
     /// Stream-time by cause.

@@ -1,10 +1,6 @@
 //! When what is recorded of an entry is made durable before its end.
 
-use super::Receiver;
-use super::entry::Stage;
-use crate::disk::{DiskOp, Lane};
-use crate::io::{Io, ReceiveOp};
-use floe_types::{ByteCount, EntryIndex, Limits, Time};
+use floe_types::{ByteCount, Limits, Time};
 
 /// When the next checkpoint is due.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -44,21 +40,8 @@ impl Checkpoints {
         self.last = now;
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.running = Running::Yes;
         self.unsynced = ByteCount::ZERO;
-    }
-}
-
-impl Receiver {
-    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage != Stage::Open {
-            return;
-        }
-        entry.checkpoint.begin();
-        let op = DiskOp::Checkpoint { entry: id };
-        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
 }

@@ -1,8 +1,9 @@
 //! One chunk of the receiving half: header, seal, record.
 //!
 //! Until a chunk's SEAL agrees with what was hashed while it was written, nothing vouches for its
-//! bytes. A chunk whose stream was lost blocks its range until its last write has ended: no late
-//! write may meet newer bytes.
+//! bytes; once it is recorded, its range is not written again. A chunk whose stream was lost, or
+//! that is sealed and not recorded, blocks its range for any other: no late write may meet newer
+//! bytes.
 
 use super::entry::Stage;
 use super::{Heard, Receiver, violation};
@@ -11,8 +12,12 @@ use crate::frame::{Await, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
 use crate::io::{Io, ReceiveOp};
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkSize, EntryIndex, Offset, Range, Seq, StreamId, Subtree, Time,
+    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId,
+    Subtree, Time,
 };
+
+/// The longest object that may be sent without being asked for.
+const UNASKED_MAX: ByteCount = ByteCount(64 << 10);
 
 /// A chunk that has begun and is not recorded.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +29,8 @@ pub(super) struct Chunk {
     pub(super) end: Option<Offset>,
     /// How far pieces have come.
     pub(super) at: Offset,
+    /// What of it counts as under way.
+    pub(super) came: ByteCount,
     pub(super) use_of: Use,
     pub(super) awaits: Await,
     /// Ahead, from the header; then from what was written.
@@ -42,15 +49,24 @@ pub(super) enum Use {
     Already,
     /// Its entry failed or ended here: read and dropped.
     Drop,
+    /// Too many objects are open: read and dropped, and sent again.
+    Refused,
     /// Its stream is lost: only its writes are awaited.
     Abandoned,
 }
 
 impl Chunk {
-    /// What it may touch: to its end, or as far as any chunk may reach.
+    /// What it touches for certain: all of it, or, where its length is not said, what came.
     pub(super) fn range(&self) -> Range {
-        let far = self.start.plus(ChunkSize::MAX.bytes());
-        Range::new(self.start, self.end.unwrap_or(far))
+        let least = self.at.max(self.start.plus(ByteCount(1)));
+        Range::new(self.start, self.end.unwrap_or(least))
+    }
+
+    /// Where it ends at the latest: a chunk is never longer than its start is aligned.
+    pub(super) fn far(&self) -> Offset {
+        let max = ChunkSize::MAX.bytes().0;
+        let aligned = if self.start.0 == 0 { max } else { 1 << self.start.0.trailing_zeros() };
+        self.end.unwrap_or_else(|| self.start.plus(ByteCount(max.min(aligned))))
     }
 }
 
@@ -83,6 +99,7 @@ impl Receiver {
             start: header.offset,
             end,
             at: header.offset,
+            came: ByteCount::ZERO,
             use_of: Use::Drop,
             awaits: header.awaits,
             ahead: header.digest,
@@ -97,17 +114,67 @@ impl Receiver {
             check_bounds(&chunk, entry.size)?;
             chunk.use_of = match entry.stage {
                 Stage::Open | Stage::Opening | Stage::Waiting => {
-                    let held = chunk.end.is_some() && entry.held.touches(chunk.range());
-                    if held { Use::Already } else { Use::Write }
+                    if entry.held.covers(chunk.range()) {
+                        Use::Already
+                    } else if entry.held.touches(chunk.range()) {
+                        return violation("a chunk that is held in part");
+                    } else {
+                        Use::Write
+                    }
                 }
                 Stage::Committing => Use::Already,
                 Stage::Ending => Use::Drop,
             };
         }
+        if chunk.use_of == Use::Write {
+            self.supersede(index, chunk.range());
+            let Some(use_of) = self.open_for_chunk(index, io) else {
+                return violation("HEADER before WANT");
+            };
+            chunk.use_of = use_of;
+        }
         self.chunks.insert(header.seq, chunk);
         self.current.insert(stream, header.seq);
         self.verdict(header.seq, io);
         Ok(())
+    }
+
+    /// A chunk that comes again takes the place of one that is not whole: its stream was lost, as
+    /// the sender knows already.
+    fn supersede(&mut self, index: EntryIndex, range: Range) {
+        for seq in self.touching(index, range) {
+            self.abandon(seq);
+        }
+    }
+
+    /// A chunk of an object that waits comes unasked, on the lead: what would let others end is
+    /// behind it. The object is opened beyond the limit, within a bound; beyond that its chunk
+    /// comes again.
+    fn open_for_chunk<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) -> Option<Use> {
+        if !self.queue.contains(&index) {
+            return Some(Use::Write);
+        }
+        let small = self.entries.get(&index)?.size.is_some_and(|size| size <= UNASKED_MAX);
+        if !small {
+            return None;
+        }
+        if io.objects_open >= self.limits.objects_open_max.saturating_mul(2) {
+            return Some(Use::Refused);
+        }
+        self.queue.retain(|waiting| *waiting != index);
+        self.take_slot(index, io);
+        self.open(index, io);
+        Some(Use::Write)
+    }
+
+    /// Chunks of an entry that are written and touch a range.
+    fn touching(&self, index: EntryIndex, range: Range) -> Vec<Seq> {
+        self.chunks
+            .iter()
+            .filter(|(_, chunk)| chunk.entry == index && chunk.use_of == Use::Write)
+            .filter(|(_, chunk)| !chunk.range().intersect(range).is_empty())
+            .map(|(seq, _)| *seq)
+            .collect()
     }
 
     /// Chunks of an entry that was just opened get their verdicts.
@@ -126,7 +193,8 @@ impl Receiver {
     /// Takes back what an earlier run held in a chunk's range, and answers a header that awaits it.
     fn verdict<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) {
         let Some(chunk) = self.chunks.get(&seq) else { return };
-        let (index, range, awaits) = (chunk.entry, chunk.range(), chunk.awaits);
+        let range = Range::new(chunk.start, chunk.far());
+        let (index, awaits) = (chunk.entry, chunk.awaits);
         let (ahead, use_of, stream) = (chunk.ahead, chunk.use_of, chunk.stream);
         let stage = self.entries.get(&index).map(|entry| entry.stage);
         if matches!(stage, Some(Stage::Waiting | Stage::Opening)) {
@@ -185,7 +253,7 @@ impl Receiver {
                 chunk.end = Some(chunk.at);
                 chunk.writes += 1;
                 let op = DiskOp::Finish { entry: self.entry_id(index), chunk: start };
-                let why = ReceiveOp::Write(index, seal.seq, ByteCount::ZERO);
+                let why = ReceiveOp::Write(index, seal.seq, stream, ByteCount::ZERO);
                 self.submit(index, Lane::Stream(stream), op, why, io);
             }
             Use::Write => self.sealed(seal.seq, io, now),
@@ -193,9 +261,15 @@ impl Receiver {
                 self.chunks.remove(&seal.seq);
                 io.say_stored(stream, seal.seq);
             }
-            Use::Drop | Use::Abandoned => {
+            Use::Drop => {
                 self.chunks.remove(&seal.seq);
             }
+            Use::Refused => {
+                self.chunks.remove(&seal.seq);
+                io.say_on(stream, Frame::Corrupt(seal.seq));
+            }
+            // It goes with its last write.
+            Use::Abandoned => {}
         }
         Ok(())
     }
@@ -206,12 +280,13 @@ impl Receiver {
         let (Some(seal), 0) = (chunk.seal, chunk.writes) else { return };
         let (index, stream) = (chunk.entry, chunk.stream);
         if chunk.digest != Some(seal.digest) {
-            self.in_flight = self.in_flight.minus(seal.len);
-            self.chunks.remove(&seq);
+            self.take_chunk(seq);
+            io.wake_streams();
             return io.say_on(stream, Frame::Corrupt(seq));
         }
         let range = Range::new(chunk.start, chunk.at);
-        let Some(entry) = self.entries.get(&index) else { return };
+        let came = chunk.came;
+        let Some(entry) = self.entries.get_mut(&index) else { return };
         match entry.journal {
             Journal::Kept => {
                 let op = DiskOp::Record {
@@ -222,6 +297,8 @@ impl Receiver {
                 self.submit(index, Lane::Session, op, ReceiveOp::Record(index, seq), io);
             }
             Journal::None => {
+                // It stays under way until the whole object is committed.
+                entry.unrecorded = entry.unrecorded.plus(came);
                 self.chunks.remove(&seq);
                 self.hold(index, Subtree { range, digest: seal.digest }, io, now);
             }
@@ -235,13 +312,12 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) {
-        let Some(chunk) = self.chunks.remove(&seq) else { return };
+        let Some(chunk) = self.take_chunk(seq) else { return };
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
-        self.in_flight = self.in_flight.minus(range.len());
         if let Some(entry) = self.entries.get_mut(&index) {
             entry.checkpoint.recorded(range.len());
-            if entry.checkpoint.due(&self.limits).is_some_and(|due| due <= now) {
+            if entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now) {
                 self.checkpoint(index, io);
             }
         }
@@ -257,7 +333,41 @@ impl Receiver {
                 self.summary.bytes_total = self.summary.bytes_total.plus(subtree.range.len());
             }
         }
+        // What waited for this range to be written comes a second time.
+        for seq in self.touching(index, subtree.range) {
+            let covered = self.chunks.get(&seq).is_some_and(|chunk| {
+                self.entries.get(&index).is_some_and(|entry| entry.held.covers(chunk.range()))
+            });
+            if !covered {
+                let fault = Fault::new(Code::Violation, "chunks of one object overlap");
+                return self.fail(index, fault, io);
+            }
+            self.pass_over(seq);
+            io.wake_streams();
+        }
         self.try_finish(index, io, now);
+    }
+
+    /// What comes of a chunk is not written any more, and acknowledged all the same.
+    fn pass_over(&mut self, seq: Seq) {
+        let Some(chunk) = self.chunks.get_mut(&seq) else { return };
+        chunk.use_of = Use::Already;
+        self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
+    }
+
+    /// An entry is held whole: nothing of it is written any more.
+    pub(super) fn pass_over_all(&mut self, index: EntryIndex) {
+        let whole = Range::new(Offset::ZERO, Offset(u64::MAX));
+        for seq in self.touching(index, whole) {
+            self.pass_over(seq);
+        }
+    }
+
+    /// A chunk is over.
+    fn take_chunk(&mut self, seq: Seq) -> Option<Chunk> {
+        let chunk = self.chunks.remove(&seq)?;
+        self.in_flight = self.in_flight.minus(chunk.came);
+        Some(chunk)
     }
 
     /// A chunk is given up: kept only while writes of it are under way.
@@ -266,9 +376,8 @@ impl Receiver {
         if chunk.seal.is_some() && chunk.use_of == Use::Write {
             return;
         }
+        self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
         if chunk.writes == 0 {
-            let came = if chunk.use_of == Use::Write { chunk.at.0 - chunk.start.0 } else { 0 };
-            self.in_flight = self.in_flight.minus(ByteCount(came));
             self.chunks.remove(&seq);
         } else {
             chunk.use_of = Use::Abandoned;
@@ -295,6 +404,7 @@ impl Receiver {
     pub(super) fn abandon_entry(&mut self, index: EntryIndex) {
         for chunk in self.chunks.values_mut().filter(|chunk| chunk.entry == index) {
             chunk.use_of = if chunk.writes > 0 { Use::Abandoned } else { Use::Drop };
+            self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
         }
         let current: Vec<_> = self.current.values().copied().collect();
         self.chunks.retain(|seq, chunk| {
@@ -314,6 +424,9 @@ fn check_bounds(chunk: &Chunk, size: Option<ByteCount>) -> Heard {
         if !whole && size.is_some_and(|size| end.0 != size.0) {
             return violation("a short chunk that is not the last");
         }
+    }
+    if !chunk.start.0.is_multiple_of(ChunkSize::MIN.bytes().0) {
+        return violation("a chunk that is not aligned");
     }
     let starts = size.is_none_or(|size| chunk.start.0 < size.0);
     let ends = size.is_none_or(|size| chunk.end.is_none_or(|end| end.0 <= size.0));

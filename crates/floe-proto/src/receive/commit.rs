@@ -4,14 +4,14 @@
 //! progress: then waiting for more would only cost time. It never exceeds half a window, so the
 //! sender is never stuck behind it.
 
-use super::entry::{LastWish, Stage};
+use super::entry::{LastWish, Stage, Word};
 use super::{Heard, Receiver, violation};
 use crate::disk::{CommitOp, CommitWhat, DiskDone, DiskOp, Journal, Lane};
 use crate::frame::{DoneEntry, EntryBody};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Time};
+use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Offset, Range, Time};
 
 /// What waits to be committed, and what is being committed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -91,7 +91,12 @@ impl Receiver {
             // The sender read those bytes again and did not take them back.
             let _inserted = entry.held.insert(suspect);
         }
+        let beyond = Range::new(Offset(done.size.0), Offset(u64::MAX));
         match entry.held.root(done.size) {
+            None if entry.held.touches(beyond) => {
+                let detail = alloc::format!("write \"{}\": more than its size came", entry.path);
+                self.fail_and(index, Fault::new(Code::Integrity, detail), LastWish::Discard, io);
+            }
             None => {}
             Some(root) if root == done.root => self.commit_soon(index, io, now),
             Some(_) => {
@@ -103,6 +108,7 @@ impl Receiver {
 
     /// Puts an entry into the batch; a large object is committed at once.
     pub(super) fn commit_soon<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
+        self.pass_over_all(index);
         let Some(entry) = self.entries.get_mut(&index) else { return };
         entry.stage = Stage::Committing;
         let bytes = entry.size.unwrap_or_default();
@@ -133,7 +139,9 @@ impl Receiver {
     pub(super) fn nothing_else(&self) -> bool {
         self.entries.values().all(|entry| match entry.stage {
             Stage::Committing | Stage::Ending => true,
-            Stage::Waiting => matches!(entry.body, EntryBody::DirectoryEnd { .. }),
+            Stage::Waiting => {
+                matches!(entry.body, EntryBody::DirectoryEnd { .. }) || !self.queue.is_empty()
+            }
             Stage::Opening | Stage::Open => false,
         })
     }
@@ -193,22 +201,31 @@ impl Receiver {
                 members.iter().map(|_| Err(fault.clone())).collect()
             }
         };
-        for (index, result) in members.into_iter().zip(results) {
-            let Some(entry) = self.entries.get_mut(&index) else { continue };
-            entry.ops -= 1;
-            match result {
-                Ok(()) => {
-                    entry.wish = LastWish::Nothing;
-                    let object = entry.done.map(|done| (done.size, done.root));
-                    if entry.journal == Journal::None && entry.finished.is_none() {
-                        let size = entry.size.unwrap_or_default();
-                        self.in_flight = self.in_flight.minus(size);
-                    }
-                    let path = entry.path.clone();
-                    self.finished_entry(index, path, object, io);
-                }
-                Err(fault) => self.fail(index, fault, io),
+        for index in &members {
+            if let Some(entry) = self.entries.get_mut(index) {
+                entry.ops -= 1;
             }
+        }
+        // Those that are committed first: a failure may stop the transfer, and they stand.
+        for (index, _) in members.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+            self.committed(*index, io);
+        }
+        for (index, result) in members.into_iter().zip(results) {
+            if let Err(fault) = result {
+                self.fail(index, fault, io);
+            }
+            self.release_if_quiet(index, io);
+        }
+    }
+
+    fn committed<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        entry.wish = LastWish::Nothing;
+        let object = entry.done.map(|done| (done.size, done.root));
+        let path = entry.path.clone();
+        match entry.word {
+            Word::Owed => self.finished_entry(index, path, object, io),
+            Word::None => self.end_entry(index, LastWish::Nothing, io),
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use super::entry::{RecvEntry, Stage};
 use super::{Heard, Receiver, violation};
-use crate::disk::Journal;
+use crate::disk::{Journal, Standing};
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::Io;
 use alloc::vec::Vec;
-use floe_types::{EntryIndex, Fault, ObjectPath, Time};
+use floe_types::{EntryIndex, Fault, ObjectPath, Precondition, Time};
 
 /// A directory that has begun and not ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Dir {
 enum DirState {
     Making,
     Made,
+    /// It stood there, and nothing that stands may be changed: it keeps its metadata.
+    Kept,
     Failed(Fault),
 }
 
@@ -60,7 +62,7 @@ impl Receiver {
         dir.unfinished += 1;
         match &dir.state {
             DirState::Making => dir.waiting.push(index),
-            DirState::Made => self.begin(index, io, now),
+            DirState::Made | DirState::Kept => self.begin(index, io, now),
             DirState::Failed(fault) => {
                 let fault = fault.clone();
                 self.open_failed(index, fault, io);
@@ -100,6 +102,8 @@ impl Receiver {
         match &dir.state {
             DirState::Making => {}
             DirState::Made => self.commit_soon(index, io, now),
+            // What was made in it is durable with its own commits.
+            DirState::Kept => self.finished_entry(index, path.clone(), None, io),
             DirState::Failed(fault) => {
                 let fault = fault.clone();
                 self.fail(index, fault, io);
@@ -107,8 +111,17 @@ impl Receiver {
         }
     }
 
-    pub(super) fn directory_made<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        self.directory_settled(index, DirState::Made, io);
+    pub(super) fn directory_made<P: Clone>(
+        &mut self,
+        index: EntryIndex,
+        standing: Standing,
+        io: &mut Io<P>,
+    ) {
+        let state = match (standing, self.precondition()) {
+            (Standing::Stood, Precondition::Absent) => DirState::Kept,
+            _ => DirState::Made,
+        };
+        self.directory_settled(index, state, io);
     }
 
     fn directory_settled<P: Clone>(&mut self, index: EntryIndex, state: DirState, io: &mut Io<P>) {

@@ -10,8 +10,8 @@ use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, Code, EntryIndex, Fault, Limits, ObjectPath, Offset, Precondition, Range, Root,
-    Subtree, Subtrees, Time,
+    ByteCount, Code, EntryIndex, Fault, Freshness, Limits, ObjectPath, Offset, Precondition, Range,
+    RangeSet, Root, Subtree, Subtrees, Time,
 };
 
 /// Where an entry stands.
@@ -52,16 +52,36 @@ pub(super) struct RecvEntry {
     pub(super) journal: Journal,
     /// Operations under way.
     pub(super) ops: u32,
-    pub(super) forgetting: u32,
+    /// What is being forgotten of an earlier run.
+    pub(super) forgetting: RangeSet,
     /// What is recorded, or was and is confirmed.
     pub(super) held: Subtrees,
     /// What an earlier run recorded of a version that is not trusted: held once DONE did not take
     /// it back.
     pub(super) suspects: BTreeMap<Offset, Subtree>,
+    /// Bytes of an object without a journal that came and are not committed.
+    pub(super) unrecorded: ByteCount,
     pub(super) finished: Option<Root>,
     pub(super) done: Option<DoneEntry>,
     pub(super) checkpoint: Checkpoints,
     pub(super) wish: LastWish,
+    pub(super) word: Word,
+    pub(super) slot: Slot,
+}
+
+/// Whether an entry counts among the objects that are open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Slot {
+    None,
+    Taken,
+}
+
+/// Whether the peer is told how an entry ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Word {
+    Owed,
+    /// It was replaced.
+    None,
 }
 
 impl Receiver {
@@ -71,19 +91,32 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) -> Heard {
+        // What the sender counts is never less: some have ended here of which it has not heard.
+        let mut ahead = self.ahead();
         for entry in list {
             if self.entries.contains_key(&entry.index) {
                 return violation("an ENTRY index twice");
             }
             self.last_index = self.last_index.max(Some(entry.index));
             self.announced += 1;
-            if self.entries.len() >= self.limits.entries_ahead_max as usize {
+            if !matches!(entry.body, EntryBody::Directory) {
+                ahead += 1;
+            }
+            if ahead > self.limits.entries_ahead_max as usize {
                 return violation("too many entries ahead");
             }
             self.announced_entry(entry, io, now)?;
         }
         self.settle(io, now);
         Ok(())
+    }
+
+    /// Entries announced and not ended. A directory does not count, only its end.
+    fn ahead(&self) -> usize {
+        let counts = |entry: &&RecvEntry| {
+            entry.stage != Stage::Ending && !matches!(entry.body, EntryBody::Directory)
+        };
+        self.entries.values().filter(counts).count()
     }
 
     fn announced_entry<P: Clone>(&mut self, entry: Entry, io: &mut Io<P>, now: Time) -> Heard {
@@ -121,22 +154,58 @@ impl Receiver {
         if matches!(body, EntryBody::Directory) {
             self.enter_directory(path.clone())?;
         }
-        let small = size.is_some_and(|size| size <= self.options.chunk.bytes());
+        // Without a journal nothing is acknowledged before the commit: it must fit the window.
+        let unrecorded_max = self.options.chunk.bytes().min(ByteCount(self.options.window.0 / 2));
+        let small = size.is_some_and(|size| size <= unrecorded_max);
         let journal = if small { Journal::None } else { Journal::Kept };
         self.entries.insert(index, RecvEntry::announced(path, body, size, journal, now));
+        if let Some(old) = replaces.filter(|old| self.entries.contains_key(old)) {
+            self.behind.insert(old, index);
+        }
         self.begin_in(parent, index, io, now);
         Ok(())
     }
 
     pub(super) fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
-        let precondition = self.precondition();
         let Some(entry) = self.entries.get_mut(&index) else { return };
-        if entry.stage != Stage::Waiting {
+        if entry.stage != Stage::Waiting || self.behind.values().any(|behind| *behind == index) {
             return;
         }
         if let EntryBody::Link { .. } = entry.body {
             return self.commit_soon(index, io, now);
         }
+        if let EntryBody::File { .. } = entry.body {
+            if entry.slot == Slot::None && io.objects_open >= self.limits.objects_open_max {
+                self.queue.push_back(index);
+                return;
+            }
+            self.take_slot(index, io);
+        }
+        self.open(index, io);
+    }
+
+    /// An object counts as open from here on, until it is gone.
+    pub(super) fn take_slot<P>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        if let Some(entry) = self.entries.get_mut(&index)
+            && entry.slot == Slot::None
+        {
+            entry.slot = Slot::Taken;
+            io.objects_open += 1;
+        }
+    }
+
+    /// Objects that waited are opened as others of the session go.
+    pub(crate) fn open_queued<P: Clone>(&mut self, io: &mut Io<P>, now: Time) {
+        while io.objects_open < self.limits.objects_open_max
+            && let Some(index) = self.queue.pop_front()
+        {
+            self.begin(index, io, now);
+        }
+    }
+
+    pub(super) fn open<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let precondition = self.precondition();
+        let Some(entry) = self.entries.get_mut(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
             EntryBody::File { size, version, freshness, metadata } => OpenHow::Sink(SinkWish {
@@ -149,7 +218,7 @@ impl Receiver {
                 recognise: self.options.recognise,
                 journal: entry.journal,
             }),
-            _ => OpenHow::Directory,
+            _ => OpenHow::Directory(precondition),
         };
         match self.full_path(index) {
             Ok(path) => {
@@ -188,15 +257,14 @@ impl Receiver {
         io.submit(lane, op, Owner::Receive(self.id, why));
     }
 
-    /// The sender's source changed: that entry is let go of, without a word.
+    /// The sender's source changed: that entry is let go of, without a word. What is being
+    /// committed cannot be called back, and is whole: the one that replaces it waits for it.
     fn replaced<P: Clone>(&mut self, old: EntryIndex, path: &ObjectPath, io: &mut Io<P>) -> Heard {
-        let Some(entry) = self.entries.get(&old) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(&old) else { return Ok(()) };
         if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
             return violation("ENTRY replaces another path");
         }
-        if entry.stage == Stage::Committing {
-            return violation("ENTRY replaces one that is done");
-        }
+        entry.word = Word::None;
         let (size, held) = (entry.size.unwrap_or_default(), entry.held.len());
         self.summary.bytes_total = self.summary.bytes_total.minus(size);
         self.summary.bytes_stored = self.summary.bytes_stored.minus(held);
@@ -231,8 +299,12 @@ impl Receiver {
             entry.done = Some(DoneEntry { index, size, root });
             self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
             self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
-            return self.commit_soon(index, io, now);
+            self.commit_soon(index, io, now);
+            return self.verdicts_due(index, io);
         }
+        // The sender compares what rests on a version that is fresh: it may take it back.
+        let fresh = matches!(entry.body, EntryBody::File { freshness: Freshness::Fresh, .. });
+        let basis = if fresh { Basis::Content } else { basis };
         let have = coarsened(have, self.limits.have_ranges_max);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
@@ -282,28 +354,42 @@ impl Receiver {
             return;
         }
         entry.finished = None;
+        // They do not overlap: those that touch a range stand together.
         let touched: Vec<_> = entry
             .suspects
-            .values()
-            .filter(|subtree| !subtree.range.intersect(range).is_empty())
-            .map(|subtree| subtree.range)
+            .range(..range.end())
+            .rev()
+            .map(|(_, subtree)| subtree.range)
+            .take_while(|old| old.end() > range.start())
             .collect();
-        for old in touched {
+        for old in touched.into_iter().rev() {
             entry.suspects.remove(&old.start());
-            entry.forgetting += 1;
+            entry.forgetting.insert(old);
             self.summary.bytes_resumed = self.summary.bytes_resumed.minus(old.len());
             self.summary.bytes_stored = self.summary.bytes_stored.minus(old.len());
             entry.ops += 1;
             let op = DiskOp::Forget { entry: id, range: old };
-            io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index)));
+            io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index, old)));
         }
+    }
+
+    pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        let id = self.entry_id(index);
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        if entry.stage != Stage::Open {
+            return;
+        }
+        entry.checkpoint.begin();
+        let op = DiskOp::Checkpoint { entry: id };
+        self.submit(index, Lane::Session, op, ReceiveOp::Checkpoint(index), io);
     }
 }
 
 impl RecvEntry {
-    /// When its next checkpoint is due; never once it is being committed or ended.
+    /// When the next checkpoint is due: only while chunks come. The last one, of an entry that
+    /// ends, is not timed.
     pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {
-        if self.stage == Stage::Open { self.checkpoint.due(limits) } else { None }
+        (self.stage == Stage::Open).then(|| self.checkpoint.due(limits)).flatten()
     }
 
     pub(super) fn announced(
@@ -320,13 +406,16 @@ impl RecvEntry {
             size,
             journal,
             ops: 0,
-            forgetting: 0,
+            forgetting: RangeSet::new(),
             held: Subtrees::new(),
             suspects: BTreeMap::new(),
+            unrecorded: ByteCount::ZERO,
             finished: None,
             done: None,
             checkpoint: Checkpoints::new(now),
             wish: LastWish::Nothing,
+            word: Word::Owed,
+            slot: Slot::None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is released before the last operation of the entry has ended.
 
 use super::Receiver;
-use super::entry::{LastWish, Stage};
+use super::entry::{LastWish, Slot, Stage};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane};
 use crate::frame::{CommittedEntry, EntryBody};
@@ -51,6 +51,8 @@ impl Receiver {
             (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
             (_, wish) => wish,
         };
+        let unrecorded = core::mem::take(&mut entry.unrecorded);
+        self.in_flight = self.in_flight.minus(unrecorded);
         self.batch.forget(index);
         self.abandon_entry(index);
         io.wake_streams();
@@ -104,6 +106,12 @@ impl Receiver {
         let now = io.now;
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);
+        }
+        if entry.slot == Slot::Taken {
+            io.objects_open -= 1;
+        }
+        if let Some(next) = self.behind.remove(&index) {
+            self.begin(next, io, now);
         }
         let Some((parent, _)) = entry.path.split_last() else { return };
         if let Some(dir) = self.dirs.get_mut(&parent) {

@@ -1,4 +1,8 @@
 //! The pieces of a chunk: let in, written, and what follows from the end of a write.
+//!
+//! A piece is written only where no other write can meet it: not before the stage is open, not
+//! before what an earlier run recorded there is forgotten, not while another chunk of that range
+//! still has writes under way or waits for its record.
 
 use super::chunk::{Chunk, Use};
 use super::entry::Stage;
@@ -6,7 +10,10 @@ use super::{Heard, Receiver, violation};
 use crate::disk::{DiskDone, DiskOp, Ends, Lane};
 use crate::frame::{Await, Data};
 use crate::io::{Io, ReceiveOp};
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Range, Seq, StreamId, Time};
+use floe_types::{ByteCount, ChunkSize, Code, EntryIndex, Fault, Range, Seq, StreamId, Time};
+
+/// What a write counts in the buffers at least, for what is kept beside its bytes.
+const WRITE_COST_MIN: ByteCount = ByteCount(16 << 10);
 
 impl Receiver {
     /// How many bytes of DATA may be taken from a stream now.
@@ -17,22 +24,31 @@ impl Receiver {
         if chunk.use_of != Use::Write {
             return self.piece;
         }
-        let Some(entry) = self.entries.get(&chunk.entry) else { return self.piece };
-        let waiting = matches!(entry.stage, Stage::Waiting | Stage::Opening);
-        let blocked = self.chunks.iter().any(|(_, other)| {
-            other.use_of == Use::Abandoned
-                && other.entry == chunk.entry
-                && !other.range().intersect(chunk.range()).is_empty()
-        });
         let ahead_max = self.piece.0 * u64::from(self.limits.pieces_ahead_max);
         let crowded = pipe.writing.0 > 0
             && (pipe.writing.plus(self.piece).0 > ahead_max
                 || io.buffered.plus(self.piece) > io.buffers_max);
         let limited = self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now));
-        if waiting || entry.forgetting > 0 || blocked || crowded || limited {
+        if self.must_wait(chunk) || crowded || limited {
             return ByteCount::ZERO;
         }
         self.piece
+    }
+
+    /// Whether the next piece of a chunk may not be written yet. Once it may, this stays so for as
+    /// long as the chunk is written.
+    fn must_wait(&self, chunk: &Chunk) -> bool {
+        let Some(entry) = self.entries.get(&chunk.entry) else { return false };
+        let next = Range::new(chunk.start, chunk.end.unwrap_or(chunk.at.plus(self.piece)));
+        let blocked = self.chunks.values().any(|other| {
+            other.entry == chunk.entry
+                && (other.use_of == Use::Abandoned
+                    || (other.use_of == Use::Write && other.seal.is_some()))
+                && !other.range().intersect(next).is_empty()
+        });
+        matches!(entry.stage, Stage::Waiting | Stage::Opening)
+            || entry.forgetting.touches(next)
+            || blocked
     }
 
     fn current_chunk(&self, stream: StreamId) -> Option<&Chunk> {
@@ -58,70 +74,93 @@ impl Receiver {
         if let Some(bucket) = self.bucket.as_mut() {
             bucket.charge(data.len, now);
         }
-        let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
+        let Some(chunk) = self.chunks.get(&data.seq) else { return Ok(()) };
         if chunk.awaits == Await::Verdict {
             return violation("DATA before its VERDICT");
         }
-        let far = chunk.range().end();
         let end = chunk.at.plus(data.len);
-        if chunk.start.plus(data.at) != chunk.at
-            || data.len.0 == 0
-            || end > far
-            || chunk.seal.is_some()
-        {
+        let next = chunk.start.plus(data.at) == chunk.at && chunk.seal.is_none();
+        if !next || data.len.0 == 0 || end > chunk.far() {
             return violation("DATA out of place");
         }
         let piece = Range::new(chunk.at, end);
+        self.may_hold(data.seq, chunk, piece)?;
+        let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(chunk));
+        let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
         chunk.at = end;
-        if chunk.use_of != Use::Write {
+        if !writes {
             return Ok(());
         }
-        let index = chunk.entry;
-        if self.entries.get(&index).and_then(|entry| entry.size).is_some_and(|size| end.0 > size.0)
-        {
-            return violation("DATA beyond the object");
+        if waits {
+            // `data_room` said so: what was handed in all the same is written nowhere.
+            let (index, what) = (chunk.entry, "a piece came before there was room for it");
+            self.fail(index, Fault::new(Code::Other, what), io);
+            return Ok(());
         }
-        chunk.writes += 1;
+        chunk.came = chunk.came.plus(data.len);
         self.in_flight = self.in_flight.plus(data.len);
         self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
-        let ends = if chunk.end == Some(end) { Ends::Chunk } else { Ends::More };
-        let start = chunk.start;
-        if let Some(pipe) = io.pipes.get_mut(&stream) {
-            pipe.writing = pipe.writing.plus(data.len);
+        if self.in_flight > self.options.window.plus(ChunkSize::MAX.bytes()) {
+            return violation("more is under way than the window");
         }
-        io.buffered = io.buffered.plus(data.len);
+        self.write(stream, data, piece, io);
+        Ok(())
+    }
+
+    /// Whether a chunk may have bytes in a range: within the object, and not what another holds.
+    fn may_hold(&self, seq: Seq, chunk: &Chunk, piece: Range) -> Heard {
+        let Some(entry) = self.entries.get(&chunk.entry) else { return Ok(()) };
+        if entry.size.is_some_and(|size| piece.end().0 > size.0) {
+            return violation("DATA beyond the object");
+        }
+        // The header answered the rest for a chunk whose length it said.
+        if chunk.end.is_some() || !matches!(entry.stage, Stage::Open) {
+            return Ok(());
+        }
+        let runs_into = |other: &Chunk| {
+            other.entry == chunk.entry
+                && other.use_of == Use::Write
+                && !other.range().intersect(piece).is_empty()
+        };
+        match chunk.use_of {
+            Use::Already if !entry.held.covers(piece) => violation("a chunk that is held in part"),
+            Use::Write
+                if entry.held.touches(piece)
+                    || self.chunks.iter().any(|(nr, one)| *nr != seq && runs_into(one)) =>
+            {
+                violation("a chunk that runs into another")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write<P: Clone>(&mut self, stream: StreamId, data: Data<P>, piece: Range, io: &mut Io<P>) {
+        let Some(chunk) = self.chunks.get_mut(&data.seq) else { return };
+        chunk.writes += 1;
+        let ends = if chunk.end == Some(piece.end()) { Ends::Chunk } else { Ends::More };
+        let (start, index) = (chunk.start, chunk.entry);
+        let cost = data.len.max(WRITE_COST_MIN);
+        if let Some(pipe) = io.pipes.get_mut(&stream) {
+            pipe.writing = pipe.writing.plus(cost);
+        }
+        io.buffered = io.buffered.plus(cost);
         let entry = self.entry_id(index);
         let op = DiskOp::Write { entry, chunk: start, piece, ends, bytes: data.bytes };
-        self.submit(
-            index,
-            Lane::Stream(stream),
-            op,
-            ReceiveOp::Write(index, data.seq, data.len),
-            io,
-        );
-        Ok(())
+        let why = ReceiveOp::Write(index, data.seq, stream, cost);
+        self.submit(index, Lane::Stream(stream), op, why, io);
     }
 
     pub(super) fn write_ended<P: Clone>(
         &mut self,
         index: EntryIndex,
         seq: Seq,
-        len: ByteCount,
         done: DiskDone<P>,
         io: &mut Io<P>,
     ) {
-        io.buffered = io.buffered.minus(len);
         let Some(chunk) = self.chunks.get_mut(&seq) else { return };
         chunk.writes -= 1;
-        let stream = chunk.stream;
-        if let Some(pipe) = io.pipes.get_mut(&stream) {
-            pipe.writing = pipe.writing.minus(len);
-        }
-        io.wake(Lane::Stream(stream));
         if chunk.use_of != Use::Write {
             if chunk.use_of == Use::Abandoned && chunk.writes == 0 {
-                let came = ByteCount(chunk.at.0 - chunk.start.0);
-                self.in_flight = self.in_flight.minus(came);
                 self.chunks.remove(&seq);
                 io.wake_streams();
             }
@@ -138,5 +177,14 @@ impl Receiver {
             DiskDone::Failed(fault) => self.fail(index, fault, io),
             _ => self.fail(index, Fault::new(Code::Other, "write answered wrongly"), io),
         }
+    }
+}
+
+/// A write gives back what it counted, whatever became of its chunk.
+pub(super) fn give_back<P>(stream: StreamId, cost: ByteCount, io: &mut Io<P>) {
+    io.buffered = io.buffered.minus(cost);
+    if let Some(pipe) = io.pipes.get_mut(&stream) {
+        pipe.writing = pipe.writing.minus(cost);
+        io.wake(Lane::Stream(stream));
     }
 }

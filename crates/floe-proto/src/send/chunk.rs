@@ -86,6 +86,9 @@ impl<P: Clone> Sender<P> {
                     return Cause::Window;
                 }
                 if queued >= DATA_QUEUED_MAX {
+                    if self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(io.now)) {
+                        return Cause::Limiter;
+                    }
                     return Cause::Network;
                 }
                 if !task.held.is_empty() {
@@ -99,7 +102,12 @@ impl<P: Clone> Sender<P> {
                 return Cause::SourceDisk;
             }
             if !self.pull(stream, io) {
-                return if self.is_window_full() { Cause::Window } else { Cause::Idle };
+                return match self.is_window_full() {
+                    true => Cause::Window,
+                    // The producer of what cannot be read twice keeps its stream waiting.
+                    false if self.is_busy_on(stream, io) => Cause::SourceDisk,
+                    false => Cause::Idle,
+                };
             }
         }
     }

@@ -116,6 +116,16 @@ impl<P> SendEntry<P> {
         self.body = Some(body);
     }
 
+    /// Whether it is announced and has not ended.
+    pub(super) const fn is_ahead(&self) -> bool {
+        !matches!(self.stage, Stage::Opening | Stage::Ending)
+    }
+
+    /// Whether it holds an object open, or is about to.
+    pub(super) fn is_open(&self) -> bool {
+        self.handle == Handle::Open || (self.stage == Stage::Opening && self.body.is_none())
+    }
+
     /// Takes the handle, if there is one to release.
     pub(super) fn take_handle(&mut self) -> bool {
         core::mem::replace(&mut self.handle, Handle::None) == Handle::Open

@@ -13,8 +13,8 @@ use crate::io::{Io, SendOp};
 use crate::plan::{Again, ChunkPlan};
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, ChunkDigest, Code, EntryIndex, Fault, Freshness, Offset, Range, RangeSet, Root, Seq,
-    SourceVersion, StreamId, Subtree, Subtrees,
+    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Freshness, Offset, Range, RangeSet,
+    Root, Seq, SourceVersion, StreamId, Subtree, Subtrees,
 };
 
 type Heard = Result<(), Violation>;
@@ -44,6 +44,11 @@ impl<P: Clone> Sender<P> {
             let past = entry.checks.back().map_or(Offset::ZERO, |last| last.range.end());
             if subtree.range.start() < past || subtree.range.end().0 > end {
                 return violation("WANT ranges overlap or exceed the object");
+            }
+            let len = subtree.range.len().0;
+            let whole = len.is_power_of_two() && len >= ChunkSize::MIN.bytes().0;
+            if entry.size.is_some() && !whole && subtree.range.end().0 != end {
+                return violation("a WANT range that no chunks make");
             }
             entry.checks.push_back(subtree);
         }
@@ -304,6 +309,7 @@ impl<P: Clone> Sender<P> {
                 }
                 self.ready.insert(index);
             }
+            io.wake_streams();
         }
         let seqs: Vec<_> = self
             .flights

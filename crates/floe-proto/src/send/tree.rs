@@ -8,16 +8,14 @@ use crate::command::{Event, Walk as WalkState};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow, Reread};
 use crate::frame::{Entry, EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
-use crate::walk::{OpenedChild, Step};
+use crate::walk::{OpenedChild, Room, Step};
 use floe_types::{Code, EntryCount, EntryId, EntryIndex, Fault, ObjectPath};
 
 impl<P: Clone> Sender<P> {
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
-        // What is open already is announced also where no more may be opened: nothing else makes
-        // room.
-        while self.entries.len() < self.entries_max() || self.walk.can_announce() {
-            match self.walk.step() {
+        loop {
+            match self.walk.step(self.room()) {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),
                 Step::Announce(index) => self.announce(index, io),
@@ -40,8 +38,15 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    fn entries_max(&self) -> usize {
-        self.limits.entries_ahead_max.min(self.limits.objects_open_max) as usize
+    /// What the peer's limit of entries ahead and this end's of open objects leave.
+    fn room(&self) -> Room {
+        let ahead = self.entries.values().filter(|entry| entry.is_ahead()).count();
+        let open = self.entries.values().filter(|entry| entry.is_open()).count();
+        let limits = &self.limits;
+        Room {
+            open: (limits.objects_open_max as usize).saturating_sub(open),
+            announce: (limits.entries_ahead_max as usize).saturating_sub(ahead),
+        }
     }
 
     fn open(&mut self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) {
@@ -142,8 +147,9 @@ impl<P: Clone> Sender<P> {
         }
         if let Some(replaces) = entry.replaces {
             let (path, body) = (entry.path.clone(), entry.body.clone());
-            entry.stage = Stage::Announced;
-            if let Some(body @ EntryBody::File { .. }) = body {
+            if let Some(body @ EntryBody::File { size, .. }) = body {
+                entry.stage = Stage::Announced;
+                self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
                 self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
             } else {
                 let fault =
@@ -170,7 +176,13 @@ impl<P: Clone> Sender<P> {
         if self.entries.get(&index).is_none_or(|entry| entry.stage == Stage::Ending) {
             return;
         }
-        let is_root = self.entries.get(&index).is_some_and(|entry| entry.path.is_root());
+        let entry = self.entries.get(&index);
+        if entry.is_some_and(|entry| entry.replaces.is_some()) && fault.code == Code::NotRegular {
+            // The file that was being sent is none any more.
+            let fault = Fault::new(Code::SourceChanged, fault.detail);
+            return self.fail(index, fault, Tell::Peer, io);
+        }
+        let is_root = entry.is_some_and(|entry| entry.path.is_root());
         if fault.code == Code::NotRegular && !is_root {
             let Some(entry) = self.entries.get_mut(&index) else { return };
             entry.stage = Stage::Ending;

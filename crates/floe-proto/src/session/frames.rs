@@ -83,8 +83,10 @@ impl<P: Clone> Session<P> {
         match frame {
             Frame::Opened(opened) => {
                 self.known(opened.transfer)?;
-                if let Some(Half::Send(half)) = self.transfers.get_mut(&opened.transfer) {
-                    half.handle_opened(opened.window, &mut self.io);
+                match self.transfers.get_mut(&opened.transfer) {
+                    Some(Half::Send(half)) => half.handle_opened(opened.window, &mut self.io),
+                    Some(Half::Receive(half)) => half.handle_opened(opened.window),
+                    None => {}
                 }
                 Ok(())
             }
@@ -169,10 +171,14 @@ impl<P: Clone> Session<P> {
     }
 
     fn heard_open(&mut self, open: Open, now: Time) -> Heard {
-        if self.role == Role::Client || open.transfer.0 < self.next_transfer {
+        let next = open.transfer.0.checked_add(1);
+        let Some(next) = next.filter(|next| *next > self.next_transfer) else {
             return violation("OPEN of a transfer that was there before");
+        };
+        if self.role == Role::Client {
+            return violation("OPEN said to a client");
         }
-        self.next_transfer = open.transfer.0.saturating_add(1);
+        self.next_transfer = next;
         let transfer = open.transfer;
         if let Err(fault) = self.may_open(&open) {
             self.io.say(Frame::Cancel(transfer, fault));

@@ -25,13 +25,50 @@ impl<P: Clone> Session<P> {
         cold + self.io.pipes.get(&stream).map_or(0, |pipe| pipe.out.len())
     }
 
+    /// Whether frames of a stream are to be taken now. A server leaves them in the socket while the
+    /// peer does not read what it is answered: what waits to be said is bounded, and the peer is
+    /// found by its silence.
+    #[must_use]
+    pub fn hearing(&self, stream: StreamId) -> Asked {
+        let unsaid = self.io.unsaid(stream);
+        match self.role {
+            Role::Server if unsaid >= UNSAID_MAX => Asked::No,
+            Role::Server | Role::Client => Asked::Yes,
+        }
+    }
+
+    /// Bytes of a frame came that is not whole yet: the peer is alive.
+    pub fn handle_bytes(&mut self, stream: StreamId, now: Time) {
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.heard = now;
+        }
+    }
+
     /// The next frame for a stream. Call it when the writer has room: not calling is back-pressure.
     pub fn poll_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
         self.io.now = now;
+        let frame = self.next_frame(stream, now)?;
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.said = now;
+        }
+        Some(frame)
+    }
+
+    fn next_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
+        let pipe = self.io.pipes.get_mut(&stream)?;
+        if let Some(number) = pipe.pong.take() {
+            return Some(Frame::Pong(number));
+        }
+        if let Some(number) = pipe.ping.take() {
+            return Some(Frame::Ping(number));
+        }
         if self.io.lead == Some(stream)
             && let Some(frame) = self.io.cold.pop_front()
         {
-            self.said(stream, now);
+            if let (Frame::Reply(id, _), Role::Server) = (&frame, self.role) {
+                self.requests.remove(id);
+                self.settle(now);
+            }
             return Some(frame);
         }
         self.pump(stream, now);
@@ -39,12 +76,14 @@ impl<P: Clone> Session<P> {
         if !pipe.stored.is_empty() {
             let count = pipe.stored.len().min(STORED_RANGES);
             let ranges = pipe.stored.drain(..count).collect();
-            self.said(stream, now);
             return Some(Frame::Stored(ranges, Level::Recorded));
+        }
+        if let Some(answer) = pipe.answers.pop_front() {
+            return Some(answer);
         }
         if let Some(Frame::Data(data)) = pipe.out.front() {
             let (seq, len) = (data.seq, data.len);
-            if !self.pays(seq, len, now) {
+            if !self.pays(stream, seq, len, now) {
                 return None;
             }
         }
@@ -56,31 +95,34 @@ impl<P: Clone> Session<P> {
             self.data_bytes = self.data_bytes.plus(*len);
             self.pump(stream, now);
         }
-        self.said(stream, now);
         Some(frame)
     }
 
-    fn said(&mut self, stream: StreamId, now: Time) {
-        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
-            pipe.said = now;
-        }
-    }
-
-    /// Whether the rate limit lets a piece go; it is charged if so.
-    fn pays(&mut self, seq: floe_types::Seq, len: ByteCount, now: Time) -> bool {
-        for half in self.transfers.values_mut() {
-            let Half::Send(half) = half else { continue };
-            if !half.has_flight(seq) {
-                continue;
-            }
-            if let Some(bucket) = half.bucket_mut() {
-                if !bucket.is_open(now) {
-                    return false;
+    /// Whether the rate limit lets a piece go; it is charged if so. Streams that were refused have
+    /// their turns first.
+    fn pays(&mut self, stream: StreamId, seq: floe_types::Seq, len: ByteCount, now: Time) -> bool {
+        let paying = self.transfers.iter_mut().find_map(|(id, half)| match half {
+            Half::Send(half) if half.has_flight(seq) => Some((*id, half)),
+            _ => None,
+        });
+        let Some((id, half)) = paying else {
+            self.io.turns.leave(stream);
+            return true;
+        };
+        if let Some(bucket) = half.bucket_mut() {
+            if !bucket.is_open(now) || !self.io.turns.may_go((id, stream), &self.io.pipes) {
+                self.io.turns.wait((id, stream));
+                if let Some(next) = self.io.turns.next(id)
+                    && bucket.is_open(now)
+                {
+                    self.io.wake(Lane::Stream(next));
                 }
-                bucket.charge(len, now);
+                return false;
             }
-            half.count_sent(len);
+            self.io.turns.gone((id, stream));
+            bucket.charge(len, now);
         }
+        half.count_sent(len);
         true
     }
 
@@ -115,7 +157,7 @@ impl<P: Clone> Session<P> {
         let limits = &self.config.limits;
         let mut next: Option<Time> = None;
         let mut sooner = |time: Time| next = Some(next.map_or(time, |next| next.min(time)));
-        for pipe in self.io.pipes.values() {
+        for pipe in self.io.pipes.values().filter(|pipe| !pipe.closing) {
             sooner(pipe.said.plus(limits.heartbeat));
             sooner(pipe.heard.plus(limits.silence));
         }
@@ -143,5 +185,16 @@ impl<P: Clone> Session<P> {
     }
 }
 
+/// Whether frames of a stream are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Asked {
+    /// What comes is left in the socket.
+    No,
+    /// They are.
+    Yes,
+}
+
+/// Frames that wait for a peer that does not read, before it is not listened to any more.
+const UNSAID_MAX: usize = 1024;
 /// Ranges of one STORED: 16 bytes each.
 const STORED_RANGES: usize = 1024;

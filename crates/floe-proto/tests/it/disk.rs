@@ -1,7 +1,7 @@
 //! A disk for the core alone: files and stages in memory, hashed for real, nothing timed.
 
 use floe_proto::disk::{
-    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread,
+    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread, Standing,
 };
 use floe_proto::frame::{Basis, EntryBody, Reply, Request};
 use floe_types::{
@@ -12,6 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub type Bytes = Arc<[u8]>;
+
+/// A stream may read and write at once.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Way {
+    Read,
+    Write,
+}
 
 /// One end's files and stages.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +43,7 @@ pub struct Disk {
     pub reserved: BTreeSet<ObjectPath>,
     pub checkpoints: u32,
     open: BTreeMap<EntryId, ObjectPath>,
-    hashers: BTreeMap<u32, (EntryId, ChunkHasher)>,
+    hashers: BTreeMap<(u32, Way), (EntryId, ChunkHasher)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -74,7 +81,9 @@ impl Disk {
                 self.write(lane, entry, chunk, piece, ends, &bytes)
             }
             DiskOp::Finish { entry, chunk } => {
-                let digest = self.hasher(lane, entry, chunk, Range::new(chunk, chunk)).finish();
+                let digest = self
+                    .hasher((lane, Way::Write), entry, chunk, Range::new(chunk, chunk))
+                    .finish();
                 DiskDone::Wrote { digest }
             }
             DiskOp::Record { entry, chunk, digest } => {
@@ -117,12 +126,13 @@ impl Disk {
 
     fn open(&mut self, entry: EntryId, path: ObjectPath, how: OpenHow) -> DiskDone<Bytes> {
         match how {
-            OpenHow::Directory => {
+            OpenHow::Directory(_) => {
                 if self.files.contains_key(&path) {
                     return failed(Code::NotDirectory, &path);
                 }
-                self.dirs.insert(path);
-                DiskDone::Opened(Opened::Directory)
+                let made = self.dirs.insert(path);
+                let standing = if made { Standing::Made } else { Standing::Stood };
+                DiskDone::Opened(Opened::Directory(standing))
             }
             OpenHow::Source(_) => self.open_source(entry, path),
             OpenHow::Sink(wish) => {
@@ -211,7 +221,7 @@ impl Disk {
 
     fn hasher(
         &mut self,
-        lane: u32,
+        lane: (u32, Way),
         entry: EntryId,
         chunk: Offset,
         piece: Range,
@@ -241,7 +251,7 @@ impl Disk {
         let start = usize::try_from(piece.start().0).unwrap().min(file.len());
         let end = usize::try_from(piece.end().0).unwrap().min(file.len());
         let bytes = file[start..end].to_vec();
-        let hasher = self.hasher(lane, entry, chunk, piece);
+        let hasher = self.hasher((lane, Way::Read), entry, chunk, piece);
         hasher.update(&bytes);
         let short = ByteCount::of_len(bytes.len()) < piece.len();
         let digest = if short || ends == Ends::Chunk { hasher.finish() } else { None };
@@ -264,7 +274,7 @@ impl Disk {
             return failed(Code::NoSpace, &path);
         }
         assert_eq!(piece.len(), ByteCount::of_len(bytes.len()));
-        let hasher = self.hasher(lane, entry, chunk, piece);
+        let hasher = self.hasher((lane, Way::Write), entry, chunk, piece);
         hasher.update(bytes);
         let digest = if ends == Ends::Chunk { hasher.finish() } else { None };
         let stage = self.stages.entry(path).or_default();

@@ -5,8 +5,9 @@ use crate::disk::Disk;
 use crate::hand::*;
 use crate::transfers::{path, run, tree};
 use crate::world::{Faults, Setup};
+use floe_proto::command::Config;
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Direction, Failed, Frame};
+use floe_proto::frame::{Direction, Failed, Frame, Verbs};
 use floe_types::{Code, Fault, ObjectPath};
 
 fn failed(index: u64, path: &str, code: Code) -> Frame<crate::disk::Bytes> {
@@ -126,5 +127,83 @@ fn a_name_that_no_path_may_have_is_counted_by_both_ends_and_no_failure() {
         let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
         crate::transfers::assert_whole(&run, &source, &sink);
         assert_eq!(run.summary.entries_skipped.0, 2, "{direction:?}");
+    }
+}
+
+/// A put of `file`, which was read and then changed; its other end holds nothing.
+fn put_that_changed() -> Hand {
+    let mut disk = Disk::default();
+    disk.files.insert(path("file"), content(0, 2 * GRAIN));
+    let mut it = Hand::putting(disk, "file", options(), config());
+    it.does(is_open);
+    let (basis, have) = (floe_proto::frame::Basis::Content, Vec::new());
+    let (finished, more) = (None, floe_proto::frame::More::Last);
+    let want = floe_proto::frame::Want { entry: entry(0), basis, have, finished, more };
+    it.hears(LEAD, Frame::Want(want));
+    it.disk.generation.insert(path("file"), 1);
+    while !it.ops.iter().any(|(_, _, op)| is_open(op)) {
+        it.does(|_| true);
+    }
+    it
+}
+
+#[test]
+fn a_source_that_changed_and_is_gone_fails_under_the_index_that_the_peer_knows() {
+    for code in [Code::NotFound, Code::NotRegular] {
+        let mut it = put_that_changed();
+        it.fails(is_open, code);
+        let told: Vec<_> = it
+            .said
+            .iter()
+            .filter_map(|(_, frame)| match frame {
+                Frame::Failed(failed) => Some((failed.entry, failed.fault.code)),
+                _ => None,
+            })
+            .collect();
+        let want = if code == Code::NotRegular { Code::SourceChanged } else { code };
+        assert_eq!(told, [(entry(0), want)]);
+        it.does_all();
+        assert!(it.has_said(|frame| matches!(frame, Frame::Complete(..))));
+        it.hears(LEAD, Frame::Completed(T));
+        assert_eq!(it.result().unwrap().unwrap_err().code, want);
+    }
+}
+
+#[test]
+fn a_source_that_changed_into_a_directory_fails_under_the_index_that_the_peer_knows() {
+    let mut it = put_that_changed();
+    it.disk.files.clear();
+    it.disk.dirs.insert(path("file"));
+    it.does(is_open);
+    it.does_all();
+    let known = |frame: &Frame<_>| matches!(frame, Frame::Failed(f) if f.entry == entry(0));
+    assert!(it.has_said(known), "{:?}", it.said);
+}
+
+#[test]
+fn an_announced_file_that_is_none_any_more_ends() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, ""), file(1, "x", 5, 1)]));
+    it.does(is_open);
+    it.does(is_open);
+    it.hears(LEAD, failed(1, "x", Code::NotRegular));
+    it.hears(LEAD, entries(vec![end_of(2, "", 0)]));
+    it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(3)));
+    it.does_all();
+    assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))), "{:?}", it.said);
+}
+
+#[test]
+fn a_directory_that_stands_keeps_its_metadata_where_nothing_may_be_replaced() {
+    for (verbs, commits) in [(Verbs::ALL, 1), (Verbs::WRITE, 0)] {
+        let mut it = Hand::receiving_with(Config { verbs, ..config() });
+        it.disk.dirs.insert(path("f"));
+        it.hears(LEAD, entries(vec![dir(0, ""), end_of(1, "", 0)]));
+        it.does(is_open);
+        assert_eq!(it.ops.iter().filter(|(_, _, op)| is_commit(op)).count(), commits);
+        it.does_all();
+        assert!(it.has_said(|frame| matches!(frame, Frame::Committed(..))));
+        it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(2)));
+        assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
     }
 }

@@ -249,10 +249,6 @@ pub fn is_commit(op: &DiskOp<Bytes>) -> bool {
     matches!(op, DiskOp::Commit { .. })
 }
 
-pub fn is_release(op: &DiskOp<Bytes>) -> bool {
-    matches!(op, DiskOp::Release { .. })
-}
-
 pub fn open(transfer: TransferId, direction: Direction) -> Frame<Bytes> {
     Frame::Open(Open {
         transfer,
@@ -331,10 +327,14 @@ pub fn piece(seq: u64, at: u64, bytes: &[u8]) -> Frame<Bytes> {
 }
 
 pub fn seal(seq: u64, start: u64, end: u64) -> Frame<Bytes> {
+    seal_of(seq, start, &content(start, end))
+}
+
+pub fn seal_of(seq: u64, start: u64, bytes: &[u8]) -> Frame<Bytes> {
     let mut hasher = ChunkHasher::new(Offset(start));
-    hasher.update(&content(start, end));
+    hasher.update(bytes);
     let digest = hasher.finish().unwrap();
-    Frame::Seal(Seal { seq: Seq(seq), len: ByteCount(end - start), digest })
+    Frame::Seal(Seal { seq: Seq(seq), len: ByteCount::of_len(bytes.len()), digest })
 }
 
 pub fn done(index: u64, size: u64) -> Frame<Bytes> {

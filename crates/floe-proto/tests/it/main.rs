@@ -10,6 +10,8 @@ mod golden_text; // PROTOCOL.md against the code
 mod disk; // a disk for the core alone
 mod world; // two cores in virtual time
 mod hand; // one end, driven by hand
+mod chunks; // what is verified is never written over
 mod endings; // entries that fail, are replaced, or are stopped
+mod bounds; // what a peer can cause is bounded
 mod transfers;
 mod matrix;

@@ -319,3 +319,15 @@ fn a_ticket_without_the_verb_is_refused() {
         assert_eq!(session.handle_command(command, now).unwrap_err().code, Code::NotAllowed);
     }
 }
+
+#[test]
+fn a_tree_arrives_whole_however_few_entries_may_be_ahead() {
+    for direction in BOTH {
+        for ahead in [1, 2, 64] {
+            let (source, mut setup) = (tree(), Setup::new(direction, "t"));
+            (setup.limits.entries_ahead_max, setup.limits.batch_entries_max) = (ahead, 1);
+            let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+            assert_whole(&run, &source, &sink);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use super::{
     MIB, Make, QUIET, assert_missing, code, commit, must, path, read, sent, small, staged, time,
 };
-use crate::api::{Commit, Follow, OpenedEntry, RootWanted, Store};
+use crate::api::{Begun, Commit, Follow, OpenedEntry, RootWanted, Store};
 use floe_types::{ByteCount, Code, EntryKind, Metadata, Mode, ObjectPath, Precondition, Root};
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub(super) fn run(make: Make<'_>) {
     every_mode(make);
     links(make);
     directories_get_their_metadata_last(make);
+    a_directory_that_stands_is_known_and_left_alone(make);
     a_commit_may_be_repeated(make);
     a_root_is_no_object(make);
 }
@@ -61,7 +62,7 @@ fn directories_and_files_do_not_replace_each_other(make: Make<'_>) {
     let (store, object) = (subject.store(), sent("d", MIB, 35));
     let (sink, _, _) = staged(&*store, &object.spec);
     object.write_all(&*sink);
-    must(store.begin_directory(&path("d")));
+    must(store.begin_directory(&path("d"), Precondition::None));
     assert_eq!(code(store.open_sink(object.spec.clone(), QUIET)), Some(Code::IsDirectory));
     let answer = commit(&*store, object.committed(Arc::clone(&sink)));
     assert_eq!(code(answer), Some(Code::IsDirectory));
@@ -70,15 +71,21 @@ fn directories_and_files_do_not_replace_each_other(make: Make<'_>) {
     object.assert_stands(&*store);
     let beneath = sent("d/x", MIB, 36);
     assert_eq!(code(store.open_sink(beneath.spec, QUIET)), Some(Code::NotDirectory));
-    assert_eq!(code(store.begin_directory(&path("d"))), Some(Code::NotDirectory));
-    assert_eq!(code(store.begin_directory(&path("d/e"))), Some(Code::NotDirectory));
+    assert_eq!(
+        code(store.begin_directory(&path("d"), Precondition::None)),
+        Some(Code::NotDirectory)
+    );
+    assert_eq!(
+        code(store.begin_directory(&path("d/e"), Precondition::None)),
+        Some(Code::NotDirectory)
+    );
     object.assert_stands(&*store);
 }
 
 fn one_that_fails_holds_no_other_up(make: Make<'_>) {
     let subject = make();
     let store = subject.store();
-    must(store.begin_directory(&path("in/the/way")));
+    must(store.begin_directory(&path("in/the/way"), Precondition::None));
     let (first, bad, last) = (small("a", 10, 37), small("in/the/way2", 10, 38), sent("b", MIB, 39));
     let (one, _, _) = staged(&*store, &first.spec);
     let (two, _, _) = staged(&*store, &bad.spec);
@@ -86,7 +93,7 @@ fn one_that_fails_holds_no_other_up(make: Make<'_>) {
     first.write_all(&*one);
     bad.write_all(&*two);
     last.write_all(&*three);
-    must(store.begin_directory(&path("in/the/way2")));
+    must(store.begin_directory(&path("in/the/way2"), Precondition::None));
     let answers = store.commit(vec![
         first.committed(one),
         bad.committed(two),
@@ -168,7 +175,7 @@ fn link_text(store: &dyn Store, at: &str) -> Vec<u8> {
 fn links(make: Make<'_>) {
     let subject = make();
     let store = subject.store();
-    must(store.begin_directory(&path("d")));
+    must(store.begin_directory(&path("d"), Precondition::None));
     must(commit(&*store, link("d/l", b"../../outside\xff", Precondition::None)));
     assert_eq!(link_text(&*store, "d/l"), b"../../outside\xff");
     let refused = commit(&*store, link("d/l", b"b", Precondition::Absent));
@@ -187,8 +194,8 @@ fn directories_get_their_metadata_last(make: Make<'_>) {
     let subject = make();
     let store = subject.store();
     let metadata = Metadata { mode: Mode::from_bits(0o555), mtime: time(77) };
-    must(store.begin_directory(&path("a/b")));
-    must(store.begin_directory(&path("a/b")));
+    must(store.begin_directory(&path("a/b"), Precondition::None));
+    must(store.begin_directory(&path("a/b"), Precondition::None));
     let object = small("a/b/x", 5, 46);
     let (sink, _, _) = staged(&*store, &object.spec);
     object.write_all(&*sink);
@@ -205,12 +212,28 @@ fn directories_get_their_metadata_last(make: Make<'_>) {
         let stat = must(store.stat(&path(at), RootWanted::IfKnown, QUIET));
         assert_eq!((stat.kind, stat.metadata), (EntryKind::Directory, metadata), "{at}");
     }
-    must(store.begin_directory(&path("a/b")));
+    must(store.begin_directory(&path("a/b"), Precondition::None));
     let later = small("a/b/y", 5, 47);
     later.put(&*store);
     must(commit(&*store, Commit::Directory { path: path("a/b"), metadata }));
     let stat = must(store.stat(&path("a/b"), RootWanted::IfKnown, QUIET));
     assert_eq!(stat.metadata, metadata, "a directory that stood there and could not be written");
+}
+
+fn a_directory_that_stands_is_known_and_left_alone(make: Make<'_>) {
+    let subject = make();
+    let store = subject.store();
+    let metadata = Metadata { mode: Mode::from_bits(0o555), mtime: time(77) };
+    for _ in 0..2 {
+        // Not committed yet: it is the transfer's own, also when that comes a second time.
+        assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
+    }
+    must(commit(&*store, Commit::Directory { path: path("a"), metadata }));
+    assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Stood);
+    let stat = must(store.stat(&path("a"), RootWanted::IfKnown, QUIET));
+    assert_eq!(stat.metadata, metadata, "it was changed");
+    assert_eq!(must(store.begin_directory(&path("a"), Precondition::None)), Begun::Stood);
+    must(commit(&*store, Commit::Directory { path: path("a"), metadata }));
 }
 
 fn a_commit_may_be_repeated(make: Make<'_>) {
@@ -230,6 +253,6 @@ fn a_root_is_no_object(make: Make<'_>) {
     let mut object = sent("x", 1, 49);
     object.spec.path = ObjectPath::root();
     assert_eq!(code(subject.store().open_sink(object.spec, QUIET)), Some(Code::IsDirectory));
-    must(subject.store().begin_directory(&ObjectPath::root()));
+    must(subject.store().begin_directory(&ObjectPath::root(), Precondition::None));
     assert_missing(&*subject.store(), "x");
 }

@@ -86,6 +86,11 @@ fn a_kept_object_gets_its_metadata(make: Make<'_>) {
     must(commit(&*store, object.committed(sink)));
     object.assert_stands(&*store);
     object.spec.precondition = Precondition::Absent;
+    assert_eq!(finished(&*store, &object.spec).1, Basis::Version, "a commit may be repeated");
+    object.spec.metadata.mode = Mode::from_bits(0o640);
+    assert!(store.open_sink(object.spec.clone(), QUIET).is_err(), "it exists");
+    let other = sent("x", MIB, 69);
+    object.spec.version = other.spec.version;
     assert!(store.open_sink(object.spec.clone(), QUIET).is_err(), "it exists");
 }
 

@@ -1,7 +1,9 @@
 //! What the kernel says of files, file systems, its boot and the time.
 
 use super::errno::of_io;
-use crate::disk::{BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name};
+use crate::disk::{
+    BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name, Owner,
+};
 use floe_types::{ByteCount, Code, Mode, Timestamp};
 use rustix::fs::{
     self, AtFlags, FileType, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps,
@@ -12,6 +14,16 @@ use std::os::fd::OwnedFd;
 pub(super) fn of_handle(of: &OwnedFd) -> DiskResult<FileStat> {
     let flags = AtFlags::EMPTY_PATH;
     Ok(file_stat(&fs::statx(of, c"", flags, StatxFlags::BASIC_STATS)?))
+}
+
+/// The bits of a directory beyond its permissions; none of anything else.
+pub(super) fn special_bits(of: &OwnedFd) -> DiskResult<fs::Mode> {
+    let stat = fs::statx(of, c"", AtFlags::EMPTY_PATH, StatxFlags::MODE | StatxFlags::TYPE)?;
+    let mode = u32::from(stat.stx_mode);
+    Ok(match FileType::from_raw_mode(mode) {
+        FileType::Directory => fs::Mode::from_raw_mode(mode & 0o7000),
+        _ => fs::Mode::empty(),
+    })
 }
 
 pub(super) fn of_name(at: &OwnedFd, name: Name<'_>) -> DiskResult<FileStat> {
@@ -27,8 +39,10 @@ fn file_stat(stat: &Statx) -> FileStat {
         FileType::Symlink => FileKind::Link,
         _ => FileKind::Other,
     };
+    let ours = stat.stx_uid == rustix::process::geteuid().as_raw();
     FileStat {
         kind,
+        owner: if ours { Owner::Us } else { Owner::Other },
         inode: stat.stx_ino,
         size: ByteCount(stat.stx_size),
         mode: Mode::from_bits(mode),

@@ -16,7 +16,7 @@
 mod sweep;
 
 use crate::api::{Overwrite, Result};
-use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name, Owner};
 use crate::journal::Epoch;
 use crate::local::ancestry::Ancestry;
 use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
@@ -139,8 +139,7 @@ impl<D: Disk> Areas<D> {
             occupied.berths += 1;
             return Ok(Berth { areas: Arc::clone(self), area: Arc::clone(&occupied.area) });
         }
-        let area =
-            Arc::new(self.open_area(place).doing(format_args!("make \".floe\" in {place:?}"))?);
+        let area = Arc::new(self.open_area(place)?);
         open.insert(place.clone(), Occupied { area: Arc::clone(&area), berths: 1 });
         drop(open);
         let berth = Berth { areas: Arc::clone(self), area };
@@ -172,29 +171,34 @@ impl<D: Disk> Areas<D> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open_area(&self, place: &ObjectPath) -> DiskResult<Area<D>> {
-        let directory = self.disk.open_directory(&self.root, place.components())?;
+    fn open_area(&self, place: &ObjectPath) -> Result<Area<D>> {
+        let doing = format!("make \".floe\" in {place:?}");
+        let directory = self.disk.open_directory(&self.root, place.components()).doing(&doing)?;
         let mut last = DiskError::new(Code::NotFound);
         for _ in 0..ENTER_ATTEMPTS_MAX {
             let handle = match self.disk.open_child(&directory, Name::RESERVED) {
                 Err(error) if error.code() == Code::NotFound => {
-                    self.make(place, &directory)?;
+                    self.make(place, &directory).doing(&doing)?;
                     continue;
                 }
-                answer => answer?,
+                answer => answer.doing(&doing)?,
             };
-            // Fails where the directory is another user's, who could then exchange what is staged
-            // in it.
-            self.disk.set_mode(&handle, AREA_MODE)?;
+            // Another user could exchange what is staged here, whatever its mode: it is theirs.
+            if self.disk.stat(&handle).doing(&doing)?.owner == Owner::Other {
+                return Err(DiskError::new(Code::PermissionDenied).fault(format_args!(
+                    "stage in \".floe\" in {place:?}, which belongs to another user"
+                )));
+            }
+            self.disk.set_mode(&handle, AREA_MODE).doing(&doing)?;
             match self.own(&handle) {
                 Ok(Some((nonce, owner))) => return Ok(self.area(place, handle, nonce, owner)),
                 Ok(None) => {}
                 // Another process removed the empty area between open and create.
                 Err(error) if error.code() == Code::NotFound => last = error,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.fault(&doing)),
             }
         }
-        Err(last)
+        Err(last.fault(&doing))
     }
 
     fn make(&self, place: &ObjectPath, directory: &D::Handle) -> DiskResult<()> {

@@ -255,7 +255,10 @@ fn keep_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Re
     let kept = parents.with(&sink.spec.path, |parent, last| {
         Ok(standing.keep(&*ground.disk, parent, last, &sink.spec))
     });
-    kept.doing(format_args!("commit {:?}", sink.spec.path))?
+    kept.doing(format_args!("commit {:?}", sink.spec.path))??;
+    // Whoever made the name may have died before it was durable.
+    ground.touched_parent(&sink.spec.path);
+    Ok(())
 }
 
 struct Link<'a> {

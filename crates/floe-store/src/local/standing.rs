@@ -10,7 +10,7 @@ use crate::local::metadata;
 use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
-use floe_types::{Code, Freshness, Offset, Precondition, Root};
+use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Root};
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -46,6 +46,16 @@ pub(super) fn look<D: Disk>(
     };
     let refused = match stat.kind {
         FileKind::Directory => Some(Code::IsDirectory),
+        FileKind::File if spec.precondition == Precondition::Absent => {
+            // Its own object, whose commit this sender may not have heard of.
+            let own = recognise(disk, parent, name, spec, progress).doing(doing)?;
+            let is_own =
+                |own: &Standing| own.basis == Basis::Version && !differs(&own.stat, &spec.metadata);
+            return match own.filter(is_own) {
+                Some(own) => Ok(Some(own)),
+                None => Err(DiskError::new(Code::Exists).fault(doing)),
+            };
+        }
         _ if spec.precondition == Precondition::Absent => Some(Code::Exists),
         FileKind::Other => Some(Code::NotRegular),
         FileKind::File | FileKind::Link => None,
@@ -75,15 +85,25 @@ fn recognise<D: Disk>(
     if spec.size.is_some_and(|size| size != stat.size) {
         return Ok(None);
     }
+    // Where it has other names, those must not change with it.
+    if stat.links > 1 && differs(&stat, &spec.metadata) {
+        return Ok(None);
+    }
     if let Some(standing) = by_mark(disk, &file, &stat, spec)? {
         return Ok(Some(standing));
     }
-    if spec.recognise != Recognise::ByContent || spec.size.is_none() {
+    let by_content = spec.recognise == Recognise::ByContent && spec.size.is_some();
+    if !by_content || spec.precondition == Precondition::Absent {
         return Ok(None);
     }
     let root = root_of(disk, &file, &stat, progress)?;
     let (basis, proof) = (Basis::Content, Proof::Bytes);
     Ok(root.map(|root| Standing { root, basis, stat, proof }))
+}
+
+/// Whether mode or mtime would have to be changed.
+fn differs(stat: &FileStat, wanted: &Metadata) -> bool {
+    stat.mode != wanted.mode || stat.mtime != wanted.mtime
 }
 
 fn by_mark<D: Disk>(
@@ -146,7 +166,7 @@ impl Standing {
         let keep = || {
             same(disk.stat_at(parent, name)?)?;
             let (now, wanted) = (&self.stat, &spec.metadata);
-            if self.proof == Proof::Mark && now.mode == wanted.mode && now.mtime == wanted.mtime {
+            if self.proof == Proof::Mark && !differs(now, wanted) {
                 return Ok(());
             }
             let file = disk.open_file(parent, name, Access::Read)?;
@@ -159,6 +179,14 @@ impl Standing {
     fn update<D: Disk>(&self, disk: &D, file: &D::Handle, spec: &SinkSpec) -> DiskResult<()> {
         let wanted = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
+        if by_bytes {
+            // They were read from memory. A mark must not become durable before what it vouches
+            // for.
+            disk.sync_file(file)?;
+        }
+        if self.stat.links > 1 {
+            return Ok(()); // its mode and mtime are right, and its inode is not this name's alone
+        }
         if by_bytes || self.stat.mtime != wanted.mtime {
             metadata::apply_mark(disk, file, spec, self.stat.size, self.root)?;
         }

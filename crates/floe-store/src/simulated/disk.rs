@@ -5,7 +5,7 @@ use super::{SimulatedDisk, SimulatedHandle};
 use crate::api::Overwrite;
 use crate::disk::{
     Access, BootId, DirectoryOffset, DirectoryPage, Disk, DiskError, DiskResult, FileKind,
-    FileStat, FileSystem, Locality, Lock, Name,
+    FileStat, FileSystem, Locality, Lock, Name, Owner,
 };
 use floe_types::{ByteCount, Code, Component, Mode, Offset, Range, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,6 +93,7 @@ fn stat(world: &mut World, number: u64) -> DiskResult<FileStat> {
     let inode = world.inode(number)?;
     Ok(FileStat {
         kind: inode.kind,
+        owner: Owner::Us,
         inode: number,
         size: ByteCount::of_len(inode.seen.bytes.len()),
         mode: inode.seen.mode,

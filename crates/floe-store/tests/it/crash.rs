@@ -18,6 +18,7 @@ use floe_types::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod standing;
 mod syncs;
 
 const CHUNK: u64 = 256 << 10;
@@ -341,7 +342,7 @@ fn commit_batch(store: &dyn Store, files: &[Object]) -> Vec<Result<(), Fault>> {
     let (target, precondition) = (b"f0".to_vec(), Precondition::None);
     entries.push(Commit::Link { path: path("t/l"), target, metadata, precondition });
     for at in ["t/d0", "t/d1", "t/d2", "t"] {
-        if let Err(fault) = store.begin_directory(&path(at)) {
+        if let Err(fault) = store.begin_directory(&path(at), Precondition::None) {
             return vec![Err(fault)];
         }
         entries.push(Commit::Directory { path: path(at), metadata });

@@ -1,10 +1,11 @@
 //! The disk of this machine, method by method, where no other test goes.
 
-use crate::tree::Tree;
-use floe_store::Overwrite;
+use crate::tree::{Tree, path};
 use floe_store::disk::{Access, Disk, DiskError, FileKind, Lock, Name, XATTR_BYTES_MAX};
-use floe_types::{ByteCount, Code, Mode, Offset, Range, Timestamp};
-use std::os::unix::fs::MetadataExt;
+use floe_store::{Commit, Overwrite, Store};
+use floe_types::{ByteCount, Code, Metadata, Mode, Offset, Range, Timestamp};
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 fn name(text: &str) -> Name<'_> {
     Name::new(text.as_bytes()).unwrap()
@@ -167,4 +168,21 @@ fn a_root_that_is_no_directory_is_refused() {
     };
     assert_eq!(open("f"), Some(Code::NotDirectory));
     assert_eq!(open("no"), Some(Code::NotFound));
+}
+
+#[test]
+fn a_directory_keeps_its_bits_beyond_permissions() {
+    let tree = Tree::new();
+    for bits in [0o2775, 0o1777, 0o2555] {
+        std::fs::create_dir(tree.at("d")).unwrap();
+        std::fs::set_permissions(tree.at("d"), Permissions::from_mode(bits)).unwrap();
+        let mode = || std::fs::metadata(tree.at("d")).unwrap().mode() & 0o7777;
+        tree.store().begin_directory(&path("d"), floe_types::Precondition::None).unwrap();
+        assert_eq!(mode(), bits | 0o700);
+        let metadata = Metadata { mode: Mode::from_bits(0o750), mtime: Timestamp::default() };
+        let commit = Commit::Directory { path: path("d"), metadata };
+        tree.store().commit(vec![commit]).remove(0).unwrap();
+        assert_eq!(mode(), bits & 0o7000 | 0o750);
+        std::fs::remove_dir(tree.at("d")).unwrap();
+    }
 }

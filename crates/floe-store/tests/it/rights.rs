@@ -70,3 +70,17 @@ fn a_file_that_may_not_be_read_still_has_a_size() {
         assert_eq!(refused.to_string(), "open \"f\": permission denied");
     });
 }
+
+#[test]
+fn nothing_is_staged_in_another_users_area() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let tree = Tree::new();
+    std::fs::create_dir(tree.at(".floe")).unwrap();
+    std::os::unix::fs::chown(tree.at(".floe"), Some(65_534), None).unwrap();
+    let refused = tree.store().root_id().unwrap_err();
+    assert_eq!(refused.code, Code::PermissionDenied);
+    assert!(refused.to_string().contains("another user"), "{refused}");
+    assert_eq!(std::fs::read_dir(tree.at(".floe")).unwrap().count(), 0);
+}

@@ -401,7 +401,7 @@ fn a_directory_that_was_lent_gets_its_mode_back() {
     std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
     let mode = || std::fs::metadata(&closed).unwrap().permissions().mode() & 0o777;
     let store = LocalStore::open(directory.path()).unwrap();
-    store.begin_directory(&path("d")).unwrap();
+    store.begin_directory(&path("d"), Precondition::None).unwrap();
     assert_eq!(mode(), 0o755);
     finish(&store, &spec("d/x", 2), 2);
     drop(store);

@@ -52,6 +52,7 @@ pub struct Client {
     address: String,
     ticket: String,
     state: PathBuf,
+    verbose: u8,
 }
 
 /// What to do with a client after an event of its.
@@ -226,17 +227,19 @@ impl Server {
 }
 
 impl Client {
-    /// For a server, with a state directory in `dir`.
+    /// For a server, with a state directory in `dir`; each says as much as was asked of this
+    /// command.
     ///
     /// # Errors
     /// The system's, where it does not know this program.
-    pub fn new(children: &Children, server: &Server, dir: &Path) -> Result<Self> {
+    pub fn new(children: &Children, server: &Server, dir: &Path, verbose: u8) -> Result<Self> {
         Ok(Self {
             children: children.clone(),
             program: program()?,
             address: server.address.clone(),
             ticket: server.ticket.clone(),
             state: dir.join("client-state"),
+            verbose,
         })
     }
 
@@ -252,7 +255,7 @@ impl Client {
     pub fn run(&self, args: &[OsString], on_event: &mut dyn FnMut(&Value) -> Then) -> Result<End> {
         let begun = Instant::now();
         let mut command = Command::new(&self.program);
-        command.args(args).arg("--json");
+        command.args(args).arg("--json").args((0..self.verbose).map(|_| "-v"));
         command.env("FLOE_TICKET", &self.ticket).env("FLOE_STATE", &self.state);
         let mut process = self.children.start(&mut command)?;
         let (mut summary, mut asked) = (Value::Null, Then::GoOn);

@@ -43,14 +43,22 @@ impl Scratch {
     pub fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
     }
+
+    /// Takes it away now, unless it is kept.
+    pub fn remove(&self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            // A child that is just being killed may still make a file. What cannot be removed lies
+            // where temporary files are cleaned.
+            (0..ATTEMPTS).find(|_| fs::remove_dir_all(&self.path).is_ok());
+        }
+    }
 }
+
+const ATTEMPTS: u32 = 8;
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if !self.kept.load(Ordering::Relaxed) {
-            // What cannot be removed lies where temporary files are cleaned.
-            let _ = fs::remove_dir_all(&self.path);
-        }
+        self.remove();
     }
 }
 

@@ -6,9 +6,11 @@
 mod stage; // directories, servers and clients of one test
 mod transfer; // put and get
 mod tree; // directories
+mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
 mod surface; // help, completions, manual, JSON
+mod spoken; // events, hints, standard output
 mod bad_input; // what is wrong with arguments and local files
 mod bad_place; // what is wrong with the place a file goes to
 mod bad_peer; // what is wrong with the server or the network

@@ -158,6 +158,28 @@ fn a_put_from_a_quiet_pipe_notices_that_its_server_died_and_finishes_with_the_ne
     assert!(fs::read(stage.path("srv/f")).unwrap() == bytes);
 }
 
+#[test]
+fn a_source_that_changes_under_a_get_to_standard_output_ends_it() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    fs::write(stage.path("srv/f"), content(SIZE)).unwrap();
+    for streams in ["1", "4"] {
+        let get = ["get", "nas:/f", "-", "--limit", "12M", "--json", "--streams", streams];
+        let get = stage.start(&get);
+        get.wait_for("\"progress\"");
+        let now = std::time::SystemTime::now();
+        fs::File::options()
+            .write(true)
+            .open(stage.path("srv/f"))
+            .unwrap()
+            .set_modified(now)
+            .unwrap();
+        let ended = get.end();
+        assert_eq!(ended.status, 8, "{}", ended.err);
+        assert!(content(SIZE).starts_with(&ended.out));
+    }
+}
+
 /// A server on the port of one that was killed, over the same directory.
 fn restart(stage: &Stage, port: u16) -> Server {
     let mut again = stage.command();

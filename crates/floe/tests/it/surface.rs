@@ -77,6 +77,8 @@ fn flags_come_before_the_configuration_file() {
     );
     fs::write(&file, &text).unwrap();
     let mut command = stage.command();
+    // The environment comes before the file, too.
+    command.env_remove("FLOE_STATE");
     let server = Server::start(command.arg("serve").arg("--config").arg(&file));
     stage.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
     stage.run(&["mkdir", "nas:/d"]).fails(4, &[]);

@@ -23,6 +23,17 @@ fn ticket(stage: &Stage, args: &[&str]) -> String {
 }
 
 #[test]
+fn who_may_list_and_not_read_gets_no_root_computed() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    std::fs::write(stage.path("srv/secret"), "contents").unwrap();
+    let lists = ticket(&stage, &["lists", "--allow", "list"]);
+    stage.log_in("nas", &server, &lists, &[]).ok();
+    stage.run(&["stat", "nas:/secret"]).ok();
+    stage.run(&["stat", "--hash", "nas:/secret"]).fails(4, &["not allowed"]);
+}
+
+#[test]
 fn serve_says_where_it_listens_and_how_to_log_in() {
     let stage = Stage::new();
     let server = stage.serve(&[]);
@@ -150,6 +161,33 @@ fn tickets_allow_what_they_say() {
 }
 
 #[test]
+fn a_ticket_that_may_not_overwrite_leaves_directories_as_they_stand() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    stage.log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write"]), &[]).ok();
+    let mode = |at: &str| fs::metadata(stage.path(at)).unwrap().permissions().mode() & 0o777;
+    let set = |at: &str, mode| {
+        fs::set_permissions(stage.path(at), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir_all(stage.path("t/new")).unwrap();
+    fs::create_dir_all(stage.path("t/old")).unwrap();
+    stage.file("t/old/f", 3);
+    fs::create_dir_all(stage.path("srv/t/old")).unwrap();
+    for (at, bits) in [("t", 0o777), ("t/new", 0o755), ("t/old", 0o777), ("srv/t/old", 0o700)] {
+        set(at, bits);
+    }
+    set("srv/t", 0o750);
+    stage.run(&["put", "t", "writer:/t"]).ok();
+    assert_eq!((mode("srv/t"), mode("srv/t/old"), mode("srv/t/new")), (0o750, 0o700, 0o755));
+    assert!(stage.path("srv/t/old/f").exists());
+    stage.run(&["put", "--no-clobber", "t/new", "nas:/t/old"]).ok();
+    assert_eq!(mode("srv/t/old"), 0o700);
+    stage.run(&["put", "t/new", "nas:/t/old"]).ok();
+    assert_eq!(mode("srv/t/old"), 0o755);
+}
+
+#[test]
 fn tickets_are_listed_revoked_and_expire() {
     let stage = Stage::new();
     let server = stage.serve(&[]);
@@ -221,4 +259,22 @@ fn an_operators_own_certificate_is_pinned_like_any_other() {
     let args = words([&"serve", &"--cert", &cert, &"--key", &cert, &"--state", &state]);
     stage.run(&args).fails(3, &["none.pem"]);
     stage.run(&["serve", "--cert", "x"]).fails(2, &["--key"]);
+}
+
+#[test]
+fn a_key_that_was_asked_for_holds_for_a_name_too() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let other = "0".repeat(64);
+    stage.run(&["ls", "nas:/", "--key", &other]).fails(4, &["another key than --key"]);
+    let all = || server.errors.lock().unwrap().clone();
+    crate::stage::wait_until("the fingerprint is said", || all().contains("on the other machine"));
+    let said = all();
+    let pin = said.lines().find_map(|line| line.strip_prefix("fingerprint")).unwrap().trim();
+    stage.run(&["ls", "nas:/", "--key", pin]).ok();
+    // A key says whom to trust; the ticket of the login at that address says who comes.
+    stage.file("f", 3);
+    stage.run_env(&["put", "f", &server.url("f")], "FLOE_KEY", pin).ok();
+    let ended = stage.run_env(&["ls", &server.url("")], "FLOE_KEY", &other);
+    assert_eq!(ended.status, 4, "{}", ended.err);
 }

@@ -1,13 +1,15 @@
 //! Connections that become files, or leave nothing.
 
 use super::{Face, content, read_to_end, reset, terms, visible, write_like_the_article};
-use floe_engine::raw::{Framing, Happening, Inbox, Terms, Work};
+use floe_engine::raw::{Framing, Happening, Inbox, Listening, Stop, Terms, Watch, Work};
 use floe_types::{Code, Root};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::net::Shutdown;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -35,6 +37,23 @@ fn expect_file(face: &Face, directory: &Path, bytes: &[u8]) -> String {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn a_listener_waits_until_the_end_of_a_connection_is_told() {
+    let directory = TempDir::new().unwrap();
+    let listening = Listening::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = listening.addresses()[0];
+    let stop = Stop::new().unwrap();
+    let (counted, (tell, told)) = (stop.clone(), channel());
+    let watch: Watch = Arc::new(move |_| tell.send(counted.connections()).unwrap());
+    let work = Work::Receive(Inbox::open(directory.path()).unwrap());
+    let asked = stop.clone();
+    let listener = thread::spawn(move || listening.run(work, terms(Framing::Open), &asked, &watch));
+    TcpStream::connect(address).unwrap().write_all(b"bytes").unwrap();
+    assert_eq!(told.recv().unwrap(), 1, "while it is told, there is something to wait for");
+    stop.drain();
+    listener.join().unwrap().unwrap();
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Syncs that fail, also while their process dies, and power that fails where a stage begins anew.
 //!
 //! A failed sync leaves pages that read well and are not on the disk, and is told once: whoever
-//! asks again hears that all is well. So nothing that such a sync should have written may count later,
-//! unless it was written again.
+//! asks again hears that all is well. So nothing that such a sync should have written may count
+//! later, unless it was written again.
 
 use super::*;
 

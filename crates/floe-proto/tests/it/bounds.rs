@@ -1,0 +1,205 @@
+//! What a peer can cause is bounded: what waits to be said, what is open, how long a stream is
+//! silent.
+
+use crate::disk::{Bytes, Disk};
+use crate::hand::*;
+use crate::transfers::path;
+use floe_proto::command::{Command, Config, Role, TransferOptions};
+use floe_proto::disk::DiskOp;
+use floe_proto::frame::{Basis, Direction, Frame, More, Request, Verbs, Want};
+use floe_proto::session::Asked;
+use floe_types::{
+    ChainingValue, ChunkDigest, EntryCount, EntryId, EntryIndex, Offset, Range, Rate, RequestId,
+    StreamId, Subtree, TransferId,
+};
+
+fn opens(it: &Hand) -> usize {
+    it.ops.iter().filter(|(_, _, op)| is_open(op)).count()
+}
+
+fn want(index: u64, have: Vec<Subtree>) -> Frame<Bytes> {
+    let (basis, finished, more) = (Basis::Content, None, More::Last);
+    Frame::Want(Want { entry: entry(index), basis, have, finished, more })
+}
+
+#[test]
+fn a_peer_that_says_ping_and_does_not_read_hears_the_last_pong() {
+    let mut it = Hand::new(Role::Server, config());
+    it.stuck = vec![LEAD];
+    (0..10_000).for_each(|nth| it.hears(LEAD, Frame::Ping(nth)));
+    it.stuck.clear();
+    it.poll();
+    assert_eq!(it.said, [(LEAD, Frame::Pong(9_999))]);
+}
+
+#[test]
+fn a_request_counts_until_its_reply_is_taken() {
+    let mut it = Hand::new(Role::Server, config());
+    it.stuck = vec![LEAD];
+    let request = |nth| Frame::Request(RequestId(nth), Request::MakeDirectory { path: path("x") });
+    for nth in 0..64 {
+        it.hears(LEAD, request(nth));
+        it.does_all();
+    }
+    let mut stuck = it.session.clone();
+    assert!(stuck.handle_frame(LEAD, request(64), it.now).is_err());
+    it.stuck.clear();
+    it.poll();
+    it.hears(LEAD, request(64));
+    it.does_all();
+    it.session.handle_command(Command::Drain, it.now).unwrap();
+    it.poll();
+    assert!(it.has_said(|frame| matches!(frame, Frame::Close(_))), "requests are not over");
+}
+
+#[test]
+fn a_server_does_not_listen_to_a_peer_that_does_not_read() {
+    let mut it = Hand::new(Role::Server, Config { verbs: Verbs(0), ..config() });
+    it.stuck = vec![LEAD];
+    let mut heard = 0;
+    while it.session.hearing(LEAD) == Asked::Yes {
+        it.hears(LEAD, open(TransferId(heard), Direction::Get));
+        heard += 1;
+        assert!(heard < 10_000, "it listens for ever");
+    }
+    assert_eq!(it.session.hearing(SECOND), Asked::Yes);
+    it.stuck.clear();
+    it.poll();
+    assert_eq!(it.session.hearing(LEAD), Asked::Yes);
+}
+
+/// A put of one file over two streams at a rate, up to where the rate holds it up.
+fn limited() -> Hand {
+    let mut disk = Disk::default();
+    disk.files.insert(path("file"), content(0, 24 * GRAIN));
+    let rate = Rate::new(GRAIN);
+    let mut it = Hand::putting(disk, "file", TransferOptions { rate, ..options() }, config());
+    it.does(is_open);
+    it.hears(LEAD, want(0, Vec::new()));
+    it.does_all();
+    it
+}
+
+#[test]
+fn a_rate_limit_does_not_hold_up_heartbeats() {
+    let mut it = limited();
+    it.said.clear();
+    for stream in [LEAD, SECOND] {
+        it.hears(stream, Frame::Ping(7));
+        assert_eq!(it.said.pop(), Some((stream, Frame::Pong(7))));
+    }
+}
+
+#[test]
+fn streams_take_turns_at_a_rate_limit() {
+    let mut it = limited();
+    let count = |it: &Hand, stream: StreamId| {
+        let data = |(on, frame): &&(StreamId, Frame<Bytes>)| {
+            *on == stream && matches!(frame, Frame::Data(_))
+        };
+        it.said.iter().filter(data).count()
+    };
+    for _ in 0..10 {
+        it.passes(1_000_000);
+        it.does_all();
+    }
+    let (lead, second) = (count(&it, LEAD), count(&it, SECOND));
+    assert!(lead + second >= 10 && lead.abs_diff(second) <= 1, "{lead} and {second}");
+}
+
+#[test]
+fn a_stream_on_which_bytes_come_is_not_silent() {
+    let mut it = Hand::receiving();
+    for _ in 0..10 {
+        it.passes(20_000_000);
+        it.session.handle_bytes(LEAD, it.now);
+    }
+    assert!(it.session.poll_timeout().is_some());
+    it.hears(LEAD, entries(vec![file(0, "", 1, 1)]));
+    assert_eq!(opens(&it), 1, "the session is over");
+}
+
+#[test]
+fn objects_are_opened_as_others_are_gone() {
+    let mut config = config();
+    config.limits.objects_open_max = 2;
+    let mut it = Hand::receiving_with(config);
+    let size = GRAIN;
+    let files = (1..7).map(|nth| file(nth, &format!("f{nth}"), size, nth));
+    it.hears(LEAD, entries([dir(0, "")].into_iter().chain(files).collect()));
+    it.hears(LEAD, entries(vec![end_of(7, "", 0)]));
+    it.does(is_open);
+    for nth in 1..7 {
+        assert!(opens(&it) <= 2, "{nth}");
+        it.does(is_open);
+        it.hears(LEAD, header(nth, nth, 0, Some(size)));
+        it.hears(LEAD, data(nth, 0, 0, size));
+        it.hears(LEAD, seal(nth, 0, size));
+        it.hears(LEAD, done(nth, size));
+        it.does(is_write);
+        it.passes(200_000);
+        it.does(is_commit);
+    }
+    it.does_all();
+    it.hears(LEAD, Frame::Complete(T, EntryCount(8)));
+    assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
+}
+
+#[test]
+fn small_objects_that_come_unasked_are_opened_within_a_bound_and_then_sent_again() {
+    let mut config = config();
+    config.limits.objects_open_max = 2;
+    let mut it = Hand::receiving_with(config);
+    let files = (1..7).map(|nth| file(nth, &format!("f{nth}"), 5, nth));
+    it.hears(LEAD, entries([dir(0, "")].into_iter().chain(files).collect()));
+    it.does(is_open);
+    for nth in 1..5 {
+        it.hears(LEAD, header(nth, nth, 0, Some(5)));
+        it.does(is_open);
+        it.hears(LEAD, data(nth, 0, 0, 5));
+        it.hears(LEAD, seal(nth, 0, 5));
+    }
+    it.hears(LEAD, header(5, 5, 0, Some(5)));
+    assert_eq!(opens(&it), 0);
+    it.hears(LEAD, data(5, 0, 0, 5));
+    it.hears(LEAD, seal(5, 0, 5));
+    assert!(it.has_said(|frame| *frame == Frame::Corrupt(floe_types::Seq(5))));
+}
+
+#[test]
+fn a_range_that_no_chunks_make_is_a_violation() {
+    let digest = ChunkDigest { value: ChainingValue([7; 32]), root: None };
+    for (end, is_violation) in [(100, true), (GRAIN, false), (GRAIN + 7, true)] {
+        let mut disk = Disk::default();
+        disk.files.insert(path("file"), content(0, 4 * GRAIN));
+        let mut it = Hand::putting(disk, "file", options(), config());
+        it.does(is_open);
+        let range = Range::new(Offset(0), Offset(end));
+        let heard = it.try_hears(LEAD, want(0, vec![Subtree { range, digest }]));
+        assert_eq!(heard.is_err(), is_violation, "{end}");
+    }
+}
+
+#[test]
+fn a_get_on_a_stream_does_not_keep_a_put_from_it() {
+    let mut it = Hand::getting("x", options());
+    it.hears(LEAD, entries(vec![file(0, "", 2 * GRAIN, 1)]));
+    it.does(is_open);
+    it.hears_chunk(SECOND, 0, 0, GRAIN);
+    it.disk.files.insert(path("y"), content(0, 4 * GRAIN));
+    let (local, remote) = (path("y"), path("y"));
+    let direction = Direction::Put;
+    let command = Command::Transfer { direction, local, remote, options: options() };
+    it.session.handle_command(command, it.now).unwrap();
+    it.poll();
+    it.does(is_open);
+    let entry = EntryId { transfer: TransferId(1), index: EntryIndex(0) };
+    let (have, finished) = (Vec::new(), None);
+    let basis = Basis::Content;
+    it.hears(LEAD, Frame::Want(Want { entry, basis, have, finished, more: More::Last }));
+    let reads = |lane| {
+        let on = move |op: &&Op| op.0 == lane && matches!(op.2, DiskOp::Read { .. });
+        it.ops.iter().filter(on).count()
+    };
+    assert!(reads(floe_proto::disk::Lane::Stream(SECOND)) > 0, "{:?}", it.ops);
+}

@@ -1,0 +1,57 @@
+//! What is moved: bytes that are a function of a salt and an offset, and edits of them.
+
+use crate::dice::Dice;
+use floe_types::Root;
+use std::sync::Arc;
+
+/// One version of an object's bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Content {
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// Their root.
+    pub root: Root,
+}
+
+impl Content {
+    /// These bytes.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let root = Root::of(&bytes);
+        Self { bytes: bytes.into(), root }
+    }
+
+    /// So many bytes that no other salt has.
+    #[must_use]
+    pub fn of(salt: u64, len: usize) -> Self {
+        let mut dice = Dice::new(salt);
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend_from_slice(&dice.number().to_le_bytes());
+        }
+        bytes.truncate(len);
+        Self::new(bytes)
+    }
+
+    /// Another version: some bytes overwritten, appended, or cut off.
+    #[must_use]
+    pub fn edited(&self, dice: &mut Dice) -> Self {
+        let mut bytes = self.bytes.to_vec();
+        let salt = dice.number();
+        match dice.below(4) {
+            0 => bytes.truncate(dice.index(bytes.len() + 1)),
+            1 => {
+                let more = dice.index(300_000);
+                bytes.extend_from_slice(&Self::of(salt, more).bytes);
+            }
+            _ if bytes.is_empty() => bytes.push(1),
+            _ => {
+                let at = dice.index(bytes.len());
+                let len = (1 + dice.index(100_000)).min(bytes.len() - at);
+                bytes[at..at + len].copy_from_slice(&Self::of(salt, len).bytes);
+            }
+        }
+        let edited = Self::new(bytes);
+        if edited.root == self.root { Self::of(salt, self.bytes.len() + 1) } else { edited }
+    }
+}

@@ -1,0 +1,224 @@
+//! One machine: a disk that can fail, a civil clock that can jump, and what other programs do to
+//! its files.
+
+use crate::content::Content;
+use crate::options::CALM_FAULTS;
+use floe_store::disk::{Access, Disk, DiskResult, FileKind, Name};
+use floe_store::faulty::{Faults, FaultyDisk};
+use floe_store::simulated::{SimulatedDisk, SimulatedHandle};
+use floe_store::{Overwrite, Result};
+use floe_types::{ByteCount, Component, Metadata, Mode, ObjectPath, Offset, Root, Time, Timestamp};
+
+/// The disk that a process of floe sees.
+pub type Broken = FaultyDisk<SimulatedDisk>;
+/// A store on it.
+pub type Local = floe_store::local::LocalStore<Broken>;
+
+/// One machine.
+pub struct Machine {
+    /// Its name in the trace.
+    pub name: String,
+    /// The disk itself.
+    pub disk: SimulatedDisk,
+    /// The disk as floe sees it.
+    pub seen: Broken,
+    /// What fails now.
+    pub faults: Faults,
+    /// Its civil clock is off by so many microseconds.
+    pub skew: i64,
+    /// What happens once so many operations were asked of the disk.
+    pub doom: Option<(u64, Doom)>,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doom {
+    /// It is killed.
+    Kill,
+    /// The machine loses power.
+    Cut,
+}
+
+/// How another program changes a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It writes into it.
+    InPlace,
+    /// It renames another one over it.
+    Replace,
+}
+
+/// What stands at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Look {
+    /// Nothing.
+    Absent,
+    /// A file.
+    File {
+        /// Its root.
+        root: Root,
+        /// Its mode and mtime.
+        metadata: Metadata,
+    },
+    /// A directory.
+    Directory,
+    /// A link with this text.
+    Link(Vec<u8>),
+}
+
+/// A file's identity as a program can see it without reading it.
+pub type Stamp = (u64, u64, Timestamp, Timestamp, u16);
+
+const BORN: i64 = 1_700_000_000;
+
+impl Machine {
+    /// A machine with an empty disk.
+    #[must_use]
+    pub fn new(name: String, seed: u64) -> Self {
+        let disk = SimulatedDisk::default();
+        let seen = FaultyDisk::new(disk.clone(), seed, CALM_FAULTS);
+        Self { name, disk, seen, faults: CALM_FAULTS, skew: 0, doom: None }
+    }
+
+    /// A store on its disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn store(&self) -> Result<Local> {
+        Local::new(self.seen.clone())
+    }
+
+    /// Its civil time.
+    #[must_use]
+    pub fn civil(&self, now: Time) -> Timestamp {
+        let micros = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_add(self.skew);
+        let nanos = u32::try_from(micros.rem_euclid(1_000_000)).unwrap_or(0) * 1_000;
+        Timestamp::new(BORN + micros.div_euclid(1_000_000), nanos).unwrap_or_default()
+    }
+
+    /// Sets the clock of its disk.
+    pub fn tick(&self, now: Time) {
+        self.disk.set_now(self.civil(now));
+    }
+
+    /// What fails from now on.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+        let operations_max = self.doom.map(|(max, _)| max);
+        self.seen.set_faults(Faults { operations_max, ..faults });
+    }
+
+    /// After so many more operations it ends.
+    pub fn arm(&mut self, after: u64, doom: Doom) {
+        self.doom = Some((self.seen.operations() + after, doom));
+        self.set_faults(self.faults);
+    }
+
+    /// Whether that has come.
+    #[must_use]
+    pub fn is_doomed(&self) -> Option<Doom> {
+        self.doom.filter(|(max, _)| self.seen.operations() > *max).map(|(_, doom)| doom)
+    }
+
+    /// Its disk does nothing until the next `set_faults`: a process that is gone tidies nothing up.
+    pub fn freeze(&self) {
+        self.seen.set_faults(Faults { operations_max: Some(0), ..self.faults });
+    }
+
+    /// Writes a file as another program does, durably; its metadata then.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(
+        &self,
+        path: &ObjectPath,
+        content: &Content,
+        change: Change,
+    ) -> DiskResult<Metadata> {
+        let disk = &self.disk;
+        let Some((parent, name)) = path.split_last() else { return Ok(NO_METADATA) };
+        let directory = self.directory(&parent)?;
+        let name = Name::from(name);
+        let other = Component::new(b"another-program").ok();
+        let file = match (change, disk.open_file(&directory, name, Access::ReadWrite), &other) {
+            (Change::InPlace, Ok(file), _) => file,
+            (Change::Replace, Ok(_), Some(other)) => {
+                let file = disk.create_file(&directory, other.into(), Mode::from_bits(0o640))?;
+                disk.rename((&directory, other.into()), (&directory, name), Overwrite::Allowed)?;
+                file
+            }
+            _ => disk.create_file(&directory, name, Mode::from_bits(0o644))?,
+        };
+        disk.truncate(&file, ByteCount::of_len(content.bytes.len()))?;
+        disk.write_at(&file, Offset::ZERO, &content.bytes)?;
+        disk.sync_file_system(&file)?;
+        let stat = disk.stat(&file)?;
+        Ok(Metadata { mode: stat.mode, mtime: stat.mtime })
+    }
+
+    /// Opens a directory, made with its parents where it is missing.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn directory(&self, path: &ObjectPath) -> DiskResult<SimulatedHandle> {
+        let mut at = self.disk.root()?;
+        for component in path.components() {
+            let name = Name::from(component);
+            // One that is there already is what was asked for.
+            let _ = self.disk.make_directory(&at, name, Mode::from_bits(0o755));
+            at = self.disk.open_child(&at, name)?;
+        }
+        Ok(at)
+    }
+
+    /// Makes a link as another program does.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn link(&self, path: &ObjectPath, text: &[u8]) -> DiskResult<()> {
+        let Some((parent, name)) = path.split_last() else { return Ok(()) };
+        let directory = self.directory(&parent)?;
+        self.disk.make_link(&directory, Name::from(name), text)?;
+        self.disk.sync_file_system(&directory)
+    }
+}
+
+const NO_METADATA: Metadata = Metadata {
+    mode: Mode::from_bits(0),
+    mtime: match Timestamp::new(0, 0) {
+        Some(time) => time,
+        None => panic!("a constant"),
+    },
+};
+
+/// What a file's stamp is; `None` where no file stands.
+#[must_use]
+pub fn stamp(disk: &SimulatedDisk, path: &ObjectPath) -> Option<Stamp> {
+    let (parent, name) = path.split_last()?;
+    let directory = disk.open_directory(&disk.root().ok()?, parent.components()).ok()?;
+    let stat = disk.stat_at(&directory, Name::from(name)).ok()?;
+    Some((stat.inode, stat.size.0, stat.mtime, stat.ctime, stat.mode.bits()))
+}
+
+/// Looks at a path.
+#[must_use]
+pub fn look(disk: &SimulatedDisk, path: &ObjectPath) -> Look {
+    let looked = || {
+        let Some((parent, name)) = path.split_last() else { return Ok(Look::Directory) };
+        let directory = disk.open_directory(&disk.root()?, parent.components())?;
+        let stat = disk.stat_at(&directory, Name::from(name))?;
+        Ok::<_, floe_store::disk::DiskError>(match stat.kind {
+            FileKind::Directory => Look::Directory,
+            FileKind::Link => Look::Link(disk.read_link(&directory, Name::from(name))?),
+            FileKind::File | FileKind::Other => {
+                let file = disk.open_file(&directory, Name::from(name), Access::Read)?;
+                let mut bytes = vec![0; stat.size.to_len().unwrap_or(0)];
+                let count = disk.read_at(&file, Offset::ZERO, &mut bytes)?;
+                bytes.truncate(count);
+                let metadata = Metadata { mode: stat.mode, mtime: stat.mtime };
+                Look::File { root: Root::of(&bytes), metadata }
+            }
+        })
+    };
+    looked().unwrap_or(Look::Absent)
+}

@@ -1,0 +1,166 @@
+//! The crash contract as checks: what may be seen under a final name, at any instant and after any
+//! power cut.
+//!
+//! A target is a final name that somebody writes. What may stand there: what stood there first,
+//! until something was committed; each version that anybody could have sent, until another one was
+//! committed whose transfer began after the first was. A version that was never told to be
+//! committed may appear late: last commit wins.
+
+use crate::machine::{Look, Stamp, look, stamp};
+use floe_store::simulated::{SimulatedDisk, Survivors};
+use floe_types::{Metadata, ObjectPath, Root, Time};
+use std::collections::BTreeMap;
+
+/// A machine's final name.
+pub type Name = (usize, ObjectPath);
+
+/// Every target, and the first broken promise.
+#[derive(Default)]
+pub struct Oracle {
+    targets: BTreeMap<Name, Target>,
+    broken: Option<String>,
+    /// How often a final name was looked at.
+    pub looks: u64,
+}
+
+/// What somebody was told to be committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// A version that could be sent.
+    Offered,
+    /// Another one.
+    Unknown,
+}
+
+#[derive(Default)]
+struct Target {
+    offers: Vec<Offer>,
+    /// Nothing may stand there.
+    absent: bool,
+    /// What was found right.
+    right: Option<Stamp>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Offer {
+    root: Root,
+    metadata: Metadata,
+    committed: Option<Time>,
+}
+
+impl Oracle {
+    /// The first promise that was broken.
+    #[must_use]
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// A promise is broken.
+    pub fn break_promise(&mut self, what: impl FnOnce() -> String) {
+        self.broken.get_or_insert_with(what);
+    }
+
+    /// A final name that is written from now on, with what stands there.
+    pub fn watch(&mut self, name: Name, standing: Option<(Root, Metadata)>) {
+        let target = self.targets.entry(name).or_default();
+        match standing {
+            None => target.absent = true,
+            Some((root, metadata)) => {
+                target.offers.push(Offer { root, metadata, committed: Some(Time(0)) });
+            }
+        }
+    }
+
+    /// Whether a name is a target.
+    #[must_use]
+    pub fn watches(&self, name: &Name) -> bool {
+        self.targets.contains_key(name)
+    }
+
+    /// A version that may be sent there from now on.
+    pub fn offer(&mut self, name: &Name, root: Root, metadata: Metadata) {
+        if let Some(target) = self.targets.get_mut(name) {
+            target.offers.retain(|offer| (offer.root, offer.metadata) != (root, metadata));
+            target.offers.push(Offer { root, metadata, committed: None });
+        }
+    }
+
+    /// Somebody was told that a version is committed there, of a transfer that began then.
+    pub fn committed(&mut self, name: &Name, root: Root, began: Time, now: Time) -> Told {
+        let Some(target) = self.targets.get_mut(name) else { return Told::Unknown };
+        let mut told = Told::Unknown;
+        for offer in target.offers.iter_mut().filter(|offer| offer.root == root) {
+            (offer.committed, told) = (Some(now), Told::Offered);
+        }
+        if told == Told::Unknown {
+            return told;
+        }
+        let old = |offer: &Offer| offer.committed.is_some_and(|at| at < began);
+        target.offers.retain(|offer| offer.root == root || !old(offer));
+        target.absent = false;
+        target.right = None;
+        told
+    }
+
+    /// Looks at every target of a machine that changed.
+    pub fn look(&mut self, machine: usize, disk: &SimulatedDisk, when: &str) {
+        for ((_, path), target) in
+            self.targets.iter_mut().filter(|((where_, _), _)| *where_ == machine)
+        {
+            let now = stamp(disk, path);
+            if now.is_some() && now == target.right {
+                continue;
+            }
+            self.looks += 1;
+            match target.judge(&look(disk, path)) {
+                Ok(()) => target.right = now,
+                Err(what) => {
+                    self.broken.get_or_insert_with(|| format!("{when}, {path} is {what}"));
+                }
+            }
+        }
+    }
+
+    /// Looks at every target of a machine as if the power failed now.
+    pub fn look_after_cut(
+        &mut self,
+        machine: usize,
+        disk: &SimulatedDisk,
+        (seed, survivors): (u64, Survivors),
+    ) -> SimulatedDisk {
+        let fork = disk.copy();
+        fork.cut_keeping(seed, survivors);
+        for ((_, path), target) in self.targets.iter().filter(|((where_, _), _)| *where_ == machine)
+        {
+            self.looks += 1;
+            if let Err(what) = target.judge(&look(&fork, path)) {
+                let when = "if the power failed now";
+                self.broken.get_or_insert_with(|| format!("{when}, {path} would be {what}"));
+            }
+        }
+        fork
+    }
+}
+
+impl Target {
+    fn judge(&self, look: &Look) -> Result<(), String> {
+        match look {
+            Look::Absent if self.absent => Ok(()),
+            Look::Absent => Err("gone, and it was there, or committed".to_owned()),
+            Look::File { root, metadata } => {
+                let same = |offer: &&Offer| offer.root == *root;
+                if self.offers.iter().any(|offer| same(&offer) && offer.metadata == *metadata) {
+                    return Ok(());
+                }
+                let known: Vec<_> = self.offers.iter().filter(same).collect();
+                if known.is_empty() {
+                    let offers = self.offers.len();
+                    Err(format!("none of the {offers} versions that may stand there ({root})"))
+                } else {
+                    Err(format!("a version with {metadata:?}, not {known:?}"))
+                }
+            }
+            Look::Directory | Look::Link(_) => Err(format!("{look:?}")),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What happened, as lines for a person and as one number for a comparison.
+
+use floe_types::Time;
+use std::collections::VecDeque;
+
+/// Whether lines are kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// The last ones, to be shown with a failure.
+    Nothing,
+    /// All, printed as they come.
+    Everything,
+}
+
+/// The trace of one world.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    telling: Telling,
+    kept: VecDeque<String>,
+    number: u64,
+    /// Events so far.
+    pub events: u64,
+}
+
+/// So many lines are shown with a failure.
+const KEPT: usize = 40;
+
+impl Trace {
+    /// An empty trace.
+    #[must_use]
+    pub const fn new(telling: Telling) -> Self {
+        Self { telling, kept: VecDeque::new(), number: 0xcbf2_9ce4_8422_2325, events: 0 }
+    }
+
+    /// Something happened.
+    pub fn say(&mut self, now: Time, line: impl FnOnce() -> String) {
+        let line = line();
+        self.count(
+            now,
+            line.bytes().fold(0, |sum: u64, byte| (sum * 31 + u64::from(byte)) & 0xffff_ffff),
+        );
+        let (secs, micros) = (now.0 / 1_000_000, now.0 % 1_000_000);
+        let line = format!("{secs:>5}.{micros:06} {line}");
+        if self.telling == Telling::Everything {
+            println!("{line}");
+            return;
+        }
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(line);
+    }
+
+    /// Something happened that is worth no line.
+    pub const fn count(&mut self, now: Time, what: u64) {
+        self.events += 1;
+        self.number = (self.number ^ now.0).wrapping_mul(0x0100_0000_01b3);
+        self.number = (self.number ^ what).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    /// A number that two equal worlds share.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The last lines.
+    pub fn last(&self) -> impl Iterator<Item = &String> {
+        self.kept.iter()
+    }
+}

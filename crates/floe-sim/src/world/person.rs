@@ -1,0 +1,450 @@
+//! People and their commands: given, carried over as many sessions as it takes, stopped, given
+//! again after a failure.
+//!
+//! A command is a process, as the client of the engine carries it: it comes back after what the
+//! network did, gives up after five minutes without getting further, and ends with any other fault.
+
+use super::dial::{Place, Purpose};
+use super::{Happening, World};
+use crate::link::Side;
+use crate::machine::{Look, look};
+use crate::oracle::{Name, Told};
+use crate::peer::{LinkId, PeerId};
+use floe_engine::buffer::Pool;
+use floe_engine::files::{Files, LocalEnd};
+use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
+use floe_proto::frame::{Direction, ResumeWish};
+use floe_store::{OwnerId, Store};
+use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root, Time, TransferId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A client machine's person, and the command that runs.
+pub(super) struct Client {
+    pub(super) machine: usize,
+    pub(super) owner: OwnerId,
+    /// Counts processes.
+    pub(super) life: u64,
+    errands: Vec<Errand>,
+    /// The errand that is being done.
+    at: usize,
+    process: Option<Process>,
+    effort: Effort,
+}
+
+/// What an errand cost so far.
+#[derive(Default)]
+struct Effort {
+    /// Bytes of pieces.
+    sent: u64,
+    /// How often something was lost: a session, a stream, a process.
+    losses: u64,
+}
+
+/// What a person wants.
+#[derive(Clone)]
+pub(super) struct Errand {
+    pub(super) direction: Direction,
+    pub(super) local: ObjectPath,
+    pub(super) remote: ObjectPath,
+    pub(super) options: TransferOptions,
+    /// Each file: where it is, and where it goes.
+    pub(super) pairs: Vec<Pair>,
+    /// Directories that must stand at the end.
+    pub(super) directories: Vec<Name>,
+    /// Links that must stand at the end.
+    pub(super) links: Vec<(Name, Vec<u8>)>,
+}
+
+/// A file on its way.
+#[derive(Clone)]
+pub(super) struct Pair {
+    pub(super) source: Name,
+    pub(super) target: Name,
+    /// Beneath the transfer's own path.
+    pub(super) path: ObjectPath,
+}
+
+/// A command that runs.
+struct Process {
+    store: Arc<dyn Store>,
+    pool: Pool,
+    session: Option<(PeerId, TransferId)>,
+    /// When it, and its present session, began.
+    began: Time,
+    session_began: Time,
+    /// When it got further for the last time.
+    advanced: Time,
+    backoff: Micros,
+    stopping: bool,
+    finished: BTreeMap<ObjectPath, Root>,
+}
+
+const BACKOFF_MIN: Micros = Micros::from_millis(200);
+const BACKOFF_MAX: Micros = Micros::from_secs(10);
+const GIVE_UP: Micros = Micros::from_secs(300);
+
+impl Client {
+    pub(super) fn new(machine: usize, errands: Vec<Errand>) -> Self {
+        let mut owner = [7; 32];
+        owner[0] = u8::try_from(machine).unwrap_or(u8::MAX);
+        Self {
+            machine,
+            owner: OwnerId(owner),
+            life: 0,
+            errands,
+            at: 0,
+            process: None,
+            effort: Effort::default(),
+        }
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.at >= self.errands.len()
+    }
+
+    pub(super) fn errands(&self) -> &[Errand] {
+        &self.errands
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// The process is gone.
+    pub(super) fn end_process(&mut self) {
+        self.effort.losses += 1;
+        self.process = None;
+        self.life += 1;
+    }
+
+    /// The session that carries its transfer.
+    pub(super) fn session(&self) -> Option<(PeerId, TransferId)> {
+        self.process.as_ref().and_then(|process| process.session)
+    }
+
+    /// Pieces went over the network.
+    pub(super) const fn count_sent(&mut self, sent: ByteCount) {
+        self.effort.sent += sent.0;
+    }
+
+    /// A stream was lost.
+    pub(super) const fn count_loss(&mut self) {
+        self.effort.losses += 1;
+    }
+}
+
+impl World {
+    /// The person gives the next command.
+    pub(super) fn begin_command(&mut self, nth: usize, life: u64) {
+        if self.clients[nth].life != life || self.clients[nth].is_finished() {
+            return;
+        }
+        // Whatever is left of the process before goes with it.
+        self.kill_client(nth);
+        let machine = &self.machines[self.clients[nth].machine];
+        machine.tick(self.now);
+        let store = machine.store();
+        if let Some(doom) = machine.is_doomed() {
+            return self.fall(self.clients[nth].machine, doom);
+        }
+        let store = match store {
+            Ok(store) => Arc::new(store),
+            Err(fault) => return self.command_over(nth, Err(fault), self.now),
+        };
+        let client = &mut self.clients[nth];
+        let (machine, errand) = (client.machine, &client.errands[client.at]);
+        self.trace.say(self.now, || {
+            format!("client {machine} begins: {:?} {}", errand.direction, errand.local)
+        });
+        client.process = Some(Process {
+            store,
+            pool: Pool::new(ByteCount(1 << 20)),
+            session: None,
+            began: self.now,
+            session_began: self.now,
+            advanced: self.now,
+            backoff: BACKOFF_MIN,
+            stopping: false,
+            finished: BTreeMap::new(),
+        });
+        self.dial(nth, Purpose::Begin);
+    }
+
+    pub(super) fn redial(&mut self, nth: usize, life: u64) {
+        if self.clients[nth].life == life && self.clients[nth].process.is_some() {
+            self.dial(nth, Purpose::Begin);
+        }
+    }
+
+    /// The server let a new session in.
+    pub(super) fn session_begins(&mut self, nth: usize, link: LinkId, host: PeerId) {
+        let client = &mut self.clients[nth];
+        let Some(process) = client.process.as_mut() else {
+            return self.leave_link(link, Side::Client);
+        };
+        let limits = Limits::default();
+        let pages = limits.page_entries_max;
+        let files = Files::local(client.owner, process.pool.clone(), pages);
+        let (pool, store) = (process.pool.clone(), Arc::clone(&process.store));
+        let place = Place { machine: client.machine, client: nth, role: Role::Client };
+        let id = self.add_peer(place, files, pool, limits);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.other = Some(host);
+        }
+        self.seat(id, link, Side::Client);
+        self.offer_again(nth);
+        let client = &self.clients[nth];
+        let errand = &client.errands[client.at];
+        let command = Command::Transfer {
+            direction: errand.direction,
+            local: errand.local.clone(),
+            remote: errand.remote.clone(),
+            options: errand.options.clone(),
+        };
+        match self.ask(id, |core, now| core.handle_command(command, now)) {
+            Some(Ok(Accepted::Transfer(transfer))) => {
+                if let Some(peer) = self.peers.get(&id) {
+                    peer.files.add_end(transfer, LocalEnd::Store(store));
+                }
+                if let Some(process) = self.clients[nth].process.as_mut() {
+                    process.session = Some((id, transfer));
+                    process.session_began = self.now;
+                }
+            }
+            other => {
+                self.oracle.break_promise(|| format!("a transfer was refused: {other:?}"));
+            }
+        }
+    }
+
+    /// What an earlier run was told to be committed may be committed once more.
+    fn offer_again(&mut self, nth: usize) {
+        let client = &self.clients[nth];
+        for pair in &client.errands[client.at].pairs {
+            if let Some((content, metadata)) = self.sources.get(&pair.source) {
+                self.oracle.offer(&pair.target, content.root, *metadata);
+            }
+        }
+    }
+
+    /// A session of a client or the server tells something.
+    pub(super) fn hear(&mut self, nth: usize, id: PeerId, event: Event) {
+        let own = self.clients[nth].process.as_ref().and_then(|process| process.session);
+        let is_own = own.is_some_and(|(peer, _)| peer == id);
+        match event {
+            Event::Dial => self.dial(nth, Purpose::Join(id)),
+            Event::EntryFinished { path, object: Some((_, root)), .. } if is_own => {
+                self.object_finished(nth, &path, root);
+            }
+            Event::EntryFailed { path, fault, .. } => {
+                self.trace.say(self.now, || format!("{id:?} says \"{path}\" failed: {fault}"));
+            }
+            Event::TransferFinished { result, summary, .. } if is_own => {
+                let sent = summary.bytes_sent;
+                self.trace.say(self.now, || format!("{id:?} is done: {result:?}, sent {sent}"));
+                self.clients[nth].count_sent(sent);
+                self.transfer_over(nth, id, result);
+            }
+            _ => {}
+        }
+    }
+
+    /// Promises 2 and 4: what is told to be committed is there, whole, even after a cut.
+    fn object_finished(&mut self, nth: usize, path: &ObjectPath, root: Root) {
+        let client = &mut self.clients[nth];
+        let Some(process) = client.process.as_mut() else { return };
+        process.advanced = self.now;
+        process.finished.insert(path.clone(), root);
+        let began = process.session_began;
+        let errand = &client.errands[client.at];
+        let Some(pair) = errand.pairs.iter().find(|pair| pair.path == *path) else {
+            return self.odd_path(path);
+        };
+        self.trace.say(self.now, || format!("client {nth} hears {} committed", pair.target.1));
+        let told = self.oracle.committed(&pair.target, root, began, self.now);
+        if told == Told::Unknown && !self.options.flips.may_change_frames() {
+            let path = &pair.target.1;
+            self.oracle.break_promise(|| format!("{path} is committed as {root}: not offered"));
+        }
+        let machine = pair.target.0;
+        let disk = &self.machines[machine].disk;
+        let cut = (self.dice.number(), self.options.machines.survivors);
+        self.oracle.look(machine, disk, "when it is told to be committed");
+        self.oracle.look_after_cut(machine, disk, cut);
+    }
+
+    fn odd_path(&mut self, path: &ObjectPath) {
+        if !self.has_flipped_frames() {
+            self.oracle.break_promise(|| format!("\"{path}\" is committed, and nobody sent it"));
+        }
+    }
+
+    fn transfer_over(&mut self, nth: usize, id: PeerId, result: Result<(), Fault>) {
+        let Some(process) = self.clients[nth].process.as_mut() else { return };
+        process.session = None;
+        let (stopping, began) = (process.stopping, process.began);
+        match result {
+            Err(fault) if is_lost(fault.code) && !stopping => self.lost(nth, fault.code),
+            result => {
+                self.command(id, Command::Close(None));
+                if result.is_ok() {
+                    self.look_at_errand(nth);
+                }
+                self.command_over(nth, result, began);
+            }
+        }
+    }
+
+    /// A session that ended without the end of its transfer.
+    pub(super) fn session_over(&mut self, nth: usize, id: PeerId) {
+        let own = self.clients[nth].process.as_ref().and_then(|process| process.session);
+        if own.is_some_and(|(peer, _)| peer == id) {
+            self.oracle.break_promise(|| "a session ended, and its transfer did not".to_owned());
+        }
+    }
+
+    /// The network was at fault: the command comes back, unless it has tried for too long.
+    pub(super) fn lost(&mut self, nth: usize, code: Code) {
+        let jitter = self.dice.number();
+        let client = &mut self.clients[nth];
+        let Some(process) = client.process.as_mut() else { return };
+        process.session = None;
+        client.effort.losses += 1;
+        if self.now.since(process.advanced) >= GIVE_UP {
+            let began = process.began;
+            return self.command_over(nth, Err(Fault::new(code, "")), began);
+        }
+        let pause = Micros(process.backoff.0 / 2 + jitter % (process.backoff.0 / 2));
+        process.backoff = Micros((process.backoff.0 * 2).min(BACKOFF_MAX.0));
+        let life = client.life;
+        self.at(self.now.plus(pause), Happening::Redial(nth, life));
+    }
+
+    /// What a command came to; the person goes on, or gives it again.
+    fn command_over(&mut self, nth: usize, result: Result<(), Fault>, began: Time) {
+        let client = &mut self.clients[nth];
+        let machine = client.machine;
+        self.trace.say(self.now, || format!("client {machine}'s command is over: {result:?}"));
+        client.process = None;
+        match result {
+            Ok(()) => {
+                self.tally.succeeded += 1;
+                client.at += 1;
+                self.judge_effort(nth);
+            }
+            Err(fault) => {
+                self.tally.failed += 1;
+                client.effort.losses += 1;
+                self.judge_fault(&fault, began);
+            }
+        }
+        let life = self.clients[nth].life;
+        let pause = self.dice.span(Micros::from_secs(8));
+        self.at(self.now.plus(pause), Happening::Person(nth, life));
+    }
+
+    /// Promise 6: a fault is one that can be explained.
+    fn judge_fault(&mut self, fault: &Fault, began: Time) {
+        let calm = self.calm.is_some_and(|calm| calm < began);
+        let waits = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver);
+        if calm && !waits && !is_lost(fault.code) {
+            self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
+        }
+        let people = self.options.people;
+        let explained = match fault.code {
+            Code::Other | Code::Usage => false,
+            Code::Violation | Code::Integrity => self.has_flips(),
+            // A rival may replace what stood there whole, between open and commit.
+            Code::SourceChanged => people.changes > 0 || self.has_rivals(),
+            _ => true,
+        };
+        if !explained && !self.has_flipped_frames() {
+            self.oracle.break_promise(|| format!("a fault that nothing explains: {fault:?}"));
+        }
+    }
+
+    /// Promise 3: where nothing but processes and connections were lost, each loss costs a window.
+    fn judge_effort(&mut self, nth: usize) {
+        let effort = std::mem::take(&mut self.clients[nth].effort);
+        let client = &self.clients[nth];
+        let Some(errand) = client.errands.get(client.at - 1) else { return };
+        if !self.options.loses_only_connections() || errand.options.resume == ResumeWish::Discard {
+            return;
+        }
+        let size = |pair: &Pair| {
+            self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
+        };
+        let size: u64 = errand.pairs.iter().map(size).sum();
+        let most = size + effort.losses * errand.options.window.0;
+        let Effort { sent, losses } = effort;
+        if sent > most {
+            self.oracle.break_promise(|| {
+                format!("{sent} bytes were sent of {size}, after {losses} losses: above {most}")
+            });
+        }
+    }
+
+    /// Promise 2: all of a tree stands.
+    fn look_at_errand(&mut self, nth: usize) {
+        let client = &self.clients[nth];
+        let errand = &client.errands[client.at];
+        let Some(process) = client.process.as_ref() else { return };
+        for pair in &errand.pairs {
+            if !process.finished.contains_key(&pair.path) && process.session_began == process.began
+            {
+                let path = &pair.path;
+                self.oracle.break_promise(|| format!("it ended well without \"{path}\""));
+            }
+        }
+        let Some(machine) = errand.pairs.first().map(|pair| pair.target.0) else { return };
+        let survivors = self.options.machines.survivors;
+        let cut = (self.dice.number(), survivors);
+        let fork = self.oracle.look_after_cut(machine, &self.machines[machine].disk, cut);
+        for (_, path) in &errand.directories {
+            if look(&fork, path) != Look::Directory {
+                self.oracle.break_promise(|| format!("directory {path} would be gone"));
+            }
+        }
+        for ((_, path), text) in &errand.links {
+            if look(&fork, path) != Look::Link(text.clone()) {
+                self.oracle.break_promise(|| format!("link {path} would be gone"));
+            }
+        }
+    }
+
+    /// A person stops the command that runs.
+    pub(super) fn interrupt(&mut self, nth: usize) {
+        let client = &mut self.clients[nth];
+        let (life, Some(process)) = (client.life, client.process.as_mut()) else { return };
+        process.stopping = true;
+        if let Some((id, transfer)) = process.session {
+            let fault = Fault::new(Code::Interrupted, "");
+            self.command(id, Command::Cancel(transfer, fault));
+        }
+        self.at(self.now.plus(Micros::from_secs(5)), Happening::Stopped(nth, life));
+    }
+
+    /// What was stopped ends at the latest now.
+    pub(super) fn stop_command(&mut self, nth: usize, life: u64) {
+        let client = &self.clients[nth];
+        let Some(process) = client.process.as_ref() else { return };
+        let began = process.began;
+        if client.life == life && process.stopping {
+            self.kill_client(nth);
+            self.command_over(nth, Err(Fault::new(Code::Interrupted, "")), began);
+        }
+    }
+}
+
+fn is_lost(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ConnectionLost
+            | Code::TimedOut
+            | Code::Unreachable
+            | Code::Busy
+            | Code::ShuttingDown
+            | Code::Elsewhere
+    )
+}

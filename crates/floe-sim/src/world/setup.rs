@@ -1,0 +1,173 @@
+//! The machines, sources and errands that a seed begins with.
+
+use super::person::{Client, Errand, Pair};
+use super::{Happening, SERVER, World};
+use crate::content::Content;
+use crate::machine::{Change, Machine};
+use crate::oracle::Name;
+use floe_proto::command::TransferOptions;
+use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish};
+use floe_types::{ChunkSize, Micros, ObjectPath, Rate};
+
+/// What a tree holds beside its files.
+const DIRECTORIES: &[&str] = &["", "a", "a/b", "empty"];
+const LINK: (&str, &[u8]) = ("a/link", b"b/else");
+
+impl World {
+    pub(super) fn set_up(&mut self) {
+        let clients = self.options.work.clients;
+        for nth in 0..=clients {
+            let name = if nth == SERVER { "server".to_owned() } else { format!("client {nth}") };
+            let machine = Machine::new(name, self.dice.number());
+            machine.tick(self.now);
+            self.machines.push(machine);
+        }
+        self.cut_off = vec![self.now; clients];
+        for nth in 0..clients {
+            let mut errands: Vec<Errand> = Vec::new();
+            for at in 0..self.options.work.errands {
+                let again = errands.last().filter(|_| self.dice.one_in(2)).cloned();
+                let errand = again.unwrap_or_else(|| self.errand(nth, at));
+                errands.push(errand);
+            }
+            self.clients.push(Client::new(nth + 1, errands));
+        }
+        self.offer_what_stands();
+        self.plan_trouble();
+        // What was just written is fresh, or it is not.
+        let age = if self.dice.one_in(2) { Micros::from_secs(5) } else { Micros::ZERO };
+        self.now = self.now.plus(age);
+        self.start_server();
+        for nth in 0..clients {
+            let at = self.now.plus(self.dice.span(Micros::from_secs(2)));
+            self.at(at, Happening::Person(nth, 0));
+        }
+    }
+
+    /// What a person wants, with its sources on disk.
+    fn errand(&mut self, client: usize, at: usize) -> Errand {
+        let put = self.dice.below(3) > 0;
+        let direction = if put { Direction::Put } else { Direction::Get };
+        let rivals = self.options.work.rivals == crate::options::Tries::Yes;
+        let shared = put && rivals && at == 0;
+        let local = path(&format!("own/{at}"));
+        let tree = self.dice.one_in(3) && !shared;
+        let kind = if tree { "tree" } else { "file" };
+        let remote = if shared {
+            path("shared/file")
+        } else {
+            path(&format!("c{client}/{direction:?}-{at}-{kind}"))
+        };
+        let local = if put {
+            path(&format!("{}-{kind}", local))
+        } else {
+            path(&format!("got/{at}-{kind}"))
+        };
+        let (from, to) = match direction {
+            Direction::Put => ((client + 1, &local), (SERVER, &remote)),
+            Direction::Get => ((SERVER, &remote), (client + 1, &local)),
+        };
+        let files = if tree { self.tree_files() } else { vec![(ObjectPath::root(), None)] };
+        let mut pairs = Vec::new();
+        for (beneath, size) in files {
+            let source = (from.0, joined(from.1, &beneath));
+            let target = (to.0, joined(to.1, &beneath));
+            self.make_source(&source, size);
+            self.make_target(&target);
+            pairs.push(Pair { source, target, path: beneath });
+        }
+        let (mut directories, mut links) = (Vec::new(), Vec::new());
+        if tree {
+            for name in DIRECTORIES {
+                // What stands there from an earlier errand is the same.
+                let _ = self.machines[from.0].directory(&joined(from.1, &path(name)));
+                directories.push((to.0, joined(to.1, &path(name))));
+            }
+            let link = path(LINK.0);
+            let _ = self.machines[from.0].link(&joined(from.1, &link), LINK.1);
+            links.push(((to.0, joined(to.1, &link)), LINK.1.to_vec()));
+        }
+        let options = self.transfer_options();
+        Errand { direction, local, remote, options, pairs, directories, links }
+    }
+
+    fn tree_files(&mut self) -> Vec<(ObjectPath, Option<usize>)> {
+        let mut files = vec![
+            (path("0"), Some(0)),
+            (path("a/big"), None),
+            (path("a/b/chunk"), Some(256 << 10)),
+            (path("z"), Some(1)),
+        ];
+        for nth in 0..self.dice.below(12) {
+            let size = self.dice.index(90_000);
+            files.push((path(&format!("a/small-{nth}")), Some(size)));
+        }
+        files
+    }
+
+    fn make_source(&mut self, source: &Name, size: Option<usize>) {
+        if self.sources.contains_key(source) {
+            return;
+        }
+        let most = self.options.work.file_bytes_max;
+        let size = size.unwrap_or_else(|| match self.dice.below(8) {
+            0 => self.dice.index(1 << 16),
+            1 => (256 << 10) * (1 + self.dice.index(4)) + self.dice.index(3) - 1,
+            _ => self.dice.index(most),
+        });
+        let content = Content::of(self.dice.number(), size);
+        self.write_source(source, &content, Change::InPlace);
+    }
+
+    fn make_target(&mut self, target: &Name) {
+        if self.oracle.watches(target) {
+            return;
+        }
+        let mut standing = None;
+        if self.dice.one_in(3) {
+            let content = Content::of(self.dice.number(), self.dice.index(100_000));
+            let (machine, path) = target;
+            let written = self.machines[*machine].write(path, &content, Change::InPlace);
+            standing = written.ok().map(|metadata| (content.root, metadata));
+        }
+        self.oracle.watch(target.clone(), standing);
+    }
+
+    /// Every source as it stands now may be sent.
+    fn offer_what_stands(&mut self) {
+        let sources: Vec<_> = self
+            .sources
+            .iter()
+            .map(|(name, (content, _))| (name.clone(), content.clone()))
+            .collect();
+        for (name, content) in sources {
+            self.write_source(&name, &content, Change::InPlace);
+        }
+    }
+
+    fn transfer_options(&mut self) -> TransferOptions {
+        let dice = &mut self.dice;
+        TransferOptions {
+            chunk: ChunkSize::new(1 << dice.between(18, 20)).unwrap_or(ChunkSize::MIN),
+            window: self.options.work.window,
+            pace: if dice.one_in(8) { Pace::Lockstep } else { Pace::Streaming },
+            resume: if dice.one_in(12) { ResumeWish::Discard } else { ResumeWish::Continue },
+            recognise: if dice.one_in(6) {
+                RecogniseWish::ByContent
+            } else {
+                RecogniseWish::ByVersion
+            },
+            rate: if dice.one_in(8) { Rate::new(200_000) } else { None },
+            ..TransferOptions::default()
+        }
+    }
+}
+
+fn joined(base: &ObjectPath, tail: &ObjectPath) -> ObjectPath {
+    base.join_path(tail).unwrap_or_else(|_| base.clone())
+}
+
+/// A path of this crate's own, which is one.
+fn path(text: &str) -> ObjectPath {
+    ObjectPath::parse(text.as_bytes()).unwrap_or_default()
+}

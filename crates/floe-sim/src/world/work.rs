@@ -1,0 +1,244 @@
+//! Disk operations: when each meets its disk, and when its end is told.
+//!
+//! The operations of one strand run one after the other, all others beside each other. An operation
+//! has its effect at one instant between its start and its end, so a kill can come on either side
+//! of it; a kill within it comes by the disk's own count of operations.
+
+use super::{Happening, TakeOver, World};
+use crate::machine::look;
+use crate::peer::{Peer, PeerId, Port, StageKey, Turn, Work};
+use floe_engine::files::{Done, Files, Handle, Op};
+use floe_proto::command::{Command, Role};
+use floe_proto::disk::{DiskDone, DiskOp, Lane, OpenHow};
+use floe_types::{ByteCount, Code, Fault, Micros, OpId};
+
+impl World {
+    /// Gives an operation to the disk.
+    pub(super) fn submit(&mut self, id: PeerId, port: &mut Port, lane: Lane, op: OpId, what: Op) {
+        match port.submit(op, what) {
+            Turn::Over => {
+                self.ready.insert((id, lane));
+            }
+            Turn::Alone => self.start_work(id, lane, op),
+            Turn::Strand if port.strand.len() == 1 => self.start_work(id, lane, op),
+            Turn::Strand => {}
+        }
+    }
+
+    fn start_work(&mut self, id: PeerId, lane: Lane, op: OpId) {
+        let disk = self.options.disk;
+        let mut busy = self.dice.span(disk.busy_max);
+        if self.dice.hits(disk.stuck) {
+            busy = busy.plus(Micros(self.dice.below(disk.stuck_max.0)));
+        }
+        let at = self.now.plus(Micros(1)).plus(busy);
+        self.at(at, Happening::WorkRuns(id, lane, op));
+    }
+
+    pub(super) fn run_work(&mut self, id: PeerId, lane: Lane, op: OpId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(port) = port_of(peer, lane) else { return };
+        let Some(work) = port.works.remove(&op) else { return };
+        if port.strand.front() == Some(&op) {
+            port.strand.pop_front();
+        }
+        let following = port.strand.front().copied().filter(|_| is_of_strand(&work));
+        let machine = peer.machine;
+        let what = describe(&work);
+        self.machines[machine].tick(self.now);
+        let done = perform(&peer.files, work);
+        let failed = match &done {
+            DiskDone::Failed(fault) => Some(fault.clone()),
+            _ => None,
+        };
+        let name = self.machines[machine].name.clone();
+        match &failed {
+            None => self.trace.say(self.now, || format!("{name} {id:?} does {what}")),
+            Some(fault) => {
+                self.trace.say(self.now, || format!("{name} {id:?} fails {what}: {fault}"));
+            }
+        }
+        if let Some(doom) = self.machines[machine].is_doomed() {
+            return self.fall(machine, doom);
+        }
+        self.look(machine, &what);
+        let told = self.now.plus(self.dice.span(Micros(2_000)));
+        self.at(told, Happening::WorkEnds(id, lane, op, done));
+        if let Some(next) = following {
+            self.start_work(id, lane, next);
+        }
+    }
+
+    /// The promises, as they stand on a machine now.
+    pub(super) fn look(&mut self, machine: usize, when: &str) {
+        let disk = &self.machines[machine].disk;
+        self.oracle.look(machine, disk, when);
+        let often = if when.starts_with("commit") { 2 } else { 48 };
+        if self.dice.one_in(often) {
+            let cut = (self.dice.number(), self.options.machines.survivors);
+            self.oracle.look_after_cut(machine, disk, cut);
+        }
+    }
+
+    pub(super) fn end_work(&mut self, id: PeerId, lane: Lane, op: OpId, done: Done) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Some(port) = port_of(peer, lane) {
+            port.end(op, done);
+            self.ready.insert((id, lane));
+        }
+    }
+
+    /// An operation of a server's session, before it is submitted: keeps stages to one owner.
+    pub(super) fn admit(&mut self, id: PeerId, peer: &mut Peer, op: OpId, what: Op) -> Option<Op> {
+        if peer.role == Role::Client {
+            return Some(what);
+        }
+        match &what {
+            DiskOp::Open { entry, path, how: OpenHow::Sink(_) } => {
+                let key: StageKey = (path.clone(), peer.files.owner());
+                peer.claims.insert(*entry, key.clone());
+                let held = self.claims.get(&key).copied().filter(|owner| *owner != id);
+                let live = |owner: &PeerId| {
+                    self.peers.get(owner).is_some_and(|peer| peer.ending.is_none())
+                };
+                let Some(old) = held.filter(live) else {
+                    self.claims.insert(key, id);
+                    return Some(what);
+                };
+                self.trace.say(self.now, || format!("{id:?} takes {} from {old:?}", key.0));
+                let until = self.now.plus(peer.limits.greeting);
+                self.waiting.push(TakeOver { old, by: id, key, op, what, until });
+                self.at(until, Happening::Wake(id, Lane::Session));
+                let fault = Fault::new(Code::TakenOver, "");
+                self.command(old, Command::Close(Some(fault)));
+                None
+            }
+            DiskOp::Release { entry } | DiskOp::Discard { entry } => {
+                if let Some(key) = peer.claims.remove(entry)
+                    && self.claims.get(&key) == Some(&id)
+                {
+                    self.claims.remove(&key);
+                }
+                Some(what)
+            }
+            _ => Some(what),
+        }
+    }
+
+    /// Opens whose earlier owner let go, or did not in time, go on.
+    pub(super) fn settle_waiting(&mut self) {
+        let mut still = Vec::new();
+        for wait in std::mem::take(&mut self.waiting) {
+            let released = self.peers.get(&wait.old).is_none_or(|peer| peer.ending.is_some());
+            if !released && self.now < wait.until {
+                still.push(wait);
+                continue;
+            }
+            let TakeOver { by, key, op, what, .. } = wait;
+            let Some(peer) = self.peers.get_mut(&by) else { continue };
+            peer.late.push((op, what));
+            self.claims.insert(key, by);
+            self.ready.insert((by, Lane::Session));
+        }
+        self.waiting = still;
+    }
+
+    /// The last looks: what was committed is there, and stays there.
+    pub(super) fn look_at_the_end(&mut self) {
+        for machine in 0..self.machines.len() {
+            let survivors = self.options.machines.survivors;
+            let cut = (self.dice.number(), survivors);
+            let disk = &self.machines[machine].disk;
+            self.oracle.look(machine, disk, "at the end");
+            self.oracle.look_after_cut(machine, disk, cut);
+        }
+        for client in &self.clients {
+            for pair in client.errands().iter().flat_map(|errand| &errand.pairs) {
+                let (machine, path) = &pair.target;
+                let there = look(&self.machines[*machine].disk, path);
+                if there == crate::machine::Look::Absent {
+                    self.oracle.break_promise(|| format!("at the end {path} is not there"));
+                }
+            }
+        }
+    }
+}
+
+fn port_of(peer: &mut Peer, lane: Lane) -> Option<&mut Port> {
+    match lane {
+        Lane::Session => Some(&mut peer.port),
+        Lane::Stream(stream) => peer.streams.get_mut(&stream).map(|stream| &mut stream.port),
+    }
+}
+
+fn is_of_strand(work: &Work) -> bool {
+    match work {
+        Work::Read(..) | Work::Write(..) => true,
+        Work::Other(op) => !matches!(
+            op,
+            DiskOp::Open { .. }
+                | DiskOp::List { .. }
+                | DiskOp::Apply { .. }
+                | DiskOp::Discard { .. }
+                | DiskOp::Checkpoint { .. }
+                | DiskOp::Commit { .. }
+        ),
+    }
+}
+
+fn describe(work: &Work) -> String {
+    match work {
+        Work::Read(entry, piece) => format!("read {piece:?} of entry {}", entry.index),
+        Work::Write(entry, at, bytes, _) => {
+            format!("write {} at {at} of entry {}", bytes.bytes().len(), entry.index)
+        }
+        Work::Other(op) => match op {
+            DiskOp::Open { entry, path, how } => {
+                let how = match how {
+                    OpenHow::Source(_) => "source",
+                    OpenHow::Sink(_) => "sink",
+                    OpenHow::Directory(_) => "directory",
+                };
+                format!("open {how} {path} as entry {}", entry.index)
+            }
+            DiskOp::Commit { batch } => {
+                let entries: Vec<_> = batch.iter().map(|one| one.entry.index.0).collect();
+                format!("commit of entries {entries:?}")
+            }
+            DiskOp::Record { entry, chunk, .. } => {
+                format!("record {chunk:?} of entry {}", entry.index)
+            }
+            DiskOp::Forget { entry, range } => format!("forget {range:?} of {}", entry.index),
+            DiskOp::Checkpoint { entry } => format!("checkpoint of entry {}", entry.index),
+            DiskOp::Discard { entry } => format!("discard of entry {}", entry.index),
+            DiskOp::Release { entry } => format!("release of entry {}", entry.index),
+            DiskOp::Check { entry } => format!("check of entry {}", entry.index),
+            DiskOp::List { path, .. } => format!("list {path}"),
+            _ => "something else".to_owned(),
+        },
+    }
+}
+
+fn perform(files: &Files, work: Work) -> Done {
+    let done = match work {
+        Work::Other(op) => return files.perform(op, &|_, _| {}),
+        Work::Read(entry, piece) => files.handle(entry).and_then(|handle| {
+            let Handle::Source(source) = handle else {
+                return Err(floe_engine::files::wrong_kind(entry));
+            };
+            let mut into = files.pool().blank(piece.len().to_len().unwrap_or(0));
+            let count = source.read_at(piece.start(), into.bytes_mut())?;
+            let bytes = into.seal(count);
+            let len = ByteCount::of_len(bytes.bytes().len());
+            Ok(Done::Read { bytes: Some(bytes), len, digest: None })
+        }),
+        Work::Write(entry, at, bytes, digest) => files.handle(entry).and_then(|handle| {
+            let Handle::Sink(sink) = handle else {
+                return Err(floe_engine::files::wrong_kind(entry));
+            };
+            sink.write_at(at, bytes.bytes())?;
+            Ok(Done::Wrote { digest })
+        }),
+    };
+    done.unwrap_or_else(Done::Failed)
+}

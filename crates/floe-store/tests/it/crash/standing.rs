@@ -1,0 +1,142 @@
+//! What stands already, and power that fails: names that move, objects that are kept.
+
+use super::*;
+use floe_store::Overwrite;
+use floe_store::disk::{Access, Disk, Name};
+
+/// Writes over the start of a file past the store, as a program of this machine does.
+fn write_past_the_store(disk: &SimulatedDisk, name: &str, bytes: &[u8]) {
+    let root = disk.root().unwrap();
+    let name = Name::new(name.as_bytes()).unwrap();
+    let file = disk.open_file(&root, name, Access::ReadWrite).unwrap();
+    disk.write_at(&file, Offset::ZERO, bytes).unwrap();
+}
+
+fn checked(object: &Object) -> Object {
+    let spec = SinkSpec { recognise: Recognise::ByContent, ..object.spec.clone() };
+    Object { spec, bytes: object.bytes.clone() }
+}
+
+/// As `--checksum` does: what is recognised by its bytes is compared by its root.
+fn keep(store: &dyn Store, object: &Object) -> Result<(), Fault> {
+    match store.open_sink(object.spec.clone(), &|_, _| {})? {
+        OpenedSink::Finished { root, sink, .. } if root == Root::of(&object.bytes) => {
+            store.commit(vec![object.commit(sink)]).remove(0)
+        }
+        _ => Err(Fault::new(Code::Integrity, "not recognised")),
+    }
+}
+
+#[test]
+fn a_mark_is_never_durable_before_the_bytes_it_vouches_for() {
+    let (old, new) = (object("x", 2 * CHUNK, 1), object("x", 2 * CHUNK, 2));
+    let prepare = || {
+        let disk = with_old(&old);
+        write_past_the_store(&disk, "x", &new.bytes);
+        disk
+    };
+    let count = operations(&prepare, &|disk| keep(&store(disk), &checked(&new)).unwrap());
+    for operation in 0..=count {
+        for seed in 0..4 * SEEDS {
+            let disk = prepare();
+            let before = store(&disk);
+            disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+            let _ = keep(&before, &checked(&new));
+            drop(before);
+            disk.cut(seed * 10_007 + operation);
+            let after = store(&disk);
+            new.transfer(&after).unwrap();
+            assert!(new.stands(&after), "operation {operation}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_object_moved_into_a_directory_that_was_just_made_is_not_lost() {
+    let moved = object("x", 100, 1);
+    for seed in 0..16 {
+        let disk = with_old(&moved);
+        let local = store(&disk);
+        // Makes a/b, which nobody has synced yet.
+        let _ = local.open_sink(object("a/b/y", 100, 2).spec, &|_, _| {}).unwrap();
+        local.rename(&moved.spec.path, &path("a/b/x"), Overwrite::Refused).unwrap();
+        drop(local);
+        disk.cut(seed);
+        let stands = shown(&store(&disk), &path("a/b/x"));
+        assert_eq!(stands.map(|(bytes, _)| bytes), Some(moved.bytes.clone()), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_object_that_is_kept_has_a_durable_name_whoever_gave_it() {
+    let (first, second) = (object("d/f", 100, 1), object("d/x", 100, 2));
+    let prepare = || {
+        let disk = SimulatedDisk::default();
+        let local = store(&disk);
+        first.transfer(&local).unwrap();
+        (disk, local)
+    };
+    let count = operations(&|| prepare().0, &|disk| {
+        second.transfer(&store(disk)).unwrap();
+    });
+    for operation in 0..=count {
+        let (disk, local) = prepare();
+        let other = store(&disk);
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = second.transfer(&other);
+        drop(other);
+        disk.set_breaks(Breaks::default());
+        second.transfer(&local).unwrap();
+        drop(local);
+        disk.cut(operation);
+        assert!(second.stands(&store(&disk)), "operation {operation}: answered, so durable");
+    }
+}
+
+#[test]
+fn a_commit_that_was_not_heard_of_is_answered_again_where_nothing_may_be_replaced() {
+    let mut new = object("d/x", 3 * CHUNK, 2);
+    new.spec.precondition = Precondition::Absent;
+    let count = operations(&SimulatedDisk::default, &|disk| {
+        new.transfer(&store(disk)).unwrap();
+    });
+    for operation in 0..=count {
+        let disk = SimulatedDisk::default();
+        let before = store(&disk);
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = new.transfer(&before);
+        drop(before);
+        disk.set_breaks(Breaks::default());
+        let after = store(&disk);
+        new.transfer(&after).unwrap_or_else(|fault| panic!("operation {operation}: {fault}"));
+        drop(after);
+        disk.cut(operation);
+        assert!(new.stands(&store(&disk)), "operation {operation}: answered, so durable");
+    }
+    let mut other = object("d/x", 3 * CHUNK, 3);
+    other.spec.precondition = Precondition::Absent;
+    let disk = with_old(&new);
+    assert_eq!(other.transfer(&store(&disk)).unwrap_err().code, Code::Exists);
+    assert!(new.stands(&store(&disk)));
+}
+
+#[test]
+fn another_name_of_an_object_keeps_its_mode_and_time() {
+    let new = object("x", 2 * CHUNK, 2);
+    for recognise in [Recognise::ByVersion, Recognise::ByContent] {
+        let disk = with_old(&new);
+        let root = disk.root().unwrap();
+        let (name, other) = (Name::new(b"x").unwrap(), Name::new(b"yesterday").unwrap());
+        disk.link((&root, name), (&root, other)).unwrap();
+        let before = disk.stat_at(&root, other).unwrap();
+        let mut again = new.clone();
+        again.spec.recognise = recognise;
+        keep(&store(&disk), &again).unwrap();
+        assert_eq!(disk.stat_at(&root, other).unwrap(), before, "nothing to change");
+        again.spec.metadata.mode = Mode::from_bits(0o600);
+        again.transfer(&store(&disk)).unwrap();
+        assert!(again.stands(&store(&disk)));
+        let after = disk.stat_at(&root, other).unwrap();
+        assert_eq!((after.mode, after.mtime, after.links), (before.mode, before.mtime, 1));
+    }
+}

@@ -30,7 +30,7 @@ pub struct Running {
     clock: Clock,
     /// Every bound.
     pub limits: Limits,
-    /// What is taken of the peer.
+    /// What both ends agreed on.
     pub terms: Terms,
     /// What it has open.
     pub files: Arc<Files>,
@@ -54,35 +54,11 @@ pub struct Running {
     broken: AtomicBool,
 }
 
-/// What is taken of a peer, beyond the limits of all.
+/// What both ends of a session agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Terms {
     /// The longest piece, as WELCOME said.
     pub piece_bytes_max: u32,
-    /// Frames that may wait for the peer before nothing more is heard from it.
-    pub owed: Owed,
-}
-
-/// Whether a peer is heard that does not take what it is owed.
-///
-/// Only one end of a connection may refuse, or two that owe each other much would wait for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Owed {
-    /// Always: a client hears its server.
-    Any,
-    /// Up to so many frames.
-    AtMost(usize),
-}
-
-impl Owed {
-    /// Whether the peer is heard, with so many frames waiting for it.
-    #[must_use]
-    pub const fn allows(self, queued: usize) -> bool {
-        match self {
-            Self::Any => true,
-            Self::AtMost(max) => queued <= max,
-        }
-    }
 }
 
 /// An operation that a listener kept back.

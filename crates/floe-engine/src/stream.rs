@@ -27,7 +27,7 @@ use inlet::{Inlet, Taken};
 use outlet::Outlet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// One connection that has joined a session.
 pub struct Stream {
@@ -48,8 +48,6 @@ pub struct Stream {
     ended: Vec<Ended>,
     frames: Vec<Frame<Piece>>,
     room: ByteCount,
-    /// Frames that wait for the peer.
-    owed: usize,
     hearing: Hearing,
     asked: Asked,
     sampled: Option<Instant>,
@@ -70,7 +68,7 @@ const TURN_BYTES: u64 = 512 << 10;
 /// Turns that a stream may take, however little moves.
 const TURNS: u32 = 16;
 /// How long a stream may hold one piece while others wait for memory.
-const HOLD: Duration = Duration::from_secs(5);
+const HOLD: Duration = Duration::from_secs(2);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How long a stream that closes in order may take to say its last frames.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -114,7 +112,6 @@ impl Stream {
             ended: Vec::new(),
             frames: Vec::new(),
             room: ByteCount::ZERO,
-            owed: 0,
             hearing: Hearing::Yes,
             asked: Asked::Yes,
             sampled: None,
@@ -230,9 +227,7 @@ impl Stream {
     /// Whether frames are taken: not from a peer that broke the protocol, and not from one that
     /// does not read what it is answered.
     fn hears(&self) -> bool {
-        self.hearing == Hearing::Yes
-            && self.asked == Asked::Yes
-            && self.running.terms.owed.allows(self.owed)
+        self.hearing == Hearing::Yes && self.asked == Asked::Yes
     }
 
     /// One round of the core: tells what happened, takes operations and frames.
@@ -244,7 +239,7 @@ impl Stream {
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
         let came = self.inlet.has_come();
-        let (room, asked, owed) = self.running.round(|core, now| {
+        let (room, asked) = self.running.round(|core, now| {
             if came {
                 core.handle_bytes(id, now);
             }
@@ -269,12 +264,12 @@ impl Stream {
             {
                 out.push(frame);
             }
-            (core.data_room(id), core.hearing(id), core.frames_queued(id))
+            (core.data_room(id), core.hearing(id))
         });
         // What was left in the socket, or taken ahead of it, may come now; nothing else tells.
         let roomier = self.inlet.is_full() && self.room == ByteCount::ZERO && room > self.room;
         let heard = self.hears();
-        (self.room, self.asked, self.owed) = (room, asked, owed);
+        (self.room, self.asked) = (room, asked);
         let opened = roomier || !heard && self.hears();
         let busy = opened || !ops.is_empty() || !out.is_empty();
         self.port.submit(ops);
@@ -335,8 +330,11 @@ impl Stream {
         let writing = !self.is_clear();
         let reading = self.hears() && !self.inlet.is_full();
         let socket = self.link.socket();
+        let holding = self.sending_since.is_some() || self.taking_since.is_some();
         let ready = tokio::select! {
             () = self.seat.inbox.rung() => Ok(()),
+            // Whether others wait for what it holds is seen in the next turn.
+            () = sleep(HOLD), if holding => Ok(()),
             ready = socket.readable(), if reading => ready,
             ready = socket.writable(), if writing => ready,
         };

@@ -2,8 +2,8 @@
 //!
 //! Fixed: as many as asked, once there is work for them. Auto: few at first. Whenever goodput has
 //! stopped growing by itself, more are tried; if they bring less than a tenth, that was enough. A
-//! long path starts with four and doubles, up to 32: there one stream's share of losses and of socket
-//! buffers is what limits. A short one starts with two and adds one at a time, up to eight.
+//! long path starts with four and doubles, up to 32: there one stream's share of losses and of
+//! socket buffers is what limits. A short one starts with two and adds one at a time, up to eight.
 //!
 //! ```text
 //!  Climbing --(plateau)--> more streams --(up)--> Climbing --(plateau, a tenth gained)--> more ...

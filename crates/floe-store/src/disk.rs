@@ -146,11 +146,25 @@ pub enum Locality {
     Remote,
 }
 
+/// Whether an id may be given again after what it stood for is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Reuse {
+    /// Not before the next boot.
+    #[default]
+    Never,
+    /// It may.
+    Possible,
+}
+
 /// Which mount of which type of file system a handle is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileSystem {
-    /// The mount's id; unique until the next boot at least.
+    /// The mount's id: equal for two handles now, the same mount.
     pub mount_id: u64,
+    /// Whether a later mount may have it.
+    pub mount_id_reuse: Reuse,
+    /// The device number, which tells parts of one mount that no rename crosses.
+    pub device: u64,
     /// The type's magic number.
     pub magic: u64,
     /// Where its bytes rest.
@@ -288,7 +302,9 @@ pub trait Disk: Send + Sync + 'static {
     fn expect_sequential(&self, of: &Self::Handle) -> DiskResult<()>;
 
     /// Renames, atomically. With `Overwrite::Refused`, `Exists` if anything has the new name.
-    /// `DiskError::is_cross_device` tells two file systems from every other failure.
+    /// `DiskError::is_cross_device` tells two file systems from every other failure. Where that
+    /// cannot be had in one step, a file or link gets its second name first and then loses the
+    /// first one, so a crash may leave both.
     fn rename(
         &self,
         from: (&Self::Handle, Name<'_>),

@@ -44,6 +44,27 @@ impl KernelDisk {
     }
 }
 
+impl KernelDisk {
+    /// A rename that replaces nothing, in two steps: the link fails where the new name stands.
+    fn rename_by_link(
+        &self,
+        from: (&KernelHandle, Name<'_>),
+        to: (&KernelHandle, Name<'_>),
+    ) -> DiskResult<()> {
+        if self.stat_at(from.0, from.1)?.kind == FileKind::Directory {
+            return Err(Errno::INVAL.into());
+        }
+        self.link(from, to)?;
+        match self.remove_file(from.0, from.1) {
+            Err(error) if error.code() != Code::NotFound => {
+                let _ = self.remove_file(to.0, to.1);
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Disk for KernelDisk {
     type Handle = KernelHandle;
 
@@ -247,7 +268,11 @@ impl Disk for KernelDisk {
             Overwrite::Refused => RenameFlags::NOREPLACE,
         };
         let (old, new) = (from.1.as_bytes(), to.1.as_bytes());
-        Ok(fs::renameat_with(&from.0.0, old, &to.0.0, new, flags)?)
+        match fs::renameat_with(&from.0.0, old, &to.0.0, new, flags) {
+            // File systems that do not know the flag: ZFS before 2.2, NFS, 9p, some in user space.
+            Err(Errno::INVAL) if overwrite == Overwrite::Refused => self.rename_by_link(from, to),
+            answer => Ok(answer?),
+        }
     }
 
     fn link(
@@ -328,4 +353,30 @@ fn fallocate(of: &KernelHandle, range: Range, flags: FallocateFlags) -> DiskResu
     }
     let start = position(range.start())?;
     Ok(retry_on_intr(|| fs::fallocate(&of.0, flags, start, range.len().0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_in_two_steps_replaces_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = KernelDisk::open(directory.path()).unwrap();
+        let root = disk.root().unwrap();
+        let name = |text: &'static str| Name::new(text.as_bytes()).unwrap();
+        disk.create_file(&root, name("a"), Mode::from_bits(0o600)).unwrap();
+        disk.make_link(&root, name("l"), b"a").unwrap();
+        let rename = |from, to| {
+            disk.rename_by_link((&root, name(from)), (&root, name(to))).map_err(|e| e.code())
+        };
+        assert_eq!(rename("a", "l"), Err(Code::Exists));
+        assert_eq!(rename("a", "b"), Ok(()));
+        assert_eq!(rename("l", "m"), Ok(()));
+        assert_eq!(rename("a", "c"), Err(Code::NotFound));
+        assert_eq!(disk.stat_at(&root, name("b")).unwrap().links, 1);
+        assert_eq!(disk.stat_at(&root, name("m")).unwrap().kind, FileKind::Link);
+        disk.make_directory(&root, name("d"), Mode::from_bits(0o700)).unwrap();
+        assert!(rename("d", "e").is_err());
+    }
 }

@@ -24,7 +24,7 @@ use crate::api::{
 };
 use crate::beneath;
 use crate::browse::Browser;
-use crate::disk::{Disk, DiskError, DiskResult, Doing, Name};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Name};
 use crate::kernel::KernelDisk;
 use ancestry::Ancestry;
 use area::Areas;
@@ -54,8 +54,8 @@ pub(crate) struct Ground<D: Disk> {
     root: Arc<D::Handle>,
     ancestry: Arc<Ancestry>,
     areas: Arc<Areas<D>>,
-    /// The mount of the root.
-    mount_id: u64,
+    /// What the root is on.
+    file_system: FileSystem,
     /// The directory of the last entry that was staged: entries of one directory come one after the
     /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
@@ -120,9 +120,9 @@ impl<D: Disk> LocalStore<D> {
         let areas = Areas::new(Arc::clone(&disk), Arc::clone(&root), Arc::clone(&ancestry));
         let browser =
             Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
-        let mount_id = disk.file_system(&root).doing("open root")?.mount_id;
+        let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
-        let ground = Arc::new(Ground { disk, root, ancestry, areas, mount_id, recent, called });
+        let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
         Ok(Self { ground, browser, lent: Mutex::default(), begun: Mutex::default() })
     }
 
@@ -207,11 +207,13 @@ impl<D: Disk> Ground<D> {
     }
 
     /// The directory in whose area an entry is staged: the root, or, where the entry's directory is
-    /// on another mount and a rename would not reach it, that directory.
+    /// on another mount, or another part of this one (a subvolume), and a rename would not reach
+    /// it, that directory.
     fn place_of(&self, path: &ObjectPath, parent: &D::Handle) -> DiskResult<ObjectPath> {
-        let there = self.disk.file_system(parent)?.mount_id;
+        let (here, there) = (self.file_system, self.disk.file_system(parent)?);
         let (above, _) = path.split_last().ok_or(DiskError::new(Code::IsDirectory))?;
-        Ok(if self.mount_id == there { ObjectPath::root() } else { above })
+        let reached = here.mount_id == there.mount_id && here.device == there.device;
+        Ok(if reached { ObjectPath::root() } else { above })
     }
 
     /// The directory of an entry about to be staged, made with its parents if it is missing.
@@ -256,12 +258,19 @@ impl<D: Disk> Ground<D> {
             && let Ok(berth) = self.areas.enter(place)
             && orphaned
         {
-            stage::clear(&*self.disk, &berth, spec);
+            stage::clear(&*self.disk, &berth.handle, spec);
         }
     }
 
     fn forget_recent(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn directory_of(entry: &Commit) -> Option<ObjectPath> {
+    match entry {
+        Commit::Directory { path, .. } => Some(path.clone()),
+        Commit::Object { .. } | Commit::Link { .. } => None,
     }
 }
 
@@ -331,13 +340,18 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        for entry in &batch {
-            if let Commit::Directory { path, .. } = entry {
-                self.lent.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-                self.begun.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let directories: Vec<_> = batch.iter().map(directory_of).collect();
+        let answers = commit::commit(&self.ground, batch);
+        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        for (directory, _) in directories.iter().zip(&answers).filter(|(_, answer)| answer.is_ok())
+        {
+            if let Some(path) = directory {
+                lent.remove(path);
+                begun.remove(path);
             }
         }
-        commit::commit(&self.ground, batch)
+        answers
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {

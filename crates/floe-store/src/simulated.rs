@@ -10,6 +10,7 @@
 mod world; // what is seen, and what would survive
 mod disk; // each method of `Disk`
 
+use crate::disk::Reuse;
 use floe_types::{ByteCount, ObjectPath, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use world::World;
@@ -41,6 +42,8 @@ pub struct Breaks {
     pub space_bytes_max: Option<ByteCount>,
     /// Extended attributes are refused.
     pub without_xattr: bool,
+    /// Whether ids of mounts come again.
+    pub mount_ids: Reuse,
 }
 
 /// Which changes of names that were not synced are there after a cut.

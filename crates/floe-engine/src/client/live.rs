@@ -6,7 +6,7 @@ use super::{Credential, Shared, buffers_for};
 use crate::clock::duration;
 use crate::files::Files;
 use crate::greeting::{Caller, NotIn, hello, join};
-use crate::running::{Owed, Running, Terms, drive};
+use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
 use crate::socket;
@@ -95,7 +95,7 @@ impl Live {
         let owner = owner_id(ticket, connect.client_id, Direction::Get);
         let files = Files::local(owner, shared.pool.clone(), limits.page_entries_max);
         let threads = shared.threads.clone();
-        let terms = Terms { piece_bytes_max: welcome.piece_bytes_max, owed: Owed::Any };
+        let terms = Terms { piece_bytes_max: welcome.piece_bytes_max };
         let live = Arc::new(Self {
             running: Running::new(core, shared.clock, limits, terms, Arc::new(files), threads),
             desk: Arc::default(),

@@ -10,7 +10,7 @@ use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
 use crate::registry::{Member, Party, SessionId};
-use crate::running::{Owed, Running, Terms, drive};
+use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::Stream;
@@ -30,9 +30,6 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-/// Frames that wait for a client before the server hears no more of it. A client that reads never
-/// gets there for long; one that only asks is pushed back by TCP, and in the end silent.
-const OWED_FRAMES_MAX: usize = 1024;
 const BUSY: Micros = Micros::from_secs(5);
 
 /// Takes a connection that was accepted to a lane and greets it there.
@@ -187,10 +184,7 @@ impl Visit<'_> {
         let pages = hall.limits.page_entries_max;
         let files = Files::served(hall.store(), owner, hall.pool.clone(), pages);
         let threads = hall.threads.clone();
-        let terms = Terms {
-            piece_bytes_max: hall.limits.piece_bytes_max,
-            owed: Owed::AtMost(OWED_FRAMES_MAX),
-        };
+        let terms = Terms { piece_bytes_max: hall.limits.piece_bytes_max };
         Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
     }
 

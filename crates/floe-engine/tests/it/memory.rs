@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use floe_proto::codec::encode;
 use floe_proto::frame::{Basis, Data, Direction, Frame, More, Want};
 use floe_types::{ByteCount, EntryId, Limits, Seq};
-use std::fs::{self, File};
+use std::fs;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -41,17 +41,18 @@ async fn begin_a_piece(house: &House, client: u8) -> Peer {
     peer
 }
 
-#[tokio::test]
-async fn peers_that_read_nothing_hold_no_more_than_the_budget_and_keep_nobody_out() {
-    let memory = ByteCount(8 << 20);
-    let house = House::open_as(Plan { memory, ..Plan::default() }).await;
-    File::create(house.served("large")).unwrap().set_len(64 << 20).unwrap();
+/// A server with little memory, and what is in it.
+async fn small_house() -> House {
+    let house = House::open_as(Plan { memory: MEMORY, ..Plan::default() }).await;
+    fs::write(house.served("large"), vec![7; 32 << 20]).unwrap();
     fs::write(house.served("small"), "at last").unwrap();
-    let mut slow = Vec::new();
-    for client in 0..24 {
-        slow.push(ask_and_not_read(&house, client).await);
-        slow.push(begin_a_piece(&house, 100 + client).await);
-    }
+    house
+}
+
+const MEMORY: ByteCount = ByteCount(8 << 20);
+
+/// Once somebody has to wait for memory, a client that reads is served all the same.
+async fn serves_others_within_its_memory(house: House, slow: Vec<Peer>) {
     let short = async {
         while !house.pool.is_short() {
             tokio::task::yield_now().await;
@@ -61,10 +62,30 @@ async fn peers_that_read_nothing_hold_no_more_than_the_budget_and_keep_nobody_ou
     let client = house.client(1).await;
     assert_eq!(get(&client, "small", &house.local("small")).await.result, Ok(()));
     let held = house.pool.held_max();
-    assert!(held.0 <= memory.0 / 2, "{held} held");
+    assert!(held.0 <= MEMORY.0 / 2, "{held} held");
     client.close().await;
     drop(slow);
     house.close().await;
+}
+
+#[tokio::test]
+async fn slow_readers_hold_no_more_than_the_budget_and_keep_nobody_out() {
+    let house = small_house().await;
+    let mut slow = Vec::new();
+    for client in 0..32 {
+        slow.push(ask_and_not_read(&house, client).await);
+    }
+    serves_others_within_its_memory(house, slow).await;
+}
+
+#[tokio::test]
+async fn slow_writers_hold_no_more_than_the_budget_and_keep_nobody_out() {
+    let house = small_house().await;
+    let mut slow = Vec::new();
+    for client in 0..20 {
+        slow.push(begin_a_piece(&house, client).await);
+    }
+    serves_others_within_its_memory(house, slow).await;
 }
 
 #[tokio::test]

@@ -18,13 +18,6 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// How many frames wait to be taken for a stream: what its peer is owed.
-    #[must_use]
-    pub fn frames_queued(&self, stream: StreamId) -> usize {
-        let cold = if self.io.lead == Some(stream) { self.io.cold.len() } else { 0 };
-        cold + self.io.pipes.get(&stream).map_or(0, |pipe| pipe.out.len())
-    }
-
     /// Whether frames of a stream are to be taken now. A server leaves them in the socket while the
     /// peer does not read what it is answered: what waits to be said is bounded, and the peer is
     /// found by its silence.
@@ -47,9 +40,14 @@ impl<P: Clone> Session<P> {
     /// The next frame for a stream. Call it when the writer has room: not calling is back-pressure.
     pub fn poll_frame(&mut self, stream: StreamId, now: Time) -> Option<Frame<P>> {
         self.io.now = now;
+        let hearing = self.hearing(stream);
         let frame = self.next_frame(stream, now)?;
         if let Some(pipe) = self.io.pipes.get_mut(&stream) {
             pipe.said = now;
+            if hearing == Asked::No {
+                // It reads: it is alive, though it is not listened to.
+                pipe.heard = now;
+            }
         }
         Some(frame)
     }

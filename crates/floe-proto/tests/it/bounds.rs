@@ -4,7 +4,7 @@
 use crate::disk::{Bytes, Disk};
 use crate::hand::*;
 use crate::transfers::path;
-use floe_proto::command::{Command, Config, Role, TransferOptions};
+use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::DiskOp;
 use floe_proto::frame::{Basis, Direction, Frame, More, Request, Verbs, Want};
 use floe_proto::session::Asked;
@@ -66,6 +66,24 @@ fn a_server_does_not_listen_to_a_peer_that_does_not_read() {
     it.stuck.clear();
     it.poll();
     assert_eq!(it.session.hearing(LEAD), Asked::Yes);
+}
+
+#[test]
+fn a_peer_that_reads_slowly_is_not_silent_and_one_that_does_not_read_is() {
+    for reads in [true, false] {
+        let mut it = Hand::new(Role::Server, Config { verbs: Verbs(0), ..config() });
+        it.stuck = vec![LEAD];
+        (0..2000).for_each(|nth| it.hears(LEAD, open(TransferId(nth), Direction::Get)));
+        for _ in 0..5 {
+            it.session.handle_bytes(SECOND, it.now);
+            it.passes(30_000_000);
+            if reads {
+                assert!(it.session.poll_frame(LEAD, it.now).is_some());
+            }
+        }
+        let hung_up = it.events.contains(&Event::HangUp(LEAD));
+        assert_eq!(hung_up, !reads);
+    }
 }
 
 /// A put of one file over two streams at a rate, up to where the rate holds it up.

@@ -2,7 +2,7 @@
 
 use super::errno::of_io;
 use crate::disk::{
-    BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name, Owner,
+    BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name, Owner, Reuse,
 };
 use floe_types::{ByteCount, Code, Mode, Timestamp};
 use rustix::fs::{
@@ -77,7 +77,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 /// Mount ids that are never used again in this boot; Linux 6.8 and later. Before, an id can come
-/// back.
+/// back, on a disk that was pulled out with bytes unwritten.
 const MOUNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
 pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
@@ -86,8 +86,15 @@ pub(super) fn file_system(of: &OwnedFd) -> DiskResult<FileSystem> {
     if stat.stx_mask & wanted.bits() == 0 {
         return Err(DiskError::new(Code::Unsupported));
     }
+    let unique = stat.stx_mask & MOUNT_ID_UNIQUE.bits() != 0;
     let magic = u64::from_ne_bytes(fs::fstatfs(of)?.f_type.to_ne_bytes());
-    Ok(FileSystem { mount_id: stat.stx_mnt_id, magic, locality: locality(magic) })
+    Ok(FileSystem {
+        mount_id: stat.stx_mnt_id,
+        mount_id_reuse: if unique { Reuse::Never } else { Reuse::Possible },
+        device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        magic,
+        locality: locality(magic),
+    })
 }
 
 /// Whether a file rests in memory alone.

@@ -16,7 +16,9 @@
 mod sweep;
 
 use crate::api::{Overwrite, Result};
-use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name, Owner};
+use crate::disk::{
+    Disk, DiskError, DiskResult, Doing, FileSystem, Locality, Lock, Name, Owner, Reuse,
+};
 use crate::journal::Epoch;
 use crate::local::ancestry::Ancestry;
 use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
@@ -157,13 +159,24 @@ impl<D: Disk> Areas<D> {
         self.swept.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
     }
 
-    /// Removes what nobody owns any more, in the area of the root; how many files went.
+    /// Removes what nobody owns any more, in the area of the root and those that were entered; how
+    /// many files went.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<u64> {
-        match self.disk.open_child(&self.root, Name::RESERVED) {
+        let mut places = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        places.insert(ObjectPath::root());
+        places.iter().try_fold(0, |gone, place| Ok(gone + self.sweep_one(place, now)?))
+    }
+
+    fn sweep_one(self: &Arc<Self>, place: &ObjectPath, now: Timestamp) -> Result<u64> {
+        let opened = self
+            .disk
+            .open_directory(&self.root, place.components())
+            .and_then(|directory| self.disk.open_child(&directory, Name::RESERVED));
+        match opened {
             Err(error) if error.code() == Code::NotFound => return Ok(0),
             answer => answer.map(drop).doing("open \".floe\"")?,
         }
-        let berth = self.enter(&ObjectPath::root())?;
+        let berth = self.enter(place)?;
         sweep::sweep(&*self.disk, &berth.area.handle, now).doing("sweep \".floe\"")
     }
 
@@ -261,7 +274,8 @@ impl<D: Disk> Areas<D> {
 
 /// The epoch of now; `None` where records would not be trusted even under the same one.
 fn epoch<D: Disk>(disk: &D, file_system: Option<FileSystem>) -> Option<Epoch> {
-    let file_system = file_system.filter(|fs| fs.locality == Locality::Local)?;
+    let file_system = file_system
+        .filter(|fs| fs.locality == Locality::Local && fs.mount_id_reuse == Reuse::Never)?;
     let boot = disk.boot_id().ok()?;
     Some(Epoch { boot, mount_id: file_system.mount_id, magic: file_system.magic })
 }

@@ -8,15 +8,16 @@
 //! alone. Until its rename nothing of an object can be seen; until the directories are synced
 //! nothing is answered.
 
-use crate::api::{Commit, Overwrite, Result};
+use crate::api::{Commit, Overwrite, Result, SinkSpec};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, Locality, Name};
 use crate::local::Ground;
 use crate::local::area::{Area, WholeSync, name};
 use crate::local::plain::Plain;
 use crate::local::sink::{LocalSink, Phase};
+use crate::local::stage;
 use floe_types::{ByteCount, Code, Fault, Metadata, ObjectPath, Precondition, Root};
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 /// From so many files on, one sync of the file system costs less than one of each.
@@ -33,6 +34,7 @@ pub(super) fn commit<D: Disk>(ground: &Arc<Ground<D>>, batch: Vec<Commit>) -> Ve
         entry.publish(ground, &mut parents);
     }
     settle(ground, &mut entries);
+    clear_away(ground, &entries);
     entries.into_iter().map(|entry| entry.answer).collect()
 }
 
@@ -327,6 +329,26 @@ fn settle<D: Disk>(ground: &Ground<D>, entries: &mut [Entry<D>]) {
             Some(fault) => entry.answer = Err(fault.clone()),
             None => entry.finish(),
         }
+    }
+}
+
+/// Removes what is left of earlier stages of what is committed now: of other versions, or of this
+/// one where it was staged another way. What cannot be removed goes when it is old.
+fn clear_away<D: Disk>(ground: &Ground<D>, entries: &[Entry<D>]) {
+    let mut places: BTreeMap<&ObjectPath, Vec<&SinkSpec>> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.answer.is_ok()) {
+        if let Work::Object { sink, .. } | Work::Keep { sink } | Work::Renamed { sink } =
+            &entry.work
+        {
+            places.entry(&sink.place).or_default().push(&sink.spec);
+        }
+    }
+    for (place, specs) in places {
+        let disk = &*ground.disk;
+        let _ = disk
+            .open_directory(&ground.root, place.components())
+            .and_then(|directory| disk.open_child(&directory, Name::RESERVED))
+            .and_then(|area| stage::remove_all(disk, &area, &specs));
     }
 }
 

@@ -8,6 +8,8 @@ use floe_types::{ByteCount, Code, Mode, Root};
 
 /// The bit without which its owner may not set an extended attribute.
 const OWNER_WRITES: u16 = 0o200;
+/// The bit without which its owner may not open it to read.
+const OWNER_READS: u16 = 0o400;
 /// The bits without which its owner may not open it again.
 const OWNER_OPENS: u16 = 0o600;
 
@@ -20,6 +22,11 @@ pub(super) fn staging_mode(spec: &SinkSpec) -> Option<Mode> {
 /// Whether the object's mode keeps its owner from opening it to write.
 pub(super) fn keeps_owner_out(spec: &SinkSpec) -> bool {
     spec.metadata.mode.bits() & OWNER_OPENS != OWNER_OPENS
+}
+
+/// Whether the object's mode keeps its owner from opening it to sync it.
+pub(super) fn keeps_reader_out(spec: &SinkSpec) -> bool {
+    spec.metadata.mode.bits() & OWNER_READS == 0
 }
 
 /// Sets mark, mode and mtime; the mode is one that still lets the owner take the stage up again, if

@@ -25,7 +25,7 @@ enum State<D: Disk> {
     /// Bytes are written up to `end`.
     Open { made: Made<D>, file: D::Handle, end: ByteCount },
     /// Nothing is expected any more; `ready` says what metadata and mark it has. The file stays
-    /// open only where its mode would keep its owner from opening it again.
+    /// open only where its mode would keep its owner from opening it to sync it.
     Closed { made: Made<D>, file: Option<D::Handle>, end: ByteCount, ready: Ready },
     /// It has its final name, or none.
     Gone,
@@ -48,6 +48,17 @@ struct Made<D: Disk> {
 impl<D: Disk> Made<D> {
     fn open(&self, access: Access) -> DiskResult<D::Handle> {
         self.disk.open_file(&self.berth.handle, name(&self.name)?, access)
+    }
+
+    /// Opens it to be written, if need be with a mode that lets its owner.
+    fn open_to_write(&self) -> DiskResult<D::Handle> {
+        match self.open(Access::ReadWrite) {
+            Err(error) if error.code() == Code::PermissionDenied => {
+                self.disk.set_mode(&self.open(Access::Read)?, STAGE_MODE)?;
+                self.open(Access::ReadWrite)
+            }
+            answer => answer,
+        }
     }
 }
 
@@ -130,7 +141,7 @@ impl<D: Disk> Plain<D> {
         };
         match apply() {
             Ok(()) => {
-                let file = Some(file).filter(|_| metadata::keeps_owner_out(yard.spec));
+                let file = Some(file).filter(|_| metadata::keeps_reader_out(yard.spec));
                 *state = State::Closed { made, file, end: size, ready: wanted };
             }
             Err(error) => {
@@ -203,7 +214,7 @@ impl<D: Disk> Plain<D> {
         match std::mem::replace(state, State::Gone) {
             State::Open { made, file, end } => Ok((made, file, end)),
             State::Closed { made, file, end, .. } => {
-                let file = file.map_or_else(|| made.open(Access::ReadWrite).doing(doing), Ok)?;
+                let file = file.map_or_else(|| made.open_to_write().doing(doing), Ok)?;
                 Ok((made, file, end))
             }
             State::Gone => Err(Fault::new(Code::NotFound, format!("{doing}: it is gone"))),

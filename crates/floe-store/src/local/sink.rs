@@ -16,7 +16,7 @@ pub(crate) struct LocalSink<D: Disk> {
     ground: Arc<Ground<D>>,
     pub(super) spec: SinkSpec,
     /// The directory that holds the area it is staged in.
-    place: ObjectPath,
+    pub(super) place: ObjectPath,
     pub(super) standing: Option<Standing>,
     body: Body<D>,
     phase: Mutex<Phase>,

@@ -7,6 +7,7 @@
 
 mod key; // the names of its files
 mod pace; // how it meets its device
+mod others; // stages of the same path and owner
 mod claim; // how it comes to be owned
 
 use crate::api::{Basis, Result, SinkSpec};
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) use claim::open;
+pub(super) use others::remove_all;
 
 /// A stage that this handle owns.
 pub(super) struct Stage<D: Disk> {
@@ -158,7 +160,7 @@ impl<D: Disk> Stage<D> {
     }
 
     fn remove(&self, file: &str) -> DiskResult<()> {
-        remove(&*self.disk, &self.berth, file).map(drop)
+        remove(&*self.disk, &self.berth.handle, file).map(drop)
     }
 }
 
@@ -178,8 +180,8 @@ pub(super) fn is_orphaned<D: Disk>(
 }
 
 /// Removes an orphaned journal.
-pub(super) fn clear<D: Disk>(disk: &D, berth: &Berth<D>, spec: &SinkSpec) {
-    let _ = remove(disk, berth, &Key::of(spec).journal());
+pub(super) fn clear<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) {
+    let _ = remove(disk, area, &Key::of(spec).journal());
 }
 
 /// Whether something was there to be removed.
@@ -190,8 +192,8 @@ enum Stood {
 }
 
 /// Removes a file of an area, if it is there.
-fn remove<D: Disk>(disk: &D, berth: &Berth<D>, file: &str) -> DiskResult<Stood> {
-    match disk.remove_file(&berth.handle, name(file)?) {
+fn remove<D: Disk>(disk: &D, area: &D::Handle, file: &str) -> DiskResult<Stood> {
+    match disk.remove_file(area, name(file)?) {
         Err(error) if error.code() == Code::NotFound => Ok(Stood::Not),
         answer => answer.map(|()| Stood::There),
     }

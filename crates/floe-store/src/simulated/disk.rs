@@ -407,7 +407,13 @@ impl Disk for SimulatedDisk {
     fn file_system(&self, of: &SimulatedHandle) -> DiskResult<FileSystem> {
         self.with(of, |world, inode| {
             let mount_id = world.inode(inode)?.mount;
-            Ok(FileSystem { mount_id, magic: 0, locality: Locality::Local })
+            Ok(FileSystem {
+                mount_id,
+                mount_id_reuse: world.breaks.mount_ids,
+                device: mount_id,
+                magic: 0,
+                locality: Locality::Local,
+            })
         })
     }
 

@@ -4,8 +4,14 @@
 use crate::tree::{Tree, path};
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_store::{Detail, Follow, OpenedEntry, RootWanted, Store};
-use floe_types::{ByteCount, Code, Offset};
+use floe_store::{
+    Commit, Detail, Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Recognise, Resume,
+    RootWanted, SinkSpec, Store,
+};
+use floe_types::digest::ChunkHasher;
+use floe_types::{
+    ByteCount, Code, Freshness, Metadata, Mode, Offset, Precondition, Range, Root, Timestamp,
+};
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use std::fs::{Permissions, set_permissions};
@@ -83,4 +89,46 @@ fn nothing_is_staged_in_another_users_area() {
     assert_eq!(refused.code, Code::PermissionDenied);
     assert!(refused.to_string().contains("another user"), "{refused}");
     assert_eq!(std::fs::read_dir(tree.at(".floe")).unwrap().count(), 0);
+}
+
+#[test]
+fn small_files_that_may_not_be_written_wait_for_their_commit_without_a_descriptor() {
+    let tree = Tree::new();
+    let mtime = Timestamp::new(10, 0).unwrap();
+    let stage = |nth: u32| {
+        let spec = SinkSpec {
+            path: path(&format!("f{nth}")),
+            owner: OwnerId([3; 32]),
+            size: Some(ByteCount(5)),
+            version: None,
+            freshness: Freshness::Settled,
+            metadata: Metadata { mode: Mode::from_bits(0o444), mtime },
+            precondition: Precondition::None,
+            resume: Resume::Continue,
+            recognise: Recognise::ByVersion,
+            journaling: Journaling::None,
+        };
+        let OpenedSink::Staged { sink, .. } = tree.store().open_sink(spec, &|_, _| {}).unwrap()
+        else {
+            panic!("nothing stands there")
+        };
+        sink.write_at(Offset::ZERO, b"bytes").unwrap();
+        let mut hasher = ChunkHasher::new(Offset::ZERO);
+        hasher.update(b"bytes");
+        let chunk = Range::new(Offset::ZERO, Offset(5));
+        sink.record(chunk, &hasher.finish().unwrap()).unwrap();
+        sink
+    };
+    let sinks: Vec<_> = (0..20).map(stage).collect();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let file = std::fs::read_link(entry.ok()?.path()).ok()?;
+        let name = file.file_name()?.to_str()?.to_owned();
+        (file.starts_with(tree.at(".floe")) && name.contains('-')).then_some(name)
+    });
+    assert_eq!(open.count(), 0);
+    let (size, root) = (ByteCount(5), Root::of(b"bytes"));
+    let batch = sinks.into_iter().map(|sink| Commit::Object { sink, size, root }).collect();
+    assert!(tree.store().commit(batch).iter().all(Result::is_ok));
+    let mode = std::fs::metadata(tree.at("f7")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o444);
 }

@@ -429,3 +429,47 @@ fn a_journal_whose_stage_was_renamed_goes_when_its_object_is_recognised() {
     assert!(matches!(opened, OpenedSink::Finished { .. }));
     assert!(!area.exists(), "its journal, and the area that holds nothing else, are gone");
 }
+
+#[test]
+fn a_commit_clears_away_what_else_its_sender_staged_for_that_name() {
+    let disk = SimulatedDisk::default();
+    let store = LocalStore::new(disk.clone()).unwrap();
+    store.make_dir(&path("m")).unwrap();
+    disk.mount_at(&path("m"));
+    let stages = |at: &str| {
+        let directory = disk.open_directory(&disk.root().unwrap(), path(at).components()).unwrap();
+        let Ok(area) = disk.open_child(&directory, Name::RESERVED) else { return 0 };
+        let names = disk.list(&area, None, 100).unwrap().names;
+        names.iter().filter(|name| name.ends_with(b".stage")).count()
+    };
+    for (at, area) in [("x", ""), ("m/x", "m")] {
+        let old = spec(at, 5);
+        let mut small = spec(at, 1);
+        small.journaling = Journaling::None;
+        let mut stranger = old.clone();
+        stranger.owner = OwnerId([9; 32]);
+        for left in [&old, &stranger, &spec("other", 5)] {
+            let (sink, _, _) = stage(&store, left);
+            write(&*sink, 0);
+        }
+        let before = stages(area);
+        finish(&store, &small, 1);
+        assert_eq!(stages(area), before - 1, "its own of another version");
+        drop(stage(&store, &old));
+        // It stands already: nothing is staged, and what is left goes all the same.
+        let OpenedSink::Finished { sink, root, .. } =
+            store.open_sink(small.clone(), &|_, _| {}).unwrap()
+        else {
+            panic!("it stands")
+        };
+        let (held, _, _) = stage(&store, &spec(at, 3));
+        let size = ByteCount(CHUNK);
+        store.commit(vec![Commit::Object { sink, size, root }]).remove(0).unwrap();
+        assert_eq!(stages(area), before, "one is held");
+        store.discard(held).unwrap();
+    }
+    // What is old goes in every area that was entered.
+    let later = Timestamp::new(disk.now().secs() + 8 * 24 * 3600, 0).unwrap();
+    store.sweep(later).unwrap();
+    assert_eq!((stages(""), stages("m")), (0, 0));
+}

@@ -120,6 +120,12 @@ fn stage<D: Disk>(
     if disk.try_lock(&opened)? == Lock::HeldElsewhere {
         return Ok(0);
     }
+    // Between open and lock it may have been committed, and its key staged anew.
+    match disk.stat_at(area, name(file)?) {
+        Ok(stands) if stands.inode == disk.stat(&opened)?.inode => {}
+        Err(error) if error.code() != Code::NotFound => return Err(error),
+        _ => return Ok(0),
+    }
     let mut gone = remove(disk, area, &format!("{key}.rewrite"))?;
     gone += remove(disk, area, &format!("{key}.journal"))?;
     Ok(gone + remove(disk, area, file)?)

@@ -7,6 +7,7 @@
 //! stage, and a stage without its journal, mean nothing.
 
 use super::key::Key;
+use super::others::{self, Taken};
 use super::{Opened, Stage, Stood, remove};
 use crate::api::{Basis, Overwrite, Progress, Result, Resume, SinkSpec};
 use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, Lock};
@@ -23,7 +24,6 @@ use std::sync::Arc;
 const ATTEMPTS_MAX: u32 = 16;
 /// So many stages of other versions are looked at.
 const OTHERS_MAX: usize = 16;
-const PAGE_NAMES: usize = 1024;
 const FLUSH_BYTES: usize = 64 << 10;
 const SLACK_BYTES: u64 = 128 << 20;
 
@@ -63,12 +63,6 @@ struct Claim<'a, D: Disk> {
     spec: &'a SinkSpec,
     key: Key,
     progress: Progress<'a>,
-}
-
-enum Taken<H> {
-    Ours(H),
-    Missing,
-    HeldElsewhere,
 }
 
 impl<D: Disk> Claim<'_, D> {
@@ -115,24 +109,8 @@ impl<D: Disk> Claim<'_, D> {
         format!("stage {:?}", self.spec.path)
     }
 
-    /// Opens and locks the staged file of a key.
     fn take(&self, key: &Key) -> DiskResult<Taken<D::Handle>> {
-        let file_name = key.stage();
-        let file_name = name(&file_name)?;
-        let opened = self.disk.open_file(&self.berth.handle, file_name, Access::ReadWrite);
-        let file = match opened {
-            Err(error) if error.code() == Code::NotFound => return Ok(Taken::Missing),
-            answer => answer?,
-        };
-        if self.disk.try_lock(&file)? == Lock::HeldElsewhere {
-            return Ok(Taken::HeldElsewhere);
-        }
-        // Between open and lock its owner may have committed or removed it.
-        match self.disk.stat_at(&self.berth.handle, file_name) {
-            Ok(stands) if stands.inode == self.disk.stat(&file)?.inode => Ok(Taken::Ours(file)),
-            Err(error) if error.code() != Code::NotFound => Err(error),
-            _ => Ok(Taken::Missing),
-        }
+        others::take(&**self.disk, &self.berth.handle, key)
     }
 
     fn create(&self) -> DiskResult<Option<D::Handle>> {
@@ -148,13 +126,14 @@ impl<D: Disk> Claim<'_, D> {
     /// Begins with nothing, in a stage that stood or a new one.
     fn start(&self, file: D::Handle, stage: Stood) -> Result<Held<D>> {
         let head = self.head(Lineage::Own, self.spec.freshness)?;
-        let old = remove(&**self.disk, self.berth, &self.key.journal()).doing(self.doing())?;
+        let old =
+            remove(&**self.disk, &self.berth.handle, &self.key.journal()).doing(self.doing())?;
         if [stage, old].contains(&Stood::There) {
             // Durably: after a power loss the old journal would speak of the new bytes.
             self.berth.sync_names()?;
         }
         let begin = || {
-            remove(&**self.disk, self.berth, &self.key.rewrite())?;
+            remove(&**self.disk, &self.berth.handle, &self.key.rewrite())?;
             if self.disk.stat(&file)?.size > ByteCount::ZERO {
                 self.disk.truncate(&file, ByteCount::ZERO)?;
             }
@@ -261,7 +240,7 @@ impl<D: Disk> Claim<'_, D> {
         };
         rename().doing(self.doing())?;
         self.berth.sync_names()?;
-        remove(&**self.disk, self.berth, &old.key.journal()).doing(self.doing())?;
+        remove(&**self.disk, &self.berth.handle, &old.key.journal()).doing(self.doing())?;
         Ok(written)
     }
 
@@ -275,7 +254,7 @@ impl<D: Disk> Claim<'_, D> {
         let (bytes, binding) = head.encode();
         let rewrite = self.key.rewrite();
         let create = || {
-            remove(&**self.disk, self.berth, &rewrite)?;
+            remove(&**self.disk, &self.berth.handle, &rewrite)?;
             self.disk.create_file(&self.berth.handle, name(&rewrite)?, STAGE_MODE)
         };
         let journal = create().doing(self.doing())?;
@@ -328,34 +307,22 @@ impl<D: Disk> Claim<'_, D> {
         Ok(survey.filter(ours).map(|survey| (file, survey)))
     }
 
-    /// The keys of other stages of the same path and owner.
     fn others(&self) -> DiskResult<Vec<Key>> {
-        let (mut others, mut from) = (Vec::new(), None);
-        loop {
-            let page = self.disk.list(&self.berth.handle, from, PAGE_NAMES)?;
-            others.extend(page.names.iter().filter_map(|file| self.key.other(file)));
-            from = page.next;
-            if from.is_none() || others.len() >= OTHERS_MAX {
-                return Ok(others);
-            }
-        }
+        let is_other = |key: &Key| key.is_other_version_of(&self.key);
+        others::keys(&**self.disk, &self.berth.handle, OTHERS_MAX, is_other)
     }
 
     fn remove_others(&self) -> Result<()> {
         let remove = || {
-            for key in self.others()? {
-                if let Taken::Ours(_lock) = self.take(&key)? {
-                    self.remove_stage(&key)?;
-                }
-            }
-            Ok(())
+            self.others()?
+                .iter()
+                .try_for_each(|key| others::remove(&**self.disk, &self.berth.handle, key))
         };
         remove().doing(self.doing())
     }
 
     fn remove_stage(&self, key: &Key) -> DiskResult<()> {
-        remove(&**self.disk, self.berth, &key.journal())?;
-        remove(&**self.disk, self.berth, &key.stage()).map(drop)
+        others::remove_files(&**self.disk, &self.berth.handle, key)
     }
 
     fn staged<'b>(&'b self, file: &'b D::Handle) -> Result<Staged<'b, D>> {

@@ -24,12 +24,20 @@ impl Key {
         Self { lineage: hex(&Root::of(&lineage).0[..16]), version: hex(&Root::of(&version).0[..8]) }
     }
 
-    /// The key of another stage of the same path and owner, if that is what this file is.
-    pub(super) fn other(&self, file: &[u8]) -> Option<Self> {
+    /// The key of the stage that this file is, if it is one.
+    pub(super) fn of_file(file: &[u8]) -> Option<Self> {
         let stem = std::str::from_utf8(file).ok()?.strip_suffix(".stage")?;
         let (lineage, version) = stem.split_once('-')?;
-        let other = Self { lineage: lineage.to_owned(), version: version.to_owned() };
-        (other.lineage == self.lineage && other.version != self.version).then_some(other)
+        Some(Self { lineage: lineage.to_owned(), version: version.to_owned() })
+    }
+
+    /// Whether both are of one path and owner.
+    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
+        self.lineage == other.lineage
+    }
+
+    pub(super) fn is_other_version_of(&self, other: &Self) -> bool {
+        self.is_of_the_same(other) && self.version != other.version
     }
 
     pub(super) fn stage(&self) -> String {

@@ -2,7 +2,7 @@
 
 use super::*;
 use floe_store::Overwrite;
-use floe_store::disk::{Access, Disk, Name};
+use floe_store::disk::{Access, Disk, Name, Reuse};
 
 /// Writes over the start of a file past the store, as a program of this machine does.
 fn write_past_the_store(disk: &SimulatedDisk, name: &str, bytes: &[u8]) {
@@ -138,5 +138,62 @@ fn another_name_of_an_object_keeps_its_mode_and_time() {
         assert!(again.stands(&store(&disk)));
         let after = disk.stat_at(&root, other).unwrap();
         assert_eq!((after.mode, after.mtime, after.links), (before.mode, before.mtime, 1));
+    }
+}
+
+/// A handle of the one staged file, past the store, and its name.
+fn staged_name(disk: &SimulatedDisk) -> Vec<u8> {
+    let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED).unwrap();
+    let names = disk.list(&area, None, 100).unwrap().names;
+    names.into_iter().find(|name| name.ends_with(b".stage")).unwrap()
+}
+
+#[test]
+fn a_stage_that_has_its_final_name_too_is_never_written() {
+    let (first, second) = (object("x", 4 * CHUNK, 1), object("x", 4 * CHUNK, 2));
+    for next in [&first, &second] {
+        for resume in [Resume::Continue, Resume::Discard] {
+            let disk = SimulatedDisk::default();
+            drop(first.fill(&store(&disk)).unwrap());
+            // A rename in two steps, and its process died between them.
+            let (root, stage) = (disk.root().unwrap(), staged_name(&disk));
+            let area = disk.open_child(&root, Name::RESERVED).unwrap();
+            let name = Name::new(b"x").unwrap();
+            disk.link((&area, Name::new(&stage).unwrap()), (&root, name)).unwrap();
+            let mut again = next.clone();
+            again.spec.resume = resume;
+            let local = store(&disk);
+            let (sink, _) = again.fill(&local).unwrap();
+            assert!(shown(&local, &path("x")).unwrap().0 == first.bytes, "{resume:?}");
+            local.commit(vec![again.commit(sink)]).remove(0).unwrap();
+            assert!(again.stands(&local));
+        }
+    }
+}
+
+#[test]
+fn where_ids_of_mounts_come_again_no_record_is_trusted_for_the_same_one() {
+    let new = object("x", 2 * CHUNK + 5, 2);
+    for (mount_ids, kept) in [(Reuse::Never, 2 * CHUNK), (Reuse::Possible, CHUNK)] {
+        let disk = SimulatedDisk::default();
+        disk.set_breaks(Breaks { mount_ids, ..Breaks::default() });
+        let local = store(&disk);
+        let OpenedSink::Staged { sink, .. } =
+            local.open_sink(new.spec.clone(), &|_, _| {}).unwrap()
+        else {
+            panic!("nothing stands there")
+        };
+        for chunk in &new.chunks()[..2] {
+            sink.write_at(chunk.start(), new.slice(*chunk)).unwrap();
+            sink.record(*chunk, &new.digest(*chunk)).unwrap();
+        }
+        let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED).unwrap();
+        let stage = staged_name(&disk);
+        let stage = disk.open_file(&area, Name::new(&stage).unwrap(), Access::ReadWrite).unwrap();
+        disk.write_at(&stage, Offset::ZERO, b"what was written before the disk was pulled")
+            .unwrap();
+        drop((sink, stage, local));
+        let (_, sent) = new.fill(&store(&disk)).unwrap();
+        assert_eq!(sent, 2 * CHUNK + 5 - kept, "{mount_ids:?}");
     }
 }

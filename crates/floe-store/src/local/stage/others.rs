@@ -1,0 +1,95 @@
+//! Stages of the same path and owner: found by their names, taken by their locks, removed when the
+//! object is committed.
+
+use super::key::Key;
+use super::remove as remove_file;
+use crate::api::SinkSpec;
+use crate::disk::{Access, Disk, DiskResult, Lock};
+use crate::local::area::name;
+use floe_types::Code;
+
+const PAGE_NAMES: usize = 1024;
+/// So many stages are removed after one batch; the rest goes with the next, or when it is old.
+const REMOVED_MAX: usize = 1024;
+
+/// What became of a stage that was to be owned.
+pub(super) enum Taken<H> {
+    Ours(H),
+    Missing,
+    HeldElsewhere,
+}
+
+/// Opens and locks the staged file of a key.
+pub(super) fn take<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<Taken<D::Handle>> {
+    let file_name = key.stage();
+    let file_name = name(&file_name)?;
+    let file = match disk.open_file(area, file_name, Access::ReadWrite) {
+        Err(error) if error.code() == Code::NotFound => return Ok(Taken::Missing),
+        answer => answer?,
+    };
+    if disk.try_lock(&file)? == Lock::HeldElsewhere {
+        return Ok(Taken::HeldElsewhere);
+    }
+    // Between open and lock its owner may have committed or removed it.
+    match disk.stat_at(area, file_name) {
+        Ok(stands) if stands.inode == disk.stat(&file)?.inode => {
+            if stands.links == 1 {
+                return Ok(Taken::Ours(file));
+            }
+            // Its owner died between the two steps of a rename: it is the object that stands.
+            remove_files(disk, area, key)?;
+            Ok(Taken::Missing)
+        }
+        Err(error) if error.code() != Code::NotFound => Err(error),
+        _ => Ok(Taken::Missing),
+    }
+}
+
+/// The keys of at most about `max` stages in an area that are wanted.
+pub(super) fn keys<D: Disk>(
+    disk: &D,
+    area: &D::Handle,
+    max: usize,
+    wanted: impl Fn(&Key) -> bool,
+) -> DiskResult<Vec<Key>> {
+    let (mut found, mut from) = (Vec::new(), None);
+    loop {
+        let page = disk.list(area, from, PAGE_NAMES)?;
+        found.extend(page.names.iter().filter_map(|file| Key::of_file(file)).filter(&wanted));
+        from = page.next;
+        if from.is_none() || found.len() >= max {
+            return Ok(found);
+        }
+    }
+}
+
+/// Removes a stage that nobody owns.
+pub(super) fn remove<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<()> {
+    match take(disk, area, key)? {
+        Taken::Ours(_lock) => remove_files(disk, area, key),
+        Taken::Missing | Taken::HeldElsewhere => Ok(()),
+    }
+}
+
+/// Removes the files of a stage that is locked here.
+pub(super) fn remove_files<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<()> {
+    remove_file(disk, area, &key.journal())?;
+    remove_file(disk, area, &key.stage()).map(drop)
+}
+
+/// Removes every stage of these objects that nobody owns: they are committed.
+pub(in crate::local) fn remove_all<D: Disk>(
+    disk: &D,
+    area: &D::Handle,
+    committed: &[&SinkSpec],
+) -> DiskResult<()> {
+    let staged = keys(disk, area, REMOVED_MAX, |_| true)?;
+    if staged.is_empty() {
+        return Ok(());
+    }
+    let committed: Vec<_> = committed.iter().map(|spec| Key::of(spec)).collect();
+    staged
+        .iter()
+        .filter(|staged| committed.iter().any(|key| key.is_of_the_same(staged)))
+        .try_for_each(|key| remove(disk, area, key))
+}

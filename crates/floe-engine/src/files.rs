@@ -403,7 +403,11 @@ impl Files {
         let store = self.store(entry.transfer)?;
         let page = store.list(path, after.as_ref(), max, floe_store::Detail::Names)?;
         let names = page.names.into_iter().map(|listed| listed.name).collect();
-        Ok(Done::Listed(names, page.next.map(|cursor| cursor.0)))
+        // Where this server keeps its own stages is nobody's loss.
+        let own = self.served.is_some() && path.is_root();
+        let passed_over = if own { Vec::new() } else { page.passed_over };
+        let passed_over = passed_over.iter().map(|name| passed_over_in(path, name)).collect();
+        Ok(Done::Listed { names, next: page.next.map(|cursor| cursor.0), passed_over })
     }
 
     fn check(&self, entry: EntryId) -> Result<Done, Fault> {
@@ -432,6 +436,13 @@ impl Files {
         self.drop_retired(entry.transfer);
         discarded.map(|()| Done::Discarded)
     }
+}
+
+/// A name of a directory that no path may have.
+fn passed_over_in(path: &ObjectPath, name: &[u8]) -> Fault {
+    let name = floe_types::Escaped(name);
+    let place = if path.is_root() { String::new() } else { format!(" in {path:?}") };
+    Fault::new(Code::BadPath, format!("\"{name}\"{place}"))
 }
 
 /// Standard input as an entry: a file of unknown size, made now, for its owner to read and write.

@@ -7,8 +7,10 @@
 mod ear;
 mod gate;
 mod attend;
+mod root; // the id of what is served
 
 pub(crate) use attend::owner_id;
+pub use root::root_id_of;
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
@@ -28,7 +30,7 @@ use floe_store::local::LocalStore;
 use floe_types::{ByteCount, Code, Fault, Limits, Timestamp};
 use gate::Gate;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -91,10 +93,11 @@ pub enum Public {
 }
 
 impl Access {
-    fn verbs_max(self) -> Verbs {
+    /// What is left of the verbs that a ticket allows.
+    fn leaves(self, verbs: Verbs) -> Verbs {
         match self.read_only {
-            ReadOnly::Yes => Verbs::READ.and(Verbs::LIST),
-            ReadOnly::No => Verbs::ALL,
+            ReadOnly::Yes => verbs.only(Verbs::READ.and(Verbs::LIST)).and(Verbs::UNCHANGING),
+            ReadOnly::No => verbs,
         }
     }
 }
@@ -158,7 +161,7 @@ impl Server {
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
         let Serve { root, listen, state, security, access, limits, memory } = serve;
         let store = Arc::new(LocalStore::open(&root)?);
-        let root = RootId(store.root_id()?.0);
+        let root = root::id(&store, &root, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
         let (tls, pin) = match security {
             ServeSecurity::Tls(identity) => (Some(TlsServer::new(&identity)?), identity.pin()),
@@ -269,14 +272,6 @@ fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
 fn lent_bytes_max(buffers: ByteCount, lanes: usize) -> ByteCount {
     let copies = lanes as u64 * (u64::from(Limits::PIECE_BYTES) + COPY_BYTES);
     ByteCount(buffers.0.saturating_sub(copies).max(buffers.0 / 2))
-}
-
-/// The id of a directory that is or will be served; made, and durable, if it has none.
-///
-/// # Errors
-/// As opening the store; `State` where its file is damaged.
-pub fn root_id_of(root: &Path) -> Result<RootId, Fault> {
-    Ok(RootId(LocalStore::open(root)?.root_id()?.0))
 }
 
 /// Without TLS tickets still name a key: the one that this state would serve with.

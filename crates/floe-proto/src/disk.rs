@@ -255,8 +255,15 @@ pub enum CommitWhat {
 pub enum DiskDone<P> {
     /// `Open`.
     Opened(Opened),
-    /// `List`: names sorted by bytes, and where the next page starts.
-    Listed(Vec<Component>, Option<Vec<u8>>),
+    /// `List`.
+    Listed {
+        /// Names sorted by bytes.
+        names: Vec<Component>,
+        /// Where the next page starts.
+        next: Option<Vec<u8>>,
+        /// Names that no path may have, each as a fault that says so.
+        passed_over: Vec<Fault>,
+    },
     /// `Read`. `bytes` is `None` at the object's end and with `Keep::Digest`.
     Read {
         /// The bytes.

@@ -122,6 +122,19 @@ impl Verbs {
     /// All of them.
     pub const ALL: Self = Self(31);
 
+    /// Those that change something.
+    pub const CHANGES: Self = Self(28);
+    /// No verb: the server changes nothing, whatever a ticket allows.
+    pub const UNCHANGING: Self = Self(32);
+
+    /// What the first of them is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        const NAMES: [&str; 5] = ["read", "list", "write", "overwrite", "remove"];
+        let first = self.0.trailing_zeros() as usize;
+        if first < NAMES.len() { NAMES[first] } else { "use" }
+    }
+
     /// Whether every verb of `other` is among these.
     #[must_use]
     pub const fn allow(self, other: Self) -> bool {

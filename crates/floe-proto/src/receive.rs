@@ -69,6 +69,8 @@ pub(crate) struct Receiver {
     last_index: Option<EntryIndex>,
     ending: Ending,
     first_fault: Option<Fault>,
+    /// The root of the tree cannot be made.
+    unplaced: Option<Fault>,
     summary: Summary,
 }
 
@@ -119,6 +121,7 @@ impl Receiver {
             last_index: None,
             ending: Ending::Running,
             first_fault: None,
+            unplaced: None,
             summary: Summary::default(),
         }
     }
@@ -278,13 +281,20 @@ impl Receiver {
         }
         let path = entry.path.clone();
         let fault = match (fault.code, self.replacing) {
-            (Code::Exists, Replacing::Denied) => Fault::new(Code::NotAllowed, fault.detail),
+            (Code::Exists, Replacing::Denied) => {
+                let full = self.full_path(index).unwrap_or_else(|_| path.clone());
+                Fault::new(Code::NotAllowed, alloc::format!("overwrite {full:?}"))
+            }
             _ => fault,
         };
         let id = self.entry_id(index);
         io.say(Frame::Failed(Failed { entry: id, path: path.clone(), fault: fault.clone() }));
+        // What lies in a directory that could not be made is no failure of its own.
+        let follows = self.is_unplaced(&path);
         self.end_entry(index, wish, io);
-        self.count_failure(id, path, fault, io);
+        if !follows {
+            self.count_failure(id, path, fault, io);
+        }
     }
 
     fn count_failure<P: Clone>(
@@ -307,7 +317,12 @@ impl Receiver {
     pub(crate) fn handle_failed<P: Clone>(&mut self, failed: Failed, io: &mut Io<P>, now: Time) {
         let index = failed.entry.index;
         let known = self.entries.get(&index);
-        let passed_over = failed.fault.code == Code::NotRegular && !failed.path.is_root();
+        let passed_over = match failed.fault.code {
+            Code::NotRegular => !failed.path.is_root(),
+            // A name in that directory, which no path can say.
+            Code::BadPath => self.dirs.contains_key(&failed.path),
+            _ => false,
+        };
         if passed_over && known.is_none() {
             self.summary.entries_skipped.0 += 1;
             io.events.push_back(Event::EntrySkipped { path: failed.path, fault: failed.fault });
@@ -376,7 +391,11 @@ impl Receiver {
         match &self.ending {
             Ending::Running | Ending::Complete => None,
             Ending::Stopped(fault) => Some(Err(fault.clone())),
-            Ending::Completed => Some(outcome_of(&self.summary, self.first_fault.as_ref())),
+            Ending::Completed => {
+                let unplaced = self.unplaced.clone().map(Err);
+                let outcome = || outcome_of(&self.summary, self.first_fault.as_ref());
+                Some(unplaced.unwrap_or_else(outcome))
+            }
         }
     }
 

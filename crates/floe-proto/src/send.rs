@@ -14,17 +14,19 @@ mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
 mod chunk; // one chunk on one stream: read, header, data, seal
+mod dirs; // directories begun and not ended, and those that could not be made
 mod tree; // what is walked: opened, announced, ended
 mod peer; // what the receiver says
 
 use crate::bucket::Bucket;
 use crate::command::{Config, Event, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
-use crate::frame::{Failed, Frame};
+use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
 use chunk::{Flight, Task};
+use dirs::SentDirs;
 use entry::{SendEntry, Stage};
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
@@ -43,6 +45,7 @@ pub(crate) struct Sender<P> {
     listing: Listing,
     walk: Walk,
     entries: BTreeMap<EntryIndex, SendEntry<P>>,
+    dirs: SentDirs,
     /// Entries that streams can pull from.
     ready: BTreeSet<EntryIndex>,
     /// The entry that cannot be read twice; standard input is a transfer of its own.
@@ -56,6 +59,8 @@ pub(crate) struct Sender<P> {
     announced: u32,
     ending: Ending,
     first_fault: Option<Fault>,
+    /// The receiver cannot make the root of the tree.
+    unplaced: Option<Fault>,
     summary: Summary,
 }
 
@@ -99,6 +104,7 @@ impl<P: Clone> Sender<P> {
             listing,
             walk: Walk::new(),
             entries: BTreeMap::new(),
+            dirs: SentDirs::default(),
             ready: BTreeSet::new(),
             once: None,
             tasks: BTreeMap::new(),
@@ -110,6 +116,7 @@ impl<P: Clone> Sender<P> {
             announced: 0,
             ending: Ending::Running,
             first_fault: None,
+            unplaced: None,
             summary: Summary::default(),
         }
     }
@@ -190,8 +197,11 @@ impl<P: Clone> Sender<P> {
                 self.opened(index, body, metadata, reread, io);
             }
             (SendOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
-            (SendOp::List(index), DiskDone::Listed(names, next)) => {
-                self.walk.listed(index, names, next)
+            // Nothing of it is wanted any more.
+            (SendOp::List(index), _) if !self.walk.is_listing(index) => {}
+            (SendOp::List(index), DiskDone::Listed { names, next, passed_over }) => {
+                self.walk.listed(index, names, next);
+                passed_over.into_iter().for_each(|fault| self.pass_over(index, fault, io));
             }
             (SendOp::List(index), DiskDone::Failed(fault)) => {
                 let path = self.walk.path_of(index);
@@ -290,6 +300,9 @@ impl<P: Clone> Sender<P> {
         self.drop_tasks(index, io);
         if let Some(entry) = self.entries.get_mut(&index) {
             entry.stage = Stage::Ending;
+            if let Some(EntryBody::DirectoryEnd { begun, .. }) = entry.body {
+                self.dirs.end(begun);
+            }
             entry.drop_payloads(io);
             if entry.ops > 0 {
                 io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
@@ -319,7 +332,11 @@ impl<P: Clone> Sender<P> {
         match &self.ending {
             Ending::Running | Ending::Complete => None,
             Ending::Stopped(fault) => Some(Err(fault.clone())),
-            Ending::Completed => Some(outcome_of(&self.summary, self.first_fault.as_ref())),
+            Ending::Completed => {
+                let unplaced = self.unplaced.clone().map(Err);
+                let outcome = || outcome_of(&self.summary, self.first_fault.as_ref());
+                Some(unplaced.unwrap_or_else(outcome))
+            }
         }
     }
 }

@@ -129,7 +129,7 @@ impl<P: Clone> Session<P> {
         now: Time,
     ) -> Result<TransferId, Fault> {
         self.may_begin()?;
-        self.allowed(needed_for(direction))?;
+        self.allowed(needed_for(direction), &remote)?;
         if self.transfers.len() >= self.config.limits.transfers_max as usize {
             return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));
         }
@@ -185,8 +185,17 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    fn allowed(&self, verbs: Verbs) -> Result<(), Fault> {
-        if self.config.verbs.allow(verbs) { Ok(()) } else { Err(Fault::new(Code::NotAllowed, "")) }
+    /// Whether the ticket and this server allow a verb at a path.
+    fn allowed(&self, verbs: Verbs, path: &ObjectPath) -> Result<(), Fault> {
+        if self.config.verbs.allow(verbs) {
+            return Ok(());
+        }
+        let changes = Verbs::CHANGES.only(verbs) != Verbs::default();
+        let code = match changes && self.config.verbs.allow(Verbs::UNCHANGING) {
+            true => Code::ReadOnly,
+            false => Code::NotAllowed,
+        };
+        Err(Fault::new(code, alloc::format!("{} {path:?}", verbs.name())))
     }
 
     fn cancel(&mut self, transfer: TransferId, fault: Fault) {

@@ -159,7 +159,7 @@ impl Walk {
 
     /// A page of a directory came.
     pub(crate) fn listed(&mut self, dir: EntryIndex, names: Vec<Component>, next: Option<Vec<u8>>) {
-        if let Some(level) = self.level_of(dir) {
+        if let Some(level) = self.level_of(dir).filter(|level| level.pages == Pages::Listing) {
             level.names.extend(names);
             level.pages = next.map_or(Pages::Ended, |next| Pages::Next(Some(next)));
         }
@@ -171,6 +171,31 @@ impl Walk {
             level.names.clear();
             level.pages = Pages::Ended;
         }
+    }
+
+    /// Nothing beneath a directory is wanted any more; what was given out to be opened there, and
+    /// is not announced, is given up.
+    pub(crate) fn abandon(&mut self, dir: EntryIndex) -> Vec<EntryIndex> {
+        let is_it = |level: &Level| level.dir.is_some_and(|(index, _)| index == dir);
+        let from = self.stack.iter().position(is_it).unwrap_or(self.stack.len());
+        let mut given_up = Vec::new();
+        for level in self.stack.iter_mut().skip(from) {
+            level.names.clear();
+            level.pages = Pages::Ended;
+            for (index, child) in &mut level.children {
+                if *child != Child::Gone {
+                    *child = Child::Gone;
+                    given_up.push(*index);
+                }
+            }
+        }
+        self.opened_ahead -= given_up.len();
+        given_up
+    }
+
+    /// Whether the next page of a directory is awaited.
+    pub(crate) fn is_listing(&mut self, dir: EntryIndex) -> bool {
+        self.level_of(dir).is_some_and(|level| level.pages == Pages::Listing)
     }
 
     /// Where an open directory of the walk is.

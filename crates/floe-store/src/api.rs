@@ -304,13 +304,16 @@ pub struct Listed {
     pub stat: Option<Stat>,
 }
 
-/// One page of a directory, its names sorted by bytes. Names no path may have are left out.
+/// One page of a directory, its names sorted by bytes. Names no path may have are left out of
+/// them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page {
     /// The names.
     pub names: Vec<Listed>,
     /// Where the next page starts; `None` at the end.
     pub next: Option<Cursor>,
+    /// Names that no path may have: `.floe`.
+    pub passed_over: Vec<Vec<u8>>,
 }
 
 /// Where objects rest.

@@ -334,6 +334,10 @@ pub trait Disk: Send + Sync + 'static {
     /// Which file system a handle is on.
     fn file_system(&self, of: &Self::Handle) -> DiskResult<FileSystem>;
 
+    /// Whether this user may make, replace and remove names in a directory, as far as that can be
+    /// known without doing it: `PermissionDenied`, `ReadOnly`.
+    fn may_change(&self, directory: &Self::Handle) -> DiskResult<()>;
+
     /// How much more this user may write to the file system of a handle.
     fn free_space(&self, of: &Self::Handle) -> DiskResult<ByteCount>;
 

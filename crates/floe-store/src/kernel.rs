@@ -308,6 +308,15 @@ impl Disk for KernelDisk {
         stat::file_system(&of.0)
     }
 
+    fn may_change(&self, directory: &KernelHandle) -> DiskResult<()> {
+        let access = fs::Access::WRITE_OK | fs::Access::EXEC_OK;
+        match fs::accessat(&directory.0, ".", access, AtFlags::EACCESS) {
+            Err(errno @ (Errno::ACCESS | Errno::ROFS)) => Err(errno.into()),
+            // Where it cannot be asked, doing it will tell.
+            _ => Ok(()),
+        }
+    }
+
     fn free_space(&self, of: &KernelHandle) -> DiskResult<ByteCount> {
         let space = fs::fstatvfs(&of.0)?;
         Ok(ByteCount(space.f_bavail.saturating_mul(space.f_frsize)))

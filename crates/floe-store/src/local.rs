@@ -59,6 +59,8 @@ pub(crate) struct Ground<D: Disk> {
     /// The directory of the last entry that was staged: entries of one directory come one after the
     /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
+    /// What the person calls the root, escaped; nothing where others are told of it.
+    called: Option<String>,
 }
 
 /// An open directory to stage for. Forgotten at every commit, so that it is never far from what
@@ -70,6 +72,11 @@ struct Recent<D: Disk> {
     place: ObjectPath,
 }
 
+fn shown(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    floe_types::escape::Escaped(path.as_os_str().as_bytes()).to_string()
+}
+
 /// What the owner of a directory needs to put entries in it.
 const WRITABLE: u16 = 0o700;
 
@@ -79,10 +86,21 @@ impl LocalStore<KernelDisk> {
     /// # Errors
     /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
     pub fn open(root: &Path) -> Result<Self> {
-        use std::os::unix::ffi::OsStrExt;
-        let shown = floe_types::escape::Escaped(root.as_os_str().as_bytes());
-        let disk = KernelDisk::open(root).doing(format_args!("open \"{shown}\""))?;
-        Self::new(disk)
+        Self::over(root, None)
+    }
+
+    /// As `open`, for the person who named the directory: failures to write show where it is.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_own(root: &Path) -> Result<Self> {
+        Self::over(root, Some(shown(root)))
+    }
+
+    fn over(root: &Path, called: Option<String>) -> Result<Self> {
+        let doing = format!("open \"{}\"", shown(root));
+        let disk = KernelDisk::open(root).doing(&doing)?;
+        Self::called(disk, called).map_err(|fault| Fault::new(fault.code, doing))
     }
 }
 
@@ -92,6 +110,10 @@ impl<D: Disk> LocalStore<D> {
     /// # Errors
     /// The disk's.
     pub fn new(disk: D) -> Result<Self> {
+        Self::called(disk, None)
+    }
+
+    fn called(disk: D, called: Option<String>) -> Result<Self> {
         let disk = Arc::new(disk);
         let root = Arc::new(disk.root().doing("open root")?);
         let ancestry = Arc::new(Ancestry::default());
@@ -100,8 +122,16 @@ impl<D: Disk> LocalStore<D> {
             Browser::new(Arc::clone(&disk), Arc::clone(&root), standing::root_of_mark::<D>);
         let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
-        let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent });
+        let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
         Ok(Self { ground, browser, lent: Mutex::default(), begun: Mutex::default() })
+    }
+
+    /// The root's id, if it has one.
+    ///
+    /// # Errors
+    /// `State` where `.floe/id` holds none; the system's where it cannot be read.
+    pub fn standing_root_id(&self) -> Result<Option<RootId>> {
+        area::read_id(&self.ground.areas)
     }
 
     /// The root's id, made (and durable) now if it has none. It keeps `.floe` in being.
@@ -201,6 +231,37 @@ impl<D: Disk> Ground<D> {
         Ok(opened)
     }
 
+    /// A directory as it is shown where it cannot be written.
+    fn shown(&self, path: &ObjectPath) -> String {
+        match &self.called {
+            None => format!("{path:?}"),
+            Some(root) if path.is_root() => format!("\"{root}\""),
+            Some(root) => format!("\"{}/{path}\"", root.trim_end_matches('/')),
+        }
+    }
+
+    /// Takes away what a process left that died between the rename of this object's stage and its
+    /// end. What cannot be taken away is no failure of the object, which stands whole.
+    fn clear_after(&self, place: &ObjectPath, spec: &SinkSpec) {
+        let entered = self.areas.was_entered(place);
+        if entered && spec.journaling == Journaling::None {
+            return;
+        }
+        let orphaned = || {
+            let directory = self.disk.open_directory(&self.root, place.components())?;
+            let area = self.disk.open_child(&directory, Name::RESERVED)?;
+            stage::is_orphaned(&*self.disk, &area, spec)
+        };
+        let Ok(orphaned) = orphaned() else { return };
+        // Entering for the first time sweeps; leaving takes an area that is empty then.
+        if (orphaned || !entered)
+            && let Ok(berth) = self.areas.enter(place)
+            && orphaned
+        {
+            stage::clear(&*self.disk, &berth.handle, spec);
+        }
+    }
+
     fn forget_recent(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -239,6 +300,13 @@ impl<D: Disk> Store for LocalStore<D> {
         let standing = standing::look(disk, directory, Name::from(last), &spec, progress)?;
         let place = parent.place.clone();
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
+        if recognised.is_none() {
+            // Said before anything is sent; the rename may fail all the same.
+            let shown = ground.shown(&parent.path);
+            disk.may_change(directory).doing(format_args!("write {last:?} in {shown}"))?;
+        } else {
+            ground.clear_after(&place, &spec);
+        }
         if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
             return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it
         }
@@ -268,7 +336,7 @@ impl<D: Disk> Store for LocalStore<D> {
             }
             Ok(begun)
         };
-        begin().doing(format_args!("make directory {path:?}"))
+        begin().doing(format_args!("make directory {}", self.ground.shown(path)))
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {

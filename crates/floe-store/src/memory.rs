@@ -258,7 +258,7 @@ impl Store for MemoryStore {
         let more = names.len() > max;
         names.truncate(max);
         let last = names.last().map(|listed| Cursor(listed.name.as_bytes().to_vec()));
-        Ok(Page { names, next: last.filter(|_| more) })
+        Ok(Page { names, next: last.filter(|_| more), passed_over: Vec::new() })
     }
 
     fn open_sink(&self, spec: SinkSpec, _progress: Progress<'_>) -> Result<OpenedSink> {

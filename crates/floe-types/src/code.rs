@@ -84,7 +84,7 @@ codes! {
         "the user that runs floe there needs access to it";
     /// The ticket does not allow it.
     NotAllowed = 5, exit 4, User, "the ticket does not allow it",
-        "ask for a ticket with that verb (floe ticket create)";
+        "ask for a ticket that allows it (floe ticket create)";
     /// No such ticket, or not its secret.
     TicketUnknown = 6, exit 4, User, "the ticket is not known here",
         "floe login again with a ticket of this server";

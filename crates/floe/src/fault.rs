@@ -106,6 +106,10 @@ impl fmt::Display for Shown<'_> {
 
 /// The system's error at a local path, as a fault.
 pub fn of_path(operation: &str, path: &Path, error: &io::Error) -> Fault {
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        let detail = format!("{operation} {}: its links lead round in a loop", Shown(path));
+        return Fault::new(Code::NotFound, detail);
+    }
     let code = code_of(error.kind());
     let detail = match code {
         Code::Other | Code::Io => format!("{operation} {}: {error}", Shown(path)),

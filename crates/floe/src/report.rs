@@ -263,7 +263,9 @@ impl Report {
 
     fn repeat_failures(&self, finished: &Finished) {
         let failed = finished.summary.entries_failed.0;
-        if finished.summary.entries_found.0 <= 1 || self.failures.is_empty() {
+        // One failure that ended it all has its line already.
+        let many = matches!(&finished.result, Err(fault) if fault.code == Code::Partial);
+        if !many || self.failures.is_empty() {
             return;
         }
         crate::fault::say(&format_args!("{} failed:", entries(failed)));

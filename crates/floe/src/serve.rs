@@ -125,7 +125,12 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         limits: Limits::default(),
         memory: settled.memory,
     })
-    .await?;
+    .await
+    .map_err(|fault| {
+        Failure::from(fault)
+            .hinting(Code::ReadOnly, "serve it with --read-only")
+            .hinting(Code::NotFound, "name a directory that exists")
+    })?;
     let addresses = server.addresses().to_vec();
     for address in &addresses {
         match voice.form {

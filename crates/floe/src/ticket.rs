@@ -136,7 +136,7 @@ fn create(args: &CreateArgs) -> Result<()> {
         name: args.name.clone(),
         verbs: args.allow,
         expires,
-        root: root_id_of(&args.place.root)?,
+        root: root_id_of(&args.place.root, &state)?,
         pin,
     };
     let taken = "floe ticket list shows the names that are taken";
@@ -165,8 +165,8 @@ fn create(args: &CreateArgs) -> Result<()> {
 
 fn list(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let store = TicketStore::open(&open_state(&args.place.state)?)?;
-    for entry in store.list(root_id_of(&args.place.root)?)? {
+    let state = open_state(&args.place.state)?;
+    for entry in TicketStore::open(&state)?.list(root_id_of(&args.place.root, &state)?)? {
         match voice.form {
             Form::Json(channel) => Event::new("ticket")
                 .with("name", entry.name.as_str())
@@ -183,8 +183,9 @@ fn list(args: &ListArgs) -> Result<()> {
 
 fn revoke(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let store = TicketStore::open(&open_state(&args.place.state)?)?;
-    let gone = store.revoke(root_id_of(&args.place.root)?, &args.ticket)?;
+    let state = open_state(&args.place.state)?;
+    let root = root_id_of(&args.place.root, &state)?;
+    let gone = TicketStore::open(&state)?.revoke(root, &args.ticket)?;
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
     voice.send(|| {
         Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())

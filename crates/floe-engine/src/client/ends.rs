@@ -121,13 +121,13 @@ fn made(real: PathBuf, mut names: Vec<&OsStr>) -> Result<PathBuf, Fault> {
         return Ok(real);
     }
     names.reverse();
-    LocalStore::open(&real)?.make_dir(&object_path(&names)?)?;
+    LocalStore::open_own(&real)?.make_dir(&object_path(&names)?)?;
     Ok(names.iter().fold(real, |path, name| path.join(name)))
 }
 
 fn end(root: &Path, names: &[&OsStr]) -> Result<End, Fault> {
     let path = object_path(names)?;
-    let store = LocalStore::open(root)?;
+    let store = LocalStore::open_own(root)?;
     Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
 }
 

@@ -157,13 +157,13 @@ impl Visit<'_> {
                 owner: owner_id(Some(grant.id.0), client, Direction::Put),
                 party: Party::Ticket(grant.id.0),
                 name: grant.name,
-                verbs: grant.verbs.only(access.verbs_max()),
+                verbs: access.leaves(grant.verbs),
             }),
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
                 owner: owner_id(None, client, Direction::Put),
                 party: Party::Address(block_of(self.peer.ip())),
                 name: "(public)".to_owned(),
-                verbs: Verbs::READ.and(Verbs::LIST),
+                verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
             }),
             Admission::Anonymous => {
                 Err(Fault::new(Code::TicketUnknown, "this server is not public"))

@@ -104,9 +104,9 @@ async fn a_public_server_is_read_by_anybody_and_written_by_nobody() {
         let client = Client::connect(connect).await.unwrap();
         assert_eq!(get(&client, "a", &house.local("a")).await.result, Ok(()));
         let outcome = put(&client, &house.local("source"), "b").await;
-        assert_eq!(outcome.result.unwrap_err().code, Code::NotAllowed);
+        assert_eq!(outcome.result.unwrap_err().code, Code::ReadOnly);
         let remove = Request::Remove { path: path("a"), recursive: Recursive::No };
-        assert_eq!(client.request(remove).await.unwrap_err().code, Code::NotAllowed);
+        assert_eq!(client.request(remove).await.unwrap_err().code, Code::ReadOnly);
         client.close().await;
     }
     assert!(!house.served("b").exists());

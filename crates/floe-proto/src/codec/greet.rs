@@ -60,7 +60,8 @@ pub(super) fn read_welcome(r: &mut Reader<'_>) -> Result<Welcome, Violation> {
     if piece < PIECE_BYTES_LEAST || streams_max == 0 || entries_ahead_max == 0 {
         return bad("a bound that leaves no room");
     }
-    let known = u8::try_from(verbs.need()? & u64::from(Verbs::ALL.0)).unwrap_or(0);
+    let known = Verbs::ALL.and(Verbs::UNCHANGING);
+    let known = u8::try_from(verbs.need()? & u64::from(known.0)).unwrap_or(0);
     Ok(Welcome {
         abilities: abilities.need()?,
         session: session.need()?,

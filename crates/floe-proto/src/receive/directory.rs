@@ -149,11 +149,25 @@ impl Receiver {
         if !matches!(entry.body, EntryBody::Directory) || entry.stage == Stage::Ending {
             return self.fail(index, fault, io);
         }
-        // A hint that nothing beneath is wanted; the failure itself is told with the directory's
-        // end.
-        let id = self.entry_id(index);
-        let hint = Failed { entry: id, path: entry.path.clone(), fault: fault.clone() };
-        io.say(Frame::Failed(hint));
+        let (id, path) = (self.entry_id(index), entry.path.clone());
+        if !self.is_unplaced(&path) {
+            // Said at once: nothing beneath it is wanted.
+            let (entry, path, fault) = (id, path.clone(), fault.clone());
+            io.say(Frame::Failed(Failed { entry, path: path.clone(), fault: fault.clone() }));
+            if path.is_root() {
+                self.unplaced = Some(fault.clone());
+            }
+            self.count_failure(entry, path, fault, io);
+        }
         self.directory_settled(index, DirState::Failed(fault), io);
+    }
+
+    /// Whether an entry is in, or the end of, a directory that could not be made.
+    pub(super) fn is_unplaced(&self, path: &ObjectPath) -> bool {
+        let failed = |path: &ObjectPath| {
+            self.dirs.get(path).is_some_and(|dir| matches!(dir.state, DirState::Failed(_)))
+        };
+        let above = |path: &ObjectPath| path.split_last().map(|(parent, _)| parent);
+        core::iter::successors(Some(path.clone()), above).any(|path| failed(&path))
     }
 }

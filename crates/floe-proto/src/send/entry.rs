@@ -93,8 +93,8 @@ impl<P> SendEntry<P> {
     }
 
     /// The end of a directory: nothing to open, COMMITTED is awaited.
-    pub(super) fn announced_end(path: ObjectPath) -> Self {
-        Self { stage: Stage::Announced, ..Self::opening(path) }
+    pub(super) fn announced_end(path: ObjectPath, body: EntryBody) -> Self {
+        Self { stage: Stage::Announced, body: Some(body), ..Self::opening(path) }
     }
 
     /// The same path again, after its source changed.

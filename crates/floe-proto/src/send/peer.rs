@@ -189,6 +189,8 @@ impl<P: Clone> Sender<P> {
         let again = entry.restart == Restart::Possible && entry.fill.is_none();
         let gone = entry.fill.is_some();
         let full = self.full_path(&path);
+        // The path that a person knows: that of an object sent alone is empty in its tree.
+        let shown = full.clone().unwrap_or_else(|_| path.clone());
         if let (true, Ok(full)) = (again, full) {
             let size = entry.size.unwrap_or_default();
             self.end_entry(index, io);
@@ -201,7 +203,7 @@ impl<P: Clone> Sender<P> {
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);
         }
         let code = if gone { Code::SourceGone } else { Code::SourceChanged };
-        self.fail(index, Fault::new(code, alloc::format!("read \"{path}\"")), Tell::Peer, io);
+        self.fail(index, Fault::new(code, alloc::format!("read {shown:?}")), Tell::Peer, io);
     }
 
     pub(crate) fn handle_verdict(
@@ -368,11 +370,10 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_failed(&mut self, failed: Failed, io: &mut Io<P>) {
         let index = failed.entry.index;
-        if self.entries.contains_key(&index) {
-            self.fail(index, failed.fault, Tell::Nobody, io);
-        } else {
-            // A directory that could not be made: nothing beneath it is wanted.
-            self.walk.cut_short(index);
+        match self.entries.get(&index).map(|entry| self.dirs.is_unwanted(&entry.path)) {
+            Some(true) => self.end_entry(index, io),
+            Some(false) => self.fail(index, failed.fault, Tell::Nobody, io),
+            None => self.directory_failed(index, failed.fault, io),
         }
         self.advance(io);
     }

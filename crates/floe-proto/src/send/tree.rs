@@ -21,7 +21,8 @@ impl<P: Clone> Sender<P> {
                 Step::Announce(index) => self.announce(index, io),
                 Step::End { index, begun, path, metadata } => {
                     let body = EntryBody::DirectoryEnd { begun, metadata };
-                    self.entries.insert(index, SendEntry::announced_end(path.clone()));
+                    self.entries
+                        .insert(index, SendEntry::announced_end(path.clone(), body.clone()));
                     self.queue_announcement(Entry { index, path, replaces: None, body }, io);
                 }
                 Step::Wait => return,
@@ -91,7 +92,8 @@ impl<P: Clone> Sender<P> {
             }
             (Listing::Allowed, Err(fault)) => fault,
             (Listing::Refused, _) => {
-                Fault::new(Code::NotAllowed, alloc::format!("list \"{path}\""))
+                let shown = self.full_path(path).unwrap_or_else(|_| path.clone());
+                Fault::new(Code::NotAllowed, alloc::format!("list {shown:?}"))
             }
         };
         self.walk.cut_short(index);
@@ -114,6 +116,7 @@ impl<P: Clone> Sender<P> {
         if matches!(body, EntryBody::Directory) {
             let metadata = entry.metadata;
             self.entries.remove(&index);
+            self.dirs.begin(index, path.clone());
             if let Some(metadata) = metadata {
                 self.walk.enter(index, path.clone(), metadata);
             }
@@ -158,8 +161,21 @@ impl<P: Clone> Sender<P> {
         self.walk.opened(index, OpenedChild::Ready);
     }
 
+    /// A name in a directory that no path may have.
+    pub(super) fn pass_over(&mut self, dir: EntryIndex, fault: Fault, io: &mut Io<P>) {
+        let path = self.walk.path_of(dir);
+        let unannounced = self.walk.take_index();
+        let entry = self.entry_id(unannounced);
+        self.summary.entries_skipped.0 += 1;
+        io.say(Frame::Failed(Failed { entry, path: path.clone(), fault: fault.clone() }));
+        io.events.push_back(Event::EntrySkipped { path, fault });
+    }
+
     pub(super) fn open_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
         self.walk.opened(index, OpenedChild::Gone);
+        if self.entries.get(&index).is_none_or(|entry| entry.stage == Stage::Ending) {
+            return;
+        }
         let entry = self.entries.get(&index);
         if entry.is_some_and(|entry| entry.replaces.is_some()) && fault.code == Code::NotRegular {
             // The file that was being sent is none any more.

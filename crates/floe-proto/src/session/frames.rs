@@ -212,7 +212,7 @@ impl<P: Clone> Session<P> {
         if self.state != State::Open {
             return Err(Fault::new(Code::ShuttingDown, ""));
         }
-        self.allowed(needed_for(open.direction))?;
+        self.allowed(needed_for(open.direction), &open.path)?;
         if self.transfers.len() >= self.config.limits.transfers_max as usize {
             return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));
         }
@@ -227,7 +227,9 @@ impl<P: Clone> Session<P> {
             return violation("too many requests at once");
         }
         let refused = if self.state == State::Open {
-            self.allowed(needed_by(&request)).and_then(|()| self.replacing_allowed(&request)).err()
+            self.allowed(needed_by(&request), path_of(&request))
+                .and_then(|()| self.replacing_allowed(&request))
+                .err()
         } else {
             Some(Fault::new(Code::ShuttingDown, ""))
         };
@@ -242,8 +244,8 @@ impl<P: Clone> Session<P> {
 
     fn replacing_allowed(&self, request: &Request) -> Result<(), Fault> {
         match request {
-            Request::Rename { replace: crate::frame::Replace::Allowed, .. } => {
-                self.allowed(Verbs::OVERWRITE)
+            Request::Rename { replace: crate::frame::Replace::Allowed, to, .. } => {
+                self.allowed(Verbs::OVERWRITE, to)
             }
             _ => Ok(()),
         }
@@ -299,6 +301,17 @@ impl<P: Clone> Session<P> {
             Half::Receive(half) => half.is_on(stream).then_some(*id),
             Half::Send(_) => None,
         })
+    }
+}
+
+/// What a request is about.
+const fn path_of(request: &Request) -> &floe_types::ObjectPath {
+    match request {
+        Request::List { path, .. }
+        | Request::Stat { path, .. }
+        | Request::Remove { path, .. }
+        | Request::Rename { from: path, .. }
+        | Request::MakeDirectory { path } => path,
     }
 }
 

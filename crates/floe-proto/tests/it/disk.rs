@@ -39,6 +39,8 @@ pub struct Disk {
     pub full: Option<ObjectPath>,
     /// Directories that cannot be listed.
     pub unlistable: BTreeSet<ObjectPath>,
+    /// Directories with a `.floe` in them.
+    pub reserved: BTreeSet<ObjectPath>,
     pub checkpoints: u32,
     open: BTreeMap<EntryId, ObjectPath>,
     hashers: BTreeMap<(u32, Way), (EntryId, ChunkHasher)>,
@@ -210,7 +212,11 @@ impl Disk {
             .filter(|other| path.contains(other) && other.components().len() == depth)
             .filter_map(|other| other.name().cloned())
             .collect();
-        DiskDone::Listed(names.into_iter().collect(), None)
+        let passed_over = match self.reserved.contains(path) {
+            true => vec![Fault::new(Code::BadPath, "\".floe\"")],
+            false => Vec::new(),
+        };
+        DiskDone::Listed { names: names.into_iter().collect(), next: None, passed_over }
     }
 
     fn hasher(

@@ -63,6 +63,73 @@ fn a_directory_fails_while_its_parent_is_being_made_and_counts_once() {
     assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
 }
 
+#[test]
+fn a_directory_that_cannot_be_made_is_one_failure_whatever_lies_in_it() {
+    for direction in [Direction::Put, Direction::Get] {
+        for seed in 1..20 {
+            let mut sink = Disk::default();
+            sink.files.insert(path("t/a"), b"in the way".to_vec());
+            let setup = Setup { seed, ..Setup::new(direction, "t") };
+            let (run, sink) = run(&setup, &tree(), sink, Faults::default());
+            assert_eq!(run.result.unwrap().unwrap_err().code, Code::Partial);
+            assert_eq!(run.server_result.unwrap().unwrap_err().code, Code::Partial);
+            let told: Vec<_> = run.failed.iter().map(|(path, fault)| (path, fault.code)).collect();
+            assert_eq!(told, [(&path("a"), Code::NotDirectory)], "{direction:?} {seed}");
+            assert_eq!(run.summary.entries_failed.0, 1);
+            assert!(sink.files.contains_key(&path("t/z/big")));
+        }
+    }
+}
+
+#[test]
+fn a_tree_whose_root_cannot_be_made_fails_once_with_that_fault() {
+    for direction in [Direction::Put, Direction::Get] {
+        for seed in 1..20 {
+            let mut sink = Disk::default();
+            sink.files.insert(path("t"), b"in the way".to_vec());
+            let setup = Setup { seed, ..Setup::new(direction, "t") };
+            let (run, sink) = run(&setup, &tree(), sink, Faults::default());
+            assert_eq!(run.result.unwrap().unwrap_err().code, Code::NotDirectory);
+            assert_eq!(run.server_result.unwrap().unwrap_err().code, Code::NotDirectory);
+            assert_eq!(run.failed.len(), 1, "{direction:?} {seed} {:?}", run.failed);
+            assert_eq!(sink.files[&path("t")], b"in the way");
+        }
+    }
+}
+
+#[test]
+fn the_walk_goes_no_further_in_a_directory_that_the_receiver_cannot_make() {
+    let mut it = Hand::putting(tree(), "t", options(), config());
+    it.does(|op| matches!(op, DiskOp::Open { .. }));
+    it.does(|op| matches!(op, DiskOp::List { .. }));
+    it.hears(LEAD, failed(0, "", Code::ReadOnly));
+    it.does_all();
+    let announced: Vec<_> = it
+        .said
+        .iter()
+        .filter_map(|(_, frame)| match frame {
+            Frame::Entries(_, list) => Some(list.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(announced.len(), 2, "the root and its end: {announced:?}");
+    it.hears(LEAD, failed(announced[1].index.0, "", Code::ReadOnly));
+    assert!(it.has_said(|frame| matches!(frame, Frame::Complete(..))));
+}
+
+#[test]
+fn a_name_that_no_path_may_have_is_counted_by_both_ends_and_no_failure() {
+    for direction in [Direction::Put, Direction::Get] {
+        let mut source = tree();
+        source.reserved.extend([path("t"), path("t/a")]);
+        let setup = Setup::new(direction, "t");
+        let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
+        crate::transfers::assert_whole(&run, &source, &sink);
+        assert_eq!(run.summary.entries_skipped.0, 2, "{direction:?}");
+    }
+}
+
 /// A put of `file`, which was read and then changed; its other end holds nothing.
 fn put_that_changed() -> Hand {
     let mut disk = Disk::default();

@@ -19,11 +19,17 @@ pub(super) fn page<D: Disk>(
 ) -> DiskResult<Page> {
     let from = after.map(offset_of).transpose()?;
     let found = disk.list(directory, from, max.clamp(1, PAGE_NAMES_MAX))?;
-    let mut parsed: Vec<Component> =
-        found.names.iter().filter_map(|name| Component::new(name).ok()).collect();
+    let (mut parsed, mut passed_over) = (Vec::new(), Vec::new());
+    for name in found.names {
+        match Component::new(&name) {
+            Ok(name) => parsed.push(name),
+            Err(_) => passed_over.push(name),
+        }
+    }
     parsed.sort_unstable();
     let listed = |name| Listed { stat: stat(&name), name };
-    Ok(Page { names: parsed.into_iter().map(listed).collect(), next: found.next.map(cursor_of) })
+    let names = parsed.into_iter().map(listed).collect();
+    Ok(Page { names, next: found.next.map(cursor_of), passed_over })
 }
 
 fn cursor_of(offset: DirectoryOffset) -> Cursor {

@@ -283,6 +283,10 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.lookup(|| self.below.file_system(of))
     }
 
+    fn may_change(&self, directory: &D::Handle) -> DiskResult<()> {
+        self.lookup(|| self.below.may_change(directory))
+    }
+
     fn free_space(&self, of: &D::Handle) -> DiskResult<ByteCount> {
         self.lookup(|| self.below.free_space(of))
     }

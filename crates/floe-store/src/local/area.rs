@@ -154,6 +154,11 @@ impl<D: Disk> Areas<D> {
         Ok(berth)
     }
 
+    /// Whether this process was in the area, and swept it then.
+    pub(crate) fn was_entered(&self, place: &ObjectPath) -> bool {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner).contains(place)
+    }
+
     /// Removes what nobody owns any more, in the area of the root and those that were entered; how
     /// many files went.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<u64> {
@@ -317,7 +322,7 @@ pub(crate) fn root_id<D: Disk>(areas: &Arc<Areas<D>>) -> Result<RootId> {
 }
 
 /// The id that stands; a file that is no id is never replaced.
-fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
+pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
     let opened = disk
         .open_child(&areas.root, Name::RESERVED)

@@ -164,6 +164,26 @@ impl<D: Disk> Stage<D> {
     }
 }
 
+/// Whether a journal of this object is there without its stage: it was renamed, and its process
+/// died before it took the journal away.
+pub(super) fn is_orphaned<D: Disk>(
+    disk: &D,
+    area: &D::Handle,
+    spec: &SinkSpec,
+) -> DiskResult<bool> {
+    let key = Key::of(spec);
+    let stands = |file: &str| match disk.stat_at(area, name(file)?) {
+        Err(error) if error.code() == Code::NotFound => Ok(false),
+        answer => answer.map(|_| true),
+    };
+    Ok(stands(&key.journal())? && !stands(&key.stage())?)
+}
+
+/// Removes an orphaned journal.
+pub(super) fn clear<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) {
+    let _ = remove(disk, area, &Key::of(spec).journal());
+}
+
 /// Whether something was there to be removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stood {

@@ -417,6 +417,10 @@ impl Disk for SimulatedDisk {
         })
     }
 
+    fn may_change(&self, _directory: &SimulatedHandle) -> DiskResult<()> {
+        Ok(())
+    }
+
     fn free_space(&self, _of: &SimulatedHandle) -> DiskResult<ByteCount> {
         Ok(self.lock().breaks.space_bytes_max.unwrap_or(ByteCount(1 << 40)))
     }

@@ -409,6 +409,28 @@ fn a_directory_that_was_lent_gets_its_mode_back() {
 }
 
 #[test]
+fn a_journal_whose_stage_was_renamed_goes_when_its_object_is_recognised() {
+    let directory = tempfile::tempdir().unwrap();
+    let area = directory.path().join(".floe");
+    let store = LocalStore::open(directory.path()).unwrap();
+    let spec = spec("f", 2);
+    let (sink, ..) = stage(&store, &spec);
+    let journal = staged_file(directory.path(), ".journal");
+    let bytes = std::fs::read(&journal).unwrap();
+    drop(sink);
+    finish(&store, &spec, 2);
+    drop(store);
+    assert!(!area.exists(), "a commit leaves nothing");
+    // As after the death of the process between the rename and the end of the commit.
+    std::fs::create_dir(&area).unwrap();
+    std::fs::write(&journal, bytes).unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    let opened = store.open_sink(spec, &|_, _| {}).unwrap();
+    assert!(matches!(opened, OpenedSink::Finished { .. }));
+    assert!(!area.exists(), "its journal, and the area that holds nothing else, are gone");
+}
+
+#[test]
 fn a_commit_clears_away_what_else_its_sender_staged_for_that_name() {
     let disk = SimulatedDisk::default();
     let store = LocalStore::new(disk.clone()).unwrap();

@@ -13,8 +13,25 @@ fn missing_source() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);
     stage.run(&["put", "none", "nas:/x"]).fails(3, &["\"none\"", "not found"]);
-    stage.run(&["get", "nas:/none", "x"]).fails(3, &["\"none\"", "not found"]);
+    let here = stage.run(&["put", "none", "nas:/x"]);
+    assert!(here.err.contains("on this machine") && !here.err.contains("floe ls"), "{}", here.err);
+    stage.run(&["get", "nas:/none", "x"]).fails(3, &["\"none\"", "not found", "floe ls"]);
     assert!(!stage.path("srv/x").exists() && !stage.path("here/x").exists());
+}
+
+#[test]
+fn hints_fit_what_was_named() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    std::os::unix::fs::symlink("loop", stage.path("here/loop")).unwrap();
+    stage.run(&["put", "loop", "nas:/x"]).fails(3, &["\"loop\"", "loop"]);
+    let state = stage.path("state-2");
+    stage
+        .run(&words([&"serve", &"none", &"--state", &state]))
+        .fails(3, &["\"none\"", "name a directory that exists"]);
+    stage
+        .run(&words([&"serve", &"--listen", &"192.0.2.1:0", &"--state", &state]))
+        .fails(2, &["192.0.2.1:0"]);
 }
 
 #[test]

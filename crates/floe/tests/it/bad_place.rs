@@ -64,22 +64,54 @@ fn destination_is_not_writable() {
             return;
         }
     }
-    Running::start(&mut command, b"").end().fails(4, &["permission denied"]);
+    let here = stage.path("here").canonicalize().unwrap();
+    let shown = format!("write \"f\" in \"{}\"", here.display());
+    Running::start(&mut command, b"").end().fails(4, &["permission denied", &shown]);
     assert!(!stage.path("here/f").exists());
+}
+
+#[test]
+fn what_may_not_be_placed_is_refused_before_its_bytes_are_sent() {
+    let mut nobody = Command::new(env!("CARGO_BIN_EXE_floe"));
+    if nobody.arg("--version").uid(NOBODY).gid(NOBODY).output().is_err() {
+        eprintln!("skipped: nobody cannot run the binary here");
+        return;
+    }
+    let stage = Stage::new();
+    fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(stage.path("srv"), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(stage.path("srv/closed")).unwrap();
+    fs::create_dir(stage.path("state-server")).unwrap();
+    chown(stage.path("state-server"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = stage.command();
+    command.arg("serve").arg(stage.path("srv")).arg("--state").arg(stage.path("state-server"));
+    command.args(["--listen", "127.0.0.1:0"]).uid(NOBODY).gid(NOBODY);
+    let server = Server::start(&mut command);
+    stage.log_in("nas", &server, &stage.owner_ticket(), &[]).ok();
+    stage.file("f", 6_000_000);
+    let put = stage.run(&["put", "f", "nas:/closed/f", "--json"]);
+    assert_eq!(put.status, 4, "{}", put.err);
+    assert_eq!(put.event("summary")["bytes_sent"], 0);
+    let line = put.event("failed").to_string();
+    assert!(line.contains("write \\\"f\\\" in \\\"closed\\\""), "{line}");
+    let left = fs::read_dir(stage.path("srv/.floe")).unwrap();
+    let left: Vec<_> = left.map(|name| name.unwrap().file_name()).collect();
+    assert_eq!(left, ["id"], "no stage");
 }
 
 const NOBODY: u32 = 65_534;
 
 /// A server whose directory is a file system of its own, mounted for it alone; nothing where this
 /// system does not let us.
-fn serve_on(stage: &Stage, mount: &str) -> Option<Server> {
+fn serve_on(stage: &Stage, mount: &str, flags: &str) -> Option<Server> {
     let may = Command::new("unshare").args(["-rm", "true"]).output();
     if !may.is_ok_and(|ended| ended.status.success()) {
         eprintln!("skipped: no mounts of our own here");
         return None;
     }
-    let script =
-        format!("{mount} && exec \"$0\" serve srv --state state-server --listen 127.0.0.1:0");
+    let script = format!(
+        "{mount} && exec \"$0\" serve srv --state state-server --listen 127.0.0.1:0 {flags}"
+    );
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_floe")]);
     command.current_dir(stage.path(""));
@@ -91,7 +123,7 @@ fn serve_on(stage: &Stage, mount: &str) -> Option<Server> {
 #[test]
 fn destination_is_full() {
     let stage = Stage::new();
-    let Some(_server) = serve_on(&stage, "mount -t tmpfs -o size=3m none srv") else { return };
+    let Some(_server) = serve_on(&stage, "mount -t tmpfs -o size=3m none srv", "") else { return };
     stage.file("big", 8_000_000);
     stage.file("small", 100_000);
     stage.run(&["put", "small", "nas:/small"]).ok();
@@ -106,12 +138,48 @@ fn destination_is_full() {
 fn destination_is_a_read_only_file_system() {
     let stage = Stage::new();
     stage.serve(&[]);
-    let mount = "mount --bind srv srv && mount -o remount,bind,ro srv";
-    let Some(_server) = serve_on(&stage, mount) else { return };
+    let Some(_server) = serve_on(&stage, READ_ONLY, "") else { return };
     stage.file("f", 100);
+    stage.file("tree/a/b", 100);
+    stage.run(&["put", "tree", "nas:/tree"]).fails(4, &["\"tree\"", "read-only"]);
     stage.run(&["put", "f", "nas:/f"]).fails(4, &["read-only"]);
     stage.run(&["mkdir", "nas:/d"]).fails(4, &["read-only"]);
     assert_eq!(stage.run(&["ls", "nas:/"]).ok().text(), "");
+}
+
+const READ_ONLY: &str = "mount --bind srv srv && mount -o remount,bind,ro srv";
+
+#[test]
+fn a_directory_that_cannot_hold_its_id_is_served_read_only_with_the_same_tickets() {
+    let stage = Stage::new();
+    fs::write(stage.path("srv/a"), b"a").unwrap();
+    let Some(server) = serve_on(&stage, READ_ONLY, "--read-only") else { return };
+    let owner = stage.owner_ticket();
+    assert_eq!(stage.run(&["get", "nas:/a", "-"]).ok().out, b"a");
+    assert_eq!(server.terminate(), 0);
+    let Some(again) = serve_on(&stage, READ_ONLY, "--read-only") else { return };
+    assert_eq!(stage.owner_ticket(), owner);
+    stage.log_in("old", &again, &owner, &[]).ok();
+    assert_eq!(stage.run(&["get", "old:/a", "-"]).ok().out, b"a");
+    let (root, state) = (stage.path("srv"), stage.path("state-server"));
+    let list: [&std::ffi::OsStr; 6] = [
+        "ticket".as_ref(),
+        "list".as_ref(),
+        "--root".as_ref(),
+        root.as_ref(),
+        "--state".as_ref(),
+        state.as_ref(),
+    ];
+    assert!(stage.run(&list).ok().text().contains("\towner\t"));
+    assert!(!stage.path("srv/.floe").exists());
+    // Without --read-only it says how it can be served.
+    assert_eq!(again.terminate(), 0);
+    fs::remove_dir_all(&state).unwrap();
+    let script = format!("{READ_ONLY} && exec \"$0\" serve srv --state state-server");
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_floe")]);
+    let refused = Running::start(command.current_dir(stage.path("")), b"").end();
+    refused.fails(4, &["\"srv\"", "serve it with --read-only"]);
 }
 
 #[test]

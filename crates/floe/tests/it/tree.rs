@@ -1,6 +1,6 @@
 //! Directories: what a tree keeps, how odd names travel, entries that fail alone.
 
-use crate::stage::{Ended, Stage, content};
+use crate::stage::{Stage, content};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -124,6 +124,24 @@ fn devices_sockets_and_fifos_in_a_tree_are_skipped_and_counted() {
 }
 
 #[test]
+fn the_reserved_name_in_a_tree_is_skipped_with_a_line_and_counted() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("d/x", 3);
+    stage.file("d/.floe/x", 3);
+    stage.file("d/sub/.floe/x", 3);
+    let put = stage.run(&["put", "d", "nas:/d"]).ok();
+    assert_eq!(put.err.matches("floe: skipped: \".floe\"").count(), 2, "{}", put.err);
+    assert!(put.err.contains("2 entries skipped"), "{}", put.err);
+    assert!(put.err.contains("\".floe\" in \"sub\": not a valid name"), "{}", put.err);
+    let put = stage.run(&["put", "d", "nas:/d", "--json"]).ok();
+    assert_eq!(put.event("summary")["entries_skipped"], 2);
+    // What the server keeps in its own root is not told of.
+    let get = stage.run(&["get", "nas:/", "all", "--json"]).ok();
+    assert_eq!(get.event("summary")["entries_skipped"], 0);
+}
+
+#[test]
 fn entries_fail_alone_and_the_first_ten_stand_again_at_the_end() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);
@@ -155,8 +173,28 @@ fn nothing_is_removed_to_make_room() {
     let _server = stage.serve_and_log_in(&[]);
     stage.file("d/x", 3);
     fs::write(stage.path("srv/file"), b"old").unwrap();
-    let put: Ended = stage.run(&["put", "d", "nas:/file"]);
-    // Whether its entries are announced, and fail with it, before it is known to fail, is open.
-    assert!(matches!(put.status, 1 | 10), "{} {}", put.status, put.err);
+    stage.run(&["put", "d", "nas:/file"]).fails(1, &["file", "is not a directory"]);
     assert_eq!(fs::read(stage.path("srv/file")).unwrap(), b"old");
+}
+
+#[test]
+fn a_tree_that_cannot_be_placed_is_one_line_with_its_own_status() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    odd_tree(&stage);
+    stage.run(&["put", "tree", "nas:/t"]).ok();
+    stage.file("plain", 3);
+    stage.run(&["put", "plain", "nas:/plain"]).ok();
+    let put = stage.run(&["put", "tree", "nas:/plain"]).fails(1, &["is not a directory"]);
+    assert_eq!(put.err.matches("is not a directory").count(), 1, "{}", put.err);
+    let get = stage.run(&["get", "nas:/t", "plain"]).fails(1, &["is not a directory"]);
+    assert_eq!(get.err.matches("is not a directory").count(), 1, "{}", get.err);
+    // A directory within the tree is one failure, too, and the rest is there.
+    fs::create_dir(stage.path("here/back")).unwrap();
+    fs::write(stage.path("here/back/a"), b"in the way").unwrap();
+    let get = stage.run(&["get", "nas:/t", "back", "--json"]);
+    assert_eq!(get.status, 10, "{}", get.err);
+    assert_eq!(get.event("failed")["path"], "a");
+    assert_eq!(get.event("summary")["entries_failed"], 1);
+    assert_eq!(fs::read(stage.path("here/back/big")).unwrap(), content(3_000_001));
 }

@@ -1,0 +1,54 @@
+//! Directories that were announced and have not ended, and which of them the receiver could not
+//! make.
+//!
+//! One that could not be made is one failure. What lies beneath it, and its end, follow from it:
+//! the walk goes no further there, and what was announced already ends without a word.
+
+use super::{Sender, Tell};
+use crate::io::Io;
+use alloc::collections::BTreeMap;
+use floe_types::{EntryIndex, Fault, ObjectPath};
+
+/// The directories of a sending half, from their announcement to the end of their end.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct SentDirs {
+    begun: BTreeMap<EntryIndex, ObjectPath>,
+    /// Those of them that the receiver could not make; none beneath another.
+    failed: BTreeMap<EntryIndex, ObjectPath>,
+}
+
+impl SentDirs {
+    pub(super) fn begin(&mut self, index: EntryIndex, path: ObjectPath) {
+        self.begun.insert(index, path);
+    }
+
+    /// The end of the directory that began with this index has ended.
+    pub(super) fn end(&mut self, begun: EntryIndex) {
+        self.begun.remove(&begun);
+        self.failed.remove(&begun);
+    }
+
+    /// Whether an entry is in, or the end of, a directory that could not be made.
+    pub(super) fn is_unwanted(&self, path: &ObjectPath) -> bool {
+        self.failed.values().any(|dir| dir.contains(path))
+    }
+}
+
+impl<P: Clone> Sender<P> {
+    /// The receiver says that it cannot make a directory, if that is what this index is: what is
+    /// neither open nor a directory has ended already.
+    pub(super) fn directory_failed(&mut self, index: EntryIndex, fault: Fault, io: &mut Io<P>) {
+        let Some(path) = self.dirs.begun.get(&index).cloned() else { return };
+        if self.dirs.is_unwanted(&path) {
+            return;
+        }
+        self.dirs.failed.insert(index, path.clone());
+        for child in self.walk.abandon(index) {
+            self.end_entry(child, io);
+        }
+        if path.is_root() {
+            self.unplaced.get_or_insert_with(|| fault.clone());
+        }
+        self.report_failure(index, path, fault, Tell::Nobody, io);
+    }
+}

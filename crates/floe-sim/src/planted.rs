@@ -75,6 +75,11 @@ pub fn plant(repository: &Path, scratch: &Path, patch: &Path, seeds: u64) -> io:
 fn cargo(tree: &Path, scratch: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(tree).env("CARGO_TARGET_DIR", scratch.join("target"));
+    // A bug need not run fast: only what it touches is built, and soon.
+    let quick = [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0"), ("INCREMENTAL", "true")];
+    for (name, value) in quick {
+        cargo.env(format!("CARGO_PROFILE_RELEASE_{name}"), value);
+    }
     cargo
 }
 

@@ -7,10 +7,11 @@
 use super::{Happening, TakeOver, World};
 use crate::machine::look;
 use crate::peer::{Peer, PeerId, Port, StageKey, Turn, Work};
+use floe_engine::descriptors::OpenFiles;
 use floe_engine::files::{Done, Files, Handle, Op};
 use floe_proto::command::{Command, Role};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, OpenHow};
-use floe_types::{ByteCount, Code, Fault, Micros, OpId};
+use floe_types::{ByteCount, Code, EntryId, Fault, Micros, ObjectPath, OpId};
 
 impl World {
     /// Gives an operation to the disk.
@@ -221,6 +222,7 @@ fn describe(work: &Work) -> String {
 
 fn perform(files: &Files, work: Work) -> Done {
     let done = match work {
+        Work::Other(DiskOp::Open { entry, path, how }) => return open(files, entry, &path, &how),
         Work::Other(op) => return files.perform(op, &|_, _| {}),
         Work::Read(entry, piece) => files.handle(entry).and_then(|handle| {
             let Handle::Source(source) = handle else {
@@ -242,3 +244,17 @@ fn perform(files: &Files, work: Work) -> Done {
     };
     done.unwrap_or_else(Done::Failed)
 }
+
+/// Descriptors are not scarce here.
+fn open(files: &Files, entry: EntryId, path: &ObjectPath, how: &OpenHow) -> Done {
+    let Some(slot) = OpenFiles::new(DESCRIPTORS).slot() else {
+        return Done::Failed(Fault::new(Code::LimitExceeded, "a slot of a million"));
+    };
+    let done = files.try_open(entry, path, how, slot, &|_, _| {});
+    if matches!(done, DiskDone::Failed(_)) {
+        files.not_opened(entry);
+    }
+    done
+}
+
+const DESCRIPTORS: u64 = 1 << 20;

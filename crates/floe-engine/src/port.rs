@@ -170,7 +170,8 @@ impl Port {
         while let Some(first) = self.unbuffered.front() {
             let len = first.len;
             let into = self.files.pool().blank_in_turn(len, &mut self.turn, &self.bell);
-            let Some((into, next)) = into.zip(self.unbuffered.pop_front()) else { return };
+            let Some(into) = into else { return };
+            let Some(next) = self.unbuffered.pop_front() else { return };
             let op = next.op;
             if let Err(fault) = self.read_into(next, into) {
                 self.settle(op, Done::Failed(fault), Took::default());

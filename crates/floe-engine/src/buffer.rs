@@ -2,14 +2,21 @@
 //!
 //! A `Blank` is written by one owner; sealed, it is a `Piece`: shared, read-only, and back on its
 //! shelf when the last holder drops it. Shelves hold four sizes; what is smaller than the smallest
-//! comes from the heap. The core decides how much a session may hold (`handle_budget`); the pool
-//! counts, so that the peak can be shown, and keeps at most `keep` idle bytes for reuse.
+//! comes from the heap. The core decides how much a session should hold (`handle_budget`); a
+//! bounded pool decides how much all of them do: past its bound whoever wants a buffer waits for a
+//! turn, in order (`buffer/turn.rs`). Records of TLS that wait for a slow reader count as well
+//! (`Charge`).
+
+mod turn; // who waits for a buffer
+
+pub use turn::{Bell, Turn};
 
 use floe_types::ByteCount;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use turn::Line;
 
 /// The sizes that are kept; a larger request is refused a shelf and freed after use.
 const SHELF_BYTES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
@@ -28,12 +35,21 @@ struct Shelves {
     keep: ByteCount,
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
+    /// What may be held at once.
+    bound: u64,
+    line: Line,
 }
 
 impl Pool {
-    /// A pool that keeps at most `keep` bytes of idle buffers.
+    /// A pool that keeps at most `keep` bytes of idle buffers and lends any number.
     #[must_use]
     pub fn new(keep: ByteCount) -> Self {
+        Self::bounded(keep, ByteCount(u64::MAX))
+    }
+
+    /// A pool that lends no more than `bound` at once.
+    #[must_use]
+    pub fn bounded(keep: ByteCount, bound: ByteCount) -> Self {
         Self {
             store: Arc::new(Shelves {
                 idle: Default::default(),
@@ -41,24 +57,48 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
+                bound: bound.0,
+                line: Line::default(),
             }),
         }
     }
 
     /// A buffer of at least `len` bytes, of which the first `len` are shown. What stands in it is
-    /// left from an earlier use of this process.
+    /// left from an earlier use of this process. Lent whatever the bound: for what a process needs
+    /// to work at all.
     #[must_use]
     pub fn blank(&self, len: usize) -> Blank {
+        self.store.lend(size_of(len));
+        self.filled(len)
+    }
+
+    /// A buffer as of `blank`, if the bound allows. If not, the caller has a turn, and the bell
+    /// rings when it is worth asking again, with the same turn and the same length.
+    pub fn blank_in_turn(
+        &self,
+        len: usize,
+        turn: &mut Turn,
+        bell: &Arc<dyn Bell>,
+    ) -> Option<Blank> {
+        turn.take(&self.store, size_of(len), bell).then(|| self.filled(len))
+    }
+
+    /// Whether somebody waits for a buffer.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.store.line.is_waited_in()
+    }
+
+    /// Counts memory that is no buffer of this pool. It is there already: the bound is not asked.
+    #[must_use]
+    pub fn charge(&self) -> Charge {
+        Charge { bytes: 0, home: Arc::clone(&self.store) }
+    }
+
+    fn filled(&self, len: usize) -> Blank {
         let shelf = SHELF_BYTES.iter().position(|size| len <= *size);
         let kept = shelf.filter(|_| len > POOLED_BYTES_MIN).and_then(|nth| self.store.take(nth));
-        let bytes = kept.unwrap_or_else(|| {
-            let size = match shelf {
-                Some(nth) if len > POOLED_BYTES_MIN => SHELF_BYTES[nth],
-                _ => len,
-            };
-            vec![0; size].into_boxed_slice()
-        });
-        self.store.lend(bytes.len());
+        let bytes = kept.unwrap_or_else(|| vec![0; size_of(len)].into_boxed_slice());
         Blank { len, held: Held { bytes, home: Arc::clone(&self.store) } }
     }
 
@@ -83,13 +123,40 @@ impl Shelves {
     }
 
     fn lend(&self, len: usize) {
-        let held = self.held_bytes.fetch_add(len as u64, Ordering::Relaxed) + len as u64;
+        let held = self.held_bytes.fetch_add(len as u64, Ordering::SeqCst) + len as u64;
         self.held_bytes_max.fetch_max(held, Ordering::Relaxed);
+    }
+
+    /// Lends within the bound, or not at all.
+    fn try_lend(&self, len: usize) -> Lent {
+        let len = len as u64;
+        // One is always lent: a bound below it would keep everybody for ever.
+        let within =
+            |held: u64| held.checked_add(len).filter(|sum| *sum <= self.bound || held == 0);
+        let lent = self.held_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, within);
+        match lent {
+            Ok(held) => {
+                self.held_bytes_max.fetch_max(held + len, Ordering::Relaxed);
+                Lent::Yes
+            }
+            Err(_) => Lent::No,
+        }
+    }
+
+    fn give_back(&self, len: usize) {
+        // Seen by whoever comes into the line after this, or it is seen here by the line.
+        self.held_bytes.fetch_sub(len as u64, Ordering::SeqCst);
+        self.line.call(self);
     }
 
     fn take_back(&self, bytes: Box<[u8]>) {
         let len = bytes.len() as u64;
-        self.held_bytes.fetch_sub(len, Ordering::Relaxed);
+        self.shelve(bytes);
+        self.give_back(usize::try_from(len).unwrap_or(usize::MAX));
+    }
+
+    fn shelve(&self, bytes: Box<[u8]>) {
+        let len = bytes.len() as u64;
         let Some(nth) = SHELF_BYTES.iter().position(|size| *size == bytes.len()) else {
             return;
         };
@@ -97,6 +164,43 @@ impl Shelves {
             self.idle_bytes.fetch_add(len, Ordering::Relaxed);
             self.idle[nth].lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
         }
+    }
+}
+
+/// Whether a pool lent what was asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lent {
+    Yes,
+    No,
+}
+
+/// The bytes that a buffer for `len` really has.
+fn size_of(len: usize) -> usize {
+    let shelf = SHELF_BYTES.iter().find(|size| len <= **size);
+    shelf.copied().filter(|_| len > POOLED_BYTES_MIN).unwrap_or(len)
+}
+
+/// Memory beside the pool that counts as held while this lives.
+pub struct Charge {
+    bytes: usize,
+    home: Arc<Shelves>,
+}
+
+impl Charge {
+    /// So many bytes now.
+    pub fn set(&mut self, bytes: usize) {
+        let before = std::mem::replace(&mut self.bytes, bytes);
+        if bytes > before {
+            self.home.lend(bytes - before);
+        } else if bytes < before {
+            self.home.give_back(before - bytes);
+        }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 
@@ -168,34 +272,4 @@ impl Drop for Held {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_piece_returns_to_its_shelf_when_the_last_holder_drops_it() {
-        let pool = Pool::new(ByteCount(1 << 20));
-        let mut blank = pool.blank(200_000);
-        blank.bytes_mut()[0] = 7;
-        let piece = blank.seal(1000);
-        let twin = piece.clone();
-        assert_eq!((piece.bytes().len(), twin.bytes()[0]), (1000, 7));
-        assert_eq!(pool.held(), ByteCount(256 << 10));
-        drop(piece);
-        assert_eq!(pool.held(), ByteCount(256 << 10));
-        drop(twin);
-        assert_eq!(pool.held(), ByteCount(0));
-        assert_eq!(pool.blank(256 << 10).bytes_mut()[0], 7, "the same memory again");
-    }
-
-    #[test]
-    fn keeps_no_more_idle_bytes_than_it_may() {
-        let pool = Pool::new(ByteCount(300 << 10));
-        let blanks: Vec<_> = (0..4).map(|_| pool.blank(256 << 10)).collect();
-        assert_eq!(pool.held_max(), ByteCount(1 << 20));
-        drop(blanks);
-        assert_eq!(pool.store.idle_bytes.load(Ordering::Relaxed), 256 << 10);
-        drop(pool.blank(3 << 20));
-        drop(pool.blank(10));
-        assert_eq!(pool.held(), ByteCount(0));
-    }
-}
+mod tests;

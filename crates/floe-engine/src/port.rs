@@ -6,7 +6,7 @@
 //! through the `Inbox`. The ends of reads and writes are given out in the order of submission.
 //! Every operation ends exactly once, even if the thread that does it panics.
 
-use crate::buffer::{Blank, Piece};
+use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
@@ -57,6 +57,12 @@ impl Inbox {
     }
 }
 
+impl Bell for Inbox {
+    fn ring(&self) {
+        Self::ring(self);
+    }
+}
+
 /// The operations of one stream, or of a session.
 pub struct Port {
     files: Arc<Files>,
@@ -66,9 +72,21 @@ pub struct Port {
     /// What is read is sent, what is written was received: a stream may do both at once.
     reading: Hashing,
     writing: Hashing,
+    bell: Arc<dyn Bell>,
     line: VecDeque<Slot>,
     arrived: Vec<Ended>,
     under_way: usize,
+    /// Reads that wait for a buffer, in order.
+    unbuffered: VecDeque<Unbuffered>,
+    turn: Turn,
+}
+
+/// A read that has no buffer yet.
+struct Unbuffered {
+    op: OpId,
+    source: Arc<dyn Source>,
+    piece: Range,
+    len: usize,
 }
 
 /// The hash of the chunk that is read, or written.
@@ -101,12 +119,15 @@ impl Port {
             strand: Strand::new(&threads.bulk),
             files,
             threads,
+            bell: Arc::clone(&inbox) as Arc<dyn Bell>,
             inbox,
             reading: Hashing::default(),
             writing: Hashing::default(),
             line: VecDeque::new(),
             arrived: Vec::new(),
             under_way: 0,
+            unbuffered: VecDeque::new(),
+            turn: Turn::default(),
         }
     }
 
@@ -144,8 +165,18 @@ impl Port {
         }
     }
 
+    /// Ends what has not begun, for want of a buffer: nobody wants it any more.
+    pub fn give_up(&mut self) {
+        self.turn = Turn::default();
+        for Unbuffered { op, .. } in std::mem::take(&mut self.unbuffered) {
+            let fault = Fault::new(Code::ConnectionLost, "its stream is gone");
+            self.settle(op, Done::Failed(fault), Took::default());
+        }
+    }
+
     /// Takes what has ended, reads and writes in the order of submission.
     pub fn take_ended(&mut self, into: &mut Vec<Ended>) {
+        self.begin_reads();
         let mut arrived = std::mem::take(&mut self.arrived);
         self.inbox.take(&mut arrived);
         for ended in arrived.drain(..) {
@@ -200,19 +231,8 @@ impl Port {
         let len = piece_len(piece)?;
         match self.files.handle(entry)? {
             Handle::Source(source) => {
-                let mut into = self.files.pool().blank(len);
-                // A read behind one that is with the disk would only wait for it.
-                if self.all_ended_but_the_last() {
-                    let started = Instant::now();
-                    if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
-                        let busy = micros(started.elapsed());
-                        let took = Took { queued: Micros::ZERO, busy };
-                        self.settle(op, read_done(into.seal(count)), took);
-                        return Ok(());
-                    }
-                }
-                let reply = Reply::new(&self.inbox, op);
-                self.strand.submit(Box::new(move || read_cold(reply, &*source, piece, into)));
+                self.unbuffered.push_back(Unbuffered { op, source, piece, len });
+                self.begin_reads();
             }
             Handle::Input(input) => {
                 let into = self.files.pool().blank(len);
@@ -225,9 +245,38 @@ impl Port {
         Ok(())
     }
 
-    fn all_ended_but_the_last(&self) -> bool {
-        let before = self.line.len().saturating_sub(1);
-        self.line.iter().take(before).all(|slot| slot.ended.is_some())
+    /// Begins the reads that there are buffers for, in order.
+    fn begin_reads(&mut self) {
+        while let Some(first) = self.unbuffered.front() {
+            let len = first.len;
+            let into = self.files.pool().blank_in_turn(len, &mut self.turn, &self.bell);
+            let Some(into) = into else { return };
+            let Some(next) = self.unbuffered.pop_front() else { return };
+            let op = next.op;
+            if let Err(fault) = self.read_into(next, into) {
+                self.settle(op, Done::Failed(fault), Took::default());
+            }
+        }
+    }
+
+    fn read_into(&mut self, read: Unbuffered, mut into: Blank) -> Result<(), Fault> {
+        let Unbuffered { op, source, piece, .. } = read;
+        // A read behind one that is with the disk would only wait for it.
+        if self.all_ended_before(op) {
+            let started = Instant::now();
+            if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
+                let took = Took { queued: Micros::ZERO, busy: micros(started.elapsed()) };
+                self.settle(op, read_done(into.seal(count)), took);
+                return Ok(());
+            }
+        }
+        let reply = Reply::new(&self.inbox, op);
+        self.strand.submit(Box::new(move || read_cold(reply, &*source, piece, into)));
+        Ok(())
+    }
+
+    fn all_ended_before(&self, op: OpId) -> bool {
+        self.line.iter().take_while(|slot| slot.op != op).all(|slot| slot.ended.is_some())
     }
 
     fn write(

@@ -50,6 +50,8 @@ struct State {
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
+    /// Sessions with transfers, and how many each has.
+    busy: HashMap<SessionId, usize>,
     /// What each session was told last.
     share: Option<ByteCount>,
 }
@@ -77,8 +79,9 @@ impl Drop for Claim {
     }
 }
 
-/// The least a session is given, however many there are: a few of the smallest pieces.
-const SHARE_MIN: u64 = 256 << 10;
+/// The least a session is given, however many there are: the smallest piece. What all of them hold
+/// is bounded by the pool.
+const SHARE_MIN: u64 = 64 << 10;
 /// The most one is given: more would not make it faster.
 const SHARE_MAX: u64 = 32 << 20;
 
@@ -93,10 +96,10 @@ impl Registry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What one more session may hold in buffers.
+    /// What a session may hold in buffers that begins a transfer next.
     #[must_use]
     pub fn share(&self) -> ByteCount {
-        self.share_of(self.lock().members.len() + 1)
+        self.share_of(self.lock().busy.len() + 1)
     }
 
     fn share_of(&self, sessions: usize) -> ByteCount {
@@ -105,27 +108,53 @@ impl Registry {
         ByteCount((1 << share.max(1).ilog2()).clamp(SHARE_MIN, SHARE_MAX))
     }
 
-    /// Adds a session that was made with `share`; the others may get less.
+    /// Adds a session. It takes no share before it has a transfer.
     pub fn add(&self, id: SessionId, member: Member) {
         self.lock().members.insert(id, Arc::new(member));
+    }
+
+    /// A transfer of a session begins: the others may get less.
+    pub fn transfer_begins(&self, id: &SessionId) {
+        *self.lock().busy.entry(*id).or_default() += 1;
+        self.share_out();
+        let state = self.lock();
+        if let (Some(member), Some(share)) = (state.members.get(id), state.share) {
+            // It may have come between two changes.
+            member.running.set_budget(share);
+        }
+    }
+
+    /// A transfer of a session is over: the others may get more.
+    pub fn transfer_ends(&self, id: &SessionId) {
+        let mut state = self.lock();
+        if let Some(count) = state.busy.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                state.busy.remove(id);
+            }
+        }
+        drop(state);
         self.share_out();
     }
 
     /// Removes a session; the others get more.
     pub fn remove(&self, id: &SessionId) {
-        self.lock().members.remove(id);
+        let mut state = self.lock();
+        state.members.remove(id);
+        state.busy.remove(id);
+        drop(state);
         self.share_out();
     }
 
     fn share_out(&self) {
         let mut state = self.lock();
-        let share = self.share_of(state.members.len());
+        let share = self.share_of(state.busy.len());
         if state.share.replace(share) == Some(share) {
             return;
         }
-        let members: Vec<_> = state.members.values().cloned().collect();
-        drop(state);
-        for member in members {
+        // Under the lock, so that what is told last is what was decided last. A session's own lock
+        // comes after this one, never before.
+        for member in state.members.values() {
             member.running.set_budget(share);
         }
     }

@@ -108,6 +108,8 @@ const CLOSE: Duration = Duration::from_secs(10);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How often stages that nobody came back for are looked for.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
+/// What TLS adds to a piece, and the frames before it, generously.
+const COPY_BYTES: u64 = 16 << 10;
 /// Idle buffers that are kept for reuse, at most.
 const IDLE_BYTES_MAX: u64 = 32 << 20;
 
@@ -160,10 +162,16 @@ impl Server {
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
         let buffers = ByteCount(memory.0 / 2);
+        let lanes = Lanes::count_for_server();
+        let piece_bytes_max = limits.piece_bytes_max.min(Limits::PIECE_BYTES);
+        let limits = Limits { piece_bytes_max, ..limits };
         let hall = Hall {
-            lanes: Lanes::start(Lanes::count_for_server())?,
+            lanes: Lanes::start(lanes)?,
             threads: DiskThreads::new(),
-            pool: Pool::new(ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX))),
+            pool: Pool::bounded(
+                ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX)),
+                lent_bytes_max(buffers, lanes),
+            ),
             clock: Clock::start(),
             limits,
             access,
@@ -188,6 +196,12 @@ impl Server {
     #[must_use]
     pub fn owner_ticket(&self) -> &OwnerTicket {
         &self.owner
+    }
+
+    /// The buffers of all its sessions: what they hold, and held at most.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.hall.pool.clone()
     }
 
     /// The id of the served root.
@@ -226,6 +240,13 @@ impl Drop for Open {
         self.0.draining.store(true, Ordering::Release);
         self.0.tell_all(&Command::Close(Some(Fault::new(Code::ShuttingDown, ""))));
     }
+}
+
+/// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS
+/// holds it twice for that moment, and charges the copy first.
+fn lent_bytes_max(buffers: ByteCount, lanes: usize) -> ByteCount {
+    let copies = lanes as u64 * (u64::from(Limits::PIECE_BYTES) + COPY_BYTES);
+    ByteCount(buffers.0.saturating_sub(copies).max(buffers.0 / 2))
 }
 
 /// The id of a directory that is or will be served; made, and durable, if it has none.

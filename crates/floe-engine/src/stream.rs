@@ -6,13 +6,14 @@
 //!                              of the core    \ frames -> Outlet -> socket
 //! ```
 //! Backpressure both ways is not asking: frames are polled only while the outlet is empty, and a
-//! piece is left in the socket while the core has no room for it. A stream that is lost stays until
-//! its operations have ended; a session that ended in order says what is queued, then closes.
+//! piece is left in the socket while the core has no room for it. A client that takes nothing of
+//! what it is owed is not heard, so nothing it asks for can pile up. A stream that is lost stays
+//! until its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
 mod outlet;
 
-use crate::buffer::Piece;
+use crate::buffer::{Bell, Charge, Piece};
 use crate::port::{Ended, Port};
 use crate::running::{Running, Seat};
 use crate::secure::{Flushed, Secured};
@@ -26,7 +27,7 @@ use inlet::{Inlet, Taken};
 use outlet::Outlet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// One connection that has joined a session.
 pub struct Stream {
@@ -37,6 +38,13 @@ pub struct Stream {
     port: Port,
     inlet: Inlet,
     outlet: Outlet,
+    /// What waits encrypted in the connection.
+    charge: Charge,
+    bell: Arc<dyn Bell>,
+    /// Since when it has sent the same piece,
+    sending_since: Option<Instant>,
+    /// and taken the same piece.
+    taking_since: Option<Instant>,
     ended: Vec<Ended>,
     frames: Vec<Frame<Piece>>,
     room: ByteCount,
@@ -59,6 +67,8 @@ const FRAMES_A_ROUND: usize = 64;
 const TURN_BYTES: u64 = 512 << 10;
 /// Turns that a stream may take, however little moves.
 const TURNS: u32 = 16;
+/// How long a stream may hold one piece while others wait for memory.
+const HOLD: Duration = Duration::from_secs(2);
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How long a stream that closes in order may take to say its last frames.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -91,10 +101,14 @@ impl Stream {
             inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
             running: Arc::clone(running),
             id,
+            bell: Arc::clone(&seat.inbox) as Arc<dyn Bell>,
+            charge: running.files.pool().charge(),
             seat,
             link,
             port,
             outlet: Outlet::default(),
+            sending_since: None,
+            taking_since: None,
             ended: Vec::new(),
             frames: Vec::new(),
             room: ByteCount::ZERO,
@@ -118,8 +132,9 @@ impl Stream {
                 self.running.lose(self.id, Lost::Connection);
             }
         }
-        let Self { running, seat, port, ended, link, inlet, outlet, .. } = self;
-        drop((link, inlet, outlet));
+        let Self { running, seat, mut port, ended, link, inlet, outlet, charge, .. } = self;
+        drop((link, inlet, outlet, charge));
+        port.give_up();
         Rest { running, seat, port, ended }.end().await;
         drop(place);
     }
@@ -156,10 +171,17 @@ impl Stream {
         if !self.ended.is_empty() || !self.frames.is_empty() {
             activity = Activity::Some;
         }
+        self.write()?;
+        let clear = self.is_clear();
         if self.round(moved)? == Activity::Some {
             activity = Activity::Some;
         }
         self.write()?;
+        if self.is_clear() && !clear {
+            // Frames were not asked for, and can be now.
+            activity = Activity::Some;
+        }
+        self.give_way()?;
         // What came before the end has been told: the connection's end comes after it.
         match end.take() {
             Some(fault) if self.running.ending().is_none() => Err(fault),
@@ -170,7 +192,8 @@ impl Stream {
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
         while self.frames.len() < FRAMES_A_ROUND && self.hears() {
-            let taken = self.inlet.take(&mut self.link, self.running.files.pool(), self.room);
+            let pool = self.running.files.pool();
+            let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
             match taken {
                 Ok(Taken::Frame(frame)) => {
                     let len = match &frame {
@@ -182,6 +205,7 @@ impl Stream {
                     self.room = if begins { ByteCount::ZERO } else { self.room.minus(len) };
                     *moved = moved.plus(len);
                     self.frames.push(frame);
+                    self.taking_since = None;
                     if len.0 >= SMALL_BYTES {
                         return None;
                     }
@@ -209,7 +233,7 @@ impl Stream {
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let sample = self.sample();
-        let (id, outlet) = (self.id, &mut self.outlet);
+        let (id, outlet, link) = (self.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
         let mut ops = Vec::new();
         let mut out = Vec::new();
@@ -235,7 +259,7 @@ impl Stream {
             while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
                 ops.push(op);
             }
-            while outlet.wants(&out)
+            while outlet.wants(&out, link)
                 && let Some(frame) = core.poll_frame(id, now)
             {
                 out.push(frame);
@@ -254,6 +278,7 @@ impl Stream {
                 *moved = moved.plus(data.len);
             }
             self.outlet.accept(frame)?;
+            self.sending_since = None;
         }
         Ok(if busy { Activity::Some } else { Activity::None })
     }
@@ -262,7 +287,33 @@ impl Stream {
         if self.link.has_unsent() {
             self.link.flush()?;
         }
-        self.outlet.write(&mut self.link)
+        self.outlet.write(&mut self.link, &mut self.charge)
+    }
+
+    /// Whether everything that was polled has left for the kernel.
+    fn is_clear(&self) -> bool {
+        self.outlet.is_empty() && !self.link.has_unsent()
+    }
+
+    /// While others wait for memory, nobody keeps a piece for long that does not move on: a slow
+    /// reader or writer comes again and continues.
+    fn give_way(&mut self) -> Result<(), Fault> {
+        if self.is_clear() {
+            self.sending_since = None;
+        } else {
+            self.sending_since.get_or_insert_with(Instant::now);
+        }
+        if self.inlet.is_filling() {
+            self.taking_since.get_or_insert_with(Instant::now);
+        } else {
+            self.taking_since = None;
+        }
+        let mut since = [self.sending_since, self.taking_since].into_iter().flatten();
+        let is_slow = since.any(|since| since.elapsed() > HOLD);
+        if is_slow && self.running.files.pool().is_short() {
+            return Err(Fault::new(Code::Busy, "memory is short, and this stream too slow"));
+        }
+        Ok(())
     }
 
     fn sample(&mut self) -> Option<PathSample> {
@@ -277,11 +328,14 @@ impl Stream {
 
     async fn wait(&mut self) -> Result<(), Fault> {
         self.inlet.rest();
-        let writing = !self.outlet.is_empty() || self.link.has_unsent();
-        let reading = self.hears() && !self.inlet.is_full(self.room);
+        let writing = !self.is_clear();
+        let reading = self.hears() && !self.inlet.is_full();
         let socket = self.link.socket();
+        let holding = self.sending_since.is_some() || self.taking_since.is_some();
         let ready = tokio::select! {
             () = self.seat.inbox.rung() => Ok(()),
+            // Whether others wait for what it holds is seen in the next turn.
+            () = sleep(HOLD), if holding => Ok(()),
             ready = socket.readable(), if reading => ready,
             ready = socket.writable(), if writing => ready,
         };

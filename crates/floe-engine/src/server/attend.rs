@@ -121,7 +121,7 @@ impl Visit<'_> {
         let running = self.running(verbs, owner);
         let member = Member { running: Arc::clone(&running), secret, channel };
         hall.registry.add(id, member);
-        let ear = Ear::new(hall, owner);
+        let ear = Ear::new(hall, id, owner);
         let load = hall.lanes.load(self.lane);
         let hall = Arc::clone(hall);
         let serving = async move {
@@ -187,6 +187,11 @@ impl Visit<'_> {
         }
         if member.running.streams() >= hall.limits.streams_max as usize {
             let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        }
+        let streams = member.running.streams() as u64 + 1;
+        if hall.registry.share().0 < streams * u64::from(hall.limits.piece_bytes_min) {
+            let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
         send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;

@@ -1,13 +1,13 @@
 //! What a server does about the events of a session: logs them, and keeps stages to one owner.
 //!
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
-//! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot be
-//! called back may take a while; past the bound the client is told to come again.
+//! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot
+//! be called back may take a while; past the bound the client is told to come again.
 
 use super::Hall;
 use crate::clock::duration;
 use crate::files::Op;
-use crate::registry::{Claim, StageKey};
+use crate::registry::{Claim, SessionId, StageKey};
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
@@ -20,12 +20,13 @@ use tokio::time::timeout;
 /// The listener of one session.
 pub(super) struct Ear {
     hall: Arc<Hall>,
+    session: SessionId,
     owner: OwnerId,
 }
 
 impl Ear {
-    pub(super) fn new(hall: &Arc<Hall>, owner: OwnerId) -> Self {
-        Self { hall: Arc::clone(hall), owner }
+    pub(super) fn new(hall: &Arc<Hall>, session: SessionId, owner: OwnerId) -> Self {
+        Self { hall: Arc::clone(hall), session, owner }
     }
 }
 
@@ -33,9 +34,11 @@ impl Listener for Ear {
     fn hear(&mut self, _running: &Arc<Running>, event: Event) {
         match event {
             Event::TransferBegun { transfer, direction, path } => {
+                self.hall.registry.transfer_begins(&self.session);
                 tracing::info!(transfer = transfer.0, ?direction, %path, "transfer begins");
             }
             Event::TransferFinished { transfer, result, summary } => {
+                self.hall.registry.transfer_ends(&self.session);
                 let (total, sent) = (summary.bytes_total.0, summary.bytes_sent.0);
                 let entries = summary.entries_committed.0;
                 match result {

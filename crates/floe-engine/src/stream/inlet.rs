@@ -1,15 +1,17 @@
 //! From a socket to frames: small ones through a short buffer, pieces straight into their own.
 //!
 //! A piece is begun only when there is room for it; until then it stays where it is, and TCP tells
-//! the peer. An idle stream holds no buffer.
+//! the peer. An idle stream holds no buffer. The short buffer belongs to the connection, as its TLS
+//! state does; those of pieces are bounded for all connections together.
 
-use crate::buffer::{Blank, Piece, Pool};
+use crate::buffer::{Bell, Blank, Piece, Pool, Turn};
 use crate::secure::{Ending, Scratch, Secured, Took};
 use floe_proto::codec::{DataHead, Decoded, Decoder, Fed};
 use floe_proto::command::Violation;
 use floe_proto::frame::{Data, Frame};
 use floe_types::{ByteCount, Code, Fault, Limits};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 thread_local! {
     // One for all streams of a lane: nothing stays in it between two reads.
@@ -26,6 +28,7 @@ pub(super) struct Inlet {
     step: Step,
     /// Bytes of a piece came since this was last asked.
     came: Came,
+    turn: Turn,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,7 @@ enum Came {
 }
 
 struct Ahead {
-    bytes: Blank,
+    bytes: Box<[u8]>,
     from: usize,
     to: usize,
 }
@@ -79,7 +82,8 @@ impl Inlet {
         let mut decoder = Decoder::new(limits);
         decoder.agree_piece_bytes_max(piece_bytes_max);
         decoder.enter_session();
-        Self { decoder, ahead: None, step: Step::Frames, came: Came::Nothing }
+        let (step, came, turn) = (Step::Frames, Came::Nothing, Turn::default());
+        Self { decoder, ahead: None, step, came, turn }
     }
 
     /// Takes one frame, if all of it is there. `room` is what the core takes of pieces now.
@@ -88,6 +92,7 @@ impl Inlet {
         link: &mut Secured,
         pool: &Pool,
         room: ByteCount,
+        bell: &Arc<dyn Bell>,
     ) -> Result<Taken, Broken> {
         loop {
             match std::mem::replace(&mut self.step, Step::Frames) {
@@ -97,7 +102,11 @@ impl Inlet {
                 }
                 Step::Announced(head) => {
                     let len = head.len.to_len().unwrap_or(0);
-                    self.step = Step::Filling { head, into: pool.blank(len), filled: 0, len };
+                    let Some(into) = pool.blank_in_turn(len, &mut self.turn, bell) else {
+                        self.step = Step::Announced(head);
+                        return Ok(Taken::NoRoom);
+                    };
+                    self.step = Step::Filling { head, into, filled: 0, len };
                 }
                 Step::Filling { head, into, filled, len } => {
                     if let Some(frame) = self.fill(link, head, into, filled, len)? {
@@ -110,7 +119,7 @@ impl Inlet {
                     Some(Decoded::Data(head)) => self.step = Step::Announced(head),
                     Some(Decoded::Skipped(_)) => {}
                     None => {
-                        if !self.read_ahead(link, pool)? {
+                        if !self.read_ahead(link)? {
                             return Ok(Taken::Nothing);
                         }
                     }
@@ -121,7 +130,7 @@ impl Inlet {
 
     fn decode(&mut self) -> Result<Option<Decoded<Piece>>, Broken> {
         let Some(ahead) = &mut self.ahead else { return Ok(None) };
-        let bytes = &ahead.bytes.bytes_mut()[ahead.from..ahead.to];
+        let bytes = &ahead.bytes[ahead.from..ahead.to];
         if bytes.is_empty() {
             return Ok(None);
         }
@@ -131,14 +140,14 @@ impl Inlet {
     }
 
     /// Whether anything came. The buffer is empty when this is called.
-    fn read_ahead(&mut self, link: &mut Secured, pool: &Pool) -> Result<bool, Broken> {
+    fn read_ahead(&mut self, link: &mut Secured) -> Result<bool, Broken> {
         let ahead = self.ahead.get_or_insert_with(|| Ahead {
-            bytes: pool.blank(AHEAD_BYTES),
+            bytes: vec![0; AHEAD_BYTES].into_boxed_slice(),
             from: 0,
             to: 0,
         });
         (ahead.from, ahead.to) = (0, 0);
-        match read(link, ahead.bytes.bytes_mut())? {
+        match read(link, &mut ahead.bytes)? {
             Took::Bytes(count) => {
                 ahead.to = count;
                 Ok(true)
@@ -157,7 +166,7 @@ impl Inlet {
         len: usize,
     ) -> Result<Option<Frame<Piece>>, Broken> {
         if let Some(ahead) = &mut self.ahead {
-            let held = &ahead.bytes.bytes_mut()[ahead.from..ahead.to];
+            let held = &ahead.bytes[ahead.from..ahead.to];
             let count = held.len().min(len - filled);
             into.bytes_mut()[filled..filled + count].copy_from_slice(&held[..count]);
             ahead.from += count;
@@ -196,9 +205,15 @@ impl Inlet {
         std::mem::replace(&mut self.came, Came::Nothing) == Came::Bytes
     }
 
-    /// Whether it cannot take anything now, whatever comes: a piece without room.
-    pub(super) fn is_full(&self, room: ByteCount) -> bool {
-        matches!(self.step, Step::Announced(_)) && room == ByteCount::ZERO
+    /// Whether it cannot take anything now, whatever comes: a piece without room, or without a
+    /// buffer. It was tried just before: what can be taken is.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.step, Step::Announced(_))
+    }
+
+    /// Whether it holds a buffer for a piece that is not whole.
+    pub(super) fn is_filling(&self) -> bool {
+        matches!(self.step, Step::Filling { .. })
     }
 
     /// Gives the buffer back while there is nothing in it.

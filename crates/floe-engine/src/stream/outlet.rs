@@ -1,13 +1,15 @@
 //! From frames to a socket: small ones gathered, a piece behind them, one vectored write.
 
-use crate::buffer::Piece;
+use crate::buffer::{Charge, Piece};
 use crate::secure::Secured;
 use floe_proto::codec::encode;
 use floe_proto::frame::Frame;
 use floe_types::{Code, Fault};
 use std::io::IoSlice;
 
-/// What has been polled and not yet accepted by the connection: at most one piece.
+/// What has been polled and not yet accepted by the connection: at most one piece. The next one
+/// waits until the last has left for the kernel, records and all: a peer that does not read costs
+/// one piece.
 #[derive(Default)]
 pub(super) struct Outlet {
     small: Vec<u8>,
@@ -23,8 +25,9 @@ const KEPT_BYTES: usize = 4 << 10;
 
 impl Outlet {
     /// Whether more frames may be polled behind those that were and are not accepted here yet.
-    pub(super) fn wants(&self, polled: &[Frame<Piece>]) -> bool {
+    pub(super) fn wants(&self, polled: &[Frame<Piece>], link: &Secured) -> bool {
         self.is_empty()
+            && !link.has_unsent()
             && polled.len() < FRAMES_MAX
             && !matches!(polled.last(), Some(Frame::Data(_)))
     }
@@ -44,18 +47,21 @@ impl Outlet {
         self.small.is_empty() && self.piece.is_none()
     }
 
-    /// Hands over as much as the connection takes now.
-    pub(super) fn write(&mut self, link: &mut Secured) -> Result<(), Fault> {
+    /// Hands over as much as the connection takes now; what that holds on to is charged before the
+    /// piece is let go.
+    pub(super) fn write(&mut self, link: &mut Secured, charge: &mut Charge) -> Result<(), Fault> {
         while !self.is_empty() {
             let small = &self.small[self.small_sent..];
             let piece = self.piece.as_ref().map_or(&[][..], Piece::bytes);
             let parts = [IoSlice::new(small), IoSlice::new(&piece[self.piece_sent..])];
             let count = link.write_plain(&parts)?;
+            charge.set(link.unsent_bytes().to_len().unwrap_or(usize::MAX));
             if count == 0 {
                 return Ok(());
             }
             self.advance(count);
         }
+        charge.set(link.unsent_bytes().to_len().unwrap_or(usize::MAX));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! A server over a temporary directory, and clients of it.
 
+use floe_engine::buffer::Pool;
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Outcome, Retry};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::secure::Security;
@@ -21,6 +22,7 @@ pub struct House {
     pub address: SocketAddr,
     pub pin: KeyPin,
     pub ticket: Ticket,
+    pub pool: Pool,
     stop: watch::Sender<bool>,
     served: JoinHandle<Result<(), Fault>>,
 }
@@ -73,10 +75,11 @@ impl House {
         .await
         .unwrap();
         let address = server.addresses()[0];
+        let pool = server.pool();
         let text = std::fs::read_to_string(&server.owner_ticket().path).unwrap();
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(stopped));
-        Self { dir, address, pin, ticket: text.parse().unwrap(), stop, served }
+        Self { dir, address, pin, ticket: text.parse().unwrap(), pool, stop, served }
     }
 
     /// Ends the server in good order; its directory stays.

@@ -1,10 +1,11 @@
 //! Threads that may block on a disk, so that no lane ever does.
 //!
-//! Three crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
-//! changes names, `Sync` makes durable; a slow sync delays neither of the others. Threads start
-//! when there is work and end after idling. A `Strand` runs jobs one after the other on a crew: a
-//! stream's writes go through one, so that a busy disk thread finds the next job without a wake-up.
-//! A job that panics is the job's loss, never the thread's.
+//! Four crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
+//! changes names, `Sync` makes durable, `Hash` reads whole objects because somebody asked; a slow
+//! one delays none of the others. Threads start when there is work and end after idling. A `Strand`
+//! runs jobs one after the other on a crew: a stream's writes go through one, so that a busy disk
+//! thread finds the next job without a wake-up. A job that panics is the job's loss, never the
+//! thread's.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,8 @@ pub type Job = Box<dyn FnOnce() + Send>;
 
 const IDLE: Duration = Duration::from_secs(10);
 const STACK_BYTES: usize = 1 << 20;
+/// Objects that are hashed at once for nobody's transfer.
+const HASHING_MAX: usize = 2;
 
 /// The crews of one process.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct DiskThreads {
     pub names: Crew,
     /// Makes durable.
     pub sync: Crew,
+    /// Hashes whole objects.
+    pub hash: Crew,
 }
 
 impl DiskThreads {
@@ -38,6 +43,7 @@ impl DiskThreads {
             bulk: Crew::new("floe-disk", bulk),
             names: Crew::new("floe-names", bulk.min(8)),
             sync: Crew::new("floe-sync", 8),
+            hash: Crew::new("floe-hash", HASHING_MAX),
         }
     }
 }
@@ -144,6 +150,7 @@ fn run(job: Job) {
 pub struct Strand {
     crew: Crew,
     line: Arc<Mutex<Line>>,
+    turn_jobs: usize,
 }
 
 #[derive(Default)]
@@ -166,7 +173,13 @@ impl Strand {
     /// An empty strand on a crew.
     #[must_use]
     pub fn new(crew: &Crew) -> Self {
-        Self { crew: crew.clone(), line: Arc::default() }
+        Self { crew: crew.clone(), line: Arc::default(), turn_jobs: TURN_JOBS }
+    }
+
+    /// An empty strand of long jobs: others of the crew have their turn after each.
+    #[must_use]
+    pub fn of_long_jobs(crew: &Crew) -> Self {
+        Self { turn_jobs: 1, ..Self::new(crew) }
     }
 
     /// Queues a job behind all earlier ones of the strand.
@@ -186,7 +199,7 @@ impl Strand {
     }
 
     fn take_turn(&self) {
-        for _ in 0..TURN_JOBS {
+        for _ in 0..self.turn_jobs {
             let mut line = lock(&self.line);
             let Some(job) = line.queue.pop_front() else {
                 line.running = Running::No;
@@ -222,6 +235,22 @@ mod tests {
         drop(sent);
         let order: Vec<_> = got.iter().collect();
         assert_eq!(order, (0..100).filter(|nth| *nth != 50).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn strands_of_long_jobs_take_turns() {
+        let crew = Crew::new("test", 1);
+        let (one, other) = (Strand::of_long_jobs(&crew), Strand::of_long_jobs(&crew));
+        let (release, blocked) = channel::<()>();
+        let (done, heard) = channel();
+        one.submit(Box::new(move || blocked.recv().unwrap_or(())));
+        for _ in 0..3 {
+            let done = done.clone();
+            one.submit(Box::new(move || done.send("one").unwrap()));
+        }
+        other.submit(Box::new(move || done.send("other").unwrap()));
+        release.send(()).unwrap();
+        assert_eq!(heard.iter().collect::<Vec<_>>(), ["other", "one", "one", "one"]);
     }
 
     #[test]

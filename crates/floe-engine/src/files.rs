@@ -22,6 +22,7 @@ use floe_types::{
     Subtree, Timestamp, TransferId,
 };
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// An operation on pooled pieces.
@@ -68,6 +69,8 @@ pub struct Files {
     owner: OwnerId,
     pool: Pool,
     page_entries_max: u32,
+    /// Whether nobody is there any more to hear of long work.
+    deserted: AtomicBool,
 }
 
 impl Files {
@@ -89,6 +92,7 @@ impl Files {
             owner,
             pool,
             page_entries_max,
+            deserted: AtomicBool::new(false),
         }
     }
 
@@ -143,6 +147,17 @@ impl Files {
     #[must_use]
     pub fn open_count(&self) -> usize {
         lock(&self.open).len()
+    }
+
+    /// The last stream of the session is gone.
+    pub fn desert(&self) {
+        self.deserted.store(true, Ordering::Release);
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        self.deserted.load(Ordering::Acquire)
     }
 
     /// Where buffers come from.

@@ -10,7 +10,8 @@ use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
-use floe_proto::disk::{DiskOp, Ends, Keep, Took};
+use floe_proto::disk::{DiskOp, Ends, Keep, OpenHow, Took};
+use floe_proto::frame::{RecogniseWish, Request, RootWish};
 use floe_store::Source;
 use floe_types::digest::ChunkHasher;
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, Offset, OpId, Range};
@@ -68,6 +69,7 @@ pub struct Port {
     files: Arc<Files>,
     threads: DiskThreads,
     strand: Strand,
+    hashing: Strand,
     inbox: Arc<Inbox>,
     /// What is read is sent, what is written was received: a stream may do both at once.
     reading: Hashing,
@@ -117,6 +119,7 @@ impl Port {
     pub fn new(files: Arc<Files>, threads: DiskThreads, inbox: Arc<Inbox>) -> Self {
         Self {
             strand: Strand::new(&threads.bulk),
+            hashing: Strand::of_long_jobs(&threads.hash),
             files,
             threads,
             bell: Arc::clone(&inbox) as Arc<dyn Bell>,
@@ -320,9 +323,11 @@ impl Port {
         enum Crew {
             Names,
             Sync,
+            Hash,
             Strand,
         }
         let crew = match &what {
+            what if hashes_an_object(what) => Crew::Hash,
             DiskOp::Open { .. }
             | DiskOp::List { .. }
             | DiskOp::Apply { .. }
@@ -335,6 +340,7 @@ impl Port {
         match crew {
             Crew::Names => self.threads.names.submit(job),
             Crew::Sync => self.threads.sync.submit(job),
+            Crew::Hash => self.hashing.submit(job),
             Crew::Strand => self.strand.submit(job),
         }
     }
@@ -370,6 +376,15 @@ impl Hashing {
     }
 }
 
+/// Whether an operation reads a whole object, which may take hours.
+fn hashes_an_object(what: &Op) -> bool {
+    match what {
+        DiskOp::Apply { request: Request::Stat { root, .. } } => *root == RootWish::Computed,
+        DiskOp::Open { how: OpenHow::Sink(wish), .. } => wish.recognise == RecogniseWish::ByContent,
+        _ => false,
+    }
+}
+
 fn piece_len(piece: Range) -> Result<usize, Fault> {
     piece.len().to_len().ok_or_else(|| Fault::new(Code::LimitExceeded, "a piece beyond memory"))
 }
@@ -386,6 +401,10 @@ fn read_cold(mut reply: Reply, source: &dyn Source, piece: Range, mut into: Blan
 }
 
 fn perform(mut reply: Reply, files: &Files, what: Op) {
+    if files.is_deserted() && hashes_an_object(&what) {
+        let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+        return reply.end(Err(fault));
+    }
     reply.begin();
     let spoke = Mutex::new(Instant::now());
     let working = |done: ByteCount, of: ByteCount| {

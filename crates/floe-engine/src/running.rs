@@ -245,7 +245,13 @@ impl Running {
 
     /// A stream has left: nothing of it is under way.
     pub fn leave(&self, stream: StreamId) {
-        if lock(&self.seats).remove(&stream).is_some() {
+        let mut seats = lock(&self.seats);
+        let left = seats.remove(&stream).is_some();
+        if seats.is_empty() {
+            self.files.desert();
+        }
+        drop(seats);
+        if left {
             self.present.send_modify(|present| *present -= 1);
         }
     }

@@ -19,7 +19,7 @@ mod output; // what is handed out
 use crate::causes::Cause;
 use crate::command::{Accepted, Command, Config, Event, Role, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, DiskOp, Took};
-use crate::frame::{Causes, Direction, Frame, Open, Request, Stats, Verbs};
+use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
 use crate::io::{Io, Owner};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
@@ -424,6 +424,8 @@ const fn needed_for(direction: Direction) -> Verbs {
 const fn needed_by(request: &Request) -> Verbs {
     match request {
         Request::List { .. } => Verbs::LIST,
+        // What an object's root says of its bytes, only who may read them is told.
+        Request::Stat { root: RootWish::Computed, .. } => Verbs::LIST.and(Verbs::READ),
         Request::Stat { .. } => Verbs::LIST,
         Request::Remove { .. } | Request::Rename { .. } => Verbs::REMOVE,
         Request::MakeDirectory { .. } => Verbs::WRITE,

@@ -23,6 +23,17 @@ fn ticket(stage: &Stage, args: &[&str]) -> String {
 }
 
 #[test]
+fn who_may_list_and_not_read_gets_no_root_computed() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    std::fs::write(stage.path("srv/secret"), "contents").unwrap();
+    let lists = ticket(&stage, &["lists", "--allow", "list"]);
+    stage.log_in("nas", &server, &lists, &[]).ok();
+    stage.run(&["stat", "nas:/secret"]).ok();
+    stage.run(&["stat", "--hash", "nas:/secret"]).fails(4, &["does not allow"]);
+}
+
+#[test]
 fn serve_says_where_it_listens_and_how_to_log_in() {
     let stage = Stage::new();
     let server = stage.serve(&[]);

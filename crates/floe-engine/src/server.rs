@@ -134,7 +134,7 @@ struct Hall {
     root: RootId,
     store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
     registry: Arc<Registry>,
-    gate: Gate,
+    gate: Arc<Gate>,
     draining: AtomicBool,
 }
 
@@ -165,6 +165,7 @@ impl Server {
         let lanes = Lanes::count_for_server();
         let piece_bytes_max = limits.piece_bytes_max.min(Limits::PIECE_BYTES);
         let limits = Limits { piece_bytes_max, ..limits };
+        let waiting_max = usize::MAX;
         let hall = Hall {
             lanes: Lanes::start(lanes)?,
             threads: DiskThreads::new(),
@@ -180,7 +181,7 @@ impl Server {
             root,
             store,
             registry: Arc::new(Registry::new(buffers)),
-            gate: Gate::new(),
+            gate: Gate::new(waiting_max),
             draining: AtomicBool::new(false),
         };
         Ok(Self { hall: Arc::new(hall), listeners, addresses, owner })

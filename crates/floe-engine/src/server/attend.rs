@@ -7,7 +7,7 @@ use super::ear::Ear;
 use super::{Hall, Public};
 use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
-use crate::lane::LaneId;
+use crate::lane::Load;
 use crate::registry::{Member, SessionId};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
@@ -41,20 +41,24 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     };
     let Ok(socket) = socket.into_std() else { return };
     let lane = hall.lanes.least_loaded();
+    // Counted from here on, or a burst of clients would all go to one lane.
+    let load = hall.lanes.load(lane);
     let own = Arc::clone(hall);
     let deadline = Instant::now() + hall.greeting();
     hall.lanes.spawn(lane, move || async move {
         let hall = own;
         let served = async {
-            let permit = timeout_at(deadline, hall.gate.pass(place)).await.ok().flatten();
+            let permit = timeout_at(deadline, place.pass()).await.ok().flatten();
             let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
             let socket = TcpStream::from_std(socket)
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
-            let visit = Visit { hall: &hall, peer, lane, deadline };
-            let next = visit.greet(socket).await;
-            drop(permit);
-            hall.gate.forget(peer.ip());
-            next
+            let visit = Visit { hall: &hall, peer, deadline };
+            tokio::select! {
+                next = visit.greet(socket, load) => next,
+                () = permit.is_pressed() => {
+                    Err(Fault::new(Code::TimedOut, "greet a client while others wait"))
+                }
+            }
         };
         match served.instrument(tracing::debug_span!("greeting", %peer)).await {
             Ok(Some(serving)) => serving.await,
@@ -69,19 +73,18 @@ type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 struct Visit<'a> {
     hall: &'a Arc<Hall>,
     peer: SocketAddr,
-    lane: LaneId,
     deadline: Instant,
 }
 
 impl Visit<'_> {
     /// The greeting; what is left to do on this lane, if anything.
-    async fn greet(&self, socket: TcpStream) -> Result<Option<Serving>, Fault> {
+    async fn greet(&self, socket: TcpStream, load: Load) -> Result<Option<Serving>, Fault> {
         let mut link = match &self.hall.tls {
             Some(tls) => server_handshake(socket, tls, self.deadline).await?,
             None => plaintext(socket),
         };
         match receive(&mut link, &self.hall.limits, self.deadline).await? {
-            Greeted::Hello(claim) => self.hello(link, claim).await.map(Some),
+            Greeted::Hello(claim) => self.hello(link, claim, load).await.map(Some),
             Greeted::Join(claim) => self.join(link, claim).await.map(|()| None),
             Greeted::Left => Ok(None),
         }
@@ -96,7 +99,12 @@ impl Visit<'_> {
         Err(fault)
     }
 
-    async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<Serving, Fault> {
+    async fn hello(
+        &self,
+        mut link: Secured,
+        claim: HelloClaim,
+        load: Load,
+    ) -> Result<Serving, Fault> {
         let hall = self.hall;
         if hall.is_draining() {
             let fault = Fault::new(Code::ShuttingDown, "");
@@ -122,7 +130,6 @@ impl Visit<'_> {
         let member = Member { running: Arc::clone(&running), secret, channel };
         hall.registry.add(id, member);
         let ear = Ear::new(hall, id, owner);
-        let load = hall.lanes.load(self.lane);
         let hall = Arc::clone(hall);
         let serving = async move {
             tracing::info!(ticket = name, agent, "session begins");

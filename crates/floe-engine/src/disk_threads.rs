@@ -7,6 +7,7 @@
 //! thread finds the next job without a wake-up. A job that panics is the job's loss, never the
 //! thread's.
 
+use crate::descriptors::{self, OpenFiles};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,10 +32,15 @@ pub struct DiskThreads {
     pub sync: Crew,
     /// Hashes whole objects.
     pub hash: Crew,
+    /// One thread that opens what has to wait for a descriptor, in order.
+    pub late: Crew,
+    /// What may be open at once.
+    pub files: Arc<OpenFiles>,
 }
 
 impl DiskThreads {
-    /// Crews for this machine: 4 to 16 threads that move bytes, up to 8 of the others.
+    /// Crews for this machine: 4 to 16 threads that move bytes, up to 8 of the others. Raises how
+    /// many descriptors the process may have.
     #[must_use]
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -44,6 +50,8 @@ impl DiskThreads {
             names: Crew::new("floe-names", bulk.min(8)),
             sync: Crew::new("floe-sync", 8),
             hash: Crew::new("floe-hash", HASHING_MAX),
+            late: Crew::new("floe-late", 1),
+            files: OpenFiles::new(descriptors::raise()),
         }
     }
 }

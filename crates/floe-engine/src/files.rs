@@ -8,6 +8,7 @@ mod apply;
 mod commit;
 
 use crate::buffer::{Piece, Pool};
+use crate::descriptors::Slot;
 use crate::pipe::{Input, Output};
 use floe_proto::disk::{
     DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish, Standing,
@@ -63,7 +64,7 @@ pub struct Files {
     ends: Mutex<HashMap<TransferId, LocalEnd>>,
     /// Transfers that are over and have an end yet.
     retired: Mutex<HashSet<TransferId>>,
-    open: Mutex<HashMap<EntryId, Handle>>,
+    open: Mutex<HashMap<EntryId, (Handle, Slot)>>,
     /// What others wait for while an entry is open here.
     claims: Mutex<HashMap<EntryId, Claim>>,
     owner: OwnerId,
@@ -177,19 +178,32 @@ impl Files {
     /// # Errors
     /// `Other`: the core asked for an entry that it did not open.
     pub fn handle(&self, entry: EntryId) -> Result<Handle, Fault> {
-        lock(&self.open).get(&entry).cloned().ok_or_else(|| not_open(entry))
+        let open = lock(&self.open);
+        open.get(&entry).map(|(handle, _)| handle.clone()).ok_or_else(|| not_open(entry))
     }
 
-    /// Does an operation that moves no bytes; blocks. `working` is told how far a long one is.
+    /// Opens an entry, which takes a slot where it needs a handle; blocks. One that fails keeps its
+    /// claim: it may be tried again, or is given up by `not_opened`.
+    pub fn try_open(
+        &self,
+        entry: EntryId,
+        path: &ObjectPath,
+        how: &OpenHow,
+        slot: Slot,
+        working: Progress<'_>,
+    ) -> Done {
+        self.open(entry, path, how, slot, working).unwrap_or_else(Done::Failed)
+    }
+
+    /// An entry did not open, and is not tried again.
+    pub fn not_opened(&self, entry: EntryId) {
+        self.let_claim_go(entry);
+    }
+
+    /// Does an operation that moves no bytes, nor opens; blocks. `working` is told how far a long
+    /// one is.
     pub fn perform(&self, op: Op, working: Progress<'_>) -> Done {
         let done = match op {
-            DiskOp::Open { entry, path, how } => {
-                let opened = self.open(entry, &path, how, working);
-                if opened.is_err() {
-                    self.let_claim_go(entry);
-                }
-                opened
-            }
             DiskOp::List { entry, path, after, max } => self.list(entry, &path, after, max),
             DiskOp::Check { entry } => self.check(entry),
             DiskOp::Forget { entry, range } => self.handle(entry).and_then(|handle| {
@@ -223,7 +237,8 @@ impl Files {
             }
             DiskOp::Apply { request } => self.apply(request, working),
             DiskOp::Record { entry, chunk, digest } => self.record(entry, chunk, &digest),
-            DiskOp::Read { entry, .. }
+            DiskOp::Open { entry, .. }
+            | DiskOp::Read { entry, .. }
             | DiskOp::Write { entry, .. }
             | DiskOp::Finish { entry, .. } => Err(wrong_kind(entry)),
         };
@@ -249,11 +264,11 @@ impl Files {
         }
     }
 
-    fn add(&self, entry: EntryId, handle: Handle) {
-        lock(&self.open).insert(entry, handle);
+    fn add(&self, entry: EntryId, handle: Handle, slot: Slot) {
+        lock(&self.open).insert(entry, (handle, slot));
     }
 
-    fn take(&self, entry: EntryId) -> Option<Handle> {
+    fn take(&self, entry: EntryId) -> Option<(Handle, Slot)> {
         lock(&self.open).remove(&entry)
     }
 
@@ -273,7 +288,8 @@ impl Files {
         &self,
         entry: EntryId,
         path: &ObjectPath,
-        how: OpenHow,
+        how: &OpenHow,
+        slot: Slot,
         working: Progress<'_>,
     ) -> Result<Done, Fault> {
         let opened = match (how, self.end(entry.transfer)?) {
@@ -282,25 +298,25 @@ impl Files {
                     Followed::Named => Follow::Yes,
                     Followed::Found => Follow::No,
                 };
-                self.opened_source(entry, store.open(path, follow)?)
+                self.opened_source(entry, store.open(path, follow)?, slot)
             }
             (OpenHow::Source(_), LocalEnd::Input(input)) => {
                 let spent = input.spent();
-                self.add(entry, Handle::Input(input));
+                self.add(entry, Handle::Input(input), slot);
                 opened_input(spent)
             }
             (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
-                let spec = self.spec(path.clone(), wish);
-                self.opened_sink(entry, store.open_sink(spec, working)?)
+                let spec = self.spec(path.clone(), wish.clone());
+                self.opened_sink(entry, store.open_sink(spec, working)?, slot)
             }
             (OpenHow::Sink(wish), LocalEnd::Output(output)) => {
                 let opened = output.open(wish.version, wish.freshness)?;
-                self.add(entry, Handle::Output(output));
+                self.add(entry, Handle::Output(output), slot);
                 let basis = if opened.trusted { Basis::Version } else { Basis::Content };
                 Opened::Sink { have: opened.have, basis, finished: None }
             }
             (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
-                Opened::Directory(match store.begin_directory(path, precondition)? {
+                Opened::Directory(match store.begin_directory(path, *precondition)? {
                     Begun::Made => Standing::Made,
                     Begun::Stood => Standing::Stood,
                 })
@@ -316,11 +332,11 @@ impl Files {
         Ok(Done::Opened(opened))
     }
 
-    fn opened_source(&self, entry: EntryId, opened: OpenedEntry) -> Opened {
+    fn opened_source(&self, entry: EntryId, opened: OpenedEntry, slot: Slot) -> Opened {
         let reread = Reread::Yes;
         match opened {
             OpenedEntry::File { source, version, freshness, metadata } => {
-                self.add(entry, Handle::Source(source));
+                self.add(entry, Handle::Source(source), slot);
                 let size = version.map(|version| version.size);
                 let body = EntryBody::File { size, version, freshness, metadata };
                 Opened::Source { body, metadata, reread }
@@ -358,18 +374,18 @@ impl Files {
         }
     }
 
-    fn opened_sink(&self, entry: EntryId, opened: OpenedSink) -> Opened {
+    fn opened_sink(&self, entry: EntryId, opened: OpenedSink, slot: Slot) -> Opened {
         let told = |basis| match basis {
             floe_store::Basis::Version => Basis::Version,
             floe_store::Basis::Content => Basis::Content,
         };
         match opened {
             OpenedSink::Staged { sink, have, basis } => {
-                self.add(entry, Handle::Sink(sink));
+                self.add(entry, Handle::Sink(sink), slot);
                 Opened::Sink { have, basis: told(basis), finished: None }
             }
             OpenedSink::Finished { root, basis, sink } => {
-                self.add(entry, Handle::Sink(sink));
+                self.add(entry, Handle::Sink(sink), slot);
                 Opened::Sink { have: Vec::new(), basis: told(basis), finished: Some(root) }
             }
         }
@@ -407,7 +423,7 @@ impl Files {
 
     fn discard(&self, entry: EntryId) -> Result<Done, Fault> {
         let discarded = match self.take(entry) {
-            Some(Handle::Sink(sink)) => {
+            Some((Handle::Sink(sink), _slot)) => {
                 self.store(entry.transfer).and_then(|store| store.discard(sink))
             }
             _ => Ok(()),

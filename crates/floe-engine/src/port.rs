@@ -6,6 +6,8 @@
 //! through the `Inbox`. The ends of reads and writes are given out in the order of submission.
 //! Every operation ends exactly once, even if the thread that does it panics.
 
+mod opening; // entries that are opened, perhaps later
+
 use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
 use crate::disk_threads::{DiskThreads, Job, Strand};
@@ -15,6 +17,7 @@ use floe_proto::frame::{RecogniseWish, Request, RootWish};
 use floe_store::Source;
 use floe_types::digest::ChunkHasher;
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, Offset, OpId, Range};
+use opening::Opening;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -336,7 +339,13 @@ impl Port {
             _ => Crew::Strand,
         };
         let files = Arc::clone(&self.files);
-        let job: Job = Box::new(move || perform(reply, &files, what));
+        let threads = self.threads.clone();
+        let job: Job = Box::new(move || match what {
+            DiskOp::Open { entry, path, how } => {
+                Opening { reply, files, threads, entry, path, how }.begin();
+            }
+            what => perform(reply, &files, what),
+        });
         match crew {
             Crew::Names => self.threads.names.submit(job),
             Crew::Sync => self.threads.sync.submit(job),
@@ -406,15 +415,7 @@ fn perform(mut reply: Reply, files: &Files, what: Op) {
         return reply.end(Err(fault));
     }
     reply.begin();
-    let spoke = Mutex::new(Instant::now());
-    let working = |done: ByteCount, of: ByteCount| {
-        let mut spoke = spoke.lock().unwrap_or_else(PoisonError::into_inner);
-        if spoke.elapsed() >= SIGN_OF_LIFE {
-            *spoke = Instant::now();
-            reply.working(done, of);
-        }
-    };
-    let done = files.perform(what, &working);
+    let done = files.perform(what, &reply.signs_of_life());
     reply.end(Ok(done));
 }
 
@@ -441,6 +442,18 @@ impl Reply {
 
     fn begin(&mut self) {
         self.queued = Some(self.submitted.elapsed());
+    }
+
+    /// What a long operation tells how far it is, now and then.
+    fn signs_of_life(&self) -> impl Fn(ByteCount, ByteCount) + Sync {
+        let spoke = Mutex::new(Instant::now());
+        move |done, of| {
+            let mut spoke = spoke.lock().unwrap_or_else(PoisonError::into_inner);
+            if spoke.elapsed() >= SIGN_OF_LIFE {
+                *spoke = Instant::now();
+                self.working(done, of);
+            }
+        }
     }
 
     fn working(&self, done: ByteCount, of: ByteCount) {

@@ -10,6 +10,7 @@ use floe_proto::greeting::Channel;
 use floe_store::OwnerId;
 use floe_types::{ByteCount, ObjectPath, SourceVersion};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A session as JOIN finds it.
@@ -42,10 +43,41 @@ pub struct Registry {
     state: Mutex<State>,
     /// What all sessions together may hold in buffers.
     buffers: ByteCount,
+    sessions_max: usize,
+}
+
+/// Whom a session counts for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Party {
+    /// Whoever holds this ticket.
+    Ticket([u8; 16]),
+    /// Somebody without one, at this address or in this block of addresses.
+    Address(IpAddr),
+}
+
+/// Counts as a session of its party while it lives.
+pub struct Guest {
+    registry: Arc<Registry>,
+    party: Party,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        state.guests -= 1;
+        if let Some(count) = state.parties.get_mut(&self.party) {
+            *count -= 1;
+            if *count == 0 {
+                state.parties.remove(&self.party);
+            }
+        }
+    }
 }
 
 #[derive(Default)]
 struct State {
+    guests: usize,
+    parties: HashMap<Party, usize>,
     members: HashMap<SessionId, Arc<Member>>,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
@@ -86,10 +118,10 @@ const SHARE_MIN: u64 = 64 << 10;
 const SHARE_MAX: u64 = 32 << 20;
 
 impl Registry {
-    /// No sessions yet; all together may hold so much in buffers.
+    /// No sessions yet; all together may hold so much in buffers, and so many may come.
     #[must_use]
-    pub fn new(buffers: ByteCount) -> Self {
-        Self { state: Mutex::default(), buffers }
+    pub fn new(buffers: ByteCount, sessions_max: usize) -> Self {
+        Self { state: Mutex::default(), buffers, sessions_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,6 +138,23 @@ impl Registry {
         let share = self.buffers.0 / (sessions.max(1) as u64);
         // In powers of two, so that one session more or less seldom changes everybody's.
         ByteCount((1 << share.max(1).ilog2()).clamp(SHARE_MIN, SHARE_MAX))
+    }
+
+    /// Lets a session in, unless there are too many, or too many of its party: one ticket may have
+    /// half of all, one address without a ticket a sixteenth.
+    pub fn admit(self: &Arc<Self>, party: Party) -> Option<Guest> {
+        let own_max = match party {
+            Party::Ticket(_) => self.sessions_max.div_ceil(2),
+            Party::Address(_) => self.sessions_max.div_ceil(16),
+        };
+        let mut state = self.lock();
+        let own = state.parties.get(&party).copied().unwrap_or(0);
+        if state.guests >= self.sessions_max || own >= own_max {
+            return None;
+        }
+        state.guests += 1;
+        state.parties.insert(party, own + 1);
+        Some(Guest { registry: Arc::clone(self), party })
     }
 
     /// Adds a session. It takes no share before it has a transfer.
@@ -171,12 +220,6 @@ impl Registry {
         self.lock().members.values().cloned().collect()
     }
 
-    /// How many sessions run.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.lock().members.len()
-    }
-
     /// Claims a stage.
     ///
     /// # Errors
@@ -207,5 +250,35 @@ impl Registry {
     #[must_use]
     pub fn claims(&self) -> usize {
         self.lock().claims.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_party_cannot_take_all_sessions() {
+        let registry = Arc::new(Registry::new(ByteCount(0), 32));
+        let ticket = |nth| Party::Ticket([nth; 16]);
+        let address = Party::Address(IpAddr::from([10, 0, 0, 1]));
+        let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1))).collect();
+        let anybody: Vec<_> = std::iter::from_fn(|| registry.admit(address)).collect();
+        let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2))).collect();
+        assert_eq!((first.len(), anybody.len(), second.len()), (16, 2, 14));
+        drop(first);
+        assert!(registry.admit(ticket(3)).is_some());
+        drop((anybody, second));
+        assert!(registry.lock().parties.is_empty());
+    }
+
+    #[test]
+    fn a_share_is_of_those_that_have_transfers() {
+        let registry = Registry::new(ByteCount(64 << 20), 100);
+        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
+        (0..3).for_each(|nth| registry.transfer_begins(&[nth; 16]));
+        assert_eq!(registry.share(), ByteCount(16 << 20));
+        (0..3).for_each(|nth| registry.transfer_ends(&[nth; 16]));
+        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
     }
 }

@@ -16,7 +16,7 @@ use floe_proto::disk::{Lane, Took};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -38,6 +38,8 @@ pub struct Running {
     pub threads: DiskThreads,
     seats: Mutex<BTreeMap<StreamId, Arc<Seat>>>,
     streams_next: AtomicU32,
+    /// Streams that were let in and do not sit yet.
+    expected: AtomicUsize,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
     late: Mutex<Vec<Late>>,
@@ -90,6 +92,15 @@ impl Seat {
     }
 }
 
+/// A stream that was let in. Dropped once it sits, or does not come.
+pub struct Expected(Arc<Running>);
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.0.expected.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What the driver hands on.
 pub trait Listener {
     /// An event that is not the engine's own to act on.
@@ -120,6 +131,7 @@ impl Running {
             threads,
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
+            expected: AtomicUsize::new(0),
             driver: Arc::default(),
             events: Mutex::default(),
             late: Mutex::default(),
@@ -228,6 +240,16 @@ impl Running {
         self.present.send_modify(|present| *present += 1);
         self.round(|core, now| core.handle_stream_up(stream, now));
         (stream, seat)
+    }
+
+    /// Lets one more stream come, unless there are so many; it counts until it sits.
+    pub fn expect_stream(self: &Arc<Self>, max: u32) -> Option<Expected> {
+        let seats = lock(&self.seats);
+        let coming = seats.len() + self.expected.load(Ordering::Relaxed);
+        (coming < max as usize).then(|| {
+            self.expected.fetch_add(1, Ordering::Relaxed);
+            Expected(Arc::clone(self))
+        })
     }
 
     /// Streams that sit here now.

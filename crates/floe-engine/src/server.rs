@@ -12,6 +12,7 @@ pub(crate) use attend::owner_id;
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
+use crate::descriptors;
 use crate::disk_threads::DiskThreads;
 use crate::identity::{Identity, KeyPin};
 use crate::lane::Lanes;
@@ -32,9 +33,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What is served, where, to whom.
 pub struct Serve {
@@ -106,8 +107,16 @@ const DRAIN: Duration = Duration::from_secs(30);
 const CLOSE: Duration = Duration::from_secs(10);
 /// After a failure of accept (no descriptors left): a rest, so that it does not spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How often a failure of accept is told.
+const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 /// How often stages that nobody came back for are looked for.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
+/// Connections in sessions, however many descriptors there are.
+const SOCKETS_MAX: usize = 1 << 16;
+/// Sessions, however much memory there is.
+const SESSIONS_MAX: usize = 16_384;
+/// What an idle session costs: TLS, its core, its tasks.
+const SESSION_BYTES: u64 = 32 << 10;
 /// What TLS adds to a piece, and the frames before it, generously.
 const COPY_BYTES: u64 = 16 << 10;
 /// Idle buffers that are kept for reuse, at most.
@@ -134,6 +143,8 @@ struct Hall {
     root: RootId,
     store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
     registry: Arc<Registry>,
+    /// Connections that have joined a session.
+    sockets: Arc<Semaphore>,
     gate: Arc<Gate>,
     draining: AtomicBool,
 }
@@ -163,9 +174,12 @@ impl Server {
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
         let buffers = ByteCount(memory.0 / 2);
         let lanes = Lanes::count_for_server();
+        let descriptors = descriptors::raise();
+        let sockets = usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(SOCKETS_MAX);
+        let sessions_max = sessions_max(sockets, memory);
         let piece_bytes_max = limits.piece_bytes_max.min(Limits::PIECE_BYTES);
         let limits = Limits { piece_bytes_max, ..limits };
-        let waiting_max = usize::MAX;
+        let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
         let hall = Hall {
             lanes: Lanes::start(lanes)?,
             threads: DiskThreads::new(),
@@ -180,7 +194,8 @@ impl Server {
             tickets,
             root,
             store,
-            registry: Arc::new(Registry::new(buffers)),
+            registry: Arc::new(Registry::new(buffers, sessions_max)),
+            sockets: Arc::new(Semaphore::new(sockets)),
             gate: Gate::new(waiting_max),
             draining: AtomicBool::new(false),
         };
@@ -243,6 +258,12 @@ impl Drop for Open {
     }
 }
 
+/// Sessions at once, idle ones too.
+fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
+    let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
+    sockets.min(afforded).min(SESSIONS_MAX).max(1)
+}
+
 /// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS
 /// holds it twice for that moment, and charges the copy first.
 fn lent_bytes_max(buffers: ByteCount, lanes: usize) -> ByteCount {
@@ -264,6 +285,7 @@ fn pin_of(state: &State) -> Result<KeyPin, Fault> {
 }
 
 async fn accept(hall: Arc<Hall>, listener: TcpListener) {
+    let mut warned: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
@@ -271,7 +293,11 @@ async fn accept(hall: Arc<Hall>, listener: TcpListener) {
                 attend::let_in(&hall, socket, peer);
             }
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                // It fails again and again until a descriptor is free; once a minute says enough.
+                if warned.is_none_or(|when| when.elapsed() >= ACCEPT_WARNING) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "accept failed");
+                }
                 tokio::time::sleep(ACCEPT_REST).await;
             }
         }

@@ -4,11 +4,12 @@
 //! the least to do, once.
 
 use super::ear::Ear;
+use super::gate::block_of;
 use super::{Hall, Public};
 use crate::files::Files;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
-use crate::registry::{Member, SessionId};
+use crate::registry::{Member, Party, SessionId};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
@@ -29,8 +30,6 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-/// Sessions of one server, idle ones too.
-const SESSIONS_MAX: usize = 16_384;
 const BUSY: Micros = Micros::from_secs(5);
 
 /// Takes a connection that was accepted to a lane and greets it there.
@@ -110,14 +109,17 @@ impl Visit<'_> {
             let fault = Fault::new(Code::ShuttingDown, "");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
-        if hall.registry.count() >= SESSIONS_MAX {
+        let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.turn_away(link, Refusal::Busy(BUSY)).await;
-        }
+        };
         let admission = check_hello(&claim, &hall.tickets, hall.root, SystemTime::now());
         let admitted = admission.and_then(|admission| self.admit(&claim, admission));
-        let Admitted { name, verbs, owner } = match admitted {
+        let Admitted { name, verbs, owner, party } = match admitted {
             Ok(admitted) => admitted,
             Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
+        };
+        let Some(guest) = hall.registry.admit(party) else {
+            return self.turn_away(link, Refusal::Busy(BUSY)).await;
         };
         let (id, secret): (SessionId, [u8; 32]) = (random()?, random()?);
         let channel = claim.binding().channel;
@@ -134,9 +136,11 @@ impl Visit<'_> {
         let serving = async move {
             tracing::info!(ticket = name, agent, "session begins");
             let stream = Stream::new(&running, link);
-            spawn_local(async move { (stream.run().await, drop(load)) }.in_current_span());
+            let stream = async move { (stream.run().await, drop((load, socket))) };
+            spawn_local(stream.in_current_span());
             drive(Arc::clone(&running), ear).await;
             hall.registry.remove(&id);
+            drop(guest);
             match running.ending() {
                 Some(Err(fault)) => tracing::info!(%fault, "session ends"),
                 _ => tracing::info!("session ends"),
@@ -151,11 +155,13 @@ impl Visit<'_> {
         match admission {
             Admission::Ticket(grant) => Ok(Admitted {
                 owner: owner_id(Some(grant.id.0), client, Direction::Put),
+                party: Party::Ticket(grant.id.0),
                 name: grant.name,
                 verbs: grant.verbs.only(access.verbs_max()),
             }),
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
                 owner: owner_id(None, client, Direction::Put),
+                party: Party::Address(block_of(self.peer.ip())),
                 name: "(public)".to_owned(),
                 verbs: Verbs::READ.and(Verbs::LIST),
             }),
@@ -192,10 +198,15 @@ impl Visit<'_> {
         if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
-        if member.running.streams() >= hall.limits.streams_max as usize {
+        // Counted before anything is awaited: many may join at once.
+        let Some(expected) = member.running.expect_stream(hall.limits.streams_max) else {
             let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
             return self.turn_away(link, Refusal::Close(fault)).await;
-        }
+        };
+        let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
+            let fault = Fault::new(Code::LimitExceeded, "no descriptors for more streams");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        };
         let streams = member.running.streams() as u64 + 1;
         if hall.registry.share().0 < streams * u64::from(hall.limits.piece_bytes_min) {
             let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
@@ -208,10 +219,14 @@ impl Visit<'_> {
         let running = Arc::clone(&member.running);
         hall.lanes.spawn(lane, move || async move {
             match link.attach() {
-                Ok(link) => Stream::new(&running, link).run().await,
+                Ok(link) => {
+                    let stream = Stream::new(&running, link);
+                    drop(expected);
+                    stream.run().await;
+                }
                 Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
             }
-            drop(load);
+            drop((load, socket));
         });
         Ok(())
     }
@@ -221,6 +236,7 @@ struct Admitted {
     name: String,
     verbs: Verbs,
     owner: OwnerId,
+    party: Party,
 }
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {

@@ -1,0 +1,101 @@
+//! Opens an entry, which takes descriptors: where there are none it waits for them, in order, on a
+//! thread that nobody else needs, and does not fail what runs.
+
+use super::Reply;
+use crate::descriptors::{Slot, are_short};
+use crate::disk_threads::DiskThreads;
+use crate::files::{Done, Files};
+use floe_proto::disk::OpenHow;
+use floe_types::{Code, EntryId, Fault, ObjectPath};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// An entry to be opened, once there is a descriptor for it.
+pub(super) struct Opening {
+    pub(super) reply: Reply,
+    pub(super) files: Arc<Files>,
+    pub(super) threads: DiskThreads,
+    pub(super) entry: EntryId,
+    pub(super) path: ObjectPath,
+    pub(super) how: OpenHow,
+}
+
+/// How long it may wait: as long as a peer may be silent.
+const OPENING_MAX: Duration = Duration::from_secs(60);
+/// Where others took the descriptors that were meant for it, it looks again after so long.
+const SHORT_REST: Duration = Duration::from_millis(20);
+
+impl Opening {
+    pub(super) fn begin(mut self) {
+        if self.files.is_deserted() {
+            let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+            return self.end(Done::Failed(fault));
+        }
+        self.reply.begin();
+        match self.threads.files.slot() {
+            Some(slot) => match self.attempt(slot) {
+                Attempt::Ended(done) => self.end(done),
+                Attempt::Short(_) => self.come_again(),
+            },
+            None => self.come_again(),
+        }
+    }
+
+    /// Goes on where it may wait and holds up nobody but those behind it.
+    fn come_again(self) {
+        self.threads.files.queue();
+        let late = self.threads.late.clone();
+        late.submit(Box::new(move || self.wait()));
+    }
+
+    fn wait(self) {
+        let until = self.reply.submitted + OPENING_MAX;
+        let Some(mut slot) = self.threads.files.wait(until) else {
+            let fault = Fault::new(Code::LimitExceeded, "too many files are open");
+            return self.end(Done::Failed(fault));
+        };
+        loop {
+            if self.files.is_deserted() {
+                let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+                return self.end(Done::Failed(fault));
+            }
+            match self.attempt(slot) {
+                Attempt::Ended(done) => return self.end(done),
+                Attempt::Short(fault) if Instant::now() >= until => {
+                    return self.end(Done::Failed(fault));
+                }
+                Attempt::Short(_) => std::thread::sleep(SHORT_REST),
+            }
+            // The attempt has given the slot back; whoever has one now is as short.
+            self.threads.files.queue();
+            match self.threads.files.wait(until) {
+                Some(next) => slot = next,
+                None => return self.come_again(),
+            }
+        }
+    }
+
+    fn attempt(&self, slot: Slot) -> Attempt {
+        let working = self.reply.signs_of_life();
+        let done = self.files.try_open(self.entry, &self.path, &self.how, slot, &working);
+        match done {
+            Done::Failed(fault) if fault.code == Code::LimitExceeded && are_short() => {
+                Attempt::Short(fault)
+            }
+            done => Attempt::Ended(done),
+        }
+    }
+
+    fn end(self, done: Done) {
+        if let Done::Failed(_) = done {
+            self.files.not_opened(self.entry);
+        }
+        self.reply.end(Ok(done));
+    }
+}
+
+enum Attempt {
+    Ended(Done),
+    /// There was no descriptor.
+    Short(Fault),
+}

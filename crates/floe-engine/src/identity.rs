@@ -111,12 +111,6 @@ impl Identity {
         self.pin
     }
 
-    /// A key of the server's own for one use, which `context` names; the same for every process
-    /// with this identity.
-    pub(crate) fn derive(&self, context: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(blake3::derive_key(context, self.key.secret_der()))
-    }
-
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
         &self.chain
     }
@@ -244,6 +238,5 @@ mod tests {
         let identity = Identity::load_or_create(&state).unwrap();
         let shown = format!("{identity:?}");
         assert!(shown.contains(&identity.pin().to_string()) && shown.len() < 120, "{shown}");
-        assert_ne!(*identity.derive("a"), *identity.derive("b"));
     }
 }

@@ -11,7 +11,6 @@ pub mod identity; // a server's key and certificate, and the pin clients know it
 pub mod ticket; // tickets: the client's secret, the server's list of public halves
 pub mod secure; // TLS 1.3 or plaintext as a byte transport that never waits
 pub mod hosts; // the servers a person has logged in to
-pub mod handle; // what names a transfer to any server of one identity
 pub mod greeting; // HELLO and JOIN, said, heard and checked
 pub mod disk_threads; // threads that may block, so that no lane does
 pub mod lane; // OS threads that serve streams

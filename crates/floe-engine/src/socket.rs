@@ -4,7 +4,7 @@
 //! half as fast again (ENGINE). Nothing is read or written here.
 
 use floe_proto::command::PathSample;
-use floe_types::{ByteCount, Code, Fault, Micros};
+use floe_types::{Code, Fault, Micros};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -102,10 +102,7 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
 #[must_use]
 pub fn path(stream: &TcpStream) -> Option<PathSample> {
     let state = tcp_state(stream)?;
-    Some(PathSample {
-        round_trip: Micros(u64::from(state.tcpi_rtt)),
-        unsent: ByteCount(unsent(stream)?),
-    })
+    Some(PathSample { round_trip: Micros(u64::from(state.tcpi_rtt)) })
 }
 
 /// The state of a connection, by TCP_INFO.
@@ -126,15 +123,6 @@ fn tcp_state(stream: &TcpStream) -> Option<libc::tcp_info> {
         );
         (done == 0).then_some(state)
     }
-}
-
-/// Bytes in the send queue, by SIOCOUTQ (the same number as TIOCOUTQ).
-#[allow(unsafe_code)] // no safe wrapper of SIOCOUTQ exists in rustix or socket2
-fn unsent(stream: &TcpStream) -> Option<u64> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ writes one int; the descriptor is open while `stream` is borrowed.
-    let done = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
-    if done == 0 { u64::try_from(count).ok() } else { None }
 }
 
 /// An error without the number of the system in it.
@@ -167,6 +155,6 @@ mod tests {
         let open = listen("[::1]:0".parse().unwrap()).unwrap();
         let port = open.local_addr().unwrap().port();
         let stream = dial("::1", port, Duration::from_secs(5)).await.unwrap();
-        assert_eq!(path(&stream).unwrap().unsent, ByteCount::ZERO);
+        assert!(path(&stream).is_some());
     }
 }

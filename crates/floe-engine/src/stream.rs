@@ -322,8 +322,7 @@ impl Stream {
             return None;
         }
         self.sampled = now;
-        let sample = socket::path(self.link.socket())?;
-        Some(PathSample { unsent: sample.unsent.plus(self.link.unsent_bytes()), ..sample })
+        socket::path(self.link.socket())
     }
 
     async fn wait(&mut self) -> Result<(), Fault> {

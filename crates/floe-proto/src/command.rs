@@ -144,8 +144,6 @@ pub struct Violation {
 pub struct PathSample {
     /// Smoothed round trip.
     pub round_trip: Micros,
-    /// Bytes in the socket's send queue.
-    pub unsent: ByteCount,
 }
 
 /// What a session tells the engine.

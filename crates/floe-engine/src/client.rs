@@ -15,19 +15,19 @@ mod carry;
 pub use ends::{LocalSink, LocalSource};
 
 use crate::buffer::Pool;
-use crate::clock::Clock;
+use crate::clock::{Clock, duration};
 use crate::disk_threads::DiskThreads;
 use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
 use floe_proto::command::{Command, StreamCount, Summary, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request};
-use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath, Root};
+use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Where a server is, how it is trusted, as whom, and how hard to try.
 #[derive(Clone)]
@@ -143,6 +143,7 @@ struct Shared {
     pool: Pool,
     clock: Clock,
     live: Mutex<Option<Arc<Live>>>,
+    patience: Patience,
     interrupted: watch::Sender<bool>,
 }
 
@@ -150,6 +151,8 @@ struct Shared {
 const IDLE_BYTES: ByteCount = ByteCount(16 << 20);
 /// Streams of `StreamCount::Auto`, at most.
 const AUTO_STREAMS: u32 = 8;
+/// How long a busy server may put a client off at a time.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 /// How long a close may take to be said.
 const CLOSE: Duration = Duration::from_secs(3);
 
@@ -168,6 +171,7 @@ impl Client {
             pool: Pool::new(IDLE_BYTES),
             clock: Clock::start(),
             live: Mutex::default(),
+            patience: Patience::default(),
             interrupted: watch::Sender::new(false),
             connect,
         });
@@ -251,6 +255,9 @@ impl Shared {
         {
             return Ok(Arc::clone(live));
         }
+        if let Some(until) = self.patience.until() {
+            sleep_until(until).await;
+        }
         let next = Live::begin(self).await?;
         *live = Some(Arc::clone(&next));
         Ok(next)
@@ -258,6 +265,24 @@ impl Shared {
 
     fn is_interrupted(&self) -> bool {
         *self.interrupted.borrow()
+    }
+}
+
+/// When a server that was busy wants to be asked again.
+#[derive(Default)]
+struct Patience(std::sync::Mutex<Option<Instant>>);
+
+impl Patience {
+    /// BUSY came: not before so long, but never longer than is sensible.
+    fn ask(&self, after: Micros) {
+        let until = Instant::now() + duration(after).min(BUSY_MAX);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+    }
+
+    /// Until when to wait, if that is not over.
+    fn until(&self) -> Option<Instant> {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.filter(|until| *until > Instant::now())
     }
 }
 
@@ -278,4 +303,21 @@ fn streams_max(count: StreamCount) -> u32 {
 fn buffers_for(count: StreamCount) -> ByteCount {
     let streams = u64::from(streams_max(count).min(AUTO_STREAMS));
     ByteCount((20 << 20) + streams * (6 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_server_is_asked_when_it_said_but_not_never() {
+        let patience = Patience::default();
+        assert_eq!(patience.until(), None);
+        patience.ask(Micros(0));
+        assert_eq!(patience.until(), None, "at once");
+        patience.ask(Micros::from_secs(30));
+        assert!(patience.until().is_some());
+        patience.ask(Micros(u64::MAX));
+        assert!(patience.until().is_some_and(|until| until <= Instant::now() + BUSY_MAX));
+    }
 }

@@ -5,7 +5,7 @@ use super::ends::End;
 use super::{Credential, Shared, buffers_for};
 use crate::clock::duration;
 use crate::files::Files;
-use crate::greeting::{Caller, hello, join};
+use crate::greeting::{Caller, NotIn, hello, join};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
@@ -189,8 +189,15 @@ async fn greet(shared: &Shared) -> Result<(Secured, Welcome), Fault> {
         Credential::Anonymous => None,
     };
     let caller = Caller { client: connect.client_id, ticket, agent: crate::AGENT };
-    let welcome = hello(&mut link, caller, &connect.limits, deadline).await?;
-    Ok((link, welcome))
+    match hello(&mut link, caller, &connect.limits, deadline).await {
+        Ok(welcome) => Ok((link, welcome)),
+        Err(not_in) => {
+            if let NotIn::Busy(after) = not_in {
+                shared.patience.ask(after);
+            }
+            Err(not_in.into())
+        }
+    }
 }
 
 async fn join_session(shared: &Shared, live: &Live) -> Result<Secured, Fault> {

@@ -13,6 +13,7 @@ pub use reply::{Ended, Inbox};
 
 use crate::buffer::{Bell, Blank, Piece, Turn};
 use crate::clock::micros;
+use crate::descriptors::Slot;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
 use crate::line::{Line, Reading, Writing};
@@ -38,8 +39,8 @@ pub struct Port {
     arrived: Vec<Ended>,
     under_way: usize,
     /// Gathered until `submit` has taken the last.
-    names: Vec<(Reply, Op)>,
-    small: Vec<(Reply, Op)>,
+    names: Vec<Work>,
+    small: Vec<Work>,
     pace: Pace,
     /// Reads that wait for a buffer, in order.
     unbuffered: VecDeque<Unbuffered>,
@@ -233,18 +234,34 @@ impl Port {
             let answer = move |end: Result<(), Fault>| reply.end(end.map(|()| Done::Recorded));
             return output.record(*chunk, digest, Box::new(answer));
         }
-        match &what {
-            what_is if hashes_an_object(what_is) => {
-                self.hashing.submit(self.job(vec![(reply, what)]));
+        let hashes = hashes_an_object(&what);
+        let (work, crew) = match what {
+            DiskOp::Open { entry, path, how } => {
+                let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
+                let opening = Opening { reply, files, threads, entry, path, how };
+                // Here, in order: one that came later must not keep an earlier one waiting, which
+                // has to be announced first.
+                match self.threads.files.slot() {
+                    Some(slot) => (Work::Open(opening, slot), Crew::Names),
+                    None => return opening.queue(),
+                }
             }
-            DiskOp::Open { .. }
-            | DiskOp::List { .. }
-            | DiskOp::Apply { .. }
-            | DiskOp::Discard { .. } => self.names.push((reply, what)),
-            DiskOp::Checkpoint { .. } | DiskOp::Commit { .. } => {
-                self.threads.sync.submit(self.job(vec![(reply, what)]));
+            what => {
+                let crew = match &what {
+                    DiskOp::List { .. } | DiskOp::Apply { .. } | DiskOp::Discard { .. } => {
+                        Crew::Names
+                    }
+                    DiskOp::Checkpoint { .. } | DiskOp::Commit { .. } => Crew::Sync,
+                    _ => Crew::Strand,
+                };
+                (Work::Other(reply, what), crew)
             }
-            _ => self.small.push((reply, what)),
+        };
+        match crew {
+            _ if hashes => self.hashing.submit(self.job(vec![work])),
+            Crew::Names => self.names.push(work),
+            Crew::Sync => self.threads.sync.submit(self.job(vec![work])),
+            Crew::Strand => self.small.push(work),
         }
     }
 
@@ -262,9 +279,9 @@ impl Port {
         }
     }
 
-    fn job(&self, batch: Vec<(Reply, Op)>) -> Job {
-        let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
-        Box::new(move || perform(&files, &threads, batch))
+    fn job(&self, batch: Vec<Work>) -> Job {
+        let files = Arc::clone(&self.files);
+        Box::new(move || perform(&files, batch))
     }
 }
 
@@ -308,24 +325,34 @@ fn hashes_an_object(what: &Op) -> bool {
     }
 }
 
+/// What a thread is given.
+enum Work {
+    Open(Opening, Slot),
+    Other(Reply, Op),
+}
+
+/// Who does it.
+enum Crew {
+    Names,
+    Sync,
+    Strand,
+}
+
 /// Does operations one after the other; their ends go out together, unless they take long.
-fn perform(files: &Arc<Files>, threads: &DiskThreads, batch: Vec<(Reply, Op)>) {
+fn perform(files: &Files, batch: Vec<Work>) {
     let mut ends = Gathered::default();
-    for (mut reply, what) in batch {
-        if files.is_deserted() && hashes_an_object(&what) {
-            let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
-            ends.add(reply, Done::Failed(fault));
-            continue;
-        }
-        match what {
-            DiskOp::Open { entry, path, how } => {
-                let (files, threads) = (Arc::clone(files), threads.clone());
-                let opening = Opening { reply, files, threads, entry, path, how };
-                if let Some((reply, done)) = opening.begin() {
+    for work in batch {
+        match work {
+            Work::Open(opening, slot) => {
+                if let Some((reply, done)) = opening.begin(slot) {
                     ends.add(reply, done);
                 }
             }
-            what => {
+            Work::Other(reply, what) if files.is_deserted() && hashes_an_object(&what) => {
+                let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
+                ends.add(reply, Done::Failed(fault));
+            }
+            Work::Other(mut reply, what) => {
                 reply.begin();
                 let done = files.perform(what, &reply.signs_of_life());
                 ends.add(reply, done);

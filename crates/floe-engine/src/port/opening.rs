@@ -26,31 +26,31 @@ const OPENING_MAX: Duration = Duration::from_secs(60);
 const SHORT_REST: Duration = Duration::from_millis(20);
 
 impl Opening {
-    /// The end, unless it comes later.
-    pub(super) fn begin(mut self) -> Option<(Reply, Done)> {
+    /// Opens it with a slot that it was given; the end, unless it comes later.
+    pub(super) fn begin(mut self, slot: Slot) -> Option<(Reply, Done)> {
         if self.files.is_deserted() {
             let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
             return Some(self.ended(Done::Failed(fault)));
         }
         self.reply.begin();
-        let attempt = self.threads.files.slot().map(|slot| self.attempt(slot));
-        match attempt {
-            Some(Attempt::Ended(done)) => Some(self.ended(done)),
-            Some(Attempt::Short(_)) | None => {
-                self.come_again();
+        match self.attempt(slot) {
+            Attempt::Ended(done) => Some(self.ended(done)),
+            Attempt::Short(_) => {
+                self.queue();
                 None
             }
         }
     }
 
     /// Goes on where it may wait and holds up nobody but those behind it.
-    fn come_again(self) {
+    pub(super) fn queue(self) {
         self.threads.files.queue();
         let late = self.threads.late.clone();
         late.submit(Box::new(move || self.wait()));
     }
 
-    fn wait(self) {
+    fn wait(mut self) {
+        self.reply.begin();
         let until = self.reply.submitted + OPENING_MAX;
         let Some(mut slot) = self.threads.files.wait(until) else {
             let fault = Fault::new(Code::LimitExceeded, "too many files are open");
@@ -72,7 +72,7 @@ impl Opening {
             self.threads.files.queue();
             match self.threads.files.wait(until) {
                 Some(next) => slot = next,
-                None => return self.come_again(),
+                None => return self.queue(),
             }
         }
     }

@@ -349,7 +349,10 @@ impl World {
         let calm = self.calm.is_some_and(|calm| calm < began);
         // A rival may replace what stood there whole, between open and commit.
         let rival = fault.code == Code::SourceChanged && self.has_rivals();
-        let waits = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver) || rival;
+        // A stuck operation of before keeps a stage, in a tree that of one entry; patience is the
+        // bound of that.
+        let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
+        let waits = kept || rival;
         if calm && !waits && !is_lost(fault.code) {
             self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
         }

@@ -264,7 +264,7 @@ impl Drop for Open {
 /// Sessions at once, idle ones too.
 fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
     let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
-    sockets.min(afforded).min(SESSIONS_MAX).max(1)
+    sockets.min(afforded).clamp(1, SESSIONS_MAX)
 }
 
 /// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS

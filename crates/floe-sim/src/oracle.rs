@@ -19,8 +19,20 @@ pub type Name = (usize, ObjectPath);
 pub struct Oracle {
     targets: BTreeMap<Name, Target>,
     broken: Option<String>,
+    /// Whether mode and mtime come over as they are. Without TLS nothing vouches for them.
+    pub metadata: Metadatas,
     /// How often a final name was looked at.
     pub looks: u64,
+}
+
+/// Whether metadata are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Metadatas {
+    /// They are.
+    #[default]
+    Compared,
+    /// They are not: bytes of their frames may change on the way.
+    Ignored,
 }
 
 /// What somebody was told to be committed.
@@ -112,7 +124,7 @@ impl Oracle {
                 continue;
             }
             self.looks += 1;
-            match target.judge(&look(disk, path)) {
+            match target.judge(&look(disk, path), self.metadata) {
                 Ok(()) => target.right = now,
                 Err(what) => {
                     self.broken.get_or_insert_with(|| format!("{when}, {path} is {what}"));
@@ -133,7 +145,7 @@ impl Oracle {
         for ((_, path), target) in self.targets.iter().filter(|((where_, _), _)| *where_ == machine)
         {
             self.looks += 1;
-            if let Err(what) = target.judge(&look(&fork, path)) {
+            if let Err(what) = target.judge(&look(&fork, path), self.metadata) {
                 let when = "if the power failed now";
                 self.broken.get_or_insert_with(|| format!("{when}, {path} would be {what}"));
             }
@@ -143,13 +155,15 @@ impl Oracle {
 }
 
 impl Target {
-    fn judge(&self, look: &Look) -> Result<(), String> {
+    fn judge(&self, look: &Look, metadatas: Metadatas) -> Result<(), String> {
         match look {
             Look::Absent if self.absent => Ok(()),
             Look::Absent => Err("gone, and it was there, or committed".to_owned()),
             Look::File { root, metadata } => {
                 let same = |offer: &&Offer| offer.root == *root;
-                if self.offers.iter().any(|offer| same(&offer) && offer.metadata == *metadata) {
+                let right =
+                    |offer: &Offer| metadatas == Metadatas::Ignored || offer.metadata == *metadata;
+                if self.offers.iter().any(|offer| same(&offer) && right(offer)) {
                     return Ok(());
                 }
                 let known: Vec<_> = self.offers.iter().filter(same).collect();

@@ -347,7 +347,12 @@ impl World {
     /// Promise 6: a fault is one that can be explained.
     fn judge_fault(&mut self, fault: &Fault, began: Time) {
         let calm = self.calm.is_some_and(|calm| calm < began);
-        let waits = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver);
+        // A rival may replace what stood there whole, between open and commit.
+        let rival = fault.code == Code::SourceChanged && self.has_rivals();
+        // A stuck operation of before keeps a stage, in a tree that of one entry; patience is the
+        // bound of that.
+        let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
+        let waits = kept || rival;
         if calm && !waits && !is_lost(fault.code) {
             self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
         }
@@ -355,7 +360,6 @@ impl World {
         let explained = match fault.code {
             Code::Other | Code::Usage => false,
             Code::Violation | Code::Integrity => self.has_flips(),
-            // A rival may replace what stood there whole, between open and commit.
             Code::SourceChanged => people.changes > 0 || self.has_rivals(),
             _ => true,
         };
@@ -376,7 +380,9 @@ impl World {
             self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
         };
         let size: u64 = errand.pairs.iter().map(size).sum();
-        let most = size + effort.losses * errand.options.window.0;
+        // One chunk goes also where it is larger than the window.
+        let once = errand.options.window.max(errand.options.chunk.bytes());
+        let most = size + effort.losses * once.0;
         let Effort { sent, losses } = effort;
         if sent > most {
             self.oracle.break_promise(|| {

@@ -23,6 +23,9 @@ impl World {
             self.machines.push(machine);
         }
         self.cut_off = vec![self.now; clients];
+        if self.has_flipped_frames() {
+            self.oracle.metadata = crate::oracle::Metadatas::Ignored;
+        }
         for nth in 0..clients {
             let mut errands: Vec<Errand> = Vec::new();
             for at in 0..self.options.work.errands {

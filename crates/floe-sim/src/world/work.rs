@@ -47,7 +47,14 @@ impl World {
         let machine = peer.machine;
         let what = describe(&work);
         self.machines[machine].tick(self.now);
+        let given_up = match &work {
+            Work::Other(DiskOp::Release { entry } | DiskOp::Discard { entry }) => Some(*entry),
+            _ => None,
+        };
         let done = perform(&peer.files, work);
+        if let Some(entry) = given_up {
+            self.give_up_claim(id, entry);
+        }
         let failed = match &done {
             DiskDone::Failed(fault) => Some(fault.clone()),
             _ => None,
@@ -114,15 +121,19 @@ impl World {
                 self.command(old, Command::Close(Some(fault)));
                 None
             }
-            DiskOp::Release { entry } | DiskOp::Discard { entry } => {
-                if let Some(key) = peer.claims.remove(entry)
-                    && self.claims.get(&key) == Some(&id)
-                {
-                    self.claims.remove(&key);
-                }
-                Some(what)
-            }
             _ => Some(what),
+        }
+    }
+
+    /// An entry is closed: whoever waits for its stage finds it free.
+    fn give_up_claim(&mut self, id: PeerId, entry: EntryId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        // An entry that was replaced and the one that follows it claim the same stage.
+        if let Some(key) = peer.claims.remove(&entry)
+            && self.claims.get(&key) == Some(&id)
+            && !peer.claims.values().any(|other| *other == key)
+        {
+            self.claims.remove(&key);
         }
     }
 

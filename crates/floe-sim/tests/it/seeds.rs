@@ -5,7 +5,7 @@ use floe_sim::trace::Telling;
 
 #[test]
 fn no_seed_of_the_first_ones_breaks_a_promise() {
-    let seeds = Seeds { first: 1, count: 30, failures_max: 3 };
+    let seeds = Seeds { first: 1, count: 500, failures_max: 3 };
     let report = run::seeds(seeds, &|_, _| {});
     assert!(report.failed.is_empty(), "{:#?}", report.failed);
     assert_eq!(report.passed, seeds.count);

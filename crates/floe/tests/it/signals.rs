@@ -141,7 +141,7 @@ fn ctrl_c_ends_a_get_to_standard_output_that_nobody_reads() {
 fn a_terminal_that_is_closed_ends_it_in_good_order_unless_it_was_to_outlive_it() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);
-    stage.file("f", 6_000_000);
+    stage.file("f", 12_000_000);
     let put = stage.start(&["put", "f", "nas:/f", "--limit", "3M", "--json"]);
     put.wait_for("\"progress\"");
     put.signal(Signal::HUP);

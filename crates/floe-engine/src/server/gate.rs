@@ -168,7 +168,8 @@ mod tests {
     async fn crowd(gate: &Arc<Gate>) -> Vec<Permit> {
         let mut held = Vec::new();
         for nth in 0..GREETING_MAX {
-            let address = IpAddr::from([10, 0, 0, (nth / GREETING_MAX_PER_ADDRESS) as u8]);
+            let address =
+                IpAddr::from([10, 0, 0, u8::try_from(nth / GREETING_MAX_PER_ADDRESS).unwrap()]);
             held.push(gate.place(address).unwrap().pass().await.unwrap());
         }
         // A task that has done so much is told to wait where it need not: another turn.

@@ -30,6 +30,21 @@ macro_rules! codes {
             /// Every code, ascending by number.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
+            /// Whether the network or the server's state is to blame, and another session may do
+            /// better.
+            #[must_use]
+            pub const fn is_lost(self) -> bool {
+                matches!(
+                    self,
+                    Self::ConnectionLost
+                        | Self::TimedOut
+                        | Self::Unreachable
+                        | Self::Busy
+                        | Self::ShuttingDown
+                        | Self::Elsewhere
+                )
+            }
+
             /// The number on the wire.
             #[must_use]
             pub const fn wire(self) -> u16 {

@@ -89,11 +89,11 @@ impl Way<'_> {
                         self.tell(Notice::Reconnected);
                     }
                     match self.attempt(&live).await {
-                        Err(fault) if is_lost(fault.code) => fault,
+                        Err(fault) if fault.code.is_lost() => fault,
                         result => return result,
                     }
                 }
-                Err(fault) if is_lost(fault.code) => fault,
+                Err(fault) if fault.code.is_lost() => fault,
                 Err(fault) => return Err(fault),
             };
             self.pause(lost).await?;
@@ -144,7 +144,9 @@ impl Way<'_> {
             self.tell(Notice::Progress(self.totals.with_nothing()));
         }
         match result {
-            Err(fault) if self.shared.is_interrupted() && is_lost(fault.code) => Err(interrupted()),
+            Err(fault) if self.shared.is_interrupted() && fault.code.is_lost() => {
+                Err(interrupted())
+            }
             result => result,
         }
     }
@@ -239,19 +241,6 @@ async fn stopped(interrupted: &mut watch::Receiver<bool>) {
     let _ = interrupted.wait_for(|stop| *stop).await;
 }
 
-/// Whether another session may do better.
-fn is_lost(code: Code) -> bool {
-    matches!(
-        code,
-        Code::ConnectionLost
-            | Code::TimedOut
-            | Code::Unreachable
-            | Code::Busy
-            | Code::ShuttingDown
-            | Code::Elsewhere
-    )
-}
-
 /// Between half of it and all of it: many clients of one server do not come back at once.
 fn with_jitter(pause: Duration) -> Duration {
     let mut byte = [0];
@@ -274,8 +263,8 @@ mod tests {
 
     #[test]
     fn only_what_the_network_did_is_tried_again() {
-        assert!(is_lost(Code::ConnectionLost) && is_lost(Code::Unreachable));
-        assert!(!is_lost(Code::TakenOver) && !is_lost(Code::Integrity));
-        assert!(!is_lost(Code::Violation) && !is_lost(Code::Interrupted));
+        assert!(Code::ConnectionLost.is_lost() && Code::Unreachable.is_lost());
+        assert!(!Code::TakenOver.is_lost() && !Code::Integrity.is_lost());
+        assert!(!Code::Violation.is_lost() && !Code::Interrupted.is_lost());
     }
 }

@@ -285,7 +285,7 @@ impl World {
         process.session = None;
         let (stopping, began) = (process.stopping, process.began);
         match result {
-            Err(fault) if is_lost(fault.code) && !stopping => self.lost(nth, fault.code),
+            Err(fault) if fault.code.is_lost() && !stopping => self.lost(nth, fault.code),
             result => {
                 self.command(id, Command::Close(None));
                 if result.is_ok() {
@@ -353,7 +353,7 @@ impl World {
         // bound of that.
         let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
         let waits = kept || rival;
-        if calm && !waits && !is_lost(fault.code) {
+        if calm && !waits && !fault.code.is_lost() {
             self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
         }
         let people = self.options.people;
@@ -441,16 +441,4 @@ impl World {
             self.command_over(nth, Err(Fault::new(Code::Interrupted, "")), began);
         }
     }
-}
-
-fn is_lost(code: Code) -> bool {
-    matches!(
-        code,
-        Code::ConnectionLost
-            | Code::TimedOut
-            | Code::Unreachable
-            | Code::Busy
-            | Code::ShuttingDown
-            | Code::Elsewhere
-    )
 }

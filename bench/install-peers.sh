@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # Brings the programs that floe is measured beside: Debian packages with apt-get (needs root), Rust
-# programs with cargo install.
+# programs with cargo install, and one of our own in Go.
 #
 #   bench/install-peers.sh            all of them
-#   bench/install-peers.sh NAME...    only these packages or crates
+#   bench/install-peers.sh NAME...    only these packages, crates, or article
 #
 # Each one that fails is named at the end with its log, and the status is 1; the others are installed
-# all the same. Rust programs go to $FLOE_BENCH_PEERS/bin, by default ~/.cache/floe-bench/bin, where
-# floe-bench looks first.
+# all the same. What is built goes to $FLOE_BENCH_PEERS/bin, by default ~/.cache/floe-bench/bin,
+# where floe-bench looks first.
 set -uo pipefail
 
 readonly PACKAGES=(
     rsync netcat-openbsd socat curl nginx-light aria2 rclone openssh-server openssh-client iperf3
-    openssl iproute2 util-linux
+    openssl iproute2 util-linux golang-go
 )
 # What cargo builds, as CRATE@VERSION.
 readonly CRATES=(dufs@0.47.0 miniserve@0.35.0 qcp@0.9.1 rcp-tools-rcp@0.41.0)
@@ -44,6 +44,13 @@ crate() {
     # rcp wants what tokio calls unstable, and says so only by not building.
     [[ $1 != rcp-tools-* ]] || flags='--cfg tokio_unstable'
     RUSTFLAGS=$flags cargo install "$1" --locked --root "$peers" --target-dir "$peers/target"
+}
+
+article() {
+    local from
+    from=$(cd "$(dirname "${BASH_SOURCE[0]}")/peers/$1" && pwd) &&
+        mkdir -p "$peers/bin" &&
+        (cd "$from" && GO111MODULE=off go build -o "$peers/bin/floe-bench-$1" .)
 }
 
 bring() {
@@ -80,9 +87,11 @@ for what in "${CRATES[@]}"; do
     chosen "$what" "$@" && bring crate "$what"
 done
 
+chosen article "$@" && bring article article
+
 if ((${#failed[@]} > 0)); then
     printf '\nnot installed:\n' >&2
     printf '  %s\n' "${failed[@]}" >&2
     exit 1
 fi
-printf '\nall installed; Rust programs are in %s/bin\n' "$peers"
+printf '\nall installed; what was built is in %s/bin\n' "$peers"

@@ -14,6 +14,7 @@ mod content; // what is moved
 mod plain; // the raw limits: a plain loop at both ends
 mod peer; // peers as a table
 mod site; // where the two ends run
+mod ready; // the same machine before each transfer
 mod stage; // servers, and one measured transfer
 mod job; // the jobs
 mod bar; // the bars

@@ -143,6 +143,7 @@ pub struct Peers {
 
 const FILES: &[(&str, &str)] = &[
     ("plain", include_str!("../peers/plain.toml")),
+    ("article", include_str!("../peers/article.toml")),
     ("floe", include_str!("../peers/floe.toml")),
     ("copy", include_str!("../peers/copy.toml")),
     ("netcat", include_str!("../peers/netcat.toml")),

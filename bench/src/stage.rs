@@ -2,19 +2,20 @@
 //! how both ends' processor time, memory and bytes are counted.
 //!
 //! Servers start once a job. Timed is from the start of the first client to the end of the last,
-//! and of the one-time other end where a peer has one. Before each, the file system is synced, so
-//! that none pays for what another left unwritten.
+//! and of the one-time other end where a peer has one. Before each, the machine is made
+//! ready, so that none pays for what another left.
 
 use crate::Result;
 use crate::accounts::{self, ProcessId};
 use crate::os::Ended;
 use crate::peer::{Peer, Peers, Service, Task, Words};
 use crate::process::{Process, await_that};
+use crate::ready::make_ready;
 use crate::site::{End, Site, search_path};
 use floe_types::ByteCount;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -213,7 +214,11 @@ impl<'a> Stage<'a> {
         let script = order.peer.client.get(&order.task);
         let script = script.ok_or_else(|| format!("{} cannot do this", order.peer.name))?;
         let once = self.start_once(order, &words, &dir)?;
-        sync(&self.dir)?;
+        let written = match order.task {
+            Task::Discard => ByteCount(0),
+            _ => ByteCount(order.size.0 * u64::from(order.clients)),
+        };
+        make_ready(&self.dir, written)?;
         let far = self.running_of(order.peer).map(|running| running.process.id());
         let before = Before::note(&self.ground.site, far);
         let begun = Instant::now();
@@ -409,11 +414,6 @@ fn sample_memory(pid: ProcessId, stop: &AtomicBool) -> ByteCount {
         // At most a twentieth of one core.
         thread::park_timeout(SAMPLE.max(begun.elapsed() * 20));
     }
-}
-
-fn sync(dir: &Path) -> Result<()> {
-    let wrong = |error: std::io::Error| format!("sync {}: {error}", dir.display());
-    rustix::fs::syncfs(File::open(dir).map_err(wrong)?).map_err(|error| wrong(error.into()))
 }
 
 /// A name as a file's name.

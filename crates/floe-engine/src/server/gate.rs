@@ -1,9 +1,10 @@
 //! How many connections may be in their greeting at once: 256 in all, 32 of one address.
 //!
-//! More wait their turn, within their own deadline, holding a descriptor and nothing else: as many
-//! again of one address, and so many of all as there are descriptors for; beyond that they are
-//! closed. While others wait, a greeting that takes long is cut short. So neither one address nor a
-//! few can keep the others from being let in.
+//! More wait their turn, within their own deadline, holding a descriptor and nothing else: so many
+//! of all as there are descriptors for, and of one address as many as are left for others; beyond
+//! that they are closed. An address that is alone has half of the places, two have a third each.
+//! While others wait, a greeting that takes long is cut short. So neither one address nor a few can
+//! keep the others from being let in.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,8 +15,6 @@ use tokio::time::{Instant, sleep_until};
 
 const GREETING_MAX: usize = 256;
 const GREETING_MAX_PER_ADDRESS: usize = 32;
-/// Of one address, those in their greeting among them.
-const PLACES_MAX_PER_ADDRESS: usize = 64;
 const PLACES_MAX: usize = 4096;
 /// What a greeting may take while others wait: several round trips of a bad path.
 const HASTE: Duration = Duration::from_secs(2);
@@ -74,10 +73,12 @@ impl Gate {
             greeting: Arc::new(Semaphore::new(GREETING_MAX_PER_ADDRESS)),
             places: 0,
         });
-        if neighbours.places >= PLACES_MAX_PER_ADDRESS {
-            return None;
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let place = if neighbours.places < self.places.available_permits() {
+            Arc::clone(&self.places).try_acquire_owned().ok()
+        } else {
+            None
+        };
+        let Some(place) = place else {
             if neighbours.places == 0 {
                 addresses.remove(&address);
             }
@@ -200,9 +201,10 @@ mod tests {
         let gate = Gate::new(PLACES_MAX);
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let places: Vec<_> = std::iter::from_fn(|| gate.place(one)).collect();
-        assert_eq!(places.len(), PLACES_MAX_PER_ADDRESS);
-        assert!(gate.place(other).is_some());
-        drop(places);
+        assert_eq!(places.len(), PLACES_MAX / 2);
+        let others: Vec<_> = std::iter::from_fn(|| gate.place(other)).collect();
+        assert_eq!(others.len(), PLACES_MAX / 4);
+        drop((places, others));
         assert!(gate.lock().is_empty());
     }
 

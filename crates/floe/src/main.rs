@@ -7,6 +7,7 @@
 // The doc comments of arguments are help texts: what stands in brackets there is no link.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
+mod heap; // what the C library's allocator keeps
 mod fault; // how a command fails: line, hint, exit status
 mod civil; // time and quantities as text
 mod output; // standard output as data
@@ -45,5 +46,6 @@ mod cli; // the command line as a whole
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    heap::set_up();
     cli::run(std::env::args_os())
 }

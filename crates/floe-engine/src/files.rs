@@ -4,11 +4,13 @@
 //! own: a store, standard input or standard output. Everything here may block on a disk and runs on
 //! disk threads, but what `Handle`s answer at once. Which thread runs what is `port`'s matter.
 
+mod table; // what is open
 mod apply;
 mod commit;
 
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
+use crate::disk_threads::{Crew, Strand};
 use crate::pipe::{Input, Output};
 use floe_proto::disk::{
     DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish, Standing,
@@ -25,6 +27,7 @@ use floe_types::{
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use table::Table;
 
 /// An operation on pooled pieces.
 pub type Op = DiskOp<Piece>;
@@ -64,7 +67,7 @@ pub struct Files {
     ends: Mutex<HashMap<TransferId, LocalEnd>>,
     /// Transfers that are over and have an end yet.
     retired: Mutex<HashSet<TransferId>>,
-    open: Mutex<HashMap<EntryId, (Handle, Slot)>>,
+    open: Table,
     /// What others wait for while an entry is open here.
     claims: Mutex<HashMap<EntryId, Claim>>,
     owner: OwnerId,
@@ -88,7 +91,7 @@ impl Files {
             served: None,
             ends: Mutex::default(),
             retired: Mutex::default(),
-            open: Mutex::default(),
+            open: Table::default(),
             claims: Mutex::default(),
             owner,
             pool,
@@ -122,8 +125,7 @@ impl Files {
         if !retired.contains(&transfer) {
             return;
         }
-        let unused = lock(&self.open).keys().all(|entry| entry.transfer != transfer);
-        if unused && retired.remove(&transfer) {
+        if self.open.has_none_of(transfer) && retired.remove(&transfer) {
             let end = lock(&self.ends).remove(&transfer);
             drop(retired);
             drop(end);
@@ -133,8 +135,7 @@ impl Files {
     /// Gives up everything that is open; stages are kept. No operation may be under way.
     pub fn close(&self) {
         lock(&self.ends).clear();
-        let open = std::mem::take(&mut *lock(&self.open));
-        drop(open);
+        self.open.clear();
         let claims = std::mem::take(&mut *lock(&self.claims));
         drop(claims);
     }
@@ -147,7 +148,7 @@ impl Files {
     /// How many entries are open.
     #[must_use]
     pub fn open_count(&self) -> usize {
-        lock(&self.open).len()
+        self.open.count()
     }
 
     /// The last stream of the session is gone.
@@ -178,8 +179,16 @@ impl Files {
     /// # Errors
     /// `Other`: the core asked for an entry that it did not open.
     pub fn handle(&self, entry: EntryId) -> Result<Handle, Fault> {
-        let open = lock(&self.open);
-        open.get(&entry).map(|(handle, _)| handle.clone()).ok_or_else(|| not_open(entry))
+        self.open.handle(entry)
+    }
+
+    /// Where the writes of an entry queue whatever stream they came by: the kernel lets one at a
+    /// time into a file, and the others would only spin for their turn.
+    ///
+    /// # Errors
+    /// As `handle`.
+    pub fn strand(&self, entry: EntryId, crew: &Crew) -> Result<Strand, Fault> {
+        self.open.strand(entry, crew)
     }
 
     /// Opens an entry, which takes a slot where it needs a handle; blocks. One that fails keeps its
@@ -264,17 +273,9 @@ impl Files {
         }
     }
 
-    fn add(&self, entry: EntryId, handle: Handle, slot: Slot) {
-        lock(&self.open).insert(entry, (handle, slot));
-    }
-
-    fn take(&self, entry: EntryId) -> Option<(Handle, Slot)> {
-        lock(&self.open).remove(&entry)
-    }
-
     /// Gives an entry up; its claim last, so that whoever waits for it finds it free.
     fn close_entry(&self, entry: EntryId) {
-        drop(self.take(entry));
+        drop(self.open.take(entry));
         self.let_claim_go(entry);
     }
 
@@ -302,7 +303,7 @@ impl Files {
             }
             (OpenHow::Source(_), LocalEnd::Input(input)) => {
                 let spent = input.spent();
-                self.add(entry, Handle::Input(input), slot);
+                self.open.add(entry, Handle::Input(input), slot);
                 opened_input(spent)
             }
             (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
@@ -311,7 +312,7 @@ impl Files {
             }
             (OpenHow::Sink(wish), LocalEnd::Output(output)) => {
                 let opened = output.open(wish.version, wish.freshness)?;
-                self.add(entry, Handle::Output(output), slot);
+                self.open.add(entry, Handle::Output(output), slot);
                 let basis = if opened.trusted { Basis::Version } else { Basis::Content };
                 Opened::Sink { have: opened.have, basis, finished: None }
             }
@@ -336,7 +337,7 @@ impl Files {
         let reread = Reread::Yes;
         match opened {
             OpenedEntry::File { source, version, freshness, metadata } => {
-                self.add(entry, Handle::Source(source), slot);
+                self.open.add(entry, Handle::Source(source), slot);
                 let size = version.map(|version| version.size);
                 let body = EntryBody::File { size, version, freshness, metadata };
                 Opened::Source { body, metadata, reread }
@@ -381,11 +382,11 @@ impl Files {
         };
         match opened {
             OpenedSink::Staged { sink, have, basis } => {
-                self.add(entry, Handle::Sink(sink), slot);
+                self.open.add(entry, Handle::Sink(sink), slot);
                 Opened::Sink { have, basis: told(basis), finished: None }
             }
             OpenedSink::Finished { root, basis, sink } => {
-                self.add(entry, Handle::Sink(sink), slot);
+                self.open.add(entry, Handle::Sink(sink), slot);
                 Opened::Sink { have: Vec::new(), basis: told(basis), finished: Some(root) }
             }
         }
@@ -426,7 +427,7 @@ impl Files {
     }
 
     fn discard(&self, entry: EntryId) -> Result<Done, Fault> {
-        let discarded = match self.take(entry) {
+        let discarded = match self.open.take(entry) {
             Some((Handle::Sink(sink), _slot)) => {
                 self.store(entry.transfer).and_then(|store| store.discard(sink))
             }

@@ -206,8 +206,12 @@ impl Port {
     ) -> Result<(), Fault> {
         match self.files.handle(entry)? {
             Handle::Sink(sink) => {
+                let strand = match bytes.bytes().len() {
+                    ..SMALL_BYTES => self.strand.clone(),
+                    _ => self.files.strand(entry, &self.threads.bulk)?,
+                };
                 let reply = Reply::new(&self.inbox, op);
-                self.strand.submit(Box::new(move || {
+                strand.submit(Box::new(move || {
                     let mut reply = reply;
                     reply.begin();
                     let written = sink.write_at(piece.start(), bytes.bytes());
@@ -311,6 +315,8 @@ impl Pace {
     }
 }
 
+/// Shorter writes of many files share a wake-up; longer ones of one file wait for each other.
+const SMALL_BYTES: usize = 64 << 10;
 /// An operation that takes longer has a thread to itself.
 const SLOW: Micros = Micros(100);
 /// Quick operations of one job.

@@ -138,7 +138,9 @@ impl Line {
 impl Hashing {
     fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
         if at == chunk {
-            self.chunk = Some((chunk, ChunkHasher::new(chunk)));
+            // A source that is read at its end has no chunk there, and the end may stand anywhere.
+            let begins = !bytes.is_empty() || chunk == Offset::ZERO;
+            self.chunk = begins.then(|| (chunk, ChunkHasher::new(chunk)));
         }
         match &mut self.chunk {
             Some((start, hasher)) if *start == chunk && chunk.plus(hasher.len()) == at => {

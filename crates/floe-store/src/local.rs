@@ -20,7 +20,7 @@ pub use area::RootId;
 
 use crate::api::{
     Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink,
-    Overwrite, Page, Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store,
+    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Stat, Store,
 };
 use crate::beneath;
 use crate::browse::Browser;
@@ -30,6 +30,7 @@ use ancestry::Ancestry;
 use area::Areas;
 use floe_types::{Code, Fault, Mode, ObjectPath, Precondition, Timestamp};
 use sink::LocalSink;
+use stage::Found;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -240,6 +241,13 @@ impl<D: Disk> Ground<D> {
         }
     }
 
+    /// What stands of an object's stage, without entering its area.
+    fn find_stage(&self, place: &ObjectPath, spec: &SinkSpec) -> DiskResult<Found> {
+        let directory = self.disk.open_directory(&self.root, place.components())?;
+        let area = self.disk.open_child(&directory, Name::RESERVED)?;
+        stage::find(&*self.disk, &area, spec)
+    }
+
     /// Takes away what a process left that died between the rename of this object's stage and its
     /// end. What cannot be taken away is no failure of the object, which stands whole.
     fn clear_after(&self, place: &ObjectPath, spec: &SinkSpec) {
@@ -247,12 +255,8 @@ impl<D: Disk> Ground<D> {
         if entered && spec.journaling == Journaling::None {
             return;
         }
-        let orphaned = || {
-            let directory = self.disk.open_directory(&self.root, place.components())?;
-            let area = self.disk.open_child(&directory, Name::RESERVED)?;
-            stage::is_orphaned(&*self.disk, &area, spec)
-        };
-        let Ok(orphaned) = orphaned() else { return };
+        let Ok(found) = self.find_stage(place, spec) else { return };
+        let orphaned = found == Found::Orphan;
         // Entering for the first time sweeps; leaving takes an area that is empty then.
         if (orphaned || !entered)
             && let Ok(berth) = self.areas.enter(place)
@@ -297,8 +301,16 @@ impl<D: Disk> Store for LocalStore<D> {
             return Err(Fault::new(Code::IsDirectory, doing));
         };
         let (disk, directory) = (&*ground.disk, &parent.directory);
-        let standing = standing::look(disk, directory, Name::from(last), &spec, progress)?;
         let place = parent.place.clone();
+        // Of unknown size, an object whose stage stands is not finished, whatever has its name.
+        let staged =
+            || matches!(ground.find_stage(&place, &spec), Ok(Found::Stage)) && spec.size.is_none();
+        let sought = match spec.recognise {
+            Recognise::ByContent if staged() => Recognise::ByVersion,
+            recognise => recognise,
+        };
+        let sought = SinkSpec { recognise: sought, ..spec.clone() };
+        let standing = standing::look(disk, directory, Name::from(last), &sought, progress)?;
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
         if recognised.is_none() {
             // Said before anything is sent; the rename may fail all the same.

@@ -131,8 +131,7 @@ impl State {
             return None;
         }
         if spec.recognise == Recognise::ByContent {
-            let root = spec.size.map(|_| Root::of(&file.bytes));
-            return root.map(|root| (Arc::clone(file), root, Basis::Content));
+            return Some((Arc::clone(file), Root::of(&file.bytes), Basis::Content));
         }
         let (version, mark) = (spec.version?, file.mark.as_ref()?);
         let root = mark.root_of(file.size(), file.metadata.mtime)?;
@@ -268,12 +267,17 @@ impl Store for MemoryStore {
             return Err(fault(Code::IsDirectory, doing));
         };
         state.tree.make_directories(&parent).map_err(|code| fault(code, &doing))?;
-        let recognised = state.recognise(&spec)?;
+        let key = StageKey::of(&spec);
+        let mut sought = spec.clone();
+        // Of unknown size, an object whose stage stands is not finished, whatever has its name.
+        if spec.size.is_none() && state.stages.contains_key(&key) {
+            sought.recognise = Recognise::ByVersion;
+        }
+        let recognised = state.recognise(&sought)?;
         if spec.size.is_some_and(|size| size > state.room) {
             return Err(fault(Code::NoSpace, doing));
         }
         drop(state);
-        let key = StageKey::of(&spec);
         let (resume, journaling) = (spec.resume, spec.journaling);
         if let Some((file, root, basis)) = recognised {
             let sink = self.sink(key, spec, Some(file));

@@ -6,7 +6,7 @@ use super::totals::Totals;
 use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
-use floe_proto::frame::Direction;
+use floe_proto::frame::{Direction, RecogniseWish};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +122,16 @@ impl Way<'_> {
     /// One session's part.
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
-        let (transfer, mut events) = live.begin_transfer(*direction, end, remote, options)?;
+        let mut options = options.clone();
+        if let LocalEnd::Input(input) = &end.at {
+            // What was said of a commit may have been lost with the last session. The object then
+            // stands there, and has no version to be known by. Otherwise there is nothing to find.
+            options.recognise = match input.may_be_finished() {
+                true => RecogniseWish::ByContent,
+                false => RecogniseWish::ByVersion,
+            };
+        }
+        let (transfer, mut events) = live.begin_transfer(*direction, end, remote, &options)?;
         // A session measures from its own beginning on.
         let before = live.running.summary(transfer).unwrap_or_default().causes;
         self.totals.begin(before);

@@ -102,6 +102,13 @@ impl Input {
         self.owner.0.lock().spent.iter().collect()
     }
 
+    /// Whether all of it was read and some of it is spent: whoever recorded that may have finished.
+    #[must_use]
+    pub fn may_be_finished(&self) -> bool {
+        let state = self.owner.0.lock();
+        state.phase == Phase::Ended && state.spent.iter().next().is_some()
+    }
+
     /// The session that asked is over: its reads end, what they have got is kept for the next.
     pub fn let_go(&self) {
         let mut state = self.owner.0.lock();

@@ -8,7 +8,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use floe_types::{ByteCount, ChainingValue, ChunkDigest, Offset, Range, Subtree, Subtrees};
+use floe_types::{ByteCount, ChainingValue, ChunkDigest, Offset, Range, Root, Subtree, Subtrees};
 
 /// A chunk read whole. Without pieces, it was spent in an earlier session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Filled<P> {
 pub(super) struct Claims<P> {
     claims: BTreeMap<Offset, Subtree>,
     gathering: Option<Gathering<P>>,
+    /// The whole object stands there with this root.
+    finished: Option<Root>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -56,12 +58,22 @@ enum Made {
 
 impl<P> Claims<P> {
     pub(super) fn new() -> Self {
-        Self { claims: BTreeMap::new(), gathering: None }
+        Self { claims: BTreeMap::new(), gathering: None, finished: None }
     }
 
     /// The receiver says so.
     pub(super) fn insert(&mut self, claim: Subtree) {
         self.claims.insert(claim.range.start(), claim);
+    }
+
+    /// The receiver says that it holds all, with this root: nothing is compared before the end.
+    pub(super) fn finish(&mut self, root: Root) {
+        self.finished = Some(root);
+    }
+
+    /// What the source has to come to, if the receiver holds all.
+    pub(super) const fn finished(&self) -> Option<Root> {
+        self.finished
     }
 
     /// Whether chunks are kept for a comparison.
@@ -71,6 +83,9 @@ impl<P> Claims<P> {
 
     /// Compares the next chunk. `room` is what may be kept for a claim.
     pub(super) fn compare(&mut self, chunk: Filled<P>, room: ByteCount) -> Compared<P> {
+        if self.finished.is_some() {
+            return Compared { same: alloc::vec![chunk], ..Compared::nothing() };
+        }
         let read = Subtree { range: chunk.range, digest: chunk.digest };
         if let Some(mut gathering) = self.gathering.take() {
             gathering.add(read, chunk);

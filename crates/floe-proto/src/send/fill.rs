@@ -235,8 +235,7 @@ impl<P: Clone> Sender<P> {
             }
         }
         if missing.iter().any(|chunk| chunk.pieces.is_empty()) {
-            let detail = "the receiver lost what it had recorded of standard input";
-            return self.fail(index, Fault::new(Code::SourceGone, detail), Tell::Peer, io);
+            return self.fail(index, lost(), Tell::Peer, io);
         }
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let Some(fill) = entry.fill.as_mut() else { return };
@@ -265,8 +264,17 @@ impl<P: Clone> Sender<P> {
         let Some(fill) = entry.fill.as_mut().filter(|fill| fill.end == SourceEnd::Reached) else {
             return;
         };
-        entry.size = Some(ByteCount(fill.at.0));
+        let size = ByteCount(fill.at.0);
+        entry.size = Some(size);
+        if fill.claims.finished().is_some_and(|root| entry.known.root(size) != Some(root)) {
+            return self.fail(index, lost(), Tell::Peer, io);
+        }
         let left = fill.claims.end(fill.at);
         self.act_on(index, left, io);
     }
+}
+
+/// Bytes that were spent are needed again.
+fn lost() -> Fault {
+    Fault::new(Code::SourceGone, "the receiver lost what it had recorded of standard input")
 }

@@ -60,7 +60,7 @@ impl<P: Clone> Sender<P> {
         }
         entry.stage = Stage::Sending;
         match (entry.fill.is_some(), entry.size) {
-            (true, _) => self.want_of_stream(index),
+            (true, _) => self.want_of_stream(index, want.finished),
             (false, Some(size)) => self.want_of_file(index, size, want.basis, want.finished),
             (false, None) => return violation("WANT for an object without size"),
         }
@@ -70,11 +70,12 @@ impl<P: Clone> Sender<P> {
         Ok(())
     }
 
-    fn want_of_stream(&mut self, index: EntryIndex) {
+    fn want_of_stream(&mut self, index: EntryIndex, finished: Option<Root>) {
         let Some(entry) = self.entries.get_mut(&index) else { return };
         let checks = core::mem::take(&mut entry.checks);
         if let Some(fill) = entry.fill.as_mut() {
             checks.into_iter().for_each(|claim| fill.claims.insert(claim));
+            finished.into_iter().for_each(|root| fill.claims.finish(root));
         }
     }
 

@@ -10,6 +10,7 @@ pub(super) fn run(make: Make<'_>) {
     a_fresh_version_is_recognised_by_content_only(make);
     another_version_is_not_recognised(make);
     content_is_recognised_where_that_is_asked_for(make);
+    content_of_unknown_size_is_recognised_unless_a_stage_stands(make);
     a_kept_object_gets_its_metadata(make);
     a_finished_object_is_replaced_when_it_is_written(make);
 }
@@ -75,6 +76,25 @@ fn content_is_recognised_where_that_is_asked_for(make: Make<'_>) {
     let mut longer = sent("x", 2 * MIB + 2, 66);
     longer.spec.recognise = Recognise::ByContent;
     drop(staged(&*store, &longer.spec));
+}
+
+fn content_of_unknown_size_is_recognised_unless_a_stage_stands(make: Make<'_>) {
+    let mut object = sent("x", 2 * MIB + 1, 71);
+    (object.spec.size, object.spec.version) = (None, None);
+    object.spec.recognise = Recognise::ByContent;
+    let mut subject = put(make, &object);
+    let (root, basis, sink) = finished(&*subject.store(), &object.spec);
+    assert_eq!((root, basis), (object.root(), Basis::Content));
+    must(commit(&*subject.store(), object.committed(sink)));
+    object.assert_stands(&*subject.store());
+    let mut next = object.spec.clone();
+    next.recognise = Recognise::ByVersion;
+    let (sink, _, _) = staged(&*subject.store(), &next);
+    object.write_all(&*sink);
+    drop(sink);
+    subject.restart();
+    let (_, have, _) = staged(&*subject.store(), &object.spec);
+    assert!(!have.is_empty(), "what a stage holds is not given up for what has its name");
 }
 
 fn a_kept_object_gets_its_metadata(make: Make<'_>) {

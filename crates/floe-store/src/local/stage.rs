@@ -164,19 +164,30 @@ impl<D: Disk> Stage<D> {
     }
 }
 
-/// Whether a journal of this object is there without its stage: it was renamed, and its process
-/// died before it took the journal away.
-pub(super) fn is_orphaned<D: Disk>(
-    disk: &D,
-    area: &D::Handle,
-    spec: &SinkSpec,
-) -> DiskResult<bool> {
+/// What an area holds of this object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// Neither stage nor journal.
+    Nothing,
+    /// Its stage.
+    Stage,
+    /// A journal without its stage: it was renamed, and its process died before it took the journal
+    /// away.
+    Orphan,
+}
+
+/// Looks for this object's stage.
+pub(super) fn find<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) -> DiskResult<Found> {
     let key = Key::of(spec);
     let stands = |file: &str| match disk.stat_at(area, name(file)?) {
         Err(error) if error.code() == Code::NotFound => Ok(false),
         answer => answer.map(|_| true),
     };
-    Ok(stands(&key.journal())? && !stands(&key.stage())?)
+    Ok(match (stands(&key.stage())?, stands(&key.journal())?) {
+        (true, _) => Found::Stage,
+        (false, true) => Found::Orphan,
+        (false, false) => Found::Nothing,
+    })
 }
 
 /// Removes an orphaned journal.

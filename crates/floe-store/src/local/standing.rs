@@ -92,7 +92,7 @@ fn recognise<D: Disk>(
     if let Some(standing) = by_mark(disk, &file, &stat, spec)? {
         return Ok(Some(standing));
     }
-    let by_content = spec.recognise == Recognise::ByContent && spec.size.is_some();
+    let by_content = spec.recognise == Recognise::ByContent;
     if !by_content || spec.precondition == Precondition::Absent {
         return Ok(None);
     }

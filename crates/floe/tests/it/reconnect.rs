@@ -191,3 +191,69 @@ fn feed(producer: &mut ChildStdin, bytes: &[u8]) {
     producer.write_all(bytes).unwrap();
     producer.flush().unwrap();
 }
+
+/// Passes whole frames down, and cuts everything at the first of a kind.
+fn pass_frames_until(mut from: TcpStream, mut into: TcpStream, kind: u8, line: &Mutex<Line>) {
+    let mut head = [0; 8];
+    while from.read_exact(&mut head).is_ok() {
+        let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let mut body = vec![0; len];
+        if from.read_exact(&mut body).is_err() {
+            break;
+        }
+        let mut line = line.lock().unwrap();
+        if head[4] == kind && line.cuts.pop().is_some() {
+            line.open.drain(..).for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+            return;
+        }
+        drop(line);
+        if into.write_all(&head).and_then(|()| into.write_all(&body)).is_err() {
+            break;
+        }
+    }
+    let _ = into.shutdown(Shutdown::Both);
+}
+
+/// A proxy that loses the first COMMITTED, and every connection with it.
+fn lose_committed(server: &Server) -> Proxy {
+    const COMMITTED: u8 = 0x1c;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let line = Arc::new(Mutex::new(Line { cuts: vec![0], ..Line::default() }));
+    let (shared, to) = (Arc::clone(&line), server.port);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+            let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+            shared.lock().unwrap().open.extend(ends);
+            let (line, up) = (Arc::clone(&shared), Arc::clone(&shared));
+            let (from, into) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || pass_frames_until(from, into, COMMITTED, &line));
+            thread::spawn(move || pass(client, server, false, &up));
+        }
+    });
+    Proxy { port, line }
+}
+
+#[test]
+fn a_put_from_a_pipe_whose_committed_was_lost_is_known_to_be_done() {
+    let stage = Stage::new();
+    let server = stage.serve(&["--plaintext"]);
+    for (size, streams) in [(0, "1"), (1, "1"), (3_000_001, "1"), (SIZE, "4")] {
+        let bytes = content(size);
+        let proxy = lose_committed(&server);
+        fs::write(stage.path("srv/f"), "what stood there before").unwrap();
+        let mut command = stage.command();
+        command.args(["put", "-", &proxy.url("f"), "--json", "--plaintext", "--streams", streams]);
+        command.env("FLOE_TICKET", stage.owner_ticket().trim());
+        let ended = Running::start(&mut command, &bytes).end().ok();
+        assert!(proxy.is_through());
+        let summary = ended.event("summary");
+        assert_eq!(summary["root"], blake3::hash(&bytes).to_hex().as_str(), "{size}");
+        assert!(summary["bytes_sent"].as_u64().unwrap() <= size as u64, "{size}: {summary}");
+        assert!(fs::read(stage.path("srv/f")).unwrap() == bytes, "{size}");
+        assert!(!stage.path("srv/.floe").read_dir().is_ok_and(|dir| {
+            dir.flatten().any(|entry| entry.path().extension().is_some_and(|end| end == "journal"))
+        }));
+    }
+}

@@ -81,6 +81,15 @@ pub struct SourceVersion {
     pub ctime: Timestamp,
 }
 
+impl SourceVersion {
+    /// Whether this was seen while the source was being changed from `before`: it has another size
+    /// and the times of then. A truncation shows the new size before it shows new times.
+    #[must_use]
+    pub fn is_amid_change_from(&self, before: &Self) -> bool {
+        self.size != before.size && Self { size: before.size, ..*self } == *before
+    }
+}
+
 /// Whether a version can be trusted to name one content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Freshness {

@@ -47,6 +47,8 @@ pub(super) struct SendEntry<P> {
     pub(super) freshness: Freshness,
     pub(super) replaces: Option<EntryIndex>,
     pub(super) restart: Restart,
+    /// What the source was before it changed.
+    before: Option<SourceVersion>,
     handle: Handle,
     /// Operations under way.
     pub(super) ops: u32,
@@ -81,6 +83,7 @@ impl<P> SendEntry<P> {
             freshness: Freshness::Fresh,
             replaces: None,
             restart: Restart::Possible,
+            before: None,
             handle: Handle::None,
             ops: 0,
             plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new()),
@@ -98,14 +101,23 @@ impl<P> SendEntry<P> {
     }
 
     /// The same path again, after its source changed.
-    pub(super) fn replacing(path: ObjectPath, old: EntryIndex) -> Self {
-        Self { replaces: Some(old), restart: Restart::Used, ..Self::opening(path) }
+    pub(super) fn replacing(
+        path: ObjectPath,
+        old: EntryIndex,
+        before: Option<SourceVersion>,
+    ) -> Self {
+        Self { replaces: Some(old), restart: Restart::Used, before, ..Self::opening(path) }
     }
 
     pub(super) fn opened(&mut self, body: EntryBody, metadata: Metadata, reread: Reread) {
         if let EntryBody::File { size, version, freshness, .. } = &body {
             self.size = *size;
             self.version = *version;
+            if let (Some(before), Some(now)) = (self.before, *version)
+                && now.is_amid_change_from(&before)
+            {
+                self.restart = Restart::Possible;
+            }
             self.freshness = *freshness;
             self.handle = Handle::Open;
             if let Reread::No { spent } = reread {

@@ -186,7 +186,7 @@ impl<P: Clone> Sender<P> {
     /// The source is not what it was: once more from its new version, then it fails.
     pub(super) fn source_changed(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let Some(entry) = self.entries.get(&index) else { return };
-        let path = entry.path.clone();
+        let (path, before) = (entry.path.clone(), entry.version);
         let again = entry.restart == Restart::Possible && entry.fill.is_none();
         let gone = entry.fill.is_some();
         let full = self.full_path(&path);
@@ -198,7 +198,7 @@ impl<P: Clone> Sender<P> {
             self.summary.bytes_total = self.summary.bytes_total.minus(size);
             let next = self.walk.take_index();
             let followed = if path.is_root() { Followed::Named } else { Followed::Found };
-            self.entries.insert(next, SendEntry::replacing(path, index));
+            self.entries.insert(next, SendEntry::replacing(path, index, before));
             let how = OpenHow::Source(followed);
             let op = DiskOp::Open { entry: self.entry_id(next), path: full, how };
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);

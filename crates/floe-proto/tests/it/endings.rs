@@ -207,3 +207,36 @@ fn a_directory_that_stands_keeps_its_metadata_where_nothing_may_be_replaced() {
         assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
     }
 }
+
+/// What the other end says first of an entry that it holds nothing of.
+fn want_all(index: u64) -> Frame<crate::disk::Bytes> {
+    let (basis, have) = (floe_proto::frame::Basis::Content, Vec::new());
+    let (finished, more) = (None, floe_proto::frame::More::Last);
+    Frame::Want(floe_proto::frame::Want { entry: entry(index), basis, have, finished, more })
+}
+
+fn announced(it: &Hand) -> usize {
+    it.said.iter().filter(|(_, frame)| matches!(frame, Frame::Entries(..))).count()
+}
+
+#[test]
+fn a_change_that_is_under_way_when_the_source_is_opened_again_counts_once() {
+    let mut disk = Disk::default();
+    disk.files.insert(path("file"), content(0, 4 * GRAIN));
+    let mut it = Hand::putting(disk, "file", options(), config());
+    it.does(is_open);
+    // It is shorter, and its times tell later: both belong to one truncation.
+    it.disk.files.insert(path("file"), content(0, GRAIN));
+    it.hears(LEAD, want_all(0));
+    it.does_all();
+    assert_eq!(announced(&it), 2);
+    it.disk.generation.insert(path("file"), 1);
+    it.hears(LEAD, want_all(1));
+    it.does_all();
+    assert_eq!(announced(&it), 3);
+    it.disk.generation.insert(path("file"), 2);
+    it.hears(LEAD, want_all(2));
+    it.does_all();
+    assert!(it.has_said(|frame| matches!(frame, Frame::Failed(f) if f.entry == entry(2))));
+    assert_eq!(announced(&it), 3, "another change is one too many");
+}

@@ -53,6 +53,8 @@ pub(crate) struct Sender<P> {
     tasks: BTreeMap<StreamId, Task<P>>,
     next_task: u64,
     flights: BTreeMap<Seq, Flight<P>>,
+    /// Streams that are gone, and the PING whose answer shows that the peer is not.
+    gone: BTreeMap<StreamId, u64>,
     in_flight: ByteCount,
     window: ByteCount,
     bucket: Option<Bucket>,
@@ -110,6 +112,7 @@ impl<P: Clone> Sender<P> {
             tasks: BTreeMap::new(),
             next_task: 0,
             flights: BTreeMap::new(),
+            gone: BTreeMap::new(),
             in_flight: ByteCount::ZERO,
             window,
             bucket,

@@ -296,7 +296,9 @@ impl<P: Clone> Sender<P> {
         io.wake_streams();
     }
 
-    /// A stream is gone: what it had under way and in flight goes to the others.
+    /// A stream is gone: what it had under way goes to the others, and what it had in flight once
+    /// the peer is known to live. A peer that died takes its streams with it one by one: what went
+    /// from each to the next would be sent again and again.
     pub(crate) fn handle_stream_lost(&mut self, stream: StreamId, io: &mut Io<P>) {
         if let Some(task) = self.end_task(stream) {
             let index = task.entry;
@@ -312,14 +314,32 @@ impl<P: Clone> Sender<P> {
             }
             io.wake_streams();
         }
-        let seqs: Vec<_> = self
-            .flights
+        let flew = self.flights.values().any(|flight| flight.stream == stream);
+        if let (true, Some(lead)) = (flew, io.lead.filter(|lead| *lead != stream)) {
+            self.gone.insert(stream, io.now.0);
+            io.say_on(lead, Frame::Ping(io.now.0));
+        }
+    }
+
+    /// The peer lives: it answered a PING on the lead stream.
+    pub(crate) fn handle_pong(&mut self, number: u64, io: &mut Io<P>) {
+        let gone: Vec<_> = self
+            .gone
             .iter()
-            .filter(|(_, flight)| flight.stream == stream)
-            .map(|(seq, _)| *seq)
+            .filter(|(_, asked)| **asked <= number)
+            .map(|(stream, _)| *stream)
             .collect();
-        for seq in seqs {
-            self.send_again(seq, io);
+        for stream in gone {
+            self.gone.remove(&stream);
+            let seqs: Vec<_> = self
+                .flights
+                .iter()
+                .filter(|(_, flight)| flight.stream == stream)
+                .map(|(seq, _)| *seq)
+                .collect();
+            for seq in seqs {
+                self.send_again(seq, io);
+            }
         }
     }
 

@@ -51,7 +51,16 @@ impl<P: Clone> Session<P> {
                 self.io.say_on(stream, Frame::Pong(number));
                 Ok(())
             }
-            Frame::Pong(_) => Ok(()),
+            Frame::Pong(number) => {
+                if self.io.lead == Some(stream) {
+                    for half in self.transfers.values_mut() {
+                        if let Half::Send(half) = half {
+                            half.handle_pong(number, &mut self.io);
+                        }
+                    }
+                }
+                Ok(())
+            }
             Frame::Close(fault) => {
                 self.peer_closed(fault);
                 Ok(())

@@ -2,10 +2,11 @@
 //! whatever order operations end.
 
 use crate::hand::*;
+use crate::transfers::path;
 use floe_proto::command::Event;
 use floe_proto::disk::{DiskDone, Opened};
 use floe_proto::frame::{Basis, Entry, EntryBody, Frame};
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Freshness, Root, TransferId};
+use floe_types::{ByteCount, Code, EntryIndex, Fault, Freshness, Root, StreamId, TransferId};
 
 fn committed(it: &Hand) -> bool {
     it.has_said(|frame| matches!(frame, Frame::Committed(..)))
@@ -291,4 +292,36 @@ fn a_transfer_id_is_never_used_twice() {
         let again = open(TransferId(id), floe_proto::frame::Direction::Put);
         assert!(it.try_hears(LEAD, again).is_err());
     }
+}
+
+#[test]
+fn what_a_lost_stream_carried_goes_again_once_the_peer_is_known_to_live() {
+    let mut disk = crate::disk::Disk::default();
+    disk.files.insert(path("file"), content(0, 2 * GRAIN));
+    let mut it = Hand::putting(disk, "file", options(), config());
+    it.does(is_open);
+    it.hears(LEAD, want_all(0));
+    it.does_all();
+    let headers = |it: &Hand, on: StreamId| {
+        let is_one = |(stream, frame): &&(StreamId, Frame<_>)| {
+            *stream == on && matches!(frame, Frame::Header(_))
+        };
+        it.said.iter().filter(is_one).count()
+    };
+    let (kept, lost) = (headers(&it, LEAD), headers(&it, StreamId(1)));
+    assert!(lost > 0);
+    it.passes(1);
+    it.loses(StreamId(1));
+    it.does_all();
+    assert_eq!(headers(&it, LEAD), kept, "the peer may be dead, and this stream with it");
+    let asked = it.said.iter().find_map(|(stream, frame)| match frame {
+        Frame::Ping(number) if *stream == LEAD => Some(*number),
+        _ => None,
+    });
+    it.hears(LEAD, Frame::Pong(asked.unwrap() - 1));
+    it.does_all();
+    assert_eq!(headers(&it, LEAD), kept, "an older answer shows nothing");
+    it.hears(LEAD, Frame::Pong(asked.unwrap()));
+    it.does_all();
+    assert_eq!(headers(&it, LEAD), kept + lost);
 }

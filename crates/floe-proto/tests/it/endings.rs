@@ -136,10 +136,7 @@ fn put_that_changed() -> Hand {
     disk.files.insert(path("file"), content(0, 2 * GRAIN));
     let mut it = Hand::putting(disk, "file", options(), config());
     it.does(is_open);
-    let (basis, have) = (floe_proto::frame::Basis::Content, Vec::new());
-    let (finished, more) = (None, floe_proto::frame::More::Last);
-    let want = floe_proto::frame::Want { entry: entry(0), basis, have, finished, more };
-    it.hears(LEAD, Frame::Want(want));
+    it.hears(LEAD, want_all(0));
     it.disk.generation.insert(path("file"), 1);
     while !it.ops.iter().any(|(_, _, op)| is_open(op)) {
         it.does(|_| true);
@@ -206,13 +203,6 @@ fn a_directory_that_stands_keeps_its_metadata_where_nothing_may_be_replaced() {
         it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(2)));
         assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
     }
-}
-
-/// What the other end says first of an entry that it holds nothing of.
-fn want_all(index: u64) -> Frame<crate::disk::Bytes> {
-    let (basis, have) = (floe_proto::frame::Basis::Content, Vec::new());
-    let (finished, more) = (None, floe_proto::frame::More::Last);
-    Frame::Want(floe_proto::frame::Want { entry: entry(index), basis, have, finished, more })
 }
 
 fn announced(it: &Hand) -> usize {

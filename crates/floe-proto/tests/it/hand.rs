@@ -341,3 +341,10 @@ pub fn done(index: u64, size: u64) -> Frame<Bytes> {
     let root = Root::of(&content(0, size));
     Frame::Done(T, vec![DoneEntry { index: EntryIndex(index), size: ByteCount(size), root }])
 }
+
+/// What the other end says first of an entry that it holds nothing of.
+pub fn want_all(index: u64) -> Frame<Bytes> {
+    let (basis, have) = (floe_proto::frame::Basis::Content, Vec::new());
+    let (finished, more) = (None, floe_proto::frame::More::Last);
+    Frame::Want(floe_proto::frame::Want { entry: entry(index), basis, have, finished, more })
+}

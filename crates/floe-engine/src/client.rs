@@ -187,7 +187,7 @@ impl Client {
             interrupted: tokio::sync::watch::Sender::new(false),
             connect,
         });
-        let live = Live::begin(&shared).await?;
+        let live = carry::first_contact(&shared).await?;
         *shared.live.lock().await = Some(live);
         Ok(Self { shared })
     }

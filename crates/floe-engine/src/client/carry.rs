@@ -34,6 +34,31 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// What standard output may have to hold back for one chunk that is late.
 const OUTPUT_WINDOW: ByteCount = ByteCount(16 << 20);
 
+/// How often a server is asked to begin, and for how long, if it takes the connection and then does
+/// not answer: it is busy, or was killed just now.
+const CONTACTS_MAX: u32 = 5;
+const CONTACT: Duration = Duration::from_secs(25);
+
+/// The first session. A server that cannot be reached at all is not waited for.
+pub(super) async fn first_contact(shared: &Arc<Shared>) -> Result<Arc<Live>, Fault> {
+    let (started, mut pause) = (Instant::now(), BACKOFF_MIN);
+    let patience = CONTACT.min(shared.connect.retry.give_up_after);
+    for _ in 1..CONTACTS_MAX {
+        match Live::begin(shared).await {
+            Err(fault)
+                if matches!(fault.code, Code::ConnectionLost | Code::TimedOut)
+                    && started.elapsed() < patience =>
+            {
+                tracing::info!(%fault, "first contact is made again");
+                sleep(with_jitter(pause)).await;
+                pause *= 2;
+            }
+            result => return result,
+        }
+    }
+    Live::begin(shared).await
+}
+
 /// Carries an errand to its end.
 pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
     if matches!(errand.end.at, LocalEnd::Output(_)) {

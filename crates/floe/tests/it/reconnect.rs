@@ -257,3 +257,16 @@ fn a_put_from_a_pipe_whose_committed_was_lost_is_known_to_be_done() {
         }));
     }
 }
+
+#[test]
+fn a_first_contact_that_is_cut_is_made_again() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    fs::write(stage.path("srv/f"), content(1000)).unwrap();
+    let proxy = Proxy::start(&server, Way::Up, &[1, 200, 400]);
+    let mut command = stage.command();
+    command.args(["get", &proxy.url("f"), "-"]);
+    command.env("FLOE_TICKET", stage.owner_ticket().trim());
+    let ended = Running::start(&mut command, b"").end().ok();
+    assert!(proxy.is_through() && ended.out == content(1000));
+}

@@ -178,7 +178,7 @@ impl Client {
     pub async fn connect(connect: Connect) -> Result<Self, Fault> {
         let streams = streams_max(connect.streams);
         let shared = Arc::new(Shared {
-            lanes: Lanes::start(Lanes::count_for_client(streams as usize))?,
+            lanes: Lanes::start("floe-lane", Lanes::count_for_client(streams as usize))?,
             threads: DiskThreads::new(),
             pool: Pool::new(IDLE_BYTES),
             clock: Clock::start(),

@@ -38,12 +38,13 @@ impl Drop for Load {
 }
 
 impl Lanes {
-    /// So many lanes.
+    /// So many lanes; their threads are called `name` and a number.
     ///
     /// # Errors
     /// `LimitExceeded` where the system gives no more threads or descriptors.
-    pub fn start(count: usize) -> Result<Self, Fault> {
-        let lanes: Result<Vec<_>, _> = (0..count.max(1)).map(start_lane).collect();
+    pub fn start(name: &str, count: usize) -> Result<Self, Fault> {
+        let lanes: Result<Vec<_>, _> =
+            (0..count.max(1)).map(|nth| start_lane(format!("{name}-{nth}"))).collect();
         let lanes = lanes
             .map_err(|error| Fault::new(Code::LimitExceeded, format!("start a thread: {error}")))?;
         Ok(Self { lanes: lanes.into() })
@@ -88,10 +89,10 @@ impl Lanes {
     }
 }
 
-fn start_lane(nth: usize) -> std::io::Result<Lane> {
+fn start_lane(name: String) -> std::io::Result<Lane> {
     let (inbox, mut starts) = mpsc::unbounded_channel::<Start>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(format!("floe-lane-{nth}")).spawn(move || {
+    std::thread::Builder::new().name(name).spawn(move || {
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             while let Some(start) = starts.recv().await {
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn work_goes_where_least_is_done_and_runs_there() {
-        let lanes = Lanes::start(2).unwrap();
+        let lanes = Lanes::start("floe-lane", 2).unwrap();
         let first = lanes.least_loaded();
         let load = lanes.load(first);
         assert_ne!(lanes.least_loaded(), first);

@@ -136,6 +136,8 @@ pub struct Server {
 /// What all connections of a server share.
 struct Hall {
     lanes: Lanes,
+    /// Where connections are greeted.
+    porch: Lanes,
     threads: DiskThreads,
     pool: Pool,
     clock: Clock,
@@ -184,7 +186,8 @@ impl Server {
         let limits = Limits { piece_bytes_max, ..limits };
         let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
         let hall = Hall {
-            lanes: Lanes::start(lanes)?,
+            lanes: Lanes::start("floe-lane", lanes)?,
+            porch: Lanes::start("floe-porch", 1)?,
             threads: DiskThreads::new(),
             pool: Pool::bounded(
                 ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX)),

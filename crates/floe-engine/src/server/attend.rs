@@ -1,7 +1,8 @@
 //! One connection from accept to a stream: TLS, greeting, HELLO or JOIN, each within the deadline.
 //!
-//! Whoever does not speak floe costs one debug line. A JOIN moves the connection to the lane with
-//! the least to do, once.
+//! That is done on the porch, a lane of its own: a greeting waits for no stream's turn, however
+//! many there are. Whoever does not speak floe costs one debug line; who is let in moves to the
+//! lane with the least to do, once.
 
 use super::ear::Ear;
 use super::gate::block_of;
@@ -32,19 +33,16 @@ use tracing::Instrument;
 
 const BUSY: Micros = Micros::from_secs(5);
 
-/// Takes a connection that was accepted to a lane and greets it there.
+/// Takes a connection that was accepted to the porch and greets it there.
 pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     let Some(place) = hall.gate.place(peer.ip()) else {
         tracing::debug!(%peer, "too many connections wait to be greeted: closed");
         return;
     };
     let Ok(socket) = socket.into_std() else { return };
-    let lane = hall.lanes.least_loaded();
-    // Counted from here on, or a burst of clients would all go to one lane.
-    let load = hall.lanes.load(lane);
     let own = Arc::clone(hall);
     let deadline = Instant::now() + hall.greeting();
-    hall.lanes.spawn(lane, move || async move {
+    hall.porch.spawn(hall.porch.least_loaded(), move || async move {
         let hall = own;
         let served = async {
             let permit = timeout_at(deadline, place.pass()).await.ok().flatten();
@@ -53,21 +51,17 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
             let visit = Visit { hall: &hall, peer, deadline };
             tokio::select! {
-                next = visit.greet(socket, load) => next,
+                greeted = visit.greet(socket) => greeted,
                 () = permit.is_pressed() => {
                     Err(Fault::new(Code::TimedOut, "greet a client while others wait"))
                 }
             }
         };
-        match served.instrument(tracing::debug_span!("greeting", %peer)).await {
-            Ok(Some(serving)) => serving.await,
-            Ok(None) => {}
-            Err(fault) => tracing::debug!(%peer, %fault, "not let in"),
+        if let Err(fault) = served.instrument(tracing::debug_span!("greeting", %peer)).await {
+            tracing::debug!(%peer, %fault, "not let in");
         }
     });
 }
-
-type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 struct Visit<'a> {
     hall: &'a Arc<Hall>,
@@ -76,16 +70,15 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// The greeting; what is left to do on this lane, if anything.
-    async fn greet(&self, socket: TcpStream, load: Load) -> Result<Option<Serving>, Fault> {
+    async fn greet(&self, socket: TcpStream) -> Result<(), Fault> {
         let mut link = match &self.hall.tls {
             Some(tls) => server_handshake(socket, tls, self.deadline).await?,
             None => plaintext(socket),
         };
         match receive(&mut link, &self.hall.limits, self.deadline).await? {
-            Greeted::Hello(claim) => self.hello(link, claim, load).await.map(Some),
-            Greeted::Join(claim) => self.join(link, claim).await.map(|()| None),
-            Greeted::Left => Ok(None),
+            Greeted::Hello(claim) => self.hello(link, claim).await,
+            Greeted::Join(claim) => self.join(link, claim).await,
+            Greeted::Left => Ok(()),
         }
     }
 
@@ -98,12 +91,7 @@ impl Visit<'_> {
         Err(fault)
     }
 
-    async fn hello(
-        &self,
-        mut link: Secured,
-        claim: HelloClaim,
-        load: Load,
-    ) -> Result<Serving, Fault> {
+    async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<(), Fault> {
         let hall = self.hall;
         if hall.is_draining() {
             let fault = Fault::new(Code::ShuttingDown, "");
@@ -133,20 +121,42 @@ impl Visit<'_> {
         hall.registry.add(id, member);
         let ear = Ear::new(hall, id, owner);
         let hall = Arc::clone(hall);
-        let serving = async move {
-            tracing::info!(ticket = name, agent, "session begins");
-            let stream = Stream::new(&running, link);
-            let stream = async move { (stream.run().await, drop((load, socket))) };
-            spawn_local(stream.in_current_span());
-            drive(Arc::clone(&running), ear).await;
-            hall.registry.remove(&id);
-            drop(guest);
-            match running.ending() {
-                Some(Err(fault)) => tracing::info!(%fault, "session ends"),
-                _ => tracing::info!("session ends"),
-            }
-        };
-        Ok(Box::pin(serving.instrument(span)))
+        self.move_in(link, move |link, load| {
+            let serving = async move {
+                tracing::info!(ticket = name, agent, "session begins");
+                match link {
+                    Ok(link) => {
+                        let stream = Stream::new(&running, link);
+                        let stream = async move { (stream.run().await, drop((load, socket))) };
+                        spawn_local(stream.in_current_span());
+                    }
+                    Err(fault) => running.break_off(fault),
+                }
+                drive(Arc::clone(&running), ear).await;
+                hall.registry.remove(&id);
+                drop(guest);
+                match running.ending() {
+                    Some(Err(fault)) => tracing::info!(%fault, "session ends"),
+                    _ => tracing::info!("session ends"),
+                }
+            };
+            serving.instrument(span)
+        })
+    }
+
+    /// Goes on with a connection on the lane with the least to do.
+    fn move_in<F: Future<Output = ()> + 'static>(
+        &self,
+        link: Secured,
+        go_on: impl FnOnce(Result<Secured, Fault>, Load) -> F + Send + 'static,
+    ) -> Result<(), Fault> {
+        let lanes = &self.hall.lanes;
+        let lane = lanes.least_loaded();
+        // Counted from here on, or a burst of clients would all go to one lane.
+        let load = lanes.load(lane);
+        let link = link.detach()?;
+        lanes.spawn(lane, move || go_on(link.attach(), load));
+        Ok(())
     }
 
     fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
@@ -213,12 +223,9 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
         send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;
-        let lane = hall.lanes.least_loaded();
-        let load = hall.lanes.load(lane);
-        let link = link.detach()?;
         let running = Arc::clone(&member.running);
-        hall.lanes.spawn(lane, move || async move {
-            match link.attach() {
+        self.move_in(link, move |link, load| async move {
+            match link {
                 Ok(link) => {
                     let stream = Stream::new(&running, link);
                     drop(expected);
@@ -227,8 +234,7 @@ impl Visit<'_> {
                 Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
             }
             drop((load, socket));
-        });
-        Ok(())
+        })
     }
 }
 

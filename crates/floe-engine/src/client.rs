@@ -61,7 +61,8 @@ pub enum Credential {
     Anonymous,
 }
 
-/// How hard a client tries after it was let in once.
+/// How hard a client tries. First contact with a server that takes the connection and loses it, or
+/// does not answer, is made again a few times within half a minute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retry {
     /// Give up when so long nothing got any further. Zero: at the first loss.
@@ -169,7 +170,7 @@ const CLOSE: Duration = Duration::from_secs(3);
 const CLOSE_INTERRUPTED: Duration = Duration::from_millis(500);
 
 impl Client {
-    /// Connects and is let in, or fails at once.
+    /// Connects and is let in. One that cannot be reached fails at once.
     ///
     /// # Errors
     /// `Unreachable`, `ServerKeyMismatch`, `TicketUnknown`, `TicketExpired`, `NotAllowed`,

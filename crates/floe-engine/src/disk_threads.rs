@@ -3,9 +3,9 @@
 //! Four crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
 //! changes names, `Sync` makes durable, `Hash` reads whole objects because somebody asked; a slow
 //! one delays none of the others. Threads start when there is work and end after idling. A `Strand`
-//! runs jobs one after the other on a crew: a stream's writes go through one, so that a busy disk
-//! thread finds the next job without a wake-up. A job that panics is the job's loss, never the
-//! thread's.
+//! runs jobs one after the other on a crew: the long writes of a file go through one, and the short
+//! ones of a stream, so that a busy disk thread finds the next job without a wake-up. A job that
+//! panics is the job's loss, never the thread's.
 
 use crate::descriptors::{self, OpenFiles};
 use std::collections::VecDeque;

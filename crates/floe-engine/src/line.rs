@@ -135,9 +135,18 @@ impl Line {
     }
 }
 
+/// What a chunk's offset is a multiple of, to be hashed as a part of its object.
+const BLOCK_BYTES: u64 = 1024;
+
 impl Hashing {
     fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
         if at == chunk {
+            if !bytes.is_empty() && chunk.0 % BLOCK_BYTES != 0 {
+                return Err(Fault::new(
+                    Code::Other,
+                    format!("hash a chunk that begins at {chunk}"),
+                ));
+            }
             // A source that is read at its end has no chunk there, and the end may stand anywhere.
             let begins = !bytes.is_empty() || chunk == Offset::ZERO;
             self.chunk = begins.then(|| (chunk, ChunkHasher::new(chunk)));

@@ -31,6 +31,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 /// One connection that has joined a session.
 pub struct Stream {
+    place: Place,
     running: Arc<Running>,
     id: StreamId,
     seat: Arc<Seat>,
@@ -91,18 +92,19 @@ enum Activity {
 }
 
 impl Stream {
-    /// Seats a greeted connection in its session.
+    /// A greeted connection at its place in a session.
     #[must_use]
-    pub fn new(running: &Arc<Running>, link: Secured) -> Self {
-        let (id, seat) = running.seat();
+    pub fn new(place: Place, link: Secured) -> Self {
+        let (running, seat) = (Arc::clone(&place.running), Arc::clone(&place.seat));
         let port =
             Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&seat.inbox));
         Self {
             inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
-            running: Arc::clone(running),
-            id,
+            id: place.id,
+            place,
             bell: Arc::clone(&seat.inbox) as Arc<dyn Bell>,
             charge: running.files.pool().charge(),
+            running,
             seat,
             link,
             port,
@@ -120,7 +122,6 @@ impl Stream {
 
     /// Serves the stream until it is gone and nothing of it is under way.
     pub async fn run(mut self) {
-        let place = Place { running: Arc::clone(&self.running), id: self.id };
         match self.serve().await {
             Leave::InOrder => {
                 let said = timeout_at(Instant::now() + FAREWELL, self.say_farewell()).await;
@@ -132,7 +133,7 @@ impl Stream {
                 self.running.lose(self.id, Lost::Connection);
             }
         }
-        let Self { running, seat, mut port, ended, link, inlet, outlet, charge, .. } = self;
+        let Self { place, running, seat, mut port, ended, link, inlet, outlet, charge, .. } = self;
         drop((link, inlet, outlet, charge));
         port.give_up();
         Rest { running, seat, port, ended }.end().await;
@@ -404,10 +405,21 @@ impl Rest {
 /// Pieces from this size on have a round of their own.
 const SMALL_BYTES: u64 = 16 << 10;
 
-/// Leaves the session even if the loop panics; then the session cannot be trusted any more.
-struct Place {
+/// A place in a session, which the core knows of. Given up by being dropped, whether its stream ran
+/// or not; if its loop panicked, the session cannot be trusted any more.
+pub struct Place {
     running: Arc<Running>,
     id: StreamId,
+    seat: Arc<Seat>,
+}
+
+impl Place {
+    /// The next place: the first of a session is that of its lead stream.
+    #[must_use]
+    pub fn take(running: &Arc<Running>) -> Self {
+        let (id, seat) = running.seat();
+        Self { running: Arc::clone(running), id, seat }
+    }
 }
 
 impl Drop for Place {
@@ -415,6 +427,8 @@ impl Drop for Place {
         if std::thread::panicking() {
             self.running.break_off(Fault::new(Code::Other, "a stream's loop failed"));
         }
+        // Nothing new where its stream said so.
+        self.running.lose(self.id, Lost::Connection);
         self.running.leave(self.id);
     }
 }

@@ -303,13 +303,14 @@ impl<D: Disk> Store for LocalStore<D> {
         let (disk, directory) = (&*ground.disk, &parent.directory);
         let place = parent.place.clone();
         // Of unknown size, an object whose stage stands is not finished, whatever has its name.
-        let staged =
-            || matches!(ground.find_stage(&place, &spec), Ok(Found::Stage)) && spec.size.is_none();
-        let sought = match spec.recognise {
-            Recognise::ByContent if staged() => Recognise::ByVersion,
-            recognise => recognise,
-        };
-        let sought = SinkSpec { recognise: sought, ..spec.clone() };
+        let mut sought = spec.clone();
+        if spec.recognise == Recognise::ByContent && spec.size.is_none() {
+            match ground.find_stage(&place, &spec) {
+                Ok(Found::Stage) => sought.recognise = Recognise::ByVersion,
+                Err(error) if error.code() != Code::NotFound => return Err(error.fault(&doing)),
+                Ok(Found::Nothing | Found::Orphan) | Err(_) => {}
+            }
+        }
         let standing = standing::look(disk, directory, Name::from(last), &sought, progress)?;
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
         if recognised.is_none() {

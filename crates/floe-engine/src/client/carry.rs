@@ -6,7 +6,7 @@ use super::totals::Totals;
 use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
-use floe_proto::frame::{Direction, RecogniseWish};
+use floe_proto::frame::{Direction, RecogniseWish, ResumeWish};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +70,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
         errand: &errand,
         totals: Totals::default(),
         root: None,
+        began: false,
         reconnects: 0,
         advanced: started,
         backoff: BACKOFF_MIN,
@@ -91,6 +92,8 @@ struct Way<'a> {
     errand: &'a Errand,
     totals: Totals,
     root: Option<(ByteCount, Root)>,
+    /// Whether a session of this errand moved anything.
+    began: bool,
     reconnects: u32,
     /// When anything got further for the last time.
     advanced: Instant,
@@ -148,6 +151,10 @@ impl Way<'_> {
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
         let mut options = options.clone();
+        if self.began {
+            // What stands now is of this run.
+            options.resume = ResumeWish::Continue;
+        }
         if let LocalEnd::Input(input) = &end.at {
             // What was said of a commit may have been lost with the last session. The object then
             // stands there, and has no version to be known by. Otherwise there is nothing to find.
@@ -173,6 +180,7 @@ impl Way<'_> {
             },
         };
         self.note_advance(&last);
+        self.began |= last.bytes_sent > ByteCount::ZERO || last.bytes_stored > ByteCount::ZERO;
         self.totals.add(&last);
         if result.is_ok() {
             self.tell(Notice::Progress(self.totals.with_nothing()));

@@ -10,7 +10,7 @@ use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
 use crate::socket;
-use crate::stream::Stream;
+use crate::stream::{Place, Stream};
 use floe_proto::command::{Accepted, Command, Config, Event, Role, StreamCount, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request, Welcome};
 use floe_proto::session::Session;
@@ -55,7 +55,7 @@ impl Live {
                 live: Arc::downgrade(&live),
                 desk: Arc::clone(&live.desk),
             };
-            let stream = Stream::new(&live.running, link);
+            let stream = Stream::new(Place::take(&live.running), link);
             // From here on the session lives as long as it has work, not as its client does.
             drop(shared);
             let running = Arc::clone(&live.running);
@@ -123,7 +123,9 @@ impl Live {
             let running = Arc::clone(&live.running);
             drop(live);
             match joined {
-                Ok(link) if running.ending().is_none() => Stream::new(&running, link).run().await,
+                Ok(link) if running.ending().is_none() => {
+                    Stream::new(Place::take(&running), link).run().await
+                }
                 Ok(_) => {}
                 Err(fault) => {
                     tracing::debug!(%fault, "a further stream did not come up");

@@ -202,7 +202,7 @@ impl Desk {
     /// Fills a piece from what is kept, then from the descriptor.
     fn take(&self, file: &mut File, at: Offset, mut blank: Blank) -> Result<Piece, Fault> {
         let mut filled = 0;
-        let round = {
+        let (round, phase) = {
             let state = self.lock();
             let into = blank.bytes_mut();
             while filled < into.len()
@@ -212,9 +212,13 @@ impl Desk {
                 into[filled..filled + count].copy_from_slice(&kept[..count]);
                 filled += count;
             }
-            state.round
+            (state.round, state.phase)
         };
-        let (got, end) = self.fill(file, &mut blank.bytes_mut()[filled..], round);
+        let (got, end) = match phase {
+            // Its end is its end, though a file may have grown and a pipe been opened again.
+            Phase::Ended => (0, Ok(Filled::Ended)),
+            _ => self.fill(file, &mut blank.bytes_mut()[filled..], round),
+        };
         let piece = blank.seal(filled + got);
         let mut state = self.lock();
         state.next = state.next.plus(ByteCount::of_len(got));
@@ -294,6 +298,17 @@ mod tests {
         let blank = Pool::new(ByteCount(0)).blank(len);
         input.read(Offset(at), blank, Box::new(move |answer| said.send(answer).unwrap()));
         heard
+    }
+
+    #[test]
+    fn what_has_ended_stays_ended_though_its_file_grows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "abcde").unwrap();
+        let input = Input::start(File::open(file.path()).unwrap().into()).unwrap();
+        assert_eq!(ask(&input, 0, 8).recv().unwrap().unwrap().bytes(), b"abcde");
+        let mut more = std::fs::OpenOptions::new().append(true).open(file.path()).unwrap();
+        more.write_all(b"fghij").unwrap();
+        assert_eq!(ask(&input, 5, 8).recv().unwrap().unwrap().bytes(), b"");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::registry::{Member, Party, SessionId};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
-use crate::stream::Stream;
+use crate::stream::{Place, Stream};
 use crate::ticket::Admission;
 use floe_proto::command::{Config, Role, StreamCount};
 use floe_proto::frame::{Direction, Verbs, Welcome};
@@ -115,26 +115,26 @@ impl Visit<'_> {
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
-        send(&mut link, &frame, &hall.limits, self.deadline).await?;
         let running = self.running(verbs, owner);
         let member = Member { running: Arc::clone(&running), secret, channel };
-        hall.registry.add(id, member);
+        // Before anybody can join: the lead stream is the first to have a place.
+        let place = Place::take(&running);
+        let listed = Listed::new(hall, id, member);
+        send(&mut link, &frame, &hall.limits, self.deadline).await?;
         let ear = Ear::new(hall, id, owner);
-        let hall = Arc::clone(hall);
         self.move_in(link, move |link, load| {
             let serving = async move {
                 tracing::info!(ticket = name, agent, "session begins");
                 match link {
                     Ok(link) => {
-                        let stream = Stream::new(&running, link);
+                        let stream = Stream::new(place, link);
                         let stream = async move { (stream.run().await, drop((load, socket))) };
                         spawn_local(stream.in_current_span());
                     }
                     Err(fault) => running.break_off(fault),
                 }
                 drive(Arc::clone(&running), ear).await;
-                hall.registry.remove(&id);
-                drop(guest);
+                drop((listed, guest));
                 match running.ending() {
                     Some(Err(fault)) => tracing::info!(%fault, "session ends"),
                     _ => tracing::info!("session ends"),
@@ -223,18 +223,34 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
         send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;
-        let running = Arc::clone(&member.running);
+        let place = Place::take(&member.running);
+        drop(expected);
         self.move_in(link, move |link, load| async move {
             match link {
-                Ok(link) => {
-                    let stream = Stream::new(&running, link);
-                    drop(expected);
-                    stream.run().await;
-                }
+                Ok(link) => Stream::new(place, link).run().await,
                 Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
             }
             drop((load, socket));
         })
+    }
+}
+
+/// A session that JOINs find, while this lives.
+struct Listed {
+    hall: Arc<Hall>,
+    id: SessionId,
+}
+
+impl Listed {
+    fn new(hall: &Arc<Hall>, id: SessionId, member: Member) -> Self {
+        hall.registry.add(id, member);
+        Self { hall: Arc::clone(hall), id }
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.hall.registry.remove(&self.id);
     }
 }
 

@@ -1,16 +1,16 @@
 //! How many connections may be in their greeting at once: 256 in all, 32 of one address.
 //!
 //! More wait their turn, within their own deadline, holding a descriptor and nothing else: so many
-//! of all as there are descriptors for, and of one address as many as are left for others; beyond
-//! that they are closed. An address that is alone has half of the places, two have a third each.
-//! While others wait, a greeting that takes long is cut short. So neither one address nor a few can
-//! keep the others from being let in.
+//! of all as there are descriptors for. An address may fill them. When no place is left, one that
+//! has fewer than another takes the place of that one's oldest wait, which is closed. While others
+//! wait, a greeting that takes long is cut short. So neither one address nor a few can keep the
+//! others from being let in.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 const GREETING_MAX: usize = 256;
@@ -22,24 +22,44 @@ const HASTE: Duration = Duration::from_secs(2);
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
     all: Arc<Semaphore>,
-    places: Arc<Semaphore>,
-    addresses: Mutex<HashMap<IpAddr, Neighbours>>,
+    street: Mutex<Street>,
     /// How many wait although their own address may greet.
     crowd: watch::Sender<usize>,
+}
+
+/// Everybody in front of the gate.
+struct Street {
+    free: usize,
+    next: u64,
+    addresses: HashMap<IpAddr, Neighbours>,
 }
 
 /// The connections of one address.
 struct Neighbours {
     greeting: Arc<Semaphore>,
+    /// Those in their greeting among them.
     places: usize,
+    /// Those that wait, the oldest first, and how they are told to leave.
+    waiting: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
 /// A place in front of the gate.
 pub(super) struct Place {
     gate: Arc<Gate>,
     address: IpAddr,
+    number: u64,
     own: Arc<Semaphore>,
-    _place: OwnedSemaphorePermit,
+    hold: Hold,
+}
+
+/// Whether a place is still its holder's.
+enum Hold {
+    /// Until this is told.
+    While(oneshot::Receiver<()>),
+    /// For the greeting.
+    Sure,
+    /// Another has it.
+    Lost,
 }
 
 /// A place in the gate, held for the greeting.
@@ -53,67 +73,106 @@ pub(super) struct Permit {
 impl Gate {
     /// A gate that nobody waits at; `sockets` may.
     pub(super) fn new(sockets: usize) -> Arc<Self> {
+        let free = sockets.min(PLACES_MAX);
         Arc::new(Self {
             all: Arc::new(Semaphore::new(GREETING_MAX)),
-            places: Arc::new(Semaphore::new(sockets.min(PLACES_MAX))),
-            addresses: Mutex::default(),
+            street: Mutex::new(Street { free, next: 0, addresses: HashMap::new() }),
             crowd: watch::Sender::new(0),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Neighbours>> {
-        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Street> {
+        self.street.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place to wait, unless there are too many.
     pub(super) fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = block_of(address);
-        let mut addresses = self.lock();
-        let neighbours = addresses.entry(address).or_insert_with(|| Neighbours {
+        let mut street = self.lock();
+        if street.free == 0 && !street.make_room_for(address) {
+            return None;
+        }
+        street.free -= 1;
+        let number = street.next;
+        street.next += 1;
+        let (told, hears) = oneshot::channel();
+        let neighbours = street.addresses.entry(address).or_insert_with(|| Neighbours {
             greeting: Arc::new(Semaphore::new(GREETING_MAX_PER_ADDRESS)),
             places: 0,
+            waiting: BTreeMap::new(),
         });
-        let place = if neighbours.places < self.places.available_permits() {
-            Arc::clone(&self.places).try_acquire_owned().ok()
-        } else {
-            None
-        };
-        let Some(place) = place else {
-            if neighbours.places == 0 {
-                addresses.remove(&address);
-            }
-            return None;
-        };
         neighbours.places += 1;
+        neighbours.waiting.insert(number, told);
         let own = Arc::clone(&neighbours.greeting);
-        Some(Place { gate: Arc::clone(self), address, own, _place: place })
+        Some(Place { gate: Arc::clone(self), address, number, own, hold: Hold::While(hears) })
+    }
+}
+
+impl Street {
+    /// Takes a place from the address that has most, if that leaves it as many as the newcomer's.
+    fn make_room_for(&mut self, newcomer: IpAddr) -> bool {
+        let has = self.addresses.get(&newcomer).map_or(0, |neighbours| neighbours.places);
+        let waiting = self.addresses.iter().filter(|(_, theirs)| !theirs.waiting.is_empty());
+        let most = waiting.max_by_key(|(_, theirs)| theirs.places);
+        let Some(address) = most.filter(|(_, theirs)| theirs.places > has + 1).map(|(a, _)| *a)
+        else {
+            return false;
+        };
+        let Some(theirs) = self.addresses.get_mut(&address) else { return false };
+        let Some((_, told)) = theirs.waiting.pop_first() else { return false };
+        // Whoever is not there any more leaves all the same.
+        let _ = told.send(());
+        self.leave(address);
+        true
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        let Some(neighbours) = self.addresses.get_mut(&address) else { return };
+        neighbours.places -= 1;
+        self.free += 1;
+        if neighbours.places == 0 {
+            self.addresses.remove(&address);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut addresses = self.gate.lock();
-        if let Some(neighbours) = addresses.get_mut(&self.address) {
-            neighbours.places -= 1;
-            if neighbours.places == 0 {
-                addresses.remove(&self.address);
-            }
+        let mut street = self.gate.lock();
+        let waited =
+            street.addresses.get_mut(&self.address).map(|neighbours| &mut neighbours.waiting);
+        let still = waited.is_some_and(|waiting| waiting.remove(&self.number).is_some());
+        if still || matches!(self.hold, Hold::Sure) {
+            street.leave(self.address);
         }
     }
 }
 
 impl Place {
-    /// Waits for a turn.
-    pub(super) async fn pass(self) -> Option<Permit> {
-        let own = Arc::clone(&self.own).acquire_owned().await.ok()?;
-        let all = Arc::clone(&self.gate.all);
-        let all = match Arc::clone(&all).try_acquire_owned() {
-            Ok(all) => all,
-            Err(_) => {
-                let _waits = Waits::new(&self.gate.crowd);
-                all.acquire_owned().await.ok()?
-            }
+    /// Waits for a turn; `None` where another took the place.
+    pub(super) async fn pass(mut self) -> Option<Permit> {
+        let Hold::While(hears) = std::mem::replace(&mut self.hold, Hold::Lost) else { return None };
+        let (own, gate) = (Arc::clone(&self.own), Arc::clone(&self.gate));
+        let turn = async move {
+            let own = own.acquire_owned().await.ok()?;
+            let all = match Arc::clone(&gate.all).try_acquire_owned() {
+                Ok(all) => all,
+                Err(_) => {
+                    let _waits = Waits::new(&gate.crowd);
+                    Arc::clone(&gate.all).acquire_owned().await.ok()?
+                }
+            };
+            Some((own, all))
         };
+        let (own, all) = tokio::select! {
+            turn = turn => turn?,
+            _ = hears => return None,
+        };
+        let mut street = self.gate.lock();
+        let waiting = &mut street.addresses.get_mut(&self.address)?.waiting;
+        waiting.remove(&self.number)?;
+        drop(street);
+        self.hold = Hold::Sure;
         Some(Permit { _own: own, _all: all, place: self, since: Instant::now() })
     }
 }
@@ -193,19 +252,29 @@ mod tests {
         held.pop();
         drop(waits.await.unwrap());
         drop(held);
-        assert!(gate.lock().is_empty());
+        assert!(gate.lock().addresses.is_empty());
     }
 
     #[tokio::test]
-    async fn one_address_takes_only_some_of_the_places_and_is_forgotten() {
-        let gate = Gate::new(PLACES_MAX);
-        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let places: Vec<_> = std::iter::from_fn(|| gate.place(one)).collect();
-        assert_eq!(places.len(), PLACES_MAX / 2);
-        let others: Vec<_> = std::iter::from_fn(|| gate.place(other)).collect();
-        assert_eq!(others.len(), PLACES_MAX / 4);
-        drop((places, others));
-        assert!(gate.lock().is_empty());
+    async fn who_comes_when_no_place_is_left_takes_one_of_the_address_that_has_most() {
+        let gate = Gate::new(12);
+        let from = |nth: u8| IpAddr::from([10, 0, 0, nth]);
+        let mut all: Vec<_> = std::iter::from_fn(|| gate.place(from(1))).collect();
+        assert_eq!(all.len(), 12, "one that is alone has all");
+        for (nth, share) in [(2, 6), (3, 4), (4, 3)] {
+            let taken: Vec<_> = std::iter::from_fn(|| gate.place(from(nth))).collect();
+            assert_eq!(taken.len(), share);
+            all.extend(taken);
+            let most = gate.lock().addresses.values().map(|their| their.places).max();
+            assert!(most <= Some(share + 1), "{most:?}");
+        }
+        let oldest = all.remove(0);
+        assert!(oldest.pass().await.is_none(), "another has its place");
+        let newest = all.pop().unwrap();
+        let passed = newest.pass().await;
+        assert!(passed.is_some());
+        drop((passed, all));
+        assert!(gate.lock().addresses.is_empty() && gate.lock().free == 12);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{Activity, Stream};
+use super::{Activity, Place, Stream};
 use crate::buffer::Pool;
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
@@ -45,7 +45,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 async fn a_peer_that_asks_and_takes_no_answer_is_not_heard_for_ever() {
     let (near, far) = pair().await;
     let running = session();
-    let mut stream = Stream::new(&running, plaintext(near));
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
     // Each is refused: an answer waits for each. Far more than two sockets hold.
     let (mut said, mut idle, mut next) = (0, 0, 0);
     let (mut bytes, mut from) = (Vec::new(), 0);

@@ -47,8 +47,10 @@ pub(super) struct SendEntry<P> {
     pub(super) freshness: Freshness,
     pub(super) replaces: Option<EntryIndex>,
     pub(super) restart: Restart,
-    /// What the source was before it changed.
-    before: Option<SourceVersion>,
+    /// What the source was before it changed; `None` once a change under way was passed over.
+    pub(super) before: Option<SourceVersion>,
+    /// Whether this is that once.
+    pub(super) amid: bool,
     handle: Handle,
     /// Operations under way.
     pub(super) ops: u32,
@@ -84,6 +86,7 @@ impl<P> SendEntry<P> {
             replaces: None,
             restart: Restart::Possible,
             before: None,
+            amid: false,
             handle: Handle::None,
             ops: 0,
             plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new()),
@@ -116,7 +119,7 @@ impl<P> SendEntry<P> {
             if let (Some(before), Some(now)) = (self.before, *version)
                 && now.is_amid_change_from(&before)
             {
-                self.restart = Restart::Possible;
+                (self.restart, self.amid) = (Restart::Possible, true);
             }
             self.freshness = *freshness;
             self.handle = Handle::Open;

@@ -7,7 +7,8 @@ use super::{Ending, Sender, Stage, Tell};
 use crate::command::{Event, Violation};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow};
 use crate::frame::{
-    Basis, CommittedEntry, DoneEntry, EntryBody, Failed, Frame, More, SeqRange, Verdict, Want,
+    Basis, CommittedEntry, DoneEntry, EntryBody, Failed, Frame, More, RecogniseWish, SeqRange,
+    Verdict, Want,
 };
 use crate::io::{Io, SendOp};
 use crate::plan::{Again, ChunkPlan};
@@ -60,7 +61,13 @@ impl<P: Clone> Sender<P> {
         }
         entry.stage = Stage::Sending;
         match (entry.fill.is_some(), entry.size) {
-            (true, _) => self.want_of_stream(index, want.finished),
+            (true, _) => {
+                let sought = self.options.recognise == RecogniseWish::ByContent;
+                if want.finished.is_some() && !sought {
+                    return violation("WANT with a root that nobody asked for");
+                }
+                self.want_of_stream(index, want.finished);
+            }
             (false, Some(size)) => self.want_of_file(index, size, want.basis, want.finished),
             (false, None) => return violation("WANT for an object without size"),
         }
@@ -186,7 +193,8 @@ impl<P: Clone> Sender<P> {
     /// The source is not what it was: once more from its new version, then it fails.
     pub(super) fn source_changed(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let Some(entry) = self.entries.get(&index) else { return };
-        let (path, before) = (entry.path.clone(), entry.version);
+        let path = entry.path.clone();
+        let before = entry.version.filter(|_| !entry.amid);
         let again = entry.restart == Restart::Possible && entry.fill.is_none();
         let gone = entry.fill.is_some();
         let full = self.full_path(&path);
@@ -314,8 +322,10 @@ impl<P: Clone> Sender<P> {
             }
             io.wake_streams();
         }
-        let flew = self.flights.values().any(|flight| flight.stream == stream);
+        let flights = &self.flights;
+        let flew = flights.values().any(|flight| flight.stream == stream);
         if let (true, Some(lead)) = (flew, io.lead.filter(|lead| *lead != stream)) {
+            self.gone.retain(|stream, _| flights.values().any(|flight| flight.stream == *stream));
             self.gone.insert(stream, io.now.0);
             io.say_on(lead, Frame::Ping(io.now.0));
         }

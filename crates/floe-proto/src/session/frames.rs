@@ -3,7 +3,7 @@
 use super::{Half, Session, Staged, apply, needed_by, needed_for, options_of};
 use crate::command::{Event, Role, Violation};
 use crate::disk::Lane;
-use crate::frame::{Direction, Frame, Open, Opened, Request, Verbs};
+use crate::frame::{Direction, Frame, Open, Opened, RecogniseWish, Request, Verbs};
 use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
@@ -198,6 +198,10 @@ impl<P: Clone> Session<P> {
         let (direction, path) = (open.direction, open.path.clone());
         self.io.events.push_back(Event::TransferBegun { transfer, direction, path: path.clone() });
         let mut options = options_of(&open, open.precondition);
+        if !self.config.verbs.allow(Verbs::READ) {
+            // It would tell the root of what stands there.
+            options.recognise = RecogniseWish::ByVersion;
+        }
         options.window = window;
         let half = match direction {
             Direction::Put => {

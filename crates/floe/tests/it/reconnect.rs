@@ -97,7 +97,12 @@ fn a_put_from_a_pipe_goes_on_after_its_connections_are_cut() {
     let stage = Stage::new();
     let server = stage.serve(&[]);
     let bytes = content(SIZE);
-    for flags in [&["--streams", "1"][..], &["--streams", "4"], &["--chunk", "256Ki"]] {
+    for flags in [
+        &["--streams", "1"][..],
+        &["--streams", "4"],
+        &["--chunk", "256Ki"],
+        &["--no-resume", "--streams", "2"],
+    ] {
         let proxy = Proxy::start(&server, Way::Up, &[3 << 20, 9 << 20, 20 << 20]);
         let mut command = stage.command();
         command.args(["put", "-", &proxy.url("f"), "--json"]).args(flags);

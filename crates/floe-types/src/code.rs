@@ -124,7 +124,7 @@ codes! {
         "devices, sockets and FIFOs are not transferred; use '-' with a pipe";
     /// A directory with something in it.
     NotEmpty = 13, exit 1, User, "the directory is not empty",
-        "use -r to remove it with all it holds";
+        "remove what is in it first, and let nothing write there meanwhile";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

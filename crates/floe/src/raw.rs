@@ -9,6 +9,7 @@ use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
+use crate::place::refuse_reserved;
 use crate::settings::everywhere;
 use crate::signals::{Manner, Signals};
 use floe_engine::raw::{
@@ -166,7 +167,10 @@ pub async fn run(args: RawArgs) -> Result<()> {
             check_served(&args.file)?;
             attend(Work::Serve(args.file), args.shared).await
         }
-        RawCommand::Recv(args) => attend(Work::Receive(Inbox::open(&args.dir)?), args.shared).await,
+        RawCommand::Recv(args) => {
+            refuse_reserved(&args.dir)?;
+            attend(Work::Receive(Inbox::open(&args.dir)?), args.shared).await
+        }
         RawCommand::Send(args) => run_send(args).await,
         RawCommand::Fetch(args) => run_fetch(args).await,
     }
@@ -178,6 +182,7 @@ fn check_served(file: &Path) -> Result<()> {
         let hint = "standard input can be read only once; name a file, or use 'floe raw send -'";
         return Err(Failure::hinted(Code::Usage, "serve standard input", hint));
     }
+    refuse_reserved(file)?;
     Ok(floe_engine::raw::check_readable(file)?)
 }
 
@@ -259,6 +264,7 @@ async fn run_send(args: SendArgs) -> Result<()> {
     let from = if args.file == Path::new("-") {
         SendFrom::StandardInput
     } else {
+        refuse_reserved(&args.file)?;
         SendFrom::Path(args.file)
     };
     let terms = Terms::new(args.framing.framing());
@@ -279,6 +285,7 @@ async fn run_fetch(args: FetchArgs) -> Result<()> {
     let (into, channel) = if args.file == Path::new("-") {
         (FetchInto::StandardOutput, Channel::Error)
     } else {
+        refuse_reserved(&args.file)?;
         let (dir, path) = split_file(&args.file)?;
         if args.file.is_dir() {
             return Err(Failure::new(Code::IsDirectory, format!("write {}", Shown(&args.file))));

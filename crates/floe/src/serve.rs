@@ -4,6 +4,7 @@ use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
+use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
@@ -185,8 +186,10 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     let mut output = args.output;
     output.json |= file.json;
+    let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
+    refuse_reserved(&dir)?;
     Ok(Settled {
-        dir: args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from(".")),
+        dir,
         listen,
         access: Access {
             read_only: match args.read_only || file.read_only {

@@ -285,7 +285,13 @@ impl Report {
         let rate = civil::rate(sums.bytes_sent, finished.elapsed);
         let mut what = civil::bytes(size);
         if finished.object.is_none() {
-            what = format!("{} of {} entries, {what}", sums.entries_committed, sums.entries_found);
+            let count = match sums.entries_failed.0 {
+                0 => format!("{} of {} entries", sums.entries_committed, sums.entries_found),
+                failed => {
+                    format!("{} committed, {failed} failed", entries(sums.entries_committed.0))
+                }
+            };
+            what = format!("{count}, {what}");
         }
         let streams = match self.streams_max {
             0 => String::new(),
@@ -432,7 +438,14 @@ mod tests {
     #[test]
     fn a_tree_counts_entries_and_has_no_root() {
         let lines = report(Form::Text).summary_lines(&finished(None));
-        assert_eq!(lines[0], "nas:/a: 2 of 3 entries, 1.00 GiB in 2.00 s, 256.00 MiB/s");
+        assert_eq!(
+            lines[0],
+            "nas:/a: 2 entries committed, 1 failed, 1.00 GiB in 2.00 s, 256.00 MiB/s"
+        );
+        let mut whole = finished(None);
+        whole.summary.entries_failed = EntryCount(0);
+        let count = &report(Form::Text).summary_lines(&whole)[0];
+        assert!(count.starts_with("nas:/a: 2 of 3 entries, 1.00 GiB"), "{count}");
         assert!(!lines.iter().any(|line| line.contains("blake3")));
     }
 

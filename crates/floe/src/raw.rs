@@ -10,7 +10,7 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
 use crate::place::refuse_reserved;
-use crate::settings::everywhere;
+use crate::settings::{everywhere, parse_listen_or};
 use crate::signals::{Manner, Signals};
 use floe_engine::raw::{
     FetchInto, Framing, Happening, Inbox, Listening, PeerClose, SendFrom, Stop, Terms, Watch, Work,
@@ -111,7 +111,8 @@ struct FramingFlag {
 
 #[derive(clap::Args, Clone, Debug)]
 struct ListenFlags {
-    /// Listen there; may be repeated [default: :8080, all addresses of this machine]
+    /// Listen there; may be repeated; without ADDR on all addresses of this machine; port 0 takes a
+    /// free one [default: :8080]
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
     #[command(flatten)]
@@ -128,6 +129,9 @@ it on networks you trust, with programs that know nothing else (nc -N HOST PORT 
 PORT > FILE); between two floes, use floe serve, put and get.
 
 A connection that is silent for 60 seconds ends; 256 are attended at once, the others wait.";
+
+/// Where nothing else is said.
+const PORT: u16 = 8080;
 
 const START_OVER: &str = "run the same command again; this wire starts over";
 
@@ -189,7 +193,7 @@ fn check_served(file: &Path) -> Result<()> {
 /// Listens until asked to stop; then lets connections end, and cuts them off when asked again.
 async fn attend(work: Work, flags: ListenFlags) -> Result<()> {
     let mut signals = Signals::listen_as(Manner::Listener)?;
-    let default = [everywhere(8080)];
+    let default = [everywhere(PORT)];
     let addresses = if flags.listen.is_empty() { &default[..] } else { &flags.listen };
     let listening = Listening::bind(addresses)?;
     for address in listening.addresses() {
@@ -385,27 +389,6 @@ fn settle<T>(
     })
 }
 
-/// An address to listen on: `192.0.2.1:8080`, `[::1]:8080`, or `:8080` for all of this machine.
 fn listen_address(text: &str) -> std::result::Result<SocketAddr, String> {
-    let all = text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
-    match all {
-        Some(port) => Ok(everywhere(port)),
-        None => text
-            .parse()
-            .map_err(|_| "an address is 192.0.2.1:8080, [2001:db8::1]:8080 or :8080".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_be_a_port_alone() {
-        assert_eq!(listen_address(":8080").unwrap().port(), 8080);
-        assert_eq!(listen_address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
-        for bad in ["", "8080", ":", ":65536", "localhost", "host:80"] {
-            assert!(listen_address(bad).is_err(), "{bad}");
-        }
-    }
+    parse_listen_or(text, PORT)
 }

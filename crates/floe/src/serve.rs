@@ -36,7 +36,8 @@ pub struct ServeArgs {
     /// The directory to serve [default: .]
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Listen there; may be repeated; port 0 takes a free one [default: [::]:3563, IPv4 too]
+    /// Listen there; may be repeated; without ADDR on all addresses of this machine; port 0 takes a
+    /// free one [default: :3563]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     listen: Vec<SocketAddr>,
     /// Refuse everything that would change DIR

@@ -154,15 +154,26 @@ fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
     })
 }
 
-/// Reads ADDR:PORT; the port may be left out.
+/// Reads where `floe serve` listens: see `parse_listen_or`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_listen(text: &str) -> std::result::Result<SocketAddr, String> {
-    let default = |addr: IpAddr| SocketAddr::new(addr, crate::remote::DEFAULT_PORT);
+    parse_listen_or(text, crate::remote::DEFAULT_PORT)
+}
+
+/// Reads ADDR:PORT; without an address it is all of this machine, and without a port that one.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_listen_or(text: &str, port: u16) -> std::result::Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok(everywhere(port));
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    text.parse().or_else(|_| bare.parse().map(default)).map_err(|_| {
-        "an address is ADDR:PORT, as in 0.0.0.0:3563, 127.0.0.1:0 or [::]:3563".to_owned()
+    let with_port = |addr: IpAddr| SocketAddr::new(addr, port);
+    text.parse().or_else(|_| bare.parse().map(with_port)).map_err(|_| {
+        format!("an address is ADDR:PORT, as in 127.0.0.1:{port}, [::1]:0 or :{port} for all")
     })
 }
 
@@ -230,7 +241,9 @@ mod tests {
         assert_eq!(parse_listen("127.0.0.1").unwrap().port(), 3563);
         assert_eq!(parse_listen("[::1]").unwrap().port(), 3563);
         assert_eq!(parse_listen("::1").unwrap().port(), 3563);
-        for bad in ["", "localhost", ":3563", "1.2.3.4:99999", "1.2.3:4"] {
+        assert_eq!(parse_listen(":9000").unwrap(), everywhere(9000));
+        assert_eq!(parse_listen_or("[::1]", 8080).unwrap().port(), 8080);
+        for bad in ["", ":", ":65536", "9000", "localhost", "host:80", "1.2.3.4:99999", "1.2.3:4"] {
             assert!(parse_listen(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_memory("256Mi"), Ok(ByteCount(256 << 20)));

@@ -83,7 +83,12 @@ pub struct Name {
     pub dest: String,
     /// The final name's bytes, as a program can use them.
     pub dest_bytes: Vec<u8>,
+    /// What to do where the table of codes cannot know it.
+    pub hints: Hints,
 }
+
+/// What to do about codes.
+pub type Hints = &'static [(Code, &'static str)];
 
 impl Voice {
     /// What the flags ask for; events go to `channel`.
@@ -163,8 +168,9 @@ impl Report {
 
     /// An entry failed.
     pub fn failed(&mut self, path: &ObjectPath, fault: &Fault) {
-        self.voice.send(|| Event::new("failed").with_entry(path).with_fault(fault));
-        let line = failure_line(path, fault);
+        let hint = self.hint(fault.code);
+        self.voice.send(|| Event::new("failed").with_entry(path).with_fault_and_hint(fault, hint));
+        let line = failure_line(path, fault, hint);
         self.progress.say(&format_args!("floe: {line}"));
         if self.failures.len() < FAILURES_AGAIN {
             self.failures.push(line);
@@ -181,8 +187,15 @@ impl Report {
     pub fn skipped(&self, path: &ObjectPath, fault: &Fault) {
         self.voice.send(|| Event::new("skipped").with_entry(path).with_fault(fault));
         if self.voice.form == Form::Text {
-            self.progress.say(&format_args!("floe: skipped: {}", failure_line(path, fault)));
+            let line = failure_line(path, fault, fault.code.hint());
+            self.progress.say(&format_args!("floe: skipped: {line}"));
         }
+    }
+
+    /// What to do about a code in this transfer.
+    fn hint(&self, code: Code) -> &'static str {
+        let own = self.name.hints.iter().find(|(known, _)| *known == code);
+        own.map_or(code.hint(), |(_, hint)| hint)
     }
 
     /// Entries that cannot be told one by one: this end of the telling was too slow for them.
@@ -346,17 +359,14 @@ impl Report {
             .with("exit_status", status);
         match &finished.result {
             Ok(()) => event,
-            Err(fault) => event.with_fault(fault),
+            Err(fault) => event.with_fault_and_hint(fault, self.hint(fault.code)),
         }
     }
 }
 
 /// A failure with the path it is about, said once.
-fn failure_line(path: &ObjectPath, fault: &Fault) -> String {
-    let hint = match fault.code {
-        Code::Partial => "",
-        code => code.hint(),
-    };
+fn failure_line(path: &ObjectPath, fault: &Fault, hint: &str) -> String {
+    let hint = if fault.code == Code::Partial { "" } else { hint };
     let shown = path.to_string();
     let mut line = if path.is_root() || fault.detail.contains(&shown) {
         fault.to_string()
@@ -392,6 +402,7 @@ mod tests {
             source: "a".into(),
             dest: "nas:/a".into(),
             dest_bytes: b"nas:/\xff".to_vec(),
+            hints: &[],
         };
         Report::new(Voice { form, level: Level::Quiet }, name, Instant::now())
     }
@@ -452,9 +463,10 @@ mod tests {
     #[test]
     fn failures_name_their_path_once() {
         let path = ObjectPath::parse(b"a/b").unwrap();
-        let line = failure_line(&path, &Fault::new(Code::Io, "read \"a/b\""));
+        let hint = Code::Io.hint();
+        let line = failure_line(&path, &Fault::new(Code::Io, "read \"a/b\""), hint);
         assert!(line.starts_with("read \"a/b\": input/output error ("), "{line}");
-        let line = failure_line(&path, &Fault::new(Code::Io, "read"));
+        let line = failure_line(&path, &Fault::new(Code::Io, "read"), hint);
         assert!(line.starts_with("\"a/b\": read: "), "{line}");
     }
 }

@@ -73,9 +73,7 @@ impl Sources {
 /// `NotFound`, `PermissionDenied`, `NotRegular`, `BadPath` (beneath `.floe`), the system's.
 pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     refuse_reserved(path)?;
-    let found = fs::metadata(path).map_err(|error| {
-        Failure::from(of_path("open", path, &error)).hinting(Code::NotFound, HERE)
-    })?;
+    let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
     let kind = if found.is_dir() {
         SourceKind::Directory
     } else if found.is_file() {
@@ -85,8 +83,6 @@ pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     };
     Ok(LocalTree { path: path.to_owned(), kind })
 }
-
-const HERE: &str = "check the name: it is one on this machine";
 
 /// Refuses a local path with the reserved name in it, however it is spelled, also where the working
 /// directory or a link brings it in.

@@ -10,7 +10,7 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
 use crate::place::refuse_reserved;
-use crate::settings::{everywhere, parse_listen_or};
+use crate::settings::{OF_THIS_MACHINE, everywhere, parse_listen_or};
 use crate::signals::{Manner, Signals};
 use floe_engine::raw::{
     FetchInto, Framing, Happening, Inbox, Listening, PeerClose, SendFrom, Stop, Terms, Watch, Work,
@@ -173,7 +173,9 @@ pub async fn run(args: RawArgs) -> Result<()> {
         }
         RawCommand::Recv(args) => {
             refuse_reserved(&args.dir)?;
-            attend(Work::Receive(Inbox::open(&args.dir)?), args.shared).await
+            let inbox =
+                Inbox::open(&args.dir).map_err(|fault| Failure::from(fault).naming_directory())?;
+            attend(Work::Receive(inbox), args.shared).await
         }
         RawCommand::Send(args) => run_send(args).await,
         RawCommand::Fetch(args) => run_fetch(args).await,
@@ -187,7 +189,9 @@ fn check_served(file: &Path) -> Result<()> {
         return Err(Failure::hinted(Code::Usage, "serve standard input", hint));
     }
     refuse_reserved(file)?;
-    Ok(floe_engine::raw::check_readable(file)?)
+    floe_engine::raw::check_readable(file).map_err(|fault| {
+        of_source(fault).hinting(Code::NotRegular, "name a file; floe raw send - takes a pipe")
+    })
 }
 
 /// Listens until asked to stop; then lets connections end, and cuts them off when asked again.
@@ -195,7 +199,8 @@ async fn attend(work: Work, flags: ListenFlags) -> Result<()> {
     let mut signals = Signals::listen_as(Manner::Listener)?;
     let default = [everywhere(PORT)];
     let addresses = if flags.listen.is_empty() { &default[..] } else { &flags.listen };
-    let listening = Listening::bind(addresses)?;
+    let listening = Listening::bind(addresses)
+        .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
     for address in listening.addresses() {
         if flags.output.json {
             Event::new("listening").with("address", address.to_string()).send(Channel::Output);
@@ -269,6 +274,7 @@ async fn run_send(args: SendArgs) -> Result<()> {
         SendFrom::StandardInput
     } else {
         refuse_reserved(&args.file)?;
+        floe_engine::raw::check_readable(&args.file).map_err(of_source)?;
         SendFrom::Path(args.file)
     };
     let terms = Terms::new(args.framing.framing());
@@ -290,12 +296,14 @@ async fn run_fetch(args: FetchArgs) -> Result<()> {
         (FetchInto::StandardOutput, Channel::Error)
     } else {
         refuse_reserved(&args.file)?;
-        let (dir, path) = split_file(&args.file)?;
+        let (dir, path) = split_file(&args.file).map_err(in_directory)?;
         if args.file.is_dir() {
-            return Err(Failure::new(Code::IsDirectory, format!("write {}", Shown(&args.file))));
+            let detail = format!("write {}", Shown(&args.file));
+            return Err(in_directory(Fault::new(Code::IsDirectory, detail)));
         }
         let precondition = if args.no_clobber { Precondition::Absent } else { Precondition::None };
-        (FetchInto::File { inbox: Inbox::open(&dir)?, path, precondition }, Channel::Output)
+        let inbox = Inbox::open(&dir).map_err(|fault| Failure::from(fault).naming_directory())?;
+        (FetchInto::File { inbox, path, precondition }, Channel::Output)
     };
     let terms = Terms::new(args.framing.framing());
     let (stop, begun, address) = (Stop::new()?, Instant::now(), args.addr.clone());
@@ -385,8 +393,23 @@ fn settle<T>(
             let hint = "both ends must agree on --sized".to_owned();
             Failure::Fault { fault, hint: Some(hint) }
         }
+        Code::Unreachable => {
+            let hint = "check address and port, and that something listens there".to_owned();
+            Failure::Fault { fault, hint: Some(hint) }
+        }
         _ => Failure::from(fault),
     })
+}
+
+/// A FILE that cannot be read.
+fn of_source(fault: Fault) -> Failure {
+    let hint = "name a file; floe put takes directories";
+    Failure::from(fault).of_this_machine().hinting(Code::IsDirectory, hint)
+}
+
+/// A FILE to be made where a directory stands.
+fn in_directory(fault: Fault) -> Failure {
+    Failure::from(fault).hinting(Code::IsDirectory, "name the file to be made in it")
 }
 
 fn listen_address(text: &str) -> std::result::Result<SocketAddr, String> {

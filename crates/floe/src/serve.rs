@@ -8,7 +8,8 @@ use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
-    ServeFile, everywhere, open_state_or, parse_listen, parse_memory, read_serve_file,
+    OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity, parse_listen,
+    parse_memory, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
 use floe_engine::identity::{Identity, KeyPin};
@@ -108,7 +109,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
-        Some((cert, key)) => Identity::from_pem(cert, key)?,
+        Some((cert, key)) => own_identity(cert, key)?,
         None => Identity::load_or_create(&settled.state)?,
     };
     let (security, pin) = match settled.wire {
@@ -131,7 +132,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     .map_err(|fault| {
         Failure::from(fault)
             .hinting(Code::ReadOnly, "serve it with --read-only")
-            .hinting(Code::NotFound, "name a directory that exists")
+            .naming_directory()
+            .hinting(Code::Usage, OF_THIS_MACHINE)
+            .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
     })?;
     let addresses = server.addresses().to_vec();
     for address in &addresses {

@@ -6,7 +6,7 @@
 
 use crate::args::{ConnectFlags, StateFlag};
 use crate::fault::{Failure, Result, Shown, of_path};
-use floe_engine::identity::KeyPin;
+use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_types::{ByteCount, Code, parse_size};
@@ -190,6 +190,16 @@ fn everywhere_if(refused: Option<Errno>, port: u16) -> SocketAddr {
     SocketAddr::new(all, port)
 }
 
+/// The operator's own key and certificate.
+///
+/// # Errors
+/// The system's; `Usage` where they are no PEM.
+pub fn own_identity(cert: &Path, key: &Path) -> Result<Identity> {
+    let hint = "--cert takes a chain with the server's certificate first, --key its private key";
+    Identity::from_pem(cert, key)
+        .map_err(|fault| Failure::from(fault).of_this_machine().hinting(Code::Usage, hint))
+}
+
 /// Reads the memory a server may use.
 ///
 /// # Errors
@@ -201,6 +211,9 @@ pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
     }
     Ok(size)
 }
+
+/// What to do about an address that is not of this machine.
+pub const OF_THIS_MACHINE: &str = "name an address of this machine, or :PORT for all of them";
 
 const MEMORY_MIN: ByteCount = ByteCount(32 << 20);
 const FILE_BYTES_MAX: u64 = 1 << 20;

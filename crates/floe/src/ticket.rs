@@ -10,7 +10,7 @@ use crate::fault::{Failure, Result};
 use crate::output;
 use crate::place::refuse_reserved;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::{open_state, own_identity};
 use floe_engine::identity::Identity;
 use floe_engine::server::root_id_of;
 use floe_engine::state::State;
@@ -109,7 +109,7 @@ impl PlaceFlags {
     /// As opening it; `BadPath` for what floe keeps for itself.
     fn root_id(&self, state: &State) -> Result<RootId> {
         refuse_reserved(&self.root)?;
-        Ok(root_id_of(&self.root, state)?)
+        root_id_of(&self.root, state).map_err(|fault| Failure::from(fault).naming_directory())
     }
 }
 
@@ -140,7 +140,7 @@ fn create(args: &CreateArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let state = open_state(&args.place.state)?;
     let pin = match (&args.place.cert, &args.place.key) {
-        (Some(cert), Some(key)) => Identity::from_pem(cert, key)?.pin(),
+        (Some(cert), Some(key)) => own_identity(cert, key)?.pin(),
         _ => Identity::load_or_create(&state)?.pin(),
     };
     let now = SystemTime::now();
@@ -152,10 +152,9 @@ fn create(args: &CreateArgs) -> Result<()> {
         root: args.place.root_id(&state)?,
         pin,
     };
-    let taken = "floe ticket list shows the names that are taken";
-    let ticket = TicketStore::open(&state)?
-        .create(new, now)
-        .map_err(|fault| Failure::from(fault).hinting(Code::Exists, taken))?;
+    let ticket = TicketStore::open(&state)?.create(new, now).map_err(|fault| {
+        Failure::from(fault).hinting(Code::Exists, TAKEN).hinting(Code::Usage, HELP)
+    })?;
     match voice.form {
         Form::Json(channel) => Event::new("ticket")
             .with("name", args.name.as_str())
@@ -198,13 +197,19 @@ fn revoke(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let state = open_state(&args.place.state)?;
     let root = args.place.root_id(&state)?;
-    let gone = TicketStore::open(&state)?.revoke(root, &args.ticket)?;
+    let gone = TicketStore::open(&state)?
+        .revoke(root, &args.ticket)
+        .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, KNOWN))?;
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
     voice.send(|| {
         Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())
     });
     Ok(())
 }
+
+const TAKEN: &str = "floe ticket list shows the names that are taken";
+const HELP: &str = "see floe ticket create --help";
+const KNOWN: &str = "floe ticket list shows the tickets of --root";
 
 fn entry_line(entry: &Entry) -> String {
     format!(

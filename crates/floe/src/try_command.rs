@@ -116,7 +116,7 @@ struct Attempt {
 impl Attempt {
     fn run(self) -> Result<()> {
         let source = self.source()?;
-        let size = ByteCount(scratch::regular_len(&source)?);
+        let size = ByteCount(scratch::readable_len(&source)?);
         scratch::check_room(&self.dir, size)?;
         self.say("starting a server");
         let server = Server::start(&self.children, &self.dir)?;

@@ -68,6 +68,8 @@ pub(crate) struct Pipe<P> {
     pub(crate) ops: VecDeque<(OpId, DiskOp<P>)>,
     /// Bytes of writes given out and not ended.
     pub(crate) writing: ByteCount,
+    /// The chunk whose HEADER came last on this stream, whatever became of it.
+    pub(crate) carries: Option<Seq>,
     pub(crate) heard: Time,
     pub(crate) said: Time,
     pub(crate) clock: CauseClock,
@@ -110,6 +112,7 @@ impl<P> Pipe<P> {
             stored: Vec::new(),
             ops: VecDeque::new(),
             writing: ByteCount::ZERO,
+            carries: None,
             heard: now,
             said: now,
             clock: CauseClock::new(now),

@@ -368,11 +368,12 @@ pub(crate) fn outcome_of(summary: &Summary, first: Option<&Fault>) -> Result<(),
             Err(fault.clone())
         }
         Some(_) => {
-            let failed = summary.entries_failed.0;
-            Err(Fault::new(
-                Code::Partial,
-                alloc::format!("{failed} of {} entries", summary.entries_found.0.max(failed)),
-            ))
+            // Not "of so many": what failed before it was announced is among those found nowhere.
+            let detail = match summary.entries_failed.0 {
+                1 => "1 entry".into(),
+                many => alloc::format!("{many} entries"),
+            };
+            Err(Fault::new(Code::Partial, detail))
         }
     }
 }

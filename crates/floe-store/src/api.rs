@@ -370,12 +370,12 @@ pub trait Store: Send + Sync {
     /// `NotFound`, `PermissionDenied`, the system's.
     fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat>;
 
-    /// Removes an entry; a directory with entries only with `Depth::Recursive`, depth first.
+    /// Removes an entry; a directory, empty or not, only with `Depth::Recursive`, depth first.
     /// Durable when it returns.
     ///
     /// # Errors
-    /// `NotFound`, `NotEmpty`, `IsDirectory` (a directory with `Depth::Single`), `Usage` for the
-    /// root, the system's.
+    /// `NotFound`, `IsDirectory` (a directory with `Depth::Single`), `NotEmpty` (what is removed
+    /// is filled again as fast), `Usage` for the root, the system's.
     fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()>;
 
     /// Renames an entry; missing parents of `to` are not made. Durable when it returns.

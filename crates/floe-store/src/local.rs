@@ -60,7 +60,8 @@ pub(crate) struct Ground<D: Disk> {
     /// The directory of the last entry that was staged: entries of one directory come one after the
     /// other.
     recent: Mutex<Option<Arc<Recent<D>>>>,
-    /// What the person calls the root, escaped; nothing where others are told of it.
+    /// What the person calls the root, escaped (empty: the working directory); nothing where others
+    /// are told of it.
     called: Option<String>,
 }
 
@@ -90,16 +91,21 @@ impl LocalStore<KernelDisk> {
         Self::over(root, None)
     }
 
-    /// As `open`, for the person who named the directory: failures to write show where it is.
+    /// As `open`, for the person who calls the directory so: what fails to be written is shown by
+    /// that name.
     ///
     /// # Errors
     /// As `open`.
-    pub fn open_own(root: &Path) -> Result<Self> {
-        Self::over(root, Some(shown(root)))
+    pub fn open_own(root: &Path, called: &Path) -> Result<Self> {
+        Self::over(root, Some(shown(called)))
     }
 
     fn over(root: &Path, called: Option<String>) -> Result<Self> {
-        let doing = format!("open \"{}\"", shown(root));
+        let doing = match called.as_deref() {
+            None => format!("open \"{}\"", shown(root)),
+            Some("") => "open \".\"".to_owned(),
+            Some(called) => format!("open \"{called}\""),
+        };
         let disk = KernelDisk::open(root).doing(&doing)?;
         Self::called(disk, called).map_err(|fault| Fault::new(fault.code, doing))
     }
@@ -232,10 +238,12 @@ impl<D: Disk> Ground<D> {
         Ok(opened)
     }
 
-    /// A directory as it is shown where it cannot be written.
+    /// A path as it is shown where it cannot be written, in quotes.
     fn shown(&self, path: &ObjectPath) -> String {
         match &self.called {
             None => format!("{path:?}"),
+            Some(root) if root.is_empty() && path.is_root() => "\".\"".to_owned(),
+            Some(root) if root.is_empty() => format!("{path:?}"),
             Some(root) if path.is_root() => format!("\"{root}\""),
             Some(root) => format!("\"{}/{path}\"", root.trim_end_matches('/')),
         }
@@ -294,8 +302,8 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
-        let doing = format!("stage {:?}", spec.path);
         let ground = &self.ground;
+        let doing = format!("stage {}", ground.shown(&spec.path));
         let parent = ground.parent_of(&spec.path).doing(&doing)?;
         let Some(last) = spec.path.name() else {
             return Err(Fault::new(Code::IsDirectory, doing));
@@ -311,7 +319,7 @@ impl<D: Disk> Store for LocalStore<D> {
                 Ok(Found::Nothing | Found::Orphan) | Err(_) => {}
             }
         }
-        let standing = standing::look(disk, directory, Name::from(last), &sought, progress)?;
+        let standing = standing::look(disk, (directory, last.into()), &sought, &doing, progress)?;
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
         if recognised.is_none() {
             // Said before anything is sent; the rename may fail all the same.

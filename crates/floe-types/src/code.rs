@@ -93,13 +93,14 @@ codes! {
     BadPath = 2, exit 2, User, "not a valid name",
         "names are 1 to 255 bytes, without '/' or NUL, and not '.', '..' or '.floe'";
     /// Nothing stands there.
-    NotFound = 3, exit 3, User, "not found", "check the name; floe ls shows what is there";
+    NotFound = 3, exit 3, User, "not found", "check the name; floe ls shows what a server has";
     /// The file system refuses.
     PermissionDenied = 4, exit 4, User, "permission denied",
         "the user that runs floe there needs access to it";
-    /// The ticket does not allow it.
-    NotAllowed = 5, exit 4, User, "the ticket does not allow it",
-        "ask for a ticket that allows it (floe ticket create)";
+    /// The ticket does not allow it, or there is none.
+    NotAllowed = 5, exit 4, User, "not allowed",
+        "it takes a ticket that allows it: floe ticket create on the server makes one, floe login \
+        uses it";
     /// No such ticket, or not its secret.
     TicketUnknown = 6, exit 4, User, "the ticket is not known here",
         "floe login again with a ticket of this server";
@@ -112,10 +113,11 @@ codes! {
         again";
     /// The file system is mounted read-only, or the server serves read-only.
     ReadOnly = 9, exit 4, User, "read-only",
-        "write to another place, or start the server without --read-only";
+        "its disk is mounted read-only, or floe serve runs with --read-only: write to another \
+        place";
     /// A directory where a file must be.
     IsDirectory = 10, exit 1, User, "is a directory",
-        "name a file, or end DEST with '/' to put it inside";
+        "choose another name, or one inside it";
     /// A file where a directory must be.
     NotDirectory = 11, exit 1, User, "is not a directory",
         "nothing is removed to make room: move it away first";
@@ -124,7 +126,7 @@ codes! {
         "devices, sockets and FIFOs are not transferred; use '-' with a pipe";
     /// A directory with something in it.
     NotEmpty = 13, exit 1, User, "the directory is not empty",
-        "use -r to remove it with all it holds";
+        "remove what is in it first, and let nothing write there meanwhile";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

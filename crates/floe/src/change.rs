@@ -11,7 +11,7 @@ use crate::signals::Signals;
 use crate::transfer::Tally;
 use floe_proto::command::{OnFailure, StreamCount};
 use floe_proto::frame::Request;
-use floe_types::{Code, ObjectPath};
+use floe_types::Code;
 use std::ffi::OsString;
 
 /// Asks the same of every path. All names are read before the first is asked.
@@ -23,19 +23,23 @@ pub async fn change_each(
     paths: &[OsString],
     connect: &ConnectFlags,
     output: &OutputFlags,
-    request: impl Fn(ObjectPath) -> Request,
+    request: impl Fn(&Remote) -> Result<Request>,
 ) -> Result<()> {
     let mut signals = Signals::listen()?;
     let mut dialer = Dialer::new(connect, StreamCount::Fixed(1))?;
     let voice = Voice::of(output, Channel::Output);
-    let remotes = paths
+    let asked = paths
         .iter()
-        .map(|text| must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, "PATH"))
+        .map(|text| {
+            let remote = must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, "PATH")?;
+            let request = request(&remote)?;
+            Ok((remote, request))
+        })
         .collect::<Result<Vec<_>>>()?;
-    let one = remotes.len() == 1;
+    let one = asked.len() == 1;
     let mut tally = Tally::default();
-    for remote in remotes {
-        let answer = signals.or(dialer.request(&remote, request(remote.path.clone()))).await;
+    for (remote, request) in asked {
+        let answer = signals.or(dialer.request(&remote, request)).await;
         let answer = answer.map_err(|failure| {
             failure.hinting(Code::IsDirectory, DIRECTORY).hinting(Code::Interrupted, ASKED)
         });

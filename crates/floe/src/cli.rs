@@ -98,6 +98,11 @@ fn wrong(error: &clap::Error, words: &[OsString]) -> Failure {
     let said: Vec<&str> = said.split_whitespace().collect();
     let said = said.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let said = match said.contains("<SRC>...") && !said.contains("<DEST>") {
+        // The only name that was typed is SRC to a person, and DEST to the parser.
+        true => said.replace("<SRC>...", "<DEST>"),
+        false => said.to_owned(),
+    };
     let said: String = said.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let known = |word: &&str| command().find_subcommand(word).is_some();
     let typed = words.iter().filter_map(|word| word.to_str()).nth(1);
@@ -172,7 +177,8 @@ fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
     tell(&failure);
     let status = failure.code().exit_status();
     if let (Some(channel), Failure::Fault { fault, .. }) = (json, &failure) {
-        Event::new("error").with_fault(fault).with("exit_status", status).send(channel);
+        let event = Event::new("error").with_fault_and_hint(fault, failure.hint());
+        event.with("exit_status", status).send(channel);
     }
     ExitCode::from(status)
 }
@@ -232,6 +238,16 @@ mod tests {
             assert!(!line.contains('\n') && !line.contains('\x1b'), "{line}");
             assert!(line.contains("see floe "), "{line}");
             assert!(!line.contains("For more"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_name_that_is_missing_is_the_one_that_is_named() {
+        for verb in ["put", "get"] {
+            let line = refused(&["floe", verb, "a"]);
+            assert!(line.contains("<DEST>") && !line.contains("<SRC>"), "{line}");
+            let line = refused(&["floe", verb]);
+            assert!(line.contains("<DEST>") && line.contains("<SRC>"), "{line}");
         }
     }
 

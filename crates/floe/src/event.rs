@@ -65,9 +65,13 @@ impl Event {
     /// With what went wrong.
     #[must_use]
     pub fn with_fault(self, fault: &Fault) -> Self {
-        self.with("error", fault.to_string())
-            .with("code", code_name(fault.code))
-            .with("hint", fault.code.hint())
+        self.with_fault_and_hint(fault, fault.code.hint())
+    }
+
+    /// With what went wrong, and what to do about it here.
+    #[must_use]
+    pub fn with_fault_and_hint(self, fault: &Fault, hint: &str) -> Self {
+        self.with("error", fault.to_string()).with("code", code_name(fault.code)).with("hint", hint)
     }
 
     /// With all sums of a transfer.

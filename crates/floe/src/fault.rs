@@ -51,6 +51,26 @@ impl Failure {
         }
     }
 
+    /// The failure of a name on this machine: what a server shows does not help.
+    #[must_use]
+    pub fn of_this_machine(self) -> Self {
+        self.hinting(Code::NotFound, HERE).hinting(Code::NotDirectory, WAY)
+    }
+
+    /// The failure of a directory on this machine that is not there, or is no directory.
+    #[must_use]
+    pub fn naming_directory(self) -> Self {
+        self.hinting(Code::NotFound, DIRECTORY).hinting(Code::NotDirectory, DIRECTORY)
+    }
+
+    /// What to do about it; empty where nothing can be said.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Fault { fault, hint } => hint.as_deref().unwrap_or_else(|| fault.code.hint()),
+            Self::Told(_) | Self::ReaderGone => "",
+        }
+    }
+
     /// What kind it is.
     pub const fn code(&self) -> Code {
         match self {
@@ -61,6 +81,10 @@ impl Failure {
     }
 }
 
+const HERE: &str = "check the name: it is one on this machine";
+const WAY: &str = "check the name: it leads through something that is no directory";
+const DIRECTORY: &str = "name a directory that exists";
+
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self::Fault { fault, hint: None }
@@ -70,9 +94,9 @@ impl From<Fault> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fault { fault, hint } => {
+            Self::Fault { fault, .. } => {
                 write!(f, "{fault}")?;
-                match hint.as_deref().unwrap_or_else(|| fault.code.hint()) {
+                match self.hint() {
                     "" => Ok(()),
                     hint => write!(f, " ({hint})"),
                 }
@@ -104,8 +128,12 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The system's error at a local path, as a fault.
-pub fn of_path(operation: &str, path: &Path, error: &io::Error) -> Fault {
+/// The system's error at a local path.
+pub fn of_path(operation: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::from(fault_of_path(operation, path, error)).of_this_machine()
+}
+
+fn fault_of_path(operation: &str, path: &Path, error: &io::Error) -> Fault {
     if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
         let detail = format!("{operation} {}: its links lead round in a loop", Shown(path));
         return Fault::new(Code::NotFound, detail);
@@ -143,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_line_with_its_hint() {
-        let fault = of_path("read", Path::new("a\nb"), &io::ErrorKind::PermissionDenied.into());
-        let line = Failure::from(fault).to_string();
+        let failure = of_path("read", Path::new("a\nb"), &io::ErrorKind::PermissionDenied.into());
+        let line = failure.to_string();
         assert_eq!(
             line,
             "read \"a\\u{a}b\": permission denied (the user that runs floe there needs access to \

@@ -7,7 +7,7 @@ use crate::fault::{Failure, Result};
 use crate::inside;
 use crate::place::{self, Rule, SourceKind, Sources};
 use crate::remote::{LocalName, Remote, Spot};
-use crate::report::{Name, Voice};
+use crate::report::{Hints, Name, Voice};
 use crate::signals::Signals;
 use crate::transfer::{Course, Job, Tally, lock_key, run_all};
 use floe_engine::client::LocalSink;
@@ -170,6 +170,10 @@ async fn plan(
     job(dialer, source, LocalSink::Path(path))
 }
 
+/// A reader that ends before the end is the one failure there that has no code of its own.
+const INTO_A_PIPE: Hints =
+    &[(Code::Other, "what reads standard output must take all of it; another run starts over")];
+
 /// What stands at SRC. Who may not look there finds out by reading.
 async fn kind_of(dialer: &mut Dialer, source: &Remote) -> Result<SourceKind> {
     let request = Request::Stat { path: source.path.clone(), root: RootWish::IfKnown };
@@ -194,7 +198,8 @@ fn job(dialer: &Dialer, source: &Remote, to: LocalSink) -> Result<Job> {
             (Escaped(&bytes).to_string(), bytes, Some(key))
         }
     };
-    let name = Name { verb: "get", source: source.to_string(), dest, dest_bytes };
+    let hints = if to == LocalSink::StandardOutput { INTO_A_PIPE } else { &[] };
+    let name = Name { verb: "get", source: source.to_string(), dest, dest_bytes, hints };
     let course = Course::Get { from: source.path.clone(), to };
     Ok(Job { server: source.server.clone(), course, lock, name })
 }

@@ -30,8 +30,8 @@ Example:
 /// # Errors
 /// What the server answers; others go on.
 pub async fn run(args: MkdirArgs) -> Result<()> {
-    change_each("made", &args.paths, &args.connect, &args.output, |path| Request::MakeDirectory {
-        path,
+    change_each("made", &args.paths, &args.connect, &args.output, |remote| {
+        Ok(Request::MakeDirectory { path: remote.path.clone() })
     })
     .await
 }

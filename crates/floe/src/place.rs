@@ -7,8 +7,7 @@
 
 use crate::fault::{Failure, Result, Shown, of_path};
 use crate::remote::{Ending, Remote, Spot};
-use floe_types::path::RESERVED_NAME;
-use floe_types::{Code, Component, Escaped, ObjectPath};
+use floe_types::{Code, Component, Escaped, ObjectPath, PathFault};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -74,9 +73,7 @@ impl Sources {
 /// `NotFound`, `PermissionDenied`, `NotRegular`, `BadPath` (beneath `.floe`), the system's.
 pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     refuse_reserved(path)?;
-    let found = fs::metadata(path).map_err(|error| {
-        Failure::from(of_path("open", path, &error)).hinting(Code::NotFound, HERE)
-    })?;
+    let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
     let kind = if found.is_dir() {
         SourceKind::Directory
     } else if found.is_file() {
@@ -87,19 +84,18 @@ pub fn look_at_source(path: &Path) -> Result<LocalTree> {
     Ok(LocalTree { path: path.to_owned(), kind })
 }
 
-const HERE: &str = "check the name: it is one on this machine";
-
-/// Refuses a local path with the reserved name in it, also where the working directory or a link
-/// brings it in.
+/// Refuses a local path with the reserved name in it, however it is spelled, also where the working
+/// directory or a link brings it in.
 ///
 /// # Errors
 /// `BadPath`.
 pub fn refuse_reserved(path: &Path) -> Result<()> {
-    let holds = |path: &Path| path.iter().any(|name| name.as_bytes() == RESERVED_NAME);
+    let reserved = |name: &[u8]| Component::new(name) == Err(PathFault::Reserved);
+    let holds = |path: &Path| path.iter().any(|name| reserved(name.as_bytes()));
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = absolute.ancestors().find_map(|above| fs::canonicalize(above).ok());
     if holds(path) || real.is_some_and(|real| holds(&real)) {
-        let detail = format!("{}: '.floe' is reserved", Shown(path));
+        let detail = format!("{}: {}", Shown(path), PathFault::Reserved);
         return Err(Failure::new(Code::BadPath, detail));
     }
     Ok(())

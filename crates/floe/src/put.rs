@@ -177,8 +177,13 @@ fn job(dialer: &Dialer, from: LocalSource, dest: Remote) -> Result<Job> {
             (shown(path), Some(lock_key("put", &address.to_string(), local, &remote)))
         }
     };
-    let name =
-        Name { verb: "put", source, dest: dest.to_string(), dest_bytes: path_bytes(&dest.path) };
+    let name = Name {
+        verb: "put",
+        source,
+        dest: dest.to_string(),
+        dest_bytes: path_bytes(&dest.path),
+        hints: &[],
+    };
     let course = Course::Put { from, to: dest.path };
     Ok(Job { server: dest.server, course, lock, name })
 }

@@ -9,7 +9,8 @@ use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, Shown, say};
 use crate::output;
-use crate::settings::everywhere;
+use crate::place::refuse_reserved;
+use crate::settings::{OF_THIS_MACHINE, everywhere, parse_listen_or};
 use crate::signals::{Manner, Signals};
 use floe_engine::raw::{
     FetchInto, Framing, Happening, Inbox, Listening, PeerClose, SendFrom, Stop, Terms, Watch, Work,
@@ -110,7 +111,8 @@ struct FramingFlag {
 
 #[derive(clap::Args, Clone, Debug)]
 struct ListenFlags {
-    /// Listen there; may be repeated [default: :8080, all addresses of this machine]
+    /// Listen there; may be repeated; without ADDR on all addresses of this machine; port 0 takes a
+    /// free one [default: :8080]
     #[arg(long, value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Vec<SocketAddr>,
     #[command(flatten)]
@@ -127,6 +129,9 @@ it on networks you trust, with programs that know nothing else (nc -N HOST PORT 
 PORT > FILE); between two floes, use floe serve, put and get.
 
 A connection that is silent for 60 seconds ends; 256 are attended at once, the others wait.";
+
+/// Where nothing else is said.
+const PORT: u16 = 8080;
 
 const START_OVER: &str = "run the same command again; this wire starts over";
 
@@ -166,7 +171,12 @@ pub async fn run(args: RawArgs) -> Result<()> {
             check_served(&args.file)?;
             attend(Work::Serve(args.file), args.shared).await
         }
-        RawCommand::Recv(args) => attend(Work::Receive(Inbox::open(&args.dir)?), args.shared).await,
+        RawCommand::Recv(args) => {
+            refuse_reserved(&args.dir)?;
+            let inbox =
+                Inbox::open(&args.dir).map_err(|fault| Failure::from(fault).naming_directory())?;
+            attend(Work::Receive(inbox), args.shared).await
+        }
         RawCommand::Send(args) => run_send(args).await,
         RawCommand::Fetch(args) => run_fetch(args).await,
     }
@@ -178,15 +188,19 @@ fn check_served(file: &Path) -> Result<()> {
         let hint = "standard input can be read only once; name a file, or use 'floe raw send -'";
         return Err(Failure::hinted(Code::Usage, "serve standard input", hint));
     }
-    Ok(floe_engine::raw::check_readable(file)?)
+    refuse_reserved(file)?;
+    floe_engine::raw::check_readable(file).map_err(|fault| {
+        of_source(fault).hinting(Code::NotRegular, "name a file; floe raw send - takes a pipe")
+    })
 }
 
 /// Listens until asked to stop; then lets connections end, and cuts them off when asked again.
 async fn attend(work: Work, flags: ListenFlags) -> Result<()> {
     let mut signals = Signals::listen_as(Manner::Listener)?;
-    let default = [everywhere(8080)];
+    let default = [everywhere(PORT)];
     let addresses = if flags.listen.is_empty() { &default[..] } else { &flags.listen };
-    let listening = Listening::bind(addresses)?;
+    let listening = Listening::bind(addresses)
+        .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
     for address in listening.addresses() {
         if flags.output.json {
             Event::new("listening").with("address", address.to_string()).send(Channel::Output);
@@ -259,6 +273,8 @@ async fn run_send(args: SendArgs) -> Result<()> {
     let from = if args.file == Path::new("-") {
         SendFrom::StandardInput
     } else {
+        refuse_reserved(&args.file)?;
+        floe_engine::raw::check_readable(&args.file).map_err(of_source)?;
         SendFrom::Path(args.file)
     };
     let terms = Terms::new(args.framing.framing());
@@ -279,12 +295,15 @@ async fn run_fetch(args: FetchArgs) -> Result<()> {
     let (into, channel) = if args.file == Path::new("-") {
         (FetchInto::StandardOutput, Channel::Error)
     } else {
-        let (dir, path) = split_file(&args.file)?;
+        refuse_reserved(&args.file)?;
+        let (dir, path) = split_file(&args.file).map_err(in_directory)?;
         if args.file.is_dir() {
-            return Err(Failure::new(Code::IsDirectory, format!("write {}", Shown(&args.file))));
+            let detail = format!("write {}", Shown(&args.file));
+            return Err(in_directory(Fault::new(Code::IsDirectory, detail)));
         }
         let precondition = if args.no_clobber { Precondition::Absent } else { Precondition::None };
-        (FetchInto::File { inbox: Inbox::open(&dir)?, path, precondition }, Channel::Output)
+        let inbox = Inbox::open(&dir).map_err(|fault| Failure::from(fault).naming_directory())?;
+        (FetchInto::File { inbox, path, precondition }, Channel::Output)
     };
     let terms = Terms::new(args.framing.framing());
     let (stop, begun, address) = (Stop::new()?, Instant::now(), args.addr.clone());
@@ -374,31 +393,25 @@ fn settle<T>(
             let hint = "both ends must agree on --sized".to_owned();
             Failure::Fault { fault, hint: Some(hint) }
         }
+        Code::Unreachable => {
+            let hint = "check address and port, and that something listens there".to_owned();
+            Failure::Fault { fault, hint: Some(hint) }
+        }
         _ => Failure::from(fault),
     })
 }
 
-/// An address to listen on: `192.0.2.1:8080`, `[::1]:8080`, or `:8080` for all of this machine.
-fn listen_address(text: &str) -> std::result::Result<SocketAddr, String> {
-    let all = text.strip_prefix(':').and_then(|port| port.parse::<u16>().ok());
-    match all {
-        Some(port) => Ok(everywhere(port)),
-        None => text
-            .parse()
-            .map_err(|_| "an address is 192.0.2.1:8080, [2001:db8::1]:8080 or :8080".to_owned()),
-    }
+/// A FILE that cannot be read.
+fn of_source(fault: Fault) -> Failure {
+    let hint = "name a file; floe put takes directories";
+    Failure::from(fault).of_this_machine().hinting(Code::IsDirectory, hint)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A FILE to be made where a directory stands.
+fn in_directory(fault: Fault) -> Failure {
+    Failure::from(fault).hinting(Code::IsDirectory, "name the file to be made in it")
+}
 
-    #[test]
-    fn an_address_may_be_a_port_alone() {
-        assert_eq!(listen_address(":8080").unwrap().port(), 8080);
-        assert_eq!(listen_address("127.0.0.1:0"), Ok("127.0.0.1:0".parse().unwrap()));
-        for bad in ["", "8080", ":", ":65536", "localhost", "host:80"] {
-            assert!(listen_address(bad).is_err(), "{bad}");
-        }
-    }
+fn listen_address(text: &str) -> std::result::Result<SocketAddr, String> {
+    parse_listen_or(text, PORT)
 }

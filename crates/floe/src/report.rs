@@ -83,7 +83,12 @@ pub struct Name {
     pub dest: String,
     /// The final name's bytes, as a program can use them.
     pub dest_bytes: Vec<u8>,
+    /// What to do where the table of codes cannot know it.
+    pub hints: Hints,
 }
+
+/// What to do about codes.
+pub type Hints = &'static [(Code, &'static str)];
 
 impl Voice {
     /// What the flags ask for; events go to `channel`.
@@ -163,8 +168,9 @@ impl Report {
 
     /// An entry failed.
     pub fn failed(&mut self, path: &ObjectPath, fault: &Fault) {
-        self.voice.send(|| Event::new("failed").with_entry(path).with_fault(fault));
-        let line = failure_line(path, fault);
+        let hint = self.hint(fault.code);
+        self.voice.send(|| Event::new("failed").with_entry(path).with_fault_and_hint(fault, hint));
+        let line = failure_line(path, fault, hint);
         self.progress.say(&format_args!("floe: {line}"));
         if self.failures.len() < FAILURES_AGAIN {
             self.failures.push(line);
@@ -181,8 +187,15 @@ impl Report {
     pub fn skipped(&self, path: &ObjectPath, fault: &Fault) {
         self.voice.send(|| Event::new("skipped").with_entry(path).with_fault(fault));
         if self.voice.form == Form::Text {
-            self.progress.say(&format_args!("floe: skipped: {}", failure_line(path, fault)));
+            let line = failure_line(path, fault, fault.code.hint());
+            self.progress.say(&format_args!("floe: skipped: {line}"));
         }
+    }
+
+    /// What to do about a code in this transfer.
+    fn hint(&self, code: Code) -> &'static str {
+        let own = self.name.hints.iter().find(|(known, _)| *known == code);
+        own.map_or(code.hint(), |(_, hint)| hint)
     }
 
     /// Entries that cannot be told one by one: this end of the telling was too slow for them.
@@ -285,7 +298,13 @@ impl Report {
         let rate = civil::rate(sums.bytes_sent, finished.elapsed);
         let mut what = civil::bytes(size);
         if finished.object.is_none() {
-            what = format!("{} of {} entries, {what}", sums.entries_committed, sums.entries_found);
+            let count = match sums.entries_failed.0 {
+                0 => format!("{} of {} entries", sums.entries_committed, sums.entries_found),
+                failed => {
+                    format!("{} committed, {failed} failed", entries(sums.entries_committed.0))
+                }
+            };
+            what = format!("{count}, {what}");
         }
         let streams = match self.streams_max {
             0 => String::new(),
@@ -340,17 +359,14 @@ impl Report {
             .with("exit_status", status);
         match &finished.result {
             Ok(()) => event,
-            Err(fault) => event.with_fault(fault),
+            Err(fault) => event.with_fault_and_hint(fault, self.hint(fault.code)),
         }
     }
 }
 
 /// A failure with the path it is about, said once.
-fn failure_line(path: &ObjectPath, fault: &Fault) -> String {
-    let hint = match fault.code {
-        Code::Partial => "",
-        code => code.hint(),
-    };
+fn failure_line(path: &ObjectPath, fault: &Fault, hint: &str) -> String {
+    let hint = if fault.code == Code::Partial { "" } else { hint };
     let shown = path.to_string();
     let mut line = if path.is_root() || fault.detail.contains(&shown) {
         fault.to_string()
@@ -386,6 +402,7 @@ mod tests {
             source: "a".into(),
             dest: "nas:/a".into(),
             dest_bytes: b"nas:/\xff".to_vec(),
+            hints: &[],
         };
         Report::new(Voice { form, level: Level::Quiet }, name, Instant::now())
     }
@@ -432,16 +449,24 @@ mod tests {
     #[test]
     fn a_tree_counts_entries_and_has_no_root() {
         let lines = report(Form::Text).summary_lines(&finished(None));
-        assert_eq!(lines[0], "nas:/a: 2 of 3 entries, 1.00 GiB in 2.00 s, 256.00 MiB/s");
+        assert_eq!(
+            lines[0],
+            "nas:/a: 2 entries committed, 1 failed, 1.00 GiB in 2.00 s, 256.00 MiB/s"
+        );
+        let mut whole = finished(None);
+        whole.summary.entries_failed = EntryCount(0);
+        let count = &report(Form::Text).summary_lines(&whole)[0];
+        assert!(count.starts_with("nas:/a: 2 of 3 entries, 1.00 GiB"), "{count}");
         assert!(!lines.iter().any(|line| line.contains("blake3")));
     }
 
     #[test]
     fn failures_name_their_path_once() {
         let path = ObjectPath::parse(b"a/b").unwrap();
-        let line = failure_line(&path, &Fault::new(Code::Io, "read \"a/b\""));
+        let hint = Code::Io.hint();
+        let line = failure_line(&path, &Fault::new(Code::Io, "read \"a/b\""), hint);
         assert!(line.starts_with("read \"a/b\": input/output error ("), "{line}");
-        let line = failure_line(&path, &Fault::new(Code::Io, "read"));
+        let line = failure_line(&path, &Fault::new(Code::Io, "read"), hint);
         assert!(line.starts_with("\"a/b\": read: "), "{line}");
     }
 }

@@ -4,10 +4,12 @@ use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
+use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
-    ServeFile, everywhere, open_state_or, parse_listen, parse_memory, read_serve_file,
+    OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity, parse_listen,
+    parse_memory, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
 use floe_engine::identity::{Identity, KeyPin};
@@ -35,7 +37,8 @@ pub struct ServeArgs {
     /// The directory to serve [default: .]
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Listen there; may be repeated; port 0 takes a free one [default: [::]:3563, IPv4 too]
+    /// Listen there; may be repeated; without ADDR on all addresses of this machine; port 0 takes a
+    /// free one [default: :3563]
     #[arg(long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     listen: Vec<SocketAddr>,
     /// Refuse everything that would change DIR
@@ -106,7 +109,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
-        Some((cert, key)) => Identity::from_pem(cert, key)?,
+        Some((cert, key)) => own_identity(cert, key)?,
         None => Identity::load_or_create(&settled.state)?,
     };
     let (security, pin) = match settled.wire {
@@ -129,7 +132,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     .map_err(|fault| {
         Failure::from(fault)
             .hinting(Code::ReadOnly, "serve it with --read-only")
-            .hinting(Code::NotFound, "name a directory that exists")
+            .naming_directory()
+            .hinting(Code::Usage, OF_THIS_MACHINE)
+            .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
     })?;
     let addresses = server.addresses().to_vec();
     for address in &addresses {
@@ -185,8 +190,10 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     let mut output = args.output;
     output.json |= file.json;
+    let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
+    refuse_reserved(&dir)?;
     Ok(Settled {
-        dir: args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from(".")),
+        dir,
         listen,
         access: Access {
             read_only: match args.read_only || file.read_only {

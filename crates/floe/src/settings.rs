@@ -6,7 +6,7 @@
 
 use crate::args::{ConnectFlags, StateFlag};
 use crate::fault::{Failure, Result, Shown, of_path};
-use floe_engine::identity::KeyPin;
+use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_types::{ByteCount, Code, parse_size};
@@ -154,15 +154,26 @@ fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
     })
 }
 
-/// Reads ADDR:PORT; the port may be left out.
+/// Reads where `floe serve` listens: see `parse_listen_or`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_listen(text: &str) -> std::result::Result<SocketAddr, String> {
-    let default = |addr: IpAddr| SocketAddr::new(addr, crate::remote::DEFAULT_PORT);
+    parse_listen_or(text, crate::remote::DEFAULT_PORT)
+}
+
+/// Reads ADDR:PORT; without an address it is all of this machine, and without a port that one.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_listen_or(text: &str, port: u16) -> std::result::Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+        return Ok(everywhere(port));
+    }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    text.parse().or_else(|_| bare.parse().map(default)).map_err(|_| {
-        "an address is ADDR:PORT, as in 0.0.0.0:3563, 127.0.0.1:0 or [::]:3563".to_owned()
+    let with_port = |addr: IpAddr| SocketAddr::new(addr, port);
+    text.parse().or_else(|_| bare.parse().map(with_port)).map_err(|_| {
+        format!("an address is ADDR:PORT, as in 127.0.0.1:{port}, [::1]:0 or :{port} for all")
     })
 }
 
@@ -179,6 +190,16 @@ fn everywhere_if(refused: Option<Errno>, port: u16) -> SocketAddr {
     SocketAddr::new(all, port)
 }
 
+/// The operator's own key and certificate.
+///
+/// # Errors
+/// The system's; `Usage` where they are no PEM.
+pub fn own_identity(cert: &Path, key: &Path) -> Result<Identity> {
+    let hint = "--cert takes a chain with the server's certificate first, --key its private key";
+    Identity::from_pem(cert, key)
+        .map_err(|fault| Failure::from(fault).of_this_machine().hinting(Code::Usage, hint))
+}
+
 /// Reads the memory a server may use.
 ///
 /// # Errors
@@ -190,6 +211,9 @@ pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
     }
     Ok(size)
 }
+
+/// What to do about an address that is not of this machine.
+pub const OF_THIS_MACHINE: &str = "name an address of this machine, or :PORT for all of them";
 
 const MEMORY_MIN: ByteCount = ByteCount(32 << 20);
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -230,7 +254,9 @@ mod tests {
         assert_eq!(parse_listen("127.0.0.1").unwrap().port(), 3563);
         assert_eq!(parse_listen("[::1]").unwrap().port(), 3563);
         assert_eq!(parse_listen("::1").unwrap().port(), 3563);
-        for bad in ["", "localhost", ":3563", "1.2.3.4:99999", "1.2.3:4"] {
+        assert_eq!(parse_listen(":9000").unwrap(), everywhere(9000));
+        assert_eq!(parse_listen_or("[::1]", 8080).unwrap().port(), 8080);
+        for bad in ["", ":", ":65536", "9000", "localhost", "host:80", "1.2.3.4:99999", "1.2.3:4"] {
             assert!(parse_listen(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_memory("256Mi"), Ok(ByteCount(256 << 20)));

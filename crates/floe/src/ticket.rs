@@ -8,11 +8,13 @@ use crate::civil;
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result};
 use crate::output;
+use crate::place::refuse_reserved;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::{open_state, own_identity};
 use floe_engine::identity::Identity;
 use floe_engine::server::root_id_of;
-use floe_engine::ticket::{Entry, NewTicket, TicketStore};
+use floe_engine::state::State;
+use floe_engine::ticket::{Entry, NewTicket, RootId, TicketStore};
 use floe_proto::frame::Verbs;
 use floe_types::{Code, Escaped, Timestamp};
 use std::path::PathBuf;
@@ -100,6 +102,17 @@ Examples:
   floe ticket create alice --root /srv/data --allow read,list --expires 7d
   floe ticket create backup --root /srv/data --allow write";
 
+impl PlaceFlags {
+    /// The id of the served directory.
+    ///
+    /// # Errors
+    /// As opening it; `BadPath` for what floe keeps for itself.
+    fn root_id(&self, state: &State) -> Result<RootId> {
+        refuse_reserved(&self.root)?;
+        root_id_of(&self.root, state).map_err(|fault| Failure::from(fault).naming_directory())
+    }
+}
+
 impl TicketArgs {
     /// How the command speaks.
     pub fn output(&self) -> &OutputFlags {
@@ -127,7 +140,7 @@ fn create(args: &CreateArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let state = open_state(&args.place.state)?;
     let pin = match (&args.place.cert, &args.place.key) {
-        (Some(cert), Some(key)) => Identity::from_pem(cert, key)?.pin(),
+        (Some(cert), Some(key)) => own_identity(cert, key)?.pin(),
         _ => Identity::load_or_create(&state)?.pin(),
     };
     let now = SystemTime::now();
@@ -136,13 +149,12 @@ fn create(args: &CreateArgs) -> Result<()> {
         name: args.name.clone(),
         verbs: args.allow,
         expires,
-        root: root_id_of(&args.place.root, &state)?,
+        root: args.place.root_id(&state)?,
         pin,
     };
-    let taken = "floe ticket list shows the names that are taken";
-    let ticket = TicketStore::open(&state)?
-        .create(new, now)
-        .map_err(|fault| Failure::from(fault).hinting(Code::Exists, taken))?;
+    let ticket = TicketStore::open(&state)?.create(new, now).map_err(|fault| {
+        Failure::from(fault).hinting(Code::Exists, TAKEN).hinting(Code::Usage, HELP)
+    })?;
     match voice.form {
         Form::Json(channel) => Event::new("ticket")
             .with("name", args.name.as_str())
@@ -166,7 +178,7 @@ fn create(args: &CreateArgs) -> Result<()> {
 fn list(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let state = open_state(&args.place.state)?;
-    for entry in TicketStore::open(&state)?.list(root_id_of(&args.place.root, &state)?)? {
+    for entry in TicketStore::open(&state)?.list(args.place.root_id(&state)?)? {
         match voice.form {
             Form::Json(channel) => Event::new("ticket")
                 .with("name", entry.name.as_str())
@@ -184,14 +196,20 @@ fn list(args: &ListArgs) -> Result<()> {
 fn revoke(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let state = open_state(&args.place.state)?;
-    let root = root_id_of(&args.place.root, &state)?;
-    let gone = TicketStore::open(&state)?.revoke(root, &args.ticket)?;
+    let root = args.place.root_id(&state)?;
+    let gone = TicketStore::open(&state)?
+        .revoke(root, &args.ticket)
+        .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, KNOWN))?;
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
     voice.send(|| {
         Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())
     });
     Ok(())
 }
+
+const TAKEN: &str = "floe ticket list shows the names that are taken";
+const HELP: &str = "see floe ticket create --help";
+const KNOWN: &str = "floe ticket list shows the tickets of --root";
 
 fn entry_line(entry: &Entry) -> String {
     format!(

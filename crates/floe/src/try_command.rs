@@ -12,6 +12,7 @@ mod findings; // what is told in the end, and whether it is good
 use crate::args::OutputFlags;
 use crate::civil;
 use crate::fault::{Failure, Result, Shown, say};
+use crate::place::refuse_reserved;
 use crate::signals::Signals;
 use children::{Children, Client, End, Server, Then};
 use findings::{Findings, Killed, Summary, number};
@@ -115,7 +116,7 @@ struct Attempt {
 impl Attempt {
     fn run(self) -> Result<()> {
         let source = self.source()?;
-        let size = ByteCount(scratch::regular_len(&source)?);
+        let size = ByteCount(scratch::readable_len(&source)?);
         scratch::check_room(&self.dir, size)?;
         self.say("starting a server");
         let server = Server::start(&self.children, &self.dir)?;
@@ -140,6 +141,7 @@ impl Attempt {
 
     fn source(&self) -> Result<PathBuf> {
         if let Some(file) = &self.args.file {
+            refuse_reserved(file)?;
             return Ok(file.clone());
         }
         let made = self.dir.join("source");

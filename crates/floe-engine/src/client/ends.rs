@@ -82,8 +82,8 @@ fn source_of_path(path: &Path) -> Result<End, Fault> {
     let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
     let is_dir = real.metadata().map_err(|error| fault("open", path, &error))?.is_dir();
     match (real.parent(), real.file_name()) {
-        (Some(parent), Some(name)) if !is_dir => end(parent, &[name]),
-        _ => end(&real, &[]),
+        (Some(parent), Some(name)) if !is_dir => end(parent, above(path), &[name]),
+        _ => end(&real, path, &[]),
     }
 }
 
@@ -91,24 +91,28 @@ fn sink_of_path(path: &Path) -> Result<End, Fault> {
     let Some(name) = path.file_name() else {
         // "/", "." or "..": no name of its own, so it is there or nothing is.
         let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
-        return end(&real, &[]);
+        return end(&real, path, &[]);
     };
     object_path(&[name])?; // before anything is made
     let mut names = vec![name];
-    let mut above = path.parent().unwrap_or(Path::new(""));
+    let mut standing = above(path);
     loop {
-        let shown = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let shown = if standing.as_os_str().is_empty() { Path::new(".") } else { standing };
         match shown.canonicalize() {
             Ok(real) => {
                 let (last, missing) = (name, names.split_off(1));
-                return end(&made(real, missing)?, &[last]);
+                let real = made(real, missing).map_err(|fault| {
+                    let shown = Escaped(above(path).as_os_str().as_bytes());
+                    Fault::new(fault.code, format!("make directory \"{shown}\""))
+                })?;
+                return end(&real, above(path), &[last]);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let (Some(name), Some(next)) = (above.file_name(), above.parent()) else {
+                let (Some(name), Some(next)) = (standing.file_name(), standing.parent()) else {
                     return Err(fault("open", path, &error));
                 };
                 names.push(name);
-                above = next;
+                standing = next;
             }
             Err(error) => return Err(fault("open", shown, &error)),
         }
@@ -121,13 +125,19 @@ fn made(real: PathBuf, mut names: Vec<&OsStr>) -> Result<PathBuf, Fault> {
         return Ok(real);
     }
     names.reverse();
-    LocalStore::open_own(&real)?.make_dir(&object_path(&names)?)?;
+    LocalStore::open(&real)?.make_dir(&object_path(&names)?)?;
     Ok(names.iter().fold(real, |path, name| path.join(name)))
 }
 
-fn end(root: &Path, names: &[&OsStr]) -> Result<End, Fault> {
+/// The directory that a person's name leads through, as it was named; empty for the working one.
+fn above(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// An end beneath `root`, which the person calls so.
+fn end(root: &Path, called: &Path, names: &[&OsStr]) -> Result<End, Fault> {
     let path = object_path(names)?;
-    let store = LocalStore::open_own(root)?;
+    let store = LocalStore::open_own(root, called)?;
     Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
 }
 

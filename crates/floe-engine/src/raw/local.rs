@@ -37,7 +37,8 @@ impl Inbox {
         let opened = rustix::fs::open(directory, flags, OpenMode::empty()).map_err(|errno| {
             DiskError::from(errno).fault(format_args!("open {}", shown(directory)))
         })?;
-        let store = Arc::new(LocalStore::open(directory)?);
+        let called = if directory == Path::new(".") { Path::new("") } else { directory };
+        let store = Arc::new(LocalStore::open_own(directory, called)?);
         Ok(Self { store, directory: File::from(opened) })
     }
 

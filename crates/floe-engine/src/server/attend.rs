@@ -176,7 +176,7 @@ impl Visit<'_> {
                 verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
             }),
             Admission::Anonymous => {
-                Err(Fault::new(Code::TicketUnknown, "this server is not public"))
+                Err(Fault::new(Code::NotAllowed, "log in without a ticket: it is not public"))
             }
         }
     }

@@ -85,7 +85,7 @@ async fn a_wrong_key_or_ticket_is_refused_by_name() {
     assert_eq!(refused(Client::connect(wrong_ticket).await), Code::TicketUnknown);
     let mut nobody = house.connect(1);
     nobody.credential = Credential::Anonymous;
-    assert_eq!(refused(Client::connect(nobody).await), Code::TicketUnknown);
+    assert_eq!(refused(Client::connect(nobody).await), Code::NotAllowed);
     let mut nowhere = house.connect(1);
     nowhere.port = house.address.port();
     house.close().await;

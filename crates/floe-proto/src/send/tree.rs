@@ -152,8 +152,9 @@ impl<P: Clone> Sender<P> {
                 self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
                 self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
             } else {
-                let fault =
-                    Fault::new(Code::SourceChanged, alloc::format!("open \"{path}\" again"));
+                let path = self.full_path(&path).unwrap_or(path);
+                let detail = alloc::format!("open {path:?} again: it is no file any more");
+                let fault = Fault::new(Code::SourceChanged, detail);
                 self.fail(index, fault, Tell::Peer, io);
             }
             return;
@@ -177,9 +178,11 @@ impl<P: Clone> Sender<P> {
             return;
         }
         let entry = self.entries.get(&index);
-        if entry.is_some_and(|entry| entry.replaces.is_some()) && fault.code == Code::NotRegular {
+        let gone = matches!(fault.code, Code::NotFound | Code::NotDirectory | Code::NotRegular);
+        if gone && entry.is_some_and(|entry| entry.replaces.is_some()) {
             // The file that was being sent is none any more.
-            let fault = Fault::new(Code::SourceChanged, fault.detail);
+            let detail = alloc::format!("{} again: {}", fault.detail, fault.code.text());
+            let fault = Fault::new(Code::SourceChanged, detail);
             return self.fail(index, fault, Tell::Peer, io);
         }
         let is_root = entry.is_some_and(|entry| entry.path.is_root());

@@ -8,7 +8,7 @@ use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
 use crate::session::ending::State;
-use floe_types::{Code, Fault, RequestId as Id, StreamId, Time, TransferId};
+use floe_types::{Code, Fault, RequestId as Id, Seq, StreamId, Time, TransferId};
 
 type Heard = Result<(), Violation>;
 
@@ -149,11 +149,15 @@ impl<P: Clone> Session<P> {
                         half.leave(stream);
                     }
                 }
+                if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+                    pipe.carries = Some(header.seq);
+                }
                 self.with_receiver(header.entry.transfer, |half, io| {
                     half.handle_header(stream, header, io)
                 })
             }
             Frame::Data(data) => {
+                self.carried(stream, data.seq, "DATA of no chunk of this stream")?;
                 self.data_bytes = self.data_bytes.plus(data.len);
                 match self.receiver_on(stream) {
                     Some(id) => {
@@ -162,12 +166,15 @@ impl<P: Clone> Session<P> {
                     None => Ok(()),
                 }
             }
-            Frame::Seal(seal) => match self.receiver_on(stream) {
-                Some(id) => {
-                    self.with_receiver(id, |half, io| half.handle_seal(stream, seal, io, now))
+            Frame::Seal(seal) => {
+                self.carried(stream, seal.seq, "SEAL of no chunk of this stream")?;
+                match self.receiver_on(stream) {
+                    Some(id) => {
+                        self.with_receiver(id, |half, io| half.handle_seal(stream, seal, io, now))
+                    }
+                    None => Ok(()),
                 }
-                None => Ok(()),
-            },
+            }
             Frame::Verdict(seqs, verdict) => self.each_sender(|half, io| {
                 half.handle_verdict(stream, seqs, verdict, io);
             }),
@@ -272,6 +279,13 @@ impl<P: Clone> Session<P> {
         } else {
             violation("a transfer that was never opened")
         }
+    }
+
+    /// What comes behind a HEADER is of its chunk. A chunk of a transfer that is over has no half
+    /// left to say so: its HEADER came, and the rest of it is passed over.
+    fn carried(&self, stream: StreamId, seq: Seq, otherwise: &'static str) -> Heard {
+        let carries = self.io.pipes.get(&stream).and_then(|pipe| pipe.carries);
+        if carries == Some(seq) { Ok(()) } else { violation(otherwise) }
     }
 
     fn with_sender(

@@ -325,3 +325,44 @@ fn what_a_lost_stream_carried_goes_again_once_the_peer_is_known_to_live() {
     it.does_all();
     assert_eq!(headers(&it, LEAD), kept + lost);
 }
+
+#[test]
+fn data_and_seal_without_their_header_are_a_violation() {
+    for stream in [LEAD, SECOND] {
+        for frame in [data(7, 0, 0, 10), seal(7, 0, 10)] {
+            // Before any HEADER, of a number that had none, and on another stream than its own.
+            let mut it = Hand::receiving();
+            assert!(it.try_hears(stream, frame.clone()).is_err(), "{stream:?} {frame:?}");
+            let mut it = Hand::receiving();
+            it.hears_file(4 * GRAIN);
+            it.hears(stream, header(6, 0, 0, Some(GRAIN)));
+            assert!(it.try_hears(stream, frame.clone()).is_err(), "{stream:?} {frame:?}");
+            let mut it = Hand::receiving();
+            it.hears_file(4 * GRAIN);
+            it.hears(if stream == LEAD { SECOND } else { LEAD }, header(7, 0, 0, Some(GRAIN)));
+            assert!(it.try_hears(stream, frame.clone()).is_err(), "{stream:?} {frame:?}");
+            // An end that only sends takes none at all.
+            let mut it = Hand::new(floe_proto::command::Role::Server, config());
+            it.hears(LEAD, open(T, floe_proto::frame::Direction::Get));
+            assert!(it.try_hears(stream, frame.clone()).is_err(), "{stream:?} {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_under_way_of_a_transfer_that_was_stopped_is_passed_over() {
+    let mut it = Hand::receiving();
+    it.hears_file(4 * GRAIN);
+    it.hears(SECOND, header(0, 0, 0, Some(GRAIN)));
+    it.hears(SECOND, data(0, 0, 0, 10));
+    let stop = floe_types::Fault::new(Code::Interrupted, "");
+    it.hears(LEAD, Frame::Cancel(T, stop));
+    it.does_all();
+    it.hears(SECOND, data(0, 0, 10, GRAIN));
+    it.hears(SECOND, seal(0, 0, GRAIN));
+    // A HEADER that left before the other end was heard of.
+    it.hears(SECOND, header(1, 0, GRAIN, Some(GRAIN)));
+    it.hears(SECOND, data(1, GRAIN, GRAIN, 2 * GRAIN));
+    it.hears(SECOND, seal(1, GRAIN, 2 * GRAIN));
+    assert!(it.try_hears(SECOND, seal(2, GRAIN, 2 * GRAIN)).is_err());
+}

@@ -146,7 +146,8 @@ fn put_that_changed() -> Hand {
 
 #[test]
 fn a_source_that_changed_and_is_gone_fails_under_the_index_that_the_peer_knows() {
-    for code in [Code::NotFound, Code::NotRegular] {
+    let want = Code::SourceChanged;
+    for code in [Code::NotFound, Code::NotDirectory, Code::NotRegular] {
         let mut it = put_that_changed();
         it.fails(is_open, code);
         let told: Vec<_> = it
@@ -157,7 +158,6 @@ fn a_source_that_changed_and_is_gone_fails_under_the_index_that_the_peer_knows()
                 _ => None,
             })
             .collect();
-        let want = if code == Code::NotRegular { Code::SourceChanged } else { code };
         assert_eq!(told, [(entry(0), want)]);
         it.does_all();
         assert!(it.has_said(|frame| matches!(frame, Frame::Complete(..))));
@@ -173,7 +173,14 @@ fn a_source_that_changed_into_a_directory_fails_under_the_index_that_the_peer_kn
     it.disk.dirs.insert(path("file"));
     it.does(is_open);
     it.does_all();
-    let known = |frame: &Frame<_>| matches!(frame, Frame::Failed(f) if f.entry == entry(0));
+    let known = |frame: &Frame<_>| match frame {
+        Frame::Failed(failed) => {
+            let fault = &failed.fault;
+            let named = fault.code == Code::SourceChanged && fault.detail.contains("\"file\"");
+            failed.entry == entry(0) && named
+        }
+        _ => false,
+    };
     assert!(it.has_said(known), "{:?}", it.said);
 }
 

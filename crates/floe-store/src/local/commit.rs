@@ -145,7 +145,7 @@ fn object<D: Disk>(sink: Arc<LocalSink<D>>, size: ByteCount, root: Root) -> (Wor
         (Phase::Committed, _) => (Work::Nothing, Ok(())),
         (Phase::Renamed, _) => (Work::Renamed { sink }, Ok(())),
         (Phase::Discarded, _) => {
-            let what = format!("commit {:?}: its stage was discarded", sink.spec.path);
+            let what = format!("commit {}: its stage was discarded", sink.shown);
             (Work::Nothing, Err(Fault::new(Code::NotFound, what)))
         }
         (Phase::Staging, Some(standing)) if sink.is_untouched() && standing.is(size, root) => {
@@ -176,7 +176,7 @@ fn sync_stages<D: Disk>(ground: &Ground<D>, entries: &mut [Entry<D>]) {
             area.filter(|area| area.locality == Locality::Local).and_then(|area| whole.sync(&area));
         entry.answer = match answer {
             None => sink.sync(),
-            Some(answer) => answer.doing(format_args!("sync stage of {:?}", sink.spec.path)),
+            Some(answer) => answer.doing(format_args!("sync stage of {}", sink.shown)),
         };
     }
 }
@@ -246,7 +246,7 @@ fn publish_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) ->
             if error.code() == Code::Exists {
                 sink.discard()?;
             }
-            Err(error.fault(format_args!("commit {:?}", sink.spec.path)))
+            Err(error.fault(format_args!("commit {}", sink.shown)))
         }
     }
 }
@@ -255,9 +255,9 @@ fn keep_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Re
     let ground = parents.ground;
     let Some(standing) = &sink.standing else { return Ok(()) };
     let kept = parents.with(&sink.spec.path, |parent, last| {
-        Ok(standing.keep(&*ground.disk, parent, last, &sink.spec))
+        Ok(standing.keep(&*ground.disk, (parent, last), &sink.spec, &sink.shown))
     });
-    kept.doing(format_args!("commit {:?}", sink.spec.path))??;
+    kept.doing(format_args!("commit {}", sink.shown))??;
     // Whoever made the name may have died before it was durable.
     ground.touched_parent(&sink.spec.path);
     Ok(())
@@ -275,7 +275,8 @@ fn publish_link<D: Disk>(
     link: &Link<'_>,
     parents: &mut Parents<'_, D>,
 ) -> Result<()> {
-    let doing = format_args!("commit link {:?}", link.path);
+    let shown = ground.shown(link.path);
+    let doing = format_args!("commit link {shown}");
     let disk = &*ground.disk;
     let place =
         parents.with(link.path, |parent, _| ground.place_of(link.path, parent)).doing(doing)?;
@@ -312,7 +313,7 @@ fn finish_directory<D: Disk>(
         disk.set_mtime(&directory, metadata.mtime)?;
         disk.sync_directory(&directory)
     };
-    finish().doing(format_args!("commit directory {path:?}"))
+    finish().doing(format_args!("commit directory {}", ground.shown(path)))
 }
 
 /// Syncs every directory in which a name was made; what depends on one that fails, fails.

@@ -75,6 +75,8 @@ pub(super) struct Yard<'a, D: Disk> {
     pub(super) areas: &'a Arc<Areas<D>>,
     pub(super) place: &'a ObjectPath,
     pub(super) spec: &'a SinkSpec,
+    /// Its final name, in quotes.
+    pub(super) shown: &'a str,
 }
 
 impl<D: Disk> Plain<D> {
@@ -88,7 +90,7 @@ impl<D: Disk> Plain<D> {
     }
 
     pub(super) fn write_at(&self, yard: &Yard<'_, D>, at: Offset, bytes: &[u8]) -> Result<()> {
-        let doing = format_args!("write stage of {:?} at {at}", yard.spec.path);
+        let doing = format_args!("write stage of {} at {at}", yard.shown);
         let range = Range::at(at, ByteCount::of_len(bytes.len()))
             .filter(|range| yard.spec.size.is_none_or(|size| range.end().0 <= size.0))
             .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
@@ -115,7 +117,7 @@ impl<D: Disk> Plain<D> {
 
     /// Gives the staged file the size, the metadata and the mark that the object will have.
     pub(super) fn prepare(&self, yard: &Yard<'_, D>, size: ByteCount, root: Root) -> Result<()> {
-        let doing = format_args!("commit {:?}", yard.spec.path);
+        let doing = format_args!("commit {}", yard.shown);
         let mut state = self.state();
         let wanted = Ready { size, root };
         if matches!(&*state, State::Closed { ready, .. } if *ready == wanted) {
@@ -153,7 +155,7 @@ impl<D: Disk> Plain<D> {
     }
 
     /// Makes it durable by itself.
-    pub(super) fn sync(&self, path: &ObjectPath) -> Result<()> {
+    pub(super) fn sync(&self, shown: &str) -> Result<()> {
         let sync = || match &*self.state() {
             State::Open { file, .. } | State::Closed { file: Some(file), .. } => {
                 self.disk.sync_file(file)
@@ -163,7 +165,7 @@ impl<D: Disk> Plain<D> {
             }
             State::Unborn | State::Gone => Ok(()),
         };
-        sync().doing(format_args!("sync stage of {path:?}"))
+        sync().doing(format_args!("sync stage of {shown}"))
     }
 
     /// Where its file is; nothing where it has none.
@@ -210,7 +212,7 @@ impl<D: Disk> Plain<D> {
         state: &mut State<D>,
         yard: &Yard<'_, D>,
     ) -> Result<(Made<D>, D::Handle, ByteCount)> {
-        let doing = format_args!("stage {:?}", yard.spec.path);
+        let doing = format_args!("stage {}", yard.shown);
         match std::mem::replace(state, State::Gone) {
             State::Open { made, file, end } => Ok((made, file, end)),
             State::Closed { made, file, end, .. } => {

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) struct LocalSink<D: Disk> {
     ground: Arc<Ground<D>>,
     pub(super) spec: SinkSpec,
+    /// The final name as it is shown, in quotes.
+    pub(super) shown: String,
     /// The directory that holds the area it is staged in.
     pub(super) place: ObjectPath,
     pub(super) standing: Option<Standing>,
@@ -71,7 +73,8 @@ impl<D: Disk> LocalSink<D> {
         body: Body<D>,
     ) -> Self {
         let phase = Mutex::new(Phase::Staging);
-        Self { ground: Arc::clone(ground), spec, place, standing, body, phase }
+        let shown = ground.shown(&spec.path);
+        Self { ground: Arc::clone(ground), spec, shown, place, standing, body, phase }
     }
 
     /// Opens the stage now, and says what it holds. Nothing to do without a journal.
@@ -89,7 +92,7 @@ impl<D: Disk> LocalSink<D> {
         }
         let berth = self.ground.areas.enter(&self.place)?;
         let spec = SinkSpec { resume, ..self.spec.clone() };
-        let opened = stage::open(&self.ground.disk, berth, &spec, progress)?;
+        let opened = stage::open(&self.ground.disk, berth, (&spec, &self.shown), progress)?;
         let _ = stage.set(Box::new(opened.stage));
         Ok((opened.have, opened.basis))
     }
@@ -117,7 +120,7 @@ impl<D: Disk> LocalSink<D> {
     pub(super) fn sync(&self) -> Result<()> {
         match &self.body {
             Body::Journaled { .. } => self.stage()?.sync(),
-            Body::Plain(plain) => plain.sync(&self.spec.path),
+            Body::Plain(plain) => plain.sync(&self.shown),
         }
     }
 
@@ -195,11 +198,11 @@ impl<D: Disk> LocalSink<D> {
     }
 
     fn no_stage(&self) -> Fault {
-        Fault::new(Code::NotFound, format!("stage {:?}", self.spec.path))
+        Fault::new(Code::NotFound, format!("stage {}", self.shown))
     }
 
     fn yard(&self) -> Yard<'_, D> {
-        Yard { areas: &self.ground.areas, place: &self.place, spec: &self.spec }
+        Yard { areas: &self.ground.areas, place: &self.place, spec: &self.spec, shown: &self.shown }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::disk::{Disk, DiskResult, Doing, Name};
 use crate::local::area::{Berth, name};
 use crate::local::ledger::Ledger;
 use crate::local::metadata;
-use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Range, Root, Subtree};
+use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, Root, Subtree};
 use key::Key;
 use pace::Pace;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub(super) struct Stage<D: Disk> {
     disk: Arc<D>,
     berth: Berth<D>,
     key: Key,
-    path: ObjectPath,
+    /// Its final name, in quotes.
+    shown: String,
     size: Option<ByteCount>,
     file: D::Handle,
     ledger: Ledger<D>,
@@ -48,7 +49,7 @@ impl<D: Disk> Stage<D> {
     fn new(
         disk: &Arc<D>,
         berth: Berth<D>,
-        spec: &SinkSpec,
+        (spec, shown): (&SinkSpec, &str),
         key: Key,
         (file, ledger): (D::Handle, Ledger<D>),
     ) -> Self {
@@ -56,7 +57,7 @@ impl<D: Disk> Stage<D> {
             disk: Arc::clone(disk),
             berth,
             key,
-            path: spec.path.clone(),
+            shown: shown.to_owned(),
             size: spec.size,
             file,
             ledger,
@@ -66,7 +67,7 @@ impl<D: Disk> Stage<D> {
     }
 
     pub(super) fn write_at(&self, at: Offset, bytes: &[u8]) -> Result<()> {
-        let doing = format_args!("write stage of {:?} at {at}", self.path);
+        let doing = format_args!("write stage of {} at {at}", self.shown);
         let range = Range::at(at, ByteCount::of_len(bytes.len()))
             .filter(|range| self.size.is_none_or(|size| range.end().0 <= size.0))
             .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
@@ -81,7 +82,7 @@ impl<D: Disk> Stage<D> {
     }
 
     pub(super) fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {
-        let doing = format_args!("record chunk of {:?} at {}", self.path, chunk.start());
+        let doing = format_args!("record chunk of {} at {}", self.shown, chunk.start());
         let at_start = chunk.start() == Offset::ZERO;
         if !Subtree::is_aligned(chunk) || digest.root.is_some() != at_start {
             return Err(Fault::new(Code::Usage, format!("{doing}: it is no chunk")));
@@ -90,7 +91,7 @@ impl<D: Disk> Stage<D> {
     }
 
     pub(super) fn forget(&self, range: Range) -> Result<()> {
-        let doing = format_args!("forget chunk of {:?} at {}", self.path, range.start());
+        let doing = format_args!("forget chunk of {} at {}", self.shown, range.start());
         self.ledger.forget(range).doing(doing)
     }
 
@@ -103,12 +104,12 @@ impl<D: Disk> Stage<D> {
             self.names_synced.store(true, Ordering::Release);
             Ok(())
         };
-        self.ledger.checkpoint(&self.file, &names, &format!("sync stage of {:?}", self.path))
+        self.ledger.checkpoint(&self.file, &names, &format!("sync stage of {}", self.shown))
     }
 
     /// Gives the staged file the size, the metadata and the mark that the object will have.
     pub(super) fn prepare(&self, spec: &SinkSpec, size: ByteCount, root: Root) -> Result<()> {
-        let doing = format_args!("commit {:?}", self.path);
+        let doing = format_args!("commit {}", self.shown);
         if !self.ledger.covers(Range::new(Offset::ZERO, Offset(size.0))) {
             return Err(Fault::new(Code::Integrity, format!("{doing}: not all is recorded")));
         }
@@ -123,7 +124,7 @@ impl<D: Disk> Stage<D> {
     }
 
     pub(super) fn sync(&self) -> Result<()> {
-        self.ledger.sync_whole(&self.file, &format!("sync stage of {:?}", self.path))
+        self.ledger.sync_whole(&self.file, &format!("sync stage of {}", self.shown))
     }
 
     /// After its rename: the mode that would have kept its owner from taking the stage up again
@@ -135,7 +136,7 @@ impl<D: Disk> Stage<D> {
         self.disk
             .set_mode(&self.file, spec.metadata.mode)
             .and_then(|()| self.disk.sync_file(&self.file))
-            .doing(format_args!("commit {:?}", self.path))
+            .doing(format_args!("commit {}", self.shown))
     }
 
     /// Where its file is.
@@ -154,7 +155,7 @@ impl<D: Disk> Stage<D> {
 
     /// Removes it.
     pub(super) fn discard(&self) -> Result<()> {
-        let doing = format_args!("discard stage of {:?}", self.path);
+        let doing = format_args!("discard stage of {}", self.shown);
         self.remove(&self.key.journal()).doing(doing)?;
         self.remove(&self.key.stage()).doing(doing)
     }

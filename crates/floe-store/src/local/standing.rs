@@ -31,15 +31,14 @@ enum Proof {
     Bytes,
 }
 
-/// Looks at the final name of `spec`.
+/// Looks at the final name of `spec`; `doing` says what fails.
 pub(super) fn look<D: Disk>(
     disk: &D,
-    parent: &D::Handle,
-    name: Name<'_>,
+    (parent, name): (&D::Handle, Name<'_>),
     spec: &SinkSpec,
+    doing: &str,
     progress: Progress<'_>,
 ) -> Result<Option<Standing>> {
-    let doing = format_args!("stage {:?}", spec.path);
     let stat = match disk.stat_at(parent, name) {
         Err(error) if error.code() == Code::NotFound => return Ok(None),
         answer => answer.doing(doing)?,
@@ -153,11 +152,11 @@ impl Standing {
     pub(super) fn keep<D: Disk>(
         &self,
         disk: &D,
-        parent: &D::Handle,
-        name: Name<'_>,
+        (parent, name): (&D::Handle, Name<'_>),
         spec: &SinkSpec,
+        shown: &str,
     ) -> Result<()> {
-        let doing = format_args!("commit {:?}", spec.path);
+        let doing = format_args!("commit {shown}");
         // If another writer was here since, what stands there now is not what was recognised.
         let same = |stat: FileStat| match stat == self.stat {
             true => Ok(()),

@@ -4,8 +4,9 @@
 //! which then kills them. A process is killed only while it is registered, and it is reaped only
 //! after it is not: no other process can have its number.
 
+use crate::event::code_name;
 use crate::fault::{Failure, Result, of_path};
-use floe_types::{ByteCount, Code};
+use floe_types::{ByteCount, Code, Escaped};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
@@ -52,6 +53,7 @@ pub struct Client {
     address: String,
     ticket: String,
     state: PathBuf,
+    log: PathBuf,
     verbose: u8,
 }
 
@@ -174,20 +176,16 @@ impl Server {
         fs::create_dir(&served).map_err(|error| of_path("make the directory", &served, &error))?;
         let log_file = File::create(&log).map_err(|error| of_path("write", &log, &error))?;
         let mut command = Command::new(program()?);
-        command.arg("serve").arg(&served).args(["--listen", "127.0.0.1:0", "--state"]).arg(&state);
-        let mut process = children.start(command.stderr(log_file))?;
+        command.arg("serve").arg(&served).args(["--json", "--listen", "127.0.0.1:0", "--state"]);
+        let mut process = children.start(command.arg(&state).stderr(log_file))?;
         let said = match process.child.stdout.take() {
             Some(output) => line(&mut BufReader::new(output))?,
             None => None,
         };
-        let address = said.as_deref().and_then(|said| said.strip_prefix("listening on "));
-        let Some(address) = address.map(str::to_owned) else {
+        let event: Value = serde_json::from_str(&said.unwrap_or_default()).unwrap_or_default();
+        let Some(address) = event["address"].as_str().map(str::to_owned) else {
             children.check_wanted()?;
-            let log = fs::read_to_string(&log).unwrap_or_default();
-            let last = log.lines().last().unwrap_or("it said nothing");
-            let detail =
-                format!("start a server: {}", floe_types::escape::Escaped(last.as_bytes()));
-            return Err(Failure::new(Code::Other, detail));
+            return Err(failure_of("start a server", &event, &log));
         };
         let ticket_file = state.join("owner.ticket");
         let ticket = fs::read_to_string(&ticket_file)
@@ -239,6 +237,7 @@ impl Client {
             address: server.address.clone(),
             ticket: server.ticket.clone(),
             state: dir.join("client-state"),
+            log: dir.join("client.log"),
             verbose,
         })
     }
@@ -248,17 +247,23 @@ impl Client {
         format!("floe://{}/{path}", self.address).into()
     }
 
-    /// Runs one to its end; `on_event` sees its events as they come.
+    /// Runs one to its end; `on_event` sees its events as they come. What it says to people is
+    /// shown only where that was asked for.
     ///
     /// # Errors
-    /// `Other` where it fails; it has said why itself.
+    /// Its own failure, with its code and words; the system's.
     pub fn run(&self, args: &[OsString], on_event: &mut dyn FnMut(&Value) -> Then) -> Result<End> {
         let begun = Instant::now();
         let mut command = Command::new(&self.program);
         command.args(args).arg("--json").args((0..self.verbose).map(|_| "-v"));
         command.env("FLOE_TICKET", &self.ticket).env("FLOE_STATE", &self.state);
+        if self.verbose == 0 {
+            let log =
+                File::create(&self.log).map_err(|error| of_path("write", &self.log, &error))?;
+            command.stderr(log);
+        }
         let mut process = self.children.start(&mut command)?;
-        let (mut summary, mut asked) = (Value::Null, Then::GoOn);
+        let (mut last, mut asked) = (Value::Null, Then::GoOn);
         if let Some(output) = process.child.stdout.take() {
             let mut lines = BufReader::<ChildStdout>::new(output);
             while let Some(text) = line(&mut lines)? {
@@ -267,8 +272,8 @@ impl Client {
                     process.kill();
                     asked = Then::Kill;
                 }
-                if event["event"] == "summary" {
-                    summary = event;
+                if event["event"] == "summary" || event["event"] == "error" {
+                    last = event;
                 }
             }
         }
@@ -276,11 +281,26 @@ impl Client {
         self.children.check_wanted()?;
         let verb = args.first().map_or(OsStr::new(""), OsString::as_os_str).display();
         match status.code() {
-            Some(0) => Ok(End::Finished { summary, elapsed }),
+            Some(0) => Ok(End::Finished { summary: last, elapsed }),
             None if asked == Then::Kill => Ok(End::Killed),
-            _ => Err(Failure::new(Code::Other, format!("floe {verb} ended badly ({status})"))),
+            _ => Err(failure_of(&format!("floe {verb} ({status})"), &last, &self.log)),
         }
     }
+}
+
+/// Why a child failed: what it told programs, or else the last line it said.
+fn failure_of(doing: &str, event: &Value, log: &Path) -> Failure {
+    let known = |name| Code::ALL.iter().find(|code| code_name(**code) == name);
+    if let (Some(code), Some(error)) =
+        (event["code"].as_str().and_then(known), event["error"].as_str())
+    {
+        let detail = format!("{doing}: {}", error.strip_suffix(code.text()).unwrap_or(error));
+        let hint = event["hint"].as_str().unwrap_or_default();
+        return Failure::hinted(*code, detail.trim_end_matches(": "), hint);
+    }
+    let log = fs::read_to_string(log).unwrap_or_default();
+    let last = log.lines().last().unwrap_or("it said nothing");
+    Failure::new(Code::Other, format!("{doing}: {}", Escaped(last.as_bytes())))
 }
 
 /// This very program.
@@ -297,4 +317,24 @@ fn line(from: &mut impl BufRead) -> Result<Option<String>> {
         .read_line(&mut text)
         .map_err(|error| Failure::new(Code::Other, format!("read what a child says: {error}")))?;
     Ok((read > 0).then(|| text.trim_end().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_child_fails_with_its_own_code_words_and_hint() {
+        let log = Path::new("/none");
+        let event = json!({"event": "error", "code": "no_space", "hint": "make room",
+            "error": "write \"a\": no space left"});
+        let failure = failure_of("floe put", &event, log);
+        assert_eq!(failure.code(), Code::NoSpace);
+        assert_eq!(failure.to_string(), "floe put: write \"a\": no space left (make room)");
+        let bare = json!({"code": "interrupted", "error": "interrupted", "hint": ""});
+        assert_eq!(failure_of("floe put", &bare, log).to_string(), "floe put: interrupted");
+        let silent = failure_of("floe put", &Value::Null, log);
+        assert_eq!(silent.to_string(), "floe put: it said nothing: failed");
+    }
 }

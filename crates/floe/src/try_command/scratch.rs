@@ -78,19 +78,18 @@ pub fn check_room(dir: &Path, size: ByteCount) -> Result<()> {
     Ok(())
 }
 
-/// The length of a regular file.
+/// The length of a regular file that can be read.
 ///
 /// # Errors
-/// `NotFound`, `IsDirectory`, `NotRegular`, the system's.
-pub fn regular_len(path: &Path) -> Result<u64> {
+/// `NotFound`, `IsDirectory`, `NotRegular`, `PermissionDenied`, the system's.
+pub fn readable_len(path: &Path) -> Result<u64> {
+    floe_engine::raw::check_readable(path).map_err(|fault| {
+        Failure::from(fault)
+            .of_this_machine()
+            .hinting(Code::IsDirectory, "floe try takes one file; floe put takes directories too")
+            .hinting(Code::NotRegular, "floe try takes one file, or none: then it makes one")
+    })?;
     let found = fs::metadata(path).map_err(|error| of_path("open", path, &error))?;
-    if found.is_dir() {
-        let hint = "floe try takes one file; floe put takes directories too";
-        return Err(Failure::hinted(Code::IsDirectory, format!("{}", Shown(path)), hint));
-    }
-    if !found.is_file() {
-        return Err(Failure::new(Code::NotRegular, format!("{}", Shown(path))));
-    }
     Ok(found.len())
 }
 

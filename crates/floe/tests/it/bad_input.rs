@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 
 #[test]
 fn missing_source() {
@@ -77,7 +78,7 @@ fn source_is_unreadable() {
 const NOBODY: u32 = 65_534;
 
 fn others_may_run(path: &str) -> bool {
-    std::path::Path::new(path).ancestors().all(|part| {
+    Path::new(path).ancestors().all(|part| {
         part.as_os_str().is_empty()
             || fs::metadata(part).is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
     })
@@ -129,6 +130,67 @@ fn the_reserved_name_is_refused_in_both_directions() {
     assert!(stage.path("srv/tree/g").exists() && !stage.path("srv/tree/.floe/f").exists());
     let listed = stage.run(&["ls", "nas:/"]).ok().text();
     assert_eq!(listed, "tree\n");
+}
+
+/// What floe keeps for itself is neither served nor sent nor written to, whatever way leads there.
+#[test]
+fn the_reserved_directory_is_no_place_to_serve_or_receive() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    stage.file("f", 3);
+    fs::create_dir_all(stage.path("srv/.floe/sub")).unwrap();
+    fs::create_dir_all(stage.path("here/.FLOE")).unwrap();
+    let inside = stage.path("srv/.floe");
+    for (link, to) in [("link", ""), ("deep", "sub"), ("file", "id")] {
+        std::os::unix::fs::symlink(inside.join(to), stage.path("here").join(link)).unwrap();
+    }
+    let state = stage.path("state-2");
+    let refused = |within: &Path, args: &[&str]| {
+        let mut command = stage.command();
+        command.args(args).current_dir(within).env("FLOE_STATE", &state);
+        let shown = format!("{args:?} in {}", within.display());
+        let ended = Running::start(&mut command, b"").end();
+        assert_eq!(ended.status, 2, "{shown}: {}", ended.err);
+        ended.fails(2, &["'.floe' is reserved", "not a valid name"]);
+    };
+    let (here, srv) = (stage.path("here"), stage.path("srv"));
+    let listen = "127.0.0.1:0";
+    for (within, dir) in [
+        (&srv, ".floe"),
+        (&srv, ".floe/"),
+        (&srv, ".floe/sub"),
+        (&srv, ".floe/none"),
+        (&srv, "./.floe/sub/.."),
+        (&inside, "."),
+        (&inside, "sub"),
+        (&here, "link"),
+        (&here, "link/sub"),
+        (&here, "deep"),
+        (&here, ".FLOE"),
+    ] {
+        refused(within, &["serve", dir, "--listen", listen]);
+        refused(within, &["serve", dir, "--listen", listen, "--read-only"]);
+        refused(within, &["ticket", "list", "--root", dir]);
+        refused(within, &["raw", "recv", dir, "--listen", listen]);
+        let file = format!("{dir}/x");
+        refused(within, &["raw", "fetch", "127.0.0.1:1", &file]);
+        refused(within, &["get", "floe://127.0.0.1/f", &file]);
+    }
+    refused(&inside, &["serve", "--listen", listen]);
+    for (within, file) in [(&srv, ".floe/id"), (&inside, "id"), (&here, "link/id"), (&here, "file")]
+    {
+        refused(within, &["raw", "serve", file, "--listen", listen]);
+        refused(within, &["raw", "send", file, "127.0.0.1:1"]);
+        refused(within, &["try", file]);
+        refused(within, &["put", file, "floe://127.0.0.1/f"]);
+    }
+    fs::write(here.join("floe.toml"), format!("dir = \"{}\"\n", inside.display())).unwrap();
+    refused(&here, &["serve", "--config", "floe.toml", "--listen", listen]);
+    let mut left: Vec<_> =
+        fs::read_dir(&inside).unwrap().map(|name| name.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["id", "sub"]);
+    assert_eq!(fs::read_dir(inside.join("sub")).unwrap().count(), 0);
 }
 
 #[test]

@@ -188,3 +188,22 @@ fn a_source_that_changes_is_noticed() {
         other => panic!("status {other}: {}", ended.err),
     }
 }
+
+#[test]
+fn a_source_that_vanishes_while_it_is_sent_is_told_as_changed() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    for (name, becomes_directory) in [("gone", false), ("other", true)] {
+        let (file, dest) = (stage.file(name, 6_000_000), format!("nas:/{name}"));
+        let put = stage.start(&["put", name, &dest, "--limit", "2M", "--json"]);
+        put.wait_for("\"progress\"");
+        fs::remove_file(&file).unwrap();
+        if becomes_directory {
+            fs::create_dir(&file).unwrap();
+        }
+        let again = format!("open \"{name}\" again");
+        let ended = put.end().fails(8, &[&again, "changed while it was sent"]);
+        assert!(!ended.err.contains("floe ls"), "{}", ended.err);
+        assert!(!stage.path("srv").join(name).exists());
+    }
+}

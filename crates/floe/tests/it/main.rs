@@ -12,6 +12,7 @@ mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
 mod surface; // help, completions, manual, JSON
 mod spoken; // events, hints, standard output
+mod advice; // what a line says to do
 mod bad_input; // what is wrong with arguments and local files
 mod bad_place; // what is wrong with the place a file goes to
 mod bad_peer; // what is wrong with the server or the network

@@ -55,8 +55,17 @@ fn rm_needs_r_for_a_directory() {
     stage.run(&["rm", "-r", "nas:/d", "nas:/g"]).ok();
     assert!(!stage.path("srv/d").exists() && !stage.path("srv/g").exists());
     stage.run(&["rm", "nas:/none"]).fails(3, &["not found"]);
-    assert_ne!(stage.run(&["rm", "-r", "nas:/"]).status, 0);
-    assert!(stage.path("srv").exists());
+    // An empty one as well: what is in it may come a moment later.
+    fs::create_dir(stage.path("srv/empty")).unwrap();
+    stage.run(&["rm", "nas:/empty"]).fails(1, &["is a directory", "-r"]);
+    assert!(stage.path("srv/empty").is_dir());
+    stage.run(&["rm", "-r", "nas:/empty"]).ok();
+    assert!(!stage.path("srv/empty").exists());
+    fs::write(stage.path("srv/h"), b"x").unwrap();
+    for root in [&["rm", "-r", "nas:/"][..], &["rm", "nas:/h", "nas:/."]] {
+        stage.run(root).fails(2, &["nas:/ is the served directory itself", "name what is in it"]);
+    }
+    assert!(stage.path("srv/h").exists());
 }
 
 #[test]
@@ -73,6 +82,11 @@ fn mv_replaces_only_when_told() {
     stage.run(&["mv", "nas:/b", "nas:/d/"]).ok();
     assert_eq!(fs::read(stage.path("srv/d/b")).unwrap(), b"a");
     stage.run(&["mv", "nas:/d", "nas:/d/in"]).fails(2, &["inside"]);
+    fs::create_dir(stage.path("srv/e")).unwrap();
+    let full = stage.run(&["mv", "--overwrite", "nas:/e", "nas:/d"]);
+    full.fails(1, &["is not empty", "remove what is in it first"]);
+    stage.run(&["mv", "--overwrite", "nas:/d", "nas:/e"]).ok();
+    assert_eq!(fs::read(stage.path("srv/e/b")).unwrap(), b"a");
     stage.run(&["mv", "nas:/none", "nas:/x"]).fails(3, &["not found"]);
 }
 

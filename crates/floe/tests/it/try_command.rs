@@ -3,6 +3,8 @@
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -64,8 +66,38 @@ fn what_cannot_be_tried_is_said_at_once() {
     for (argument, status) in [("/none", 3), ("/", 1), ("/dev/null", 1)] {
         let output = floe(&temporary).arg(argument).output().unwrap();
         assert_eq!(output.status.code(), Some(status), "{argument}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(!said.contains("floe ls") && !said.contains("'-'"), "{said}");
         assert!(is_empty(&temporary));
     }
     let output = floe(&temporary).args(["--size", "9000T"]).output().unwrap();
     assert_eq!(output.status.code(), Some(7));
 }
+
+#[test]
+fn a_file_that_may_not_be_read_is_said_at_once() {
+    let (temporary, directory) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let file = directory.path().join("secret");
+    fs::write(&file, b"x").unwrap();
+    for (path, mode) in [(file.as_path(), 0o000), (directory.path(), 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = floe(&temporary);
+    if rustix::process::geteuid().is_root() {
+        // Root may read anything: be somebody else.
+        chown(temporary.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let Ok(output) = command.arg(&file).output() else {
+        eprintln!("skipped: nobody cannot run the binary here");
+        return;
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("secret") && said.contains("permission denied"), "{said}");
+    assert!(is_empty(&temporary));
+}
+
+const NOBODY: u32 = 65_534;

@@ -27,23 +27,23 @@ const OTHERS_MAX: usize = 16;
 const FLUSH_BYTES: usize = 64 << 10;
 const SLACK_BYTES: u64 = 128 << 20;
 
-/// Opens the stage of `spec`: continued, adopted, or new.
+/// Opens the stage of `spec`, whose final name is shown so: continued, adopted, or new.
 pub(in crate::local) fn open<D: Disk>(
     disk: &Arc<D>,
     berth: Berth<D>,
-    spec: &SinkSpec,
+    (spec, shown): (&SinkSpec, &str),
     progress: Progress<'_>,
 ) -> Result<Opened<D>> {
-    let claim = Claim { disk, berth: &berth, spec, key: Key::of(spec), progress };
+    let claim = Claim { disk, berth: &berth, spec, shown, key: Key::of(spec), progress };
     let (files, have, basis) = claim.files()?;
     let room = claim.room(&have);
     let key = claim.key;
-    let stage = Stage::new(disk, berth, spec, key, files);
+    let stage = Stage::new(disk, berth, (spec, shown), key, files);
     if room == Room::TooLittle {
         if have.is_empty() {
             stage.discard()?;
         }
-        return Err(Fault::new(Code::NoSpace, format!("stage {:?}", spec.path)));
+        return Err(Fault::new(Code::NoSpace, format!("stage {shown}")));
     }
     Ok(Opened { stage, have, basis })
 }
@@ -61,6 +61,8 @@ struct Claim<'a, D: Disk> {
     disk: &'a Arc<D>,
     berth: &'a Berth<D>,
     spec: &'a SinkSpec,
+    /// The final name, in quotes.
+    shown: &'a str,
     key: Key,
     progress: Progress<'a>,
 }
@@ -106,7 +108,7 @@ impl<D: Disk> Claim<'_, D> {
     }
 
     fn doing(&self) -> String {
-        format!("stage {:?}", self.spec.path)
+        format!("stage {}", self.shown)
     }
 
     fn take(&self, key: &Key) -> DiskResult<Taken<D::Handle>> {

@@ -1,4 +1,5 @@
-//! Chores of this repository: `cargo xtask tidy` checks what the compiler does not.
+//! Chores of this repository: `cargo xtask tidy` checks what the compiler does not, `cargo xtask
+//! fuzz` runs a fuzzer.
 //!
 //! Only std, so that it builds in a moment on any machine. CONTRIBUTING.md says what the rules are
 //! for; the modules below rules/ say what exactly they check.
@@ -10,22 +11,24 @@ mod shape; // functions, names, modules and paths of one file
 mod modules; // the modules of a package, and where a path leads
 mod rules; // one module a rule
 mod tidy; // all of them
+mod fuzz; // fuzzers, built and run
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask tidy";
+const TIDY: &str = "usage: cargo xtask tidy";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => run_tidy(&root()),
+        ["fuzz", ref rest @ ..] => fuzz::run(&root(), rest),
         ["--help" | "-h"] => {
-            println!("{USAGE}");
+            println!("{TIDY}\n{}", fuzz::USAGE);
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("{USAGE}");
+            eprintln!("{TIDY}\n{}", fuzz::USAGE);
             ExitCode::from(2)
         }
     }

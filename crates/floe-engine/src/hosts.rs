@@ -110,28 +110,38 @@ impl Hosts {
         let Some(bytes) = self.state.read(FILE, Privacy::Secret)? else {
             return Ok(BTreeMap::new());
         };
-        let damaged = |why: &str| self.state.fault("read", FILE, why);
-        let whole: Whole = serde_json::from_slice(&bytes)
-            .map_err(|error| damaged(&format!("line {}: it is damaged", error.line())))?;
-        if whole.version != VERSION {
-            return Err(damaged("another version of floe wrote it"));
-        }
-        whole
-            .hosts
-            .into_iter()
-            .map(|(name, line)| match line.host().filter(|_| Self::is_name(&name)) {
-                Some(host) => Ok((name, host)),
-                None => Err(damaged(&format!("{}: it is damaged", Escaped(name.as_bytes())))),
-            })
-            .collect()
+        parse(&bytes).map_err(|why| self.state.fault("read", FILE, &why))
     }
 
     fn save(&self, hosts: &BTreeMap<String, Host>) -> Result<(), Fault> {
-        let hosts = hosts.iter().map(|(name, host)| (name.clone(), Line::of(host))).collect();
-        let bytes = serde_json::to_vec_pretty(&Whole { version: VERSION, hosts })
-            .map_err(|_| self.state.fault("write", FILE, "it cannot be written as JSON"))?;
-        self.state.replace(FILE, &Zeroizing::new(bytes))
+        let bytes = format(hosts)
+            .ok_or_else(|| self.state.fault("write", FILE, "it cannot be written as JSON"))?;
+        self.state.replace(FILE, &bytes)
     }
+}
+
+/// Reads the bytes of the file: servers by name.
+///
+/// # Errors
+/// What is wrong with them. Nothing of a ticket is repeated.
+pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, Host>, String> {
+    let whole: Whole = serde_json::from_slice(bytes)
+        .map_err(|error| format!("line {}: it is damaged", error.line()))?;
+    if whole.version != VERSION {
+        return Err("another version of floe wrote it".to_owned());
+    }
+    let read = |(name, line): (String, Line)| match line.host().filter(|_| Hosts::is_name(&name)) {
+        Some(host) => Ok((name, host)),
+        None => Err(format!("{}: it is damaged", Escaped(name.as_bytes()))),
+    };
+    whole.hosts.into_iter().map(read).collect()
+}
+
+/// The bytes of the file, which hold tickets.
+#[must_use]
+pub fn format(hosts: &BTreeMap<String, Host>) -> Option<Zeroizing<Vec<u8>>> {
+    let hosts = hosts.iter().map(|(name, host)| (name.clone(), Line::of(host))).collect();
+    serde_json::to_vec_pretty(&Whole { version: VERSION, hosts }).ok().map(Zeroizing::new)
 }
 
 #[derive(Serialize, Deserialize)]

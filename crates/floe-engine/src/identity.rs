@@ -95,7 +95,11 @@ impl Identity {
         })
     }
 
-    fn parse(chain: &[u8], key: &[u8]) -> Result<Self, &'static str> {
+    /// Reads a chain with the server's certificate first, and its key, both PEM.
+    ///
+    /// # Errors
+    /// What is wrong with them. Nothing of the key is repeated.
+    pub fn parse(chain: &[u8], key: &[u8]) -> Result<Self, &'static str> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
             .collect::<Result<_, _>>()
             .map_err(|_| "the certificate is not PEM")?;

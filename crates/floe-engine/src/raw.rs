@@ -22,4 +22,4 @@ pub use client::{FetchInto, Fetched, PeerClose, SendFrom, Sent, fetch, send, spl
 pub use listen::{Happening, Listening, Watch, Work};
 pub use local::{Inbox, check_readable};
 pub use stop::Stop;
-pub use wire::{Framing, Terms};
+pub use wire::{Brings, Framing, Incoming, Pace, Take, Terms, read_all, read_size};

@@ -7,6 +7,7 @@
 mod store;
 
 pub use store::{Admission, Entry, Grant, NewTicket, OwnerTicket, TicketStore};
+pub use store::{format_entries, parse_entries};
 
 use crate::identity::KeyPin;
 use crate::state::random;

@@ -145,7 +145,11 @@ pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
     })
 }
 
-fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
+/// Reads the text of `floe.toml`.
+///
+/// # Errors
+/// What is wrong with it, with its line.
+pub fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;

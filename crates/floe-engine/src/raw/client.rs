@@ -119,7 +119,7 @@ fn fetch_stream(
 ) -> Result<Fetched, Fault> {
     let announced = match terms.framing {
         Framing::Open => None,
-        Framing::Sized => Some(read_size(present.stream(), who)?),
+        Framing::Sized => Some(read_size(present, who)?),
     };
     let (size, root) = match into {
         FetchInto::File { inbox, path, precondition } => {
@@ -127,12 +127,12 @@ fn fetch_stream(
                 inbox.check_room(size, who)?;
             }
             let target = Target { path: path.clone(), precondition: *precondition };
-            let incoming = Incoming { present, announced, who, pace: Pace::Whole };
+            let incoming = Incoming { from: present, announced, who, pace: Pace::Whole };
             store_all(inbox, target, incoming, terms)?
         }
         FetchInto::StandardOutput => {
             let mut output = io::stdout().lock();
-            let incoming = Incoming { present, announced, who, pace: Pace::AtOnce };
+            let incoming = Incoming { from: present, announced, who, pace: Pace::AtOnce };
             read_all(incoming, terms, &mut |_, bytes| {
                 output
                     .write_all(bytes)

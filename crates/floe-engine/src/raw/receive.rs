@@ -29,7 +29,7 @@ pub(super) fn receive(
     let who = format!("from {peer}");
     let announced = match terms.framing {
         Framing::Open => None,
-        Framing::Sized => Some(read_size(present.stream(), &who)?),
+        Framing::Sized => Some(read_size(present, &who)?),
     };
     if let Some(size) = announced {
         inbox.check_room(size, &who)?;
@@ -39,7 +39,7 @@ pub(super) fn receive(
         .join(name.clone())
         .map_err(|fault| Fault::new(Code::BadPath, format!("name a received file: {fault}")))?;
     let target = Target { path, precondition: Precondition::Absent };
-    let incoming = Incoming { present, announced, who: &who, pace: Pace::Whole };
+    let incoming = Incoming { from: present, announced, who: &who, pace: Pace::Whole };
     let (size, root) = store_all(inbox, target, incoming, terms)?;
     Ok(Received { name, size, root })
 }

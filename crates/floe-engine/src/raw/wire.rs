@@ -101,6 +101,44 @@ pub(super) fn socket_fault(error: &io::Error, what: impl fmt::Display) -> Fault 
     Fault::new(code, what.to_string())
 }
 
+/// A connection that brings bytes, as far as reading it to its end needs one.
+pub trait Brings {
+    /// Reads what is there, or waits for the first of it; 0 at the end.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` or `TimedOut` after too long a silence.
+    fn read(&self, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Bounds every wait from here on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn wait_at_most(&self, wait: Duration) -> io::Result<()>;
+
+    /// Whether this end cut it off.
+    fn is_cut(&self) -> bool;
+}
+
+impl Brings for Present {
+    fn read(&self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream().read(into)
+    }
+
+    fn wait_at_most(&self, wait: Duration) -> io::Result<()> {
+        self.stream().set_read_timeout(Some(wait))
+    }
+
+    fn is_cut(&self) -> bool {
+        self.stop().is_cut()
+    }
+}
+
+impl Read for &dyn Brings {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Brings::read(*self, into)
+    }
+}
+
 /// Fills the buffer, or as much as there is before the end.
 pub(super) fn fill(mut from: impl Read, buffer: &mut [u8]) -> Result<usize, (usize, io::Error)> {
     let mut filled = 0;
@@ -133,9 +171,9 @@ pub(super) fn read_some(
 /// # Errors
 /// `ConnectionLost` where the connection ends before it, `Violation` for a size that no file can
 /// have.
-pub(super) fn read_size(stream: &TcpStream, who: &str) -> Result<ByteCount, Fault> {
+pub fn read_size(from: &dyn Brings, who: &str) -> Result<ByteCount, Fault> {
     let mut head = [0; 8];
-    let count = fill(stream, &mut head)
+    let count = fill(from, &mut head)
         .map_err(|(_, error)| socket_fault(&error, format_args!("read the size {who}")))?;
     if count < head.len() {
         let detail = format!("read the size {who}: {count} of its 8 bytes came");
@@ -150,25 +188,28 @@ pub(super) fn read_size(stream: &TcpStream, who: &str) -> Result<ByteCount, Faul
 }
 
 /// Takes bytes in the order they came.
-pub(super) type Take<'a> = &'a mut dyn FnMut(Offset, &[u8]) -> Result<(), Fault>;
+pub type Take<'a> = &'a mut dyn FnMut(Offset, &[u8]) -> Result<(), Fault>;
 
 /// When bytes that came are passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Pace {
+pub enum Pace {
     /// By whole buffers: fastest.
     Whole,
     /// At once: somebody watches.
     AtOnce,
 }
 
-/// A connection that brings bytes.
+/// The bytes of a connection, behind the size if there is one.
 #[derive(Clone, Copy)]
-pub(super) struct Incoming<'a> {
-    pub(super) present: &'a Present,
-    pub(super) announced: Option<ByteCount>,
+pub struct Incoming<'a> {
+    /// Where they come from.
+    pub from: &'a dyn Brings,
+    /// How many were announced.
+    pub announced: Option<ByteCount>,
     /// `from 192.0.2.1:4000`, for faults.
-    pub(super) who: &'a str,
-    pub(super) pace: Pace,
+    pub who: &'a str,
+    /// When they are passed on.
+    pub pace: Pace,
 }
 
 /// Reads a connection to its end and gives everything to `take`, hashing on the way. It is told of
@@ -177,13 +218,12 @@ pub(super) struct Incoming<'a> {
 /// # Errors
 /// `ConnectionLost` for a reset and for an early end, `TimedOut` for silence, `Violation` for a
 /// byte too many, `Interrupted` where this end was cut off; what `take` answers.
-pub(super) fn read_all(
-    from: Incoming<'_>,
+pub fn read_all(
+    incoming: Incoming<'_>,
     terms: &Terms,
     take: Take<'_>,
 ) -> Result<(ByteCount, Root), Fault> {
-    let Incoming { present, announced, who, pace } = from;
-    let stream = present.stream();
+    let Incoming { from, announced, who, pace } = incoming;
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut hasher = blake3::Hasher::new();
     let mut total = ByteCount::ZERO;
@@ -192,8 +232,8 @@ pub(super) fn read_all(
         let wanted = usize::try_from(room).unwrap_or(usize::MAX).min(buffer.len());
         let piece = &mut buffer[..wanted];
         let read = match pace {
-            Pace::Whole => fill(stream, piece),
-            Pace::AtOnce => read_some(stream, piece),
+            Pace::Whole => fill(from, piece),
+            Pace::AtOnce => read_some(from, piece),
         };
         let count = read.map_err(|(came, error)| {
             let total = total.plus(ByteCount::of_len(came));
@@ -209,7 +249,7 @@ pub(super) fn read_all(
     }
     // Cutting a connection off looks like its end: bytes that are only the beginning must not pass
     // for all.
-    if present.stop().is_cut() {
+    if from.is_cut() {
         return Err(Fault::new(Code::Interrupted, format!("receive {who} after {total} bytes")));
     }
     if let Some(size) = announced {
@@ -217,22 +257,17 @@ pub(super) fn read_all(
             let detail = format!("receive {who}: it ended after {total} of {size} bytes");
             return Err(Fault::new(Code::ConnectionLost, detail));
         }
-        expect_end(stream, size, terms, who)?;
+        expect_end(from, size, terms, who)?;
     }
     Ok((total, Root(*hasher.finalize().as_bytes())))
 }
 
 /// Watches a connection that brought all its bytes for one too many.
-fn expect_end(
-    mut stream: &TcpStream,
-    size: ByteCount,
-    terms: &Terms,
-    who: &str,
-) -> Result<(), Fault> {
+fn expect_end(from: &dyn Brings, size: ByteCount, terms: &Terms, who: &str) -> Result<(), Fault> {
     let at_end = |error: &io::Error| socket_fault(error, format_args!("end {who}"));
-    stream.set_read_timeout(Some(terms.settle)).map_err(|error| at_end(&error))?;
+    from.wait_at_most(terms.settle).map_err(|error| at_end(&error))?;
     loop {
-        return match stream.read(&mut [0]) {
+        return match from.read(&mut [0]) {
             Ok(0) => Ok(()),
             Ok(_) => {
                 let detail = format!("receive {who}: it sent more than the announced {size} bytes");

@@ -9,6 +9,8 @@
 
 mod file;
 
+pub use file::{format_entries, parse_entries};
+
 use super::{RootId, Ticket, TicketId, is_signed};
 use crate::identity::KeyPin;
 use crate::state::{Privacy, Stamp, Stamped, State};
@@ -273,7 +275,7 @@ impl TicketStore {
             return Err(Fault::new(Code::LimitExceeded, detail));
         }
         if entries != *before {
-            self.state.replace(FILE, &file::write(&entries))?;
+            self.state.replace(FILE, &format_entries(&entries))?;
         }
         Ok(made)
     }
@@ -312,7 +314,7 @@ fn load(state: &State) -> Result<Cached, Fault> {
     match state.read_stamped(FILE, Privacy::Any)? {
         None => Ok(Cached { stamp: None, entries: Arc::default() }),
         Some(Stamped { bytes, stamp }) => {
-            let entries = file::read(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
+            let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
             Ok(Cached { stamp: Some(stamp), entries: Arc::new(entries) })
         }
     }

@@ -382,6 +382,7 @@ impl<P: Clone> Sender<P> {
                 root.map(|root| (size, root))
             }
             (Some(EntryBody::File { .. }), _, _) => return violation("COMMITTED before DONE"),
+            _ if committed.root.is_some() => return violation("COMMITTED of no file with a root"),
             _ => None,
         };
         let path = entry.path.clone();

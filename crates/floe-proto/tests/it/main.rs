@@ -13,5 +13,6 @@ mod hand; // one end, driven by hand
 mod chunks; // what is verified is never written over
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
+mod liars; // peers that lie about what they were told
 mod transfers;
 mod matrix;

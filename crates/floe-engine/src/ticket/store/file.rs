@@ -27,7 +27,11 @@ struct Line {
     owner_file: Option<String>,
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, String> {
+/// Reads the bytes of the ticket file.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse_entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let whole: Whole = serde_json::from_slice(bytes)
         .map_err(|error| format!("line {}: it is damaged", error.line()))?;
     if whole.version != VERSION {
@@ -36,7 +40,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     whole.tickets.into_iter().map(|line| line.entry().ok_or("an entry is damaged".into())).collect()
 }
 
-pub(super) fn write(entries: &[Entry]) -> Vec<u8> {
+/// The bytes of the ticket file.
+#[must_use]
+pub fn format_entries(entries: &[Entry]) -> Vec<u8> {
     let tickets = entries.iter().map(Line::of).collect();
     let mut bytes =
         serde_json::to_vec_pretty(&Whole { version: VERSION, tickets }).unwrap_or_default();

@@ -152,6 +152,8 @@ struct Hall {
     sockets: Arc<Semaphore>,
     gate: Arc<Gate>,
     draining: AtomicBool,
+    /// Held while old stages are looked for.
+    sweeping: Arc<Semaphore>,
 }
 
 impl Server {
@@ -204,6 +206,7 @@ impl Server {
             sockets: Arc::new(Semaphore::new(sockets)),
             gate: Gate::new(waiting_max),
             draining: AtomicBool::new(false),
+            sweeping: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { hall: Arc::new(hall), listeners, addresses, owner })
     }
@@ -249,6 +252,8 @@ impl Server {
         self.hall.draining.store(true, Ordering::Release);
         doors.shutdown().await;
         self.hall.drain().await;
+        // One that is cut short leaves what it made for itself.
+        let _ = timeout(CLOSE, self.hall.sweeping.acquire()).await;
         drop(open);
         Ok(())
     }
@@ -305,7 +310,9 @@ async fn accept(hall: Arc<Hall>, listener: TcpListener) {
 async fn sweep(hall: Arc<Hall>) {
     loop {
         let store = Arc::clone(&hall.store);
+        let sweeping = Arc::clone(&hall.sweeping).acquire_owned().await;
         hall.threads.names.submit(Box::new(move || {
+            let _sweeping = sweeping;
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
             match Timestamp::new(secs, 0).map(|now| store.sweep(now)) {

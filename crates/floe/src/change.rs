@@ -49,7 +49,7 @@ pub async fn change_each(
                 tell_done(voice, done, &remote);
             }
             Err(failure) if one => return Err(failure),
-            Err(failure) => tally.fail(&failure),
+            Err(failure) => tally.fail(&failure, voice),
         }
         if tally.must_stop(OnFailure::Continue) {
             break;

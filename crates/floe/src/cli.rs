@@ -7,7 +7,7 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::{
     completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat, ticket,
-    try_command,
+    torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -43,6 +43,7 @@ enum Verb {
     Hosts(hosts::HostsArgs),
     Ticket(ticket::TicketArgs),
     Try(try_command::TryArgs),
+    Torture(torture::TortureArgs),
     Raw(raw::RawArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -131,6 +132,7 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Hosts(args) => hosts::run(&args),
             Verb::Ticket(args) => ticket::run(&args),
             Verb::Try(args) => try_command::run(args).await,
+            Verb::Torture(args) => torture::run(args).await,
             Verb::Raw(args) => raw::run(args).await,
             Verb::Completions(args) => completions::run(&args, command()),
             Verb::Man(args) => man::run(&args, command()),
@@ -161,6 +163,7 @@ impl Verb {
             Self::Ticket(args) => of(args.output(), Channel::Output),
             Self::Raw(args) => of(args.output(), args.channel()),
             Self::Try(args) => of(&args.output, Channel::Output),
+            Self::Torture(args) => of(&args.output, Channel::Output),
             Self::Completions(_) | Self::Man(_) => (0, None),
         }
     }

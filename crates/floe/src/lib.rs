@@ -39,6 +39,7 @@ mod ticket; // floe ticket
 mod serve; // floe serve
 mod raw; // floe raw
 mod try_command; // floe try
+mod torture; // floe torture
 mod completions; // floe completions
 mod man; // floe man
 mod cli; // the command line as a whole

@@ -71,7 +71,7 @@ pub async fn run(args: PutArgs) -> Result<()> {
         match plan(&mut dialer, source, &dest, many, &mut signals).await {
             Ok(job) => jobs.push(job),
             Err(failure) if many == Sources::One => return Err(failure),
-            Err(failure) => tally.fail(&failure),
+            Err(failure) => tally.fail(&failure, voice),
         }
     }
     if !tally.must_stop(options.on_failure) {

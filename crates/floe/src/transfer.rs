@@ -5,6 +5,7 @@
 
 use crate::args::TransferFlags;
 use crate::dial::Dialer;
+use crate::event::Event;
 use crate::fault::{Failure, Result, tell};
 use crate::remote::ServerName;
 use crate::report::{Finished, Name, Report, Voice};
@@ -99,9 +100,13 @@ impl Tally {
         self.done += 1;
     }
 
-    /// Counts one that failed; its line is said here, once.
-    pub fn fail(&mut self, failure: &Failure) {
+    /// Counts one that failed; its line is said here, once, and its event sent.
+    pub fn fail(&mut self, failure: &Failure, voice: Voice) {
         tell(failure);
+        if let Failure::Fault { fault, .. } = failure {
+            let status = fault.code.exit_status();
+            voice.send(|| Event::new("error").with_fault(fault).with("exit_status", status));
+        }
         self.failed.push(failure.code());
     }
 
@@ -147,7 +152,7 @@ pub async fn run_all(
         }
         match run_one(dialer, job, options, voice, signals).await {
             Ok(()) => tally.succeed(),
-            Err(failure) => tally.fail(&failure),
+            Err(failure) => tally.fail(&failure, voice),
         }
     }
 }
@@ -164,14 +169,17 @@ async fn run_one(
     let hint = hint_of(&job.course);
     let client = signals.or(dialer.client(&job.server)).await?;
     let (report, finished) = drive(client, job.course, options.clone(), report, signals).await?;
-    match (finished.result, hint) {
-        (Ok(()), _) => Ok(()),
+    let failure = match (finished.result, hint) {
+        (Ok(()), _) => return Ok(()),
         (Err(fault), Some(hint)) if fault.code == Code::Interrupted => {
-            Err(Failure::Fault { fault, hint: Some(hint.to_owned()) })
+            Failure::Fault { fault, hint: Some(hint.to_owned()) }
         }
-        (Err(fault), _) if report.has_told(&fault) => Err(Failure::Told(fault.code)),
-        (Err(fault), _) => Err(fault.into()),
-    }
+        (Err(fault), _) if report.has_told(&fault) => Failure::Told(fault.code),
+        (Err(fault), _) => fault.into(),
+    };
+    // Programs know it from the summary.
+    tell(&failure);
+    Err(Failure::Told(failure.code()))
 }
 
 async fn drive(

@@ -19,7 +19,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("floe-engine", &["floe-proto", "floe-store", "floe-types"]),
     ("floe-sim", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
     ("floe-http", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
-    ("floe", &["floe-http", "floe-engine", "floe-proto", "floe-store", "floe-types"]),
+    ("floe-torture", &["floe-types"]),
+    (
+        "floe",
+        &["floe-torture", "floe-http", "floe-engine", "floe-proto", "floe-store", "floe-types"],
+    ),
 ];
 const TOKIO: &[&str] = &["floe-engine", "floe-http", "floe"];
 const SIMULATED: &[&str] = &["floe-engine", "floe-http", "floe"];

@@ -174,10 +174,19 @@ impl Way<'_> {
                 last = summary;
                 result
             }
-            None => match live.running.ending() {
-                Some(Err(fault)) => Err(fault),
-                _ => Err(Fault::new(Code::ConnectionLost, "the session ended")),
-            },
+            None => {
+                last = live.running.summary(transfer).unwrap_or(last);
+                match live.running.ending() {
+                    Some(Err(fault)) => Err(fault),
+                    _ => Err(Fault::new(Code::ConnectionLost, "the session ended")),
+                }
+            }
+        };
+        // The one object stands under its name, durably; what was lost is the farewell. Standard
+        // input could not be sent again to find that out.
+        let result = match result {
+            Err(fault) if fault.code.is_lost() && self.root.is_some() => Ok(()),
+            result => result,
         };
         self.note_advance(&last);
         self.began |= last.bytes_sent > ByteCount::ZERO || last.bytes_stored > ByteCount::ZERO;

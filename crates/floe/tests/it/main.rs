@@ -20,3 +20,4 @@ mod reconnect; // connections that are cut, servers that come back
 mod signals; // Ctrl-C, SIGTERM, kills
 mod raw; // floe raw
 mod try_command; // floe try
+mod torture; // floe torture

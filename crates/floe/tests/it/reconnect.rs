@@ -163,6 +163,65 @@ fn a_put_from_a_quiet_pipe_notices_that_its_server_died_and_finishes_with_the_ne
     assert!(fs::read(stage.path("srv/f")).unwrap() == bytes);
 }
 
+/// A plain network that is cut once, right behind the first frame of a kind from the server.
+fn cut_behind(server: &Server, kind: u8) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, to) = (listener.local_addr().unwrap().port(), server.port);
+    thread::spawn(move || {
+        let cut = Arc::new(Mutex::new(false));
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+            let (from, into) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            thread::spawn(move || pass(from, into, false, &Mutex::default()));
+            let cut = Arc::clone(&cut);
+            thread::spawn(move || {
+                let _ = pass_frames(&server, &client, kind, &cut);
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    port
+}
+
+fn pass_frames(
+    mut from: &TcpStream,
+    mut into: &TcpStream,
+    kind: u8,
+    cut: &Mutex<bool>,
+) -> std::io::Result<()> {
+    loop {
+        let mut head = [0; 8];
+        from.read_exact(&mut head)?;
+        let len = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let mut body = vec![0; len as usize];
+        from.read_exact(&mut body)?;
+        into.write_all(&[&head[..], &body].concat())?;
+        let mut cut = cut.lock().unwrap();
+        if head[4] == kind && !std::mem::replace(&mut *cut, true) {
+            return Ok(());
+        }
+    }
+}
+
+#[test]
+fn what_is_committed_from_a_pipe_is_done_even_if_the_connection_is_lost_right_then() {
+    const COMMITTED: u8 = 0x1c;
+    let stage = Stage::new();
+    let server = stage.serve(&["--plaintext"]);
+    for size in [0, 652, 3_000_000] {
+        let url = format!("floe://127.0.0.1:{}/f-{size}", cut_behind(&server, COMMITTED));
+        let mut command = stage.command();
+        command.args(["put", "-", &url, "--plaintext", "--json", "--streams", "1"]);
+        command.env("FLOE_TICKET", stage.owner_ticket().trim());
+        let ended = Running::start(&mut command, &content(size)).end().ok();
+        let summary = ended.event("summary");
+        assert_eq!(summary["bytes_stored"], size, "{summary}");
+        assert_eq!(summary["entries_committed"], 1, "{summary}");
+        assert_eq!(fs::read(stage.path(format!("srv/f-{size}"))).unwrap(), content(size));
+    }
+}
+
 #[test]
 fn a_source_that_changes_under_a_get_to_standard_output_ends_it() {
     let stage = Stage::new();

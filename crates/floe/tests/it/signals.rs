@@ -183,3 +183,16 @@ fn sigterm_drains_a_server() {
     assert_eq!(put.end().status, 0, "what runs may finish");
     assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(2_000_000));
 }
+
+#[test]
+fn a_server_that_ends_at_once_leaves_nothing_but_its_id() {
+    let stage = Stage::new();
+    stage.serve(&[]).kill();
+    for _ in 0..20 {
+        // It looks for what others left, in the area and with a file of its own there.
+        assert_eq!(stage.serve(&[]).terminate(), 0);
+        let left = fs::read_dir(stage.path("srv/.floe")).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["id"]);
+    }
+}

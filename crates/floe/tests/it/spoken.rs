@@ -30,6 +30,24 @@ fn every_command_tells_programs_why_it_failed() {
 }
 
 #[test]
+fn a_transfer_that_cannot_begin_tells_programs_why() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    stage.file("t/f", 5);
+    server.kill();
+    // A tree asks nothing of the server before it begins; of several files each has its event.
+    for (args, events) in [(&["put", "t", "nas:/t"][..], 1), (&["put", "no", "t", "nas:/"], 2)] {
+        let ended = stage.run(&[args, &["--json"]].concat());
+        let errors: Vec<_> =
+            ended.events().into_iter().filter(|event| event["event"] == "error").collect();
+        assert_eq!(errors.len(), events, "{}", ended.text());
+        let last = errors.last().unwrap();
+        assert_eq!((&last["code"], &last["exit_status"]), (&"unreachable".into(), &6.into()));
+        assert_eq!(ended.status, 6, "{}", ended.err);
+    }
+}
+
+#[test]
 fn verbose_is_heard_by_every_command() {
     let stage = Stage::new();
     let ended = stage.run(&["raw", "send", "none", "127.0.0.1:1", "-vvv"]);

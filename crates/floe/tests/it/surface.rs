@@ -3,7 +3,7 @@
 use crate::stage::{Server, Stage, words};
 use std::fs;
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "serve",
     "put",
     "get",
@@ -17,6 +17,7 @@ const VERBS: [&str; 16] = [
     "hosts",
     "ticket",
     "try",
+    "torture",
     "raw",
     "completions",
     "man",

@@ -7,6 +7,9 @@
 // The doc comments of arguments are help texts: what stands in brackets there is no link.
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags, rustdoc::bare_urls)]
 
+// What is shipped has no bug on purpose.
+const _: () = assert!(!floe_types::planted::POSSIBLE);
+
 mod heap; // what the C library's allocator keeps
 mod fault; // how a command fails: line, hint, exit status
 mod civil; // time and quantities as text

@@ -13,5 +13,7 @@ mod hand; // one end, driven by hand
 mod chunks; // what is verified is never written over
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
+mod stray; // frames about what never was
+mod stalls; // nobody has anything left to do
 mod transfers;
 mod matrix;

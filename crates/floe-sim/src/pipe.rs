@@ -10,6 +10,7 @@ use floe_engine::files::{Done, Op};
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow, Opened, Reread};
 use floe_proto::frame::EntryBody;
 use floe_types::{ByteCount, Code, Fault, Freshness, Metadata, Offset, Range, Subtree, Subtrees};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Standard input. Clones are the same.
@@ -18,13 +19,21 @@ pub struct Stdin {
     content: Content,
     metadata: Metadata,
     spent: Arc<Mutex<Subtrees>>,
+    /// Whether its end was read.
+    ended: Arc<AtomicBool>,
 }
 
 impl Stdin {
     /// These bytes, for an object with these metadata.
     #[must_use]
     pub fn new(content: Content, metadata: Metadata) -> Self {
-        Self { content, metadata, spent: Arc::default() }
+        Self { content, metadata, spent: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Whether all of it was read and some of it is spent: whoever recorded that may have finished.
+    #[must_use]
+    pub fn may_be_finished(&self) -> bool {
+        self.ended.load(Ordering::Relaxed) && self.spent().iter().next().is_some()
     }
 
     /// Does an operation of its entry that moves no bytes; `None` where it is not for this.
@@ -57,6 +66,9 @@ impl Stdin {
         let size = self.content.bytes.len();
         let at = |offset: Offset| usize::try_from(offset.0).unwrap_or(size).min(size);
         let bytes = &self.content.bytes[at(piece.start())..at(piece.end())];
+        if bytes.len() < piece.len().to_len().unwrap_or(usize::MAX) {
+            self.ended.store(true, Ordering::Relaxed);
+        }
         let mut into = pool.blank(piece.len().to_len().unwrap_or(0));
         into.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
         let (len, bytes) = (ByteCount::of_len(bytes.len()), Some(into.seal(bytes.len())));

@@ -14,7 +14,7 @@ use crate::pipe::Stdin;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Files, LocalEnd};
 use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
-use floe_proto::frame::Direction;
+use floe_proto::frame::{Direction, RecogniseWish};
 use floe_store::{OwnerId, Store};
 use floe_types::{
     ByteCount, Code, Fault, Limits, Micros, ObjectPath, Precondition, Root, Time, TransferId,
@@ -212,6 +212,7 @@ impl World {
         let files = Files::local(client.owner, process.pool.clone(), pages);
         let (pool, store) = (process.pool.clone(), Arc::clone(&process.store));
         let stdin = process.stdin.clone();
+        let finds = stdin.clone();
         let place = Place { machine: client.machine, client: nth, role: Role::Client };
         let id = self.add_peer(place, files, pool, limits);
         if let Some(peer) = self.peers.get_mut(&id) {
@@ -222,11 +223,19 @@ impl World {
         self.offer_again(nth);
         let client = &self.clients[nth];
         let errand = &client.errands[client.at];
+        let mut options = errand.options.clone();
+        if let Some(stdin) = finds {
+            // As the client of the engine asks: the object may stand there, without a version.
+            options.recognise = match stdin.may_be_finished() {
+                true => RecogniseWish::ByContent,
+                false => RecogniseWish::ByVersion,
+            };
+        }
         let command = Command::Transfer {
             direction: errand.direction,
             local: errand.local.clone(),
             remote: errand.remote.clone(),
-            options: errand.options.clone(),
+            options,
         };
         self.ask_something(nth, id);
         match self.ask(id, |core, now| core.handle_command(command, now)) {

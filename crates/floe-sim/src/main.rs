@@ -168,7 +168,8 @@ fn run_cuts(every: u64) -> ExitCode {
 
 #[cfg(feature = "planted")]
 fn named_bug(name: &str) -> Option<floe_types::planted::Bug> {
-    floe_types::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name)
+    use floe_types::planted::Bug;
+    Bug::ALL.into_iter().chain(Bug::ESCAPES).find(|bug| format!("{bug:?}") == name)
 }
 
 /// Plants every bug, or the one that is named, one after the other.

@@ -208,6 +208,9 @@ pub enum Event {
         /// What it came to.
         summary: Summary,
     },
+    /// Neither end has anything left to do, and a transfer or request is not over: the session ends
+    /// with `TimedOut`. Something that was said did not arrive as it was said.
+    Stalled,
     /// A request is answered.
     Replied(RequestId, Result<Reply, Fault>),
     /// The session is over: `None` in good order. No operation is under way any more.

@@ -9,7 +9,7 @@ mod request; // requests beside any transfer
 mod stats; // what one end measured
 
 pub use request::{Recursive, Replace, Reply, Request, RootWish, Stat};
-pub use stats::{Causes, Stats};
+pub use stats::{Causes, Stats, Work};
 
 use alloc::string::String;
 use alloc::vec::Vec;

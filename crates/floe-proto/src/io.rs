@@ -259,6 +259,14 @@ impl<P> Io<P> {
         }
     }
 
+    /// Whether any frame waits to be taken.
+    pub(crate) fn has_unsaid(&self) -> bool {
+        let waits = |pipe: &Pipe<P>| {
+            !(pipe.out.is_empty() && pipe.answers.is_empty() && pipe.stored.is_empty())
+        };
+        !self.cold.is_empty() || self.pipes.values().any(waits)
+    }
+
     /// Frames that wait to be taken for a stream.
     pub(crate) fn unsaid(&self, stream: StreamId) -> usize {
         let cold = if self.lead == Some(stream) { self.cold.len() } else { 0 };

@@ -13,6 +13,7 @@
 //! fatal error is sticky: after it every frame is refused.
 
 mod ending; // closing, draining, and the loss of streams
+mod stalls; // when neither end has anything left to do
 mod frames; // what the peer says
 mod output; // what is handed out
 
@@ -48,6 +49,10 @@ pub struct Session<P> {
     causes: Causes,
     peer_stats: Stats,
     stats_said: Time,
+    /// A server's next STATS, where nothing else asks for it.
+    stats_owed: stalls::Owed,
+    /// When anything of a transfer or request moved for the last time.
+    moved: Time,
     data_bytes: ByteCount,
     round_trip: Option<Micros>,
     broken: Option<Violation>,
@@ -65,7 +70,7 @@ impl<P: Clone> Session<P> {
     pub fn new(role: Role, config: Config, now: Time) -> Self {
         config.limits.assert_sound();
         let io = Io::new(config.buffers, now);
-        let tune = Tune::new(config.streams, config.limits.streams_max, now);
+        let tune = Tune::new(config.streams, &config.limits, now);
         Self {
             role,
             config,
@@ -79,6 +84,8 @@ impl<P: Clone> Session<P> {
             causes: Causes::default(),
             peer_stats: Stats::default(),
             stats_said: now,
+            stats_owed: stalls::Owed::Yes,
+            moved: now,
             data_bytes: ByteCount::ZERO,
             round_trip: None,
             broken: None,
@@ -91,6 +98,7 @@ impl<P: Clone> Session<P> {
     /// What cannot be asked now, or of this ticket.
     pub fn handle_command(&mut self, command: Command, now: Time) -> Result<Accepted, Fault> {
         self.io.now = now;
+        self.moved = now;
         let accepted = match command {
             Command::Transfer { direction, local, remote, options } => {
                 Accepted::Transfer(self.begin(direction, local, remote, options, now)?)
@@ -247,6 +255,7 @@ impl<P: Clone> Session<P> {
             return;
         }
         let Some(owner) = self.io.end(op) else { return };
+        self.moved = now;
         let queued = if took.queued == Micros::ZERO { Queued::Inline } else { Queued::Waited };
         self.route(owner, done, queued, now);
         self.settle(now);
@@ -287,20 +296,12 @@ impl<P: Clone> Session<P> {
         self.beat(now);
         if self.role == Role::Client {
             self.tune.sample(self.data_bytes, now);
+            self.end_stall(now);
         } else {
             self.say_stats(now);
         }
         self.io.wake_streams();
         self.settle(now);
-    }
-
-    fn say_stats(&mut self, now: Time) {
-        if self.transfers.is_empty() || now.since(self.stats_said) < SECOND {
-            return;
-        }
-        self.stats_said = now;
-        let (causes, data_bytes, round_trip) = (self.causes, self.data_bytes, self.round_trip);
-        self.io.say(Frame::Stats(Stats { causes, data_bytes, round_trip }));
     }
 
     /// What every input ends with: transfers that are over are reported, streams dialed, the end
@@ -425,8 +426,6 @@ impl<P: Clone> Half<P> {
         }
     }
 }
-
-const SECOND: Micros = Micros::from_secs(1);
 
 /// The verbs that a transfer needs at the server.
 const fn needed_for(direction: Direction) -> Verbs {

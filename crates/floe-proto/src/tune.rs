@@ -11,7 +11,7 @@
 //! ```
 
 use crate::command::StreamCount;
-use floe_types::{ByteCount, Micros, Time};
+use floe_types::{ByteCount, Limits, Micros, Time};
 
 /// The controller.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Tune {
     wish: StreamCount,
     /// What the server takes.
     streams_max: u32,
+    /// What a further stream needs to be worth its dial.
+    worth: ByteCount,
     target: u32,
     dialing: u32,
     failures: u32,
@@ -59,18 +61,17 @@ const PERIOD_MAX: Micros = Micros(2_000_000);
 const SECOND: Micros = Micros::from_secs(1);
 const DIAL_FAILURES_MAX: u32 = 5;
 const LOOK: Micros = Micros(10_000);
-/// Below this much work a further stream is not worth its dial.
-const WORTH_A_STREAM: ByteCount = ByteCount(4 << 20);
 
 impl Tune {
-    pub(crate) const fn new(wish: StreamCount, streams_max: u32, now: Time) -> Self {
+    pub(crate) const fn new(wish: StreamCount, limits: &Limits, now: Time) -> Self {
         let target = match wish {
             StreamCount::Fixed(count) => count,
             StreamCount::Auto => SHORT.first,
         };
         Self {
             wish,
-            streams_max,
+            streams_max: limits.streams_max,
+            worth: limits.stream_worth_bytes,
             target,
             dialing: 0,
             failures: 0,
@@ -99,7 +100,7 @@ impl Tune {
             return 0;
         }
         self.look_at = now.plus(LOOK);
-        let worth = u32::try_from(backlog().0 / WORTH_A_STREAM.0).unwrap_or(u32::MAX);
+        let worth = u32::try_from(backlog().0 / self.worth.0.max(1)).unwrap_or(u32::MAX);
         let dials = room.min(worth.saturating_sub(streams + self.dialing));
         self.dialing += dials;
         dials
@@ -183,7 +184,7 @@ mod tests {
     /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
     /// so many streams, each of which needs `ramp` to reach its share.
     fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
-        let mut tune = Tune::new(StreamCount::Auto, 64, Time(0));
+        let mut tune = Tune::new(StreamCount::Auto, &Limits::default(), Time(0));
         tune.path(round_trip);
         let (mut came, mut moved, mut last) = (alloc::vec![Time(0)], 0, Time(0));
         for tick in 1..3_000 {
@@ -246,8 +247,8 @@ mod tests {
 
     #[test]
     fn dials_as_often_as_there_is_work_and_looks_at_it_now_and_then() {
-        let mut tune = Tune::new(StreamCount::Fixed(8), 64, Time(0));
-        let work = |streams: u64| ByteCount(WORTH_A_STREAM.0 * streams);
+        let mut tune = Tune::new(StreamCount::Fixed(8), &Limits::default(), Time(0));
+        let work = |streams: u64| ByteCount(Limits::default().stream_worth_bytes.0 * streams);
         assert_eq!(tune.dials(1, || work(3), Time(0)), 2);
         assert_eq!(tune.dials(1, || panic!("too early"), Time(1)), 0);
         assert_eq!(tune.dials(1, || work(20), Time(LOOK.0)), 5);
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn gives_up_dialing_after_repeated_failures() {
-        let mut tune = Tune::new(StreamCount::Fixed(4), 64, Time(0));
+        let mut tune = Tune::new(StreamCount::Fixed(4), &Limits::default(), Time(0));
         let mut now = Time(0);
         for _ in 0..5 {
             assert_ne!(tune.dials(1, || ByteCount(u64::MAX / 8), now), 0);

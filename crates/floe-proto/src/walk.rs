@@ -89,6 +89,11 @@ impl Walk {
         index
     }
 
+    /// Whether an index was ever taken.
+    pub(crate) fn gave_out(&self, index: EntryIndex) -> bool {
+        index < self.next
+    }
+
     /// What is to be done next, as far as there is room. `Open` and `List` count as given out.
     pub(crate) fn step(&mut self, room: Room) -> Step {
         if self.next == EntryIndex(0) {

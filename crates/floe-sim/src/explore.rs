@@ -2,7 +2,8 @@
 //! their hash.
 //!
 //! One object of three chunks, two streams, one loss of the whole session, and up to two faults in
-//! all. What an end gives out is taken at once; a step is one frame delivered, one operation done,
+//! all: a stream cut, a byte of a piece flipped, an operation that fails, a process killed, a power
+//! cut. What an end gives out is taken at once; a step is one frame delivered, one operation done,
 //! one dial answered, or one fault. The second stream can only be the second: the lead is another
 //! kind, so there is no symmetry to use. Disks are a model (`disk`): which bytes are staged and
 //! recorded, and what stands under the final name. Time stands still but where nothing else is

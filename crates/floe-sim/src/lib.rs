@@ -12,9 +12,12 @@ pub mod content; // what is moved
 pub mod link; // a connection
 pub mod wire; // frames to bytes and back
 pub mod machine; // a disk, a clock, other programs
+pub mod pipe; // standard input
 pub mod peer; // one end of a session
 pub mod oracle; // the promises
 pub mod world; // all of it
 pub mod run; // many seeds
+pub mod cuts; // every power cut of a small put and of a batch
 pub mod explore; // every interleaving of a small transfer
+#[cfg(feature = "planted")]
 pub mod planted; // bugs on purpose

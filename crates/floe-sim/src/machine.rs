@@ -6,7 +6,7 @@ use crate::options::CALM_FAULTS;
 use floe_store::disk::{Access, Disk, DiskResult, FileKind, Name};
 use floe_store::faulty::{Faults, FaultyDisk};
 use floe_store::simulated::{SimulatedDisk, SimulatedHandle};
-use floe_store::{Overwrite, Result};
+use floe_store::{Overwrite, Result, RootWanted, Store};
 use floe_types::{ByteCount, Component, Metadata, Mode, ObjectPath, Offset, Root, Time, Timestamp};
 
 /// The disk that a process of floe sees.
@@ -198,6 +198,13 @@ pub fn stamp(disk: &SimulatedDisk, path: &ObjectPath) -> Option<Stamp> {
     let directory = disk.open_directory(&disk.root().ok()?, parent.components()).ok()?;
     let stat = disk.stat_at(&directory, Name::from(name)).ok()?;
     Some((stat.inode, stat.size.0, stat.mtime, stat.ctime, stat.mode.bits()))
+}
+
+/// The root that a store tells of a file without reading it.
+#[must_use]
+pub fn known_root(disk: &SimulatedDisk, path: &ObjectPath) -> Option<Root> {
+    let store = floe_store::local::LocalStore::new(disk.clone()).ok()?;
+    store.stat(path, RootWanted::IfKnown, &|_, _| {}).ok()?.root
 }
 
 /// Looks at a path.

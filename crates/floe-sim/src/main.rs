@@ -2,23 +2,31 @@
 //! and says what catches them.
 
 use floe_proto::frame::Direction;
+use floe_sim::cuts::{self, Kind};
 use floe_sim::explore::{self, Bounds};
-use floe_sim::planted::{self, Caught};
 use floe_sim::run::{self, Seeds};
 use floe_sim::trace::Telling;
 use floe_sim::world::{Broken, Tally};
-use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures N]
        floe-sim replay SEED
        floe-sim explore [--states N] [--faults N] [--restarts N]
-       floe-sim planted [--count N]
+       floe-sim cuts [--every N]
+       floe-sim planted [--count N] [BUG]    with --features planted; then any of these
+                                             takes --bug BUG, too
 ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    #[cfg(feature = "planted")]
+    if let Some(at) = words.iter().position(|word| *word == "--bug") {
+        let named = words.get(at + 1).copied().unwrap_or_default();
+        let Some(bug) = named_bug(named) else { return usage() };
+        floe_types::planted::plant(Some(bug));
+        words.drain(at..at + 2);
+    }
     match words[..] {
         ["seeds", ref flags @ ..] => match seeds(flags) {
             Some(seeds) => run_seeds(seeds),
@@ -28,9 +36,14 @@ fn main() -> ExitCode {
             Some(bounds) => run_explore(bounds),
             None => usage(),
         },
-        ["planted", ref flags @ ..] => match seeds(flags) {
-            Some(seeds) => run_planted(seeds.count),
-            None => usage(),
+        ["cuts"] => run_cuts(1),
+        ["cuts", "--every", every] => every.parse().map_or_else(|_| usage(), run_cuts),
+        ["planted"] => run_planted("", 300),
+        ["planted", bug] => run_planted(bug, 300),
+        ["planted", "--count", count, ref bug @ ..] => match (count.parse(), bug) {
+            (Ok(count), []) => run_planted("", count),
+            (Ok(count), [bug]) => run_planted(bug, count),
+            _ => usage(),
         },
         ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
         _ => usage(),
@@ -64,11 +77,12 @@ fn run_seeds(seeds: Seeds) -> ExitCode {
             println!("  again: cargo run --release -p floe-sim -- replay {seed}");
         }
     });
-    let Tally { events, elapsed, succeeded, failed, sessions, kills, cuts, looks, .. } = report.sum;
+    let Tally { events, elapsed, succeeded, failed, sessions, kills, cuts, looks, answers, .. } =
+        report.sum;
     println!(
         "{} seeds passed, {} failed, in {} s: {events} events, {} virtual hours, \
          {succeeded} commands ended well and {failed} did not, {sessions} sessions, \
-         {kills} kills, {cuts} power cuts, {looks} looks",
+         {kills} kills, {cuts} power cuts, {looks} looks, {answers} requests answered",
         report.passed,
         report.failed.len(),
         began.elapsed().as_secs(),
@@ -128,32 +142,68 @@ fn run_explore(bounds: Bounds) -> ExitCode {
     well
 }
 
-/// Plants every bug, one after the other. The copy is beneath `target/planted` and stays there.
-fn run_planted(count: u64) -> ExitCode {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let repository = own.ancestors().nth(2).unwrap_or(own);
-    let scratch = repository.join("target/planted");
+/// Every cut of both works, with a death before at each `every`th operation.
+fn run_cuts(every: u64) -> ExitCode {
     let mut well = ExitCode::SUCCESS;
-    let patches = match planted::patches(repository) {
-        Ok(patches) => patches,
-        Err(error) => {
-            eprintln!("floe-sim: read the patches: {error}");
-            return ExitCode::FAILURE;
+    for kind in [Kind::Put, Kind::Batch] {
+        for restarts in [0, 1] {
+            let began = std::time::Instant::now();
+            let found = cuts::every_cut(cuts::Bounds { kind, restarts, every });
+            println!(
+                "{kind:?}, {restarts} restarts: {} cuts, {} operations, at most {} effects not \
+                 synced, in {} s",
+                found.cases,
+                found.operations,
+                found.unsynced_max,
+                began.elapsed().as_secs(),
+            );
+            if let Some(what) = found.broken {
+                println!("{what}");
+                well = ExitCode::FAILURE;
+            }
         }
-    };
-    for patch in patches {
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let said = match planted::plant(repository, &scratch, &patch, count) {
-            Ok(Caught::BySeeds(how)) => format!("caught by seeds: {how}"),
-            Ok(Caught::ByExploring(how)) => format!("caught by exploring: {how}"),
-            Ok(Caught::No) => "NOT CAUGHT".to_owned(),
-            Ok(Caught::NotBuilt(why)) => format!("NOT BUILT: {why}"),
-            Err(error) => format!("NOT RUN: {error}"),
-        };
-        if said.starts_with("NOT") {
-            well = ExitCode::FAILURE;
-        }
-        println!("{name}: {said}");
     }
     well
+}
+
+#[cfg(feature = "planted")]
+fn named_bug(name: &str) -> Option<floe_types::planted::Bug> {
+    use floe_types::planted::Bug;
+    Bug::ALL.into_iter().chain(Bug::ESCAPES).find(|bug| format!("{bug:?}") == name)
+}
+
+/// Plants every bug, or the one that is named, one after the other.
+#[cfg(feature = "planted")]
+fn run_planted(only: &str, count: u64) -> ExitCode {
+    use floe_sim::planted::{Caught, catch};
+    let began = std::time::Instant::now();
+    let all = floe_types::planted::Bug::ALL.to_vec();
+    let bugs = if only.is_empty() { all } else { named_bug(only).into_iter().collect() };
+    let mut caught = 0;
+    // What panics on purpose is told below.
+    std::panic::set_hook(Box::new(|_| {}));
+    for bug in &bugs {
+        let said = match catch(*bug, count) {
+            Caught::BySeeds { took, seed, what } => {
+                format!("by the oracle, after {took} seeds, in seed {seed}: {what}")
+            }
+            Caught::ByExploring { states, what } => {
+                format!("by exploring, after {states} states: {what}")
+            }
+            Caught::No => {
+                println!("{bug:?}: NOT CAUGHT");
+                continue;
+            }
+        };
+        caught += 1;
+        println!("{bug:?}: {said}");
+    }
+    println!("{caught} of {} bugs caught, in {} s", bugs.len(), began.elapsed().as_secs());
+    if caught == bugs.len() && caught > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(not(feature = "planted"))]
+fn run_planted(_only: &str, _count: u64) -> ExitCode {
+    eprintln!("floe-sim: bugs can be planted only with --features planted");
+    ExitCode::from(2)
 }

@@ -49,6 +49,10 @@ pub struct Work {
     pub buffers: ByteCount,
     /// Two clients put different files under one name.
     pub rivals: Tries,
+    /// They are one client to the server: a machine and its copy.
+    pub twins: Tries,
+    /// They replace nothing.
+    pub no_clobber: Tries,
 }
 
 /// How a connection behaves.
@@ -146,6 +150,8 @@ pub struct People {
     pub jumps: u32,
     /// By at most this, either way.
     pub jump_max: Micros,
+    /// Requests beside each session's transfer, at most.
+    pub requests: u64,
 }
 
 /// Whether something is tried at all.
@@ -203,6 +209,7 @@ impl Options {
         let plain = Limits {
             checkpoint_bytes: ByteCount(1 << 20),
             checkpoint: Micros::from_secs(1),
+            stream_worth_bytes: STREAM_WORTH_BYTES,
             ..Limits::default()
         };
         if other == Tries::No {
@@ -242,6 +249,8 @@ impl Work {
             piece_bytes,
             buffers: ByteCount(1 << dice.between(18, 22)),
             rivals: tries(dice, 3),
+            twins: tries(dice, 2),
+            no_clobber: tries(dice, 4),
         }
     }
 }
@@ -322,6 +331,7 @@ impl People {
             cancels: count(dice, 2),
             jumps: count(dice, 3),
             jump_max: Micros::from_secs(10 * 24 * 3_600),
+            requests: if dice.one_in(3) { 4 } else { 0 },
         }
     }
 }
@@ -342,6 +352,9 @@ fn chance(dice: &mut Dice, most: u32) -> Chance {
 fn count(dice: &mut Dice, most: u64) -> u32 {
     if dice.one_in(2) { u32::try_from(dice.below(most + 1)).unwrap_or(0) } else { 0 }
 }
+
+/// Files here are small: a further stream is worth its dial for less.
+pub const STREAM_WORTH_BYTES: ByteCount = ByteCount(64 << 10);
 
 const CALM_NETWORK: Network = Network {
     delay: Micros::ZERO,

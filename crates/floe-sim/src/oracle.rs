@@ -6,7 +6,7 @@
 //! committed whose transfer began after the first was. A version that was never told to be
 //! committed may appear late: last commit wins.
 
-use crate::machine::{Look, Stamp, look, stamp};
+use crate::machine::{Look, Stamp, known_root, look, stamp};
 use floe_store::simulated::{SimulatedDisk, Survivors};
 use floe_types::{Metadata, ObjectPath, Root, Time};
 use std::collections::BTreeMap;
@@ -42,6 +42,15 @@ pub enum Told {
     Offered,
     /// Another one.
     Unknown,
+}
+
+/// What a transfer may replace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replaces {
+    /// Whatever stands there.
+    Anything,
+    /// Nothing, as nobody who writes that name may.
+    Nothing,
 }
 
 #[derive(Default)]
@@ -98,8 +107,19 @@ impl Oracle {
     }
 
     /// Somebody was told that a version is committed there, of a transfer that began then.
-    pub fn committed(&mut self, name: &Name, root: Root, began: Time, now: Time) -> Told {
+    pub fn committed(
+        &mut self,
+        name: &Name,
+        root: Root,
+        replaces: Replaces,
+        (began, now): (Time, Time),
+    ) -> Told {
         let Some(target) = self.targets.get_mut(name) else { return Told::Unknown };
+        let other = |offer: &Offer| offer.root != root && offer.committed.is_some();
+        if replaces == Replaces::Nothing && target.offers.iter().any(other) {
+            let what = || format!("{} was replaced, and nobody might", name.1);
+            self.broken.get_or_insert_with(what);
+        }
         let mut told = Told::Unknown;
         for offer in target.offers.iter_mut().filter(|offer| offer.root == root) {
             (offer.committed, told) = (Some(now), Told::Offered);
@@ -124,7 +144,8 @@ impl Oracle {
                 continue;
             }
             self.looks += 1;
-            match target.judge(&look(disk, path), self.metadata) {
+            match target.judge(&look(disk, path), self.metadata).and_then(|()| vouched(disk, path))
+            {
                 Ok(()) => target.right = now,
                 Err(what) => {
                     self.broken.get_or_insert_with(|| format!("{when}, {path} is {what}"));
@@ -145,12 +166,22 @@ impl Oracle {
         for ((_, path), target) in self.targets.iter().filter(|((where_, _), _)| *where_ == machine)
         {
             self.looks += 1;
-            if let Err(what) = target.judge(&look(&fork, path), self.metadata) {
+            let judged = target.judge(&look(&fork, path), self.metadata);
+            if let Err(what) = judged.and_then(|()| vouched(&fork, path)) {
                 let when = "if the power failed now";
                 self.broken.get_or_insert_with(|| format!("{when}, {path} would be {what}"));
             }
         }
         fork
+    }
+}
+
+/// The root that an object's mark vouches for is that of its bytes.
+fn vouched(disk: &SimulatedDisk, path: &ObjectPath) -> Result<(), String> {
+    let Look::File { root, .. } = look(disk, path) else { return Ok(()) };
+    match known_root(disk, path) {
+        Some(told) if told != root => Err(format!("marked as {told}, and its bytes are {root}")),
+        _ => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! One end of one session: the core, what it has open, its streams, and the operations it gave out.
 
 use crate::link::Side;
+use crate::pipe::Stdin;
 use crate::wire::{Inlet, Outlet};
 use floe_engine::buffer::{Piece, Pool};
-use floe_engine::files::{Done, Files, Op};
+use floe_engine::files::{Done, Files, Handle, Op};
 use floe_engine::line::{Line, Reading, Writing};
 use floe_proto::command::{Event, Role};
 use floe_proto::disk::{DiskOp, Took};
@@ -42,6 +43,8 @@ pub struct Peer {
     pub limits: Limits,
     /// What it has open.
     pub files: Files,
+    /// What it sends in place of a file.
+    pub stdin: Option<Stdin>,
     /// Its process's buffers.
     pub pool: Pool,
     /// Connections that joined.
@@ -113,12 +116,16 @@ pub struct Port {
 /// An operation on its way to the store.
 pub enum Work {
     /// Read a piece.
-    Read(EntryId, Range),
+    Read(EntryId, Range, Held),
     /// Write a piece.
-    Write(EntryId, Offset, Piece, Option<ChunkDigest>),
+    Write(EntryId, Offset, Piece, Option<ChunkDigest>, Held),
     /// Anything else.
     Other(Op),
 }
+
+/// What an operation holds open from its start on, whatever becomes of its session: one that is
+/// stuck keeps its stage, and ends late.
+pub type Held = Option<Handle>;
 
 /// How an operation runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,13 +145,13 @@ impl Port {
         match what {
             DiskOp::Read { entry, chunk, piece, ends, keep } => {
                 self.line.read(op, Reading { chunk, piece, ends, keep });
-                self.works.insert(op, Work::Read(entry, piece));
+                self.works.insert(op, Work::Read(entry, piece, None));
             }
             DiskOp::Write { entry, chunk, piece, ends, bytes } => {
                 let at = piece.start();
                 match self.line.write(op, Writing { chunk, at, ends, bytes: bytes.bytes() }) {
                     Ok(digest) => {
-                        self.works.insert(op, Work::Write(entry, at, bytes, digest));
+                        self.works.insert(op, Work::Write(entry, at, bytes, digest, None));
                     }
                     Err(fault) => {
                         self.end(op, Done::Failed(fault));
@@ -174,6 +181,15 @@ impl Port {
         }
         self.strand.push_back(op);
         Turn::Strand
+    }
+
+    /// An operation starts: it takes hold of what it works on.
+    pub fn start(&mut self, op: OpId, files: &Files) {
+        if let Some(Work::Read(entry, .., held) | Work::Write(entry, .., held)) =
+            self.works.get_mut(&op)
+        {
+            *held = files.handle(*entry).ok();
+        }
     }
 
     /// An operation ended; it is told at the next turn.

@@ -1,112 +1,61 @@
-//! Bugs on purpose: each patch of `planted/` is applied to a copy of the repository, and the seeds
-//! must catch it. A machine that finds no bug is suspect.
+//! Bugs on purpose, one after the other: the seeds must catch each, or the explored small world
+//! must. A machine that finds no bug is suspect.
 //!
-//! The copy is kept between patches, so that only what a patch touches is built again.
+//! They stand in the code behind the feature `planted` (`floe_types::planted`), which only this
+//! crate can ask for; with it, one build holds them all, and one at a time is planted.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use crate::explore::{Bounds, explore};
+use crate::run::{self, Seeds};
+use floe_proto::frame::Direction;
+use floe_types::planted::{Bug, plant};
 
 /// What became of one bug.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Caught {
-    /// By the seeds, and how they said it.
-    BySeeds(String),
-    /// By the small world that is explored.
-    ByExploring(String),
+    /// By a seed: the seeds that it took, the one that caught it, and what it said.
+    BySeeds {
+        /// How many ran.
+        took: u64,
+        /// Which caught it.
+        seed: u64,
+        /// The promise that was broken.
+        what: String,
+    },
+    /// By the small world that is explored, after so many states.
+    ByExploring {
+        /// How many.
+        states: usize,
+        /// The promise that was broken.
+        what: String,
+    },
     /// Not at all.
     No,
-    /// It could not be applied, or not be built.
-    NotBuilt(String),
 }
 
-/// The bugs, by name.
-///
-/// # Errors
-/// The system's.
-pub fn patches(repository: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(repository.join(PATCHES))? {
-        found.push(entry?.path());
-    }
-    found.retain(|path| path.extension().is_some_and(|ext| ext == "patch"));
-    found.sort();
-    Ok(found)
+/// States of the small world in which a bug must show.
+const STATES_MAX: usize = 100_000;
+
+/// Plants one bug and runs at most so many seeds, then explores.
+#[must_use]
+pub fn catch(bug: Bug, seeds: u64) -> Caught {
+    plant(Some(bug));
+    let caught = by_seeds(seeds).or_else(by_exploring).unwrap_or(Caught::No);
+    plant(None);
+    caught
 }
 
-/// Plants one bug in a fresh copy beneath `scratch`, builds it, and runs so many seeds.
-///
-/// # Errors
-/// The system's.
-pub fn plant(repository: &Path, scratch: &Path, patch: &Path, seeds: u64) -> io::Result<Caught> {
-    let tree = scratch.join("tree");
-    copy(repository, &tree)?;
-    let applied = Command::new("git")
-        .args(["apply", "--whitespace=nowarn"])
-        .arg(patch)
-        .env("GIT_CEILING_DIRECTORIES", scratch)
-        .current_dir(&tree)
-        .output()?;
-    if !applied.status.success() {
-        return Ok(Caught::NotBuilt(last_line(&applied.stderr)));
-    }
-    let built = cargo(&tree, scratch).args(["build", "--release", "-p", "floe-sim"]).output()?;
-    if !built.status.success() {
-        return Ok(Caught::NotBuilt(last_line(&built.stderr)));
-    }
-    let program = scratch.join("target/release/floe-sim");
-    let count = seeds.to_string();
-    let ran = Command::new(&program)
-        .args(["seeds", "--failures", "1", "--count", &count])
-        .stderr(Stdio::null())
-        .output()?;
-    if !ran.status.success() {
-        return Ok(Caught::BySeeds(first_line(&ran.stdout)));
-    }
-    let ran = Command::new(&program).arg("explore").stderr(Stdio::null()).output()?;
-    let broken = String::from_utf8_lossy(&ran.stdout);
-    if !ran.status.success() {
-        let what = broken.lines().find(|line| !line.contains("distinct states"));
-        return Ok(Caught::ByExploring(what.unwrap_or_default().to_owned()));
-    }
-    Ok(Caught::No)
+fn by_seeds(count: u64) -> Option<Caught> {
+    let report = run::seeds(Seeds { first: 1, count, failures_max: 1 }, &|_, _| {});
+    let (seed, broken) = report.failed.first()?;
+    let took = report.passed + report.failed.len() as u64;
+    Some(Caught::BySeeds { took, seed: *seed, what: broken.what.clone() })
 }
 
-fn cargo(tree: &Path, scratch: &Path) -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(tree).env("CARGO_TARGET_DIR", scratch.join("target"));
-    // A bug need not run fast: only what it touches is built, and soon.
-    let quick = [("LTO", "off"), ("CODEGEN_UNITS", "16"), ("DEBUG", "0"), ("INCREMENTAL", "true")];
-    for (name, value) in quick {
-        cargo.env(format!("CARGO_PROFILE_RELEASE_{name}"), value);
-    }
-    cargo
+fn by_exploring() -> Option<Caught> {
+    [Direction::Put, Direction::Get].into_iter().find_map(|direction| {
+        let bounds = Bounds { direction, faults: 2, restarts: 1, states_max: STATES_MAX };
+        let found = explore(bounds);
+        let (what, _) = found.broken?;
+        Some(Caught::ByExploring { states: found.states, what })
+    })
 }
-
-/// Copies what git knows, where it differs from what is there: unchanged files keep their times.
-fn copy(repository: &Path, tree: &Path) -> io::Result<()> {
-    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(repository).output()?;
-    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
-    for name in names.split_terminator('\0') {
-        let (from, to) = (repository.join(name), tree.join(name));
-        let Ok(bytes) = std::fs::read(&from) else { continue };
-        if std::fs::read(&to).is_ok_and(|old| old == bytes) {
-            continue;
-        }
-        if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(&to, bytes)?;
-    }
-    Ok(())
-}
-
-fn first_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned()
-}
-
-fn last_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).lines().last().unwrap_or_default().to_owned()
-}
-
-const PATCHES: &str = "crates/floe-sim/planted";

@@ -7,7 +7,9 @@
 mod work; // disk operations
 mod turn; // rounds of the core
 mod dial; // connections come and go
+mod asking; // requests beside transfers
 mod person; // commands, and what becomes of them
+mod judge; // what they came to, held against the promises
 mod setup; // machines, sources and errands of a seed
 mod trouble; // what goes wrong, and when
 
@@ -23,7 +25,8 @@ use dial::Greeting;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Done, Op};
 use floe_proto::disk::Lane;
-use floe_types::{Code, Limits, Metadata, OpId, StreamId, Time};
+use floe_proto::frame::Request;
+use floe_types::{Code, Limits, Metadata, ObjectPath, OpId, RequestId, StreamId, Time};
 use person::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +44,12 @@ pub struct World {
     server: Option<Serving>,
     clients: Vec<Client>,
     sources: BTreeMap<Name, (Content, Metadata)>,
+    /// Those that are standard input, and no file.
+    piped: BTreeSet<Name>,
+    /// Files that a request may remove or rename, by client.
+    toys: Vec<(usize, ObjectPath)>,
+    /// Requests that were not answered.
+    asked: BTreeMap<(PeerId, RequestId), Request>,
     peers: BTreeMap<PeerId, Peer>,
     links: BTreeMap<LinkId, Link>,
     holders: BTreeMap<(LinkId, Side), (PeerId, StreamId)>,
@@ -78,6 +87,8 @@ pub struct Tally {
     pub cuts: u64,
     /// Looks at final names.
     pub looks: u64,
+    /// Requests that were answered well.
+    pub answers: u64,
     /// A number that equal worlds share.
     pub number: u64,
 }
@@ -95,6 +106,7 @@ impl Tally {
             kills: self.kills + other.kills,
             cuts: self.cuts + other.cuts,
             looks: self.looks + other.looks,
+            answers: self.answers + other.answers,
             number: self.number ^ other.number,
         }
     }
@@ -184,6 +196,9 @@ impl World {
             server: None,
             clients: Vec::new(),
             sources: BTreeMap::new(),
+            piped: BTreeSet::new(),
+            toys: Vec::new(),
+            asked: BTreeMap::new(),
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -314,6 +329,11 @@ impl World {
             .collect();
         format!("{clients} clients are not done, sessions are there: {sessions:?}")
     }
+}
+
+/// A path of this crate's own, which is one.
+fn path(text: &str) -> ObjectPath {
+    ObjectPath::parse(text.as_bytes()).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

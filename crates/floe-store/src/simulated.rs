@@ -1,13 +1,15 @@
 //! A disk in memory that loses power: what was not synced may be there after the cut, in part, or
 //! not.
 //!
-//! Harsh where real disks are: unsynced writes survive page by page, by the dice; a sync of a
+//! Harsh where real disks are: unsynced writes survive page by page, by the dice, some of them torn
+//! between sectors or with a byte that is another; a sync of a
 //! directory makes only its own names durable (a rename is one effect, in both directories or
 //! none); a failed sync leaves bytes that can be read, are never written, and are not tried again.
 //! It is told once to each handle that was open then (to one opened later only if nobody was told),
 //! as Linux does. After a cut only new handles work. Clones are the same disk.
 
 mod world; // what is seen, and what would survive
+mod cut; // what is there after a cut
 mod disk; // each method of `Disk`
 
 use crate::disk::Reuse;
@@ -102,6 +104,14 @@ impl SimulatedDisk {
         Self { world: Arc::new(Mutex::new(world)) }
     }
 
+    /// As `copy`, in the same boot: what a process that died had open is free there.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let mut world = self.lock().clone();
+        world.inodes.values_mut().for_each(|inode| inode.lock = None);
+        Self { world: Arc::new(Mutex::new(world)) }
+    }
+
     /// The power fails: what is synced stays, of the rest the dice of `seed` decide. Nothing is
     /// broken afterwards.
     pub fn cut(&self, seed: u64) {
@@ -111,6 +121,19 @@ impl SimulatedDisk {
     /// As `cut`, on a file system that keeps these of the changes of names.
     pub fn cut_keeping(&self, seed: u64, survivors: Survivors) {
         self.lock().cut(seed, survivors);
+    }
+
+    /// How many effects are not durable: changes of names, and effects on files (a write with the
+    /// stamp that it sets is one).
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.lock().unsynced()
+    }
+
+    /// As `cut`, where of the unsynced effects those stay, each whole, whose number `stays` names:
+    /// changes of names first, in order, then effects on files.
+    pub fn cut_choosing(&self, stays: &dyn Fn(usize) -> bool) {
+        self.lock().cut_choosing(stays);
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {

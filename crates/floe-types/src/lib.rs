@@ -16,6 +16,7 @@ pub mod entry; // what an entry is: kind, metadata, source version
 pub mod limits; // every bound, with the relations among them asserted
 pub mod range; // half-open ranges of offsets, and sets of them
 pub mod size; // the text of sizes and rates, chunk sizes
+pub mod planted; // bugs on purpose, in the simulation alone
 pub mod subtree; // complete BLAKE3 subtrees: merge, missing ranges, root
 
 pub use code::{Blame, Code, Fault};

@@ -20,6 +20,8 @@ pub struct Limits {
     pub piece_bytes_min: u32,
     /// Streams of one session.
     pub streams_max: u32,
+    /// Below this much work a further stream is not worth its dial.
+    pub stream_worth_bytes: ByteCount,
     /// Transfers of one session at once.
     pub transfers_max: u32,
     /// Requests of one session at once.
@@ -44,6 +46,8 @@ pub struct Limits {
     pub heartbeat: Micros,
     /// Give up after so much silence.
     pub silence: Micros,
+    /// Begin again after so long in which neither end had anything to do.
+    pub stall: Micros,
     /// A batch of small objects closes at so many entries,
     pub batch_entries_max: u32,
     /// so many bytes,
@@ -65,6 +69,7 @@ impl Default for Limits {
             piece_bytes_max: 1 << 20,
             piece_bytes_min: 64 << 10,
             streams_max: 64,
+            stream_worth_bytes: ByteCount(4 << 20),
             transfers_max: 16,
             requests_max: 64,
             entries_ahead_max: 4096,
@@ -77,6 +82,7 @@ impl Default for Limits {
             page_entries_max: 256,
             heartbeat: Micros::from_secs(15),
             silence: Micros::from_secs(60),
+            stall: Micros::from_secs(120),
             batch_entries_max: 1024,
             batch_bytes_max: ByteCount(32 << 20),
             batch: Micros::from_millis(200),
@@ -102,6 +108,7 @@ impl Limits {
         assert!(self.piece_bytes_min.is_power_of_two() && self.piece_bytes_max.is_power_of_two());
         assert!(self.greeting_bytes_max <= self.frame_bytes_max);
         assert!(self.heartbeat.0 * 2 < self.silence.0);
+        assert!(self.silence < self.stall);
         assert!(self.batch_entries_max <= self.entries_ahead_max);
         assert!(
             self.batch_bytes_max <= Self::WINDOW_BYTES

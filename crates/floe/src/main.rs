@@ -1,5 +1,8 @@
 //! floe, the program: all of it but its heap's settings is in the library beside this file.
 
+// What is shipped has no bug on purpose.
+const _: () = assert!(!floe_types::planted::POSSIBLE);
+
 mod heap; // what the C library's allocator keeps
 
 use std::process::ExitCode;

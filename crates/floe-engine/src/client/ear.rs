@@ -92,6 +92,7 @@ impl Listener for Ear {
             }
             Event::EntryEnding(entry) => running.files.let_go(entry.transfer),
             Event::Ended(_) => self.desk.clear(),
+            Event::Stalled => tracing::warn!("neither end has anything left to do: begin again"),
             Event::EntryFound { .. } | Event::TransferBegun { .. } | Event::HangUp(_) => {}
         }
     }

@@ -65,6 +65,7 @@ impl Listener for Ear {
             Event::EntryFound { .. }
             | Event::EntryEnding(_)
             | Event::Dial
+            | Event::Stalled
             | Event::HangUp(_)
             | Event::Replied(..)
             | Event::Ended(_) => {}

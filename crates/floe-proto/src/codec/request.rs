@@ -3,7 +3,7 @@
 use super::bounds::{CURSOR_BYTES_MAX, CodecLimits, bad};
 use super::cbor::{Field, Key, Reader, Writer};
 use crate::command::Violation;
-use crate::frame::{Causes, Recursive, Replace, Reply, Request, RootWish, Stat, Stats};
+use crate::frame::{Causes, Recursive, Replace, Reply, Request, RootWish, Stat, Stats, Work};
 use alloc::vec::Vec;
 use floe_types::{ByteCount, Component, EntryCount, Fault, Micros, RequestId};
 
@@ -195,17 +195,20 @@ fn write_stat(w: &mut Writer<'_>, stat: &Stat) {
 
 pub(super) fn read_stats(r: &mut Reader<'_>) -> Result<Stats, Violation> {
     let (mut causes, mut data, mut trip) = (Field::new(), Field::new(), Field::new());
+    let mut work = Field::new();
     r.map(|r, key| match key {
         0 => causes.set(read_causes(r)),
         1 => data.set(r.uint().map(ByteCount)),
         2 => trip.set(r.micros()),
+        3 => work.set(r.choice(&WORKS)),
         _ => Ok(Key::Unknown),
     })?;
-    Ok(Stats { causes: causes.need()?, data_bytes: data.need()?, round_trip: trip.maybe() })
+    let (causes, data_bytes) = (causes.need()?, data.need()?);
+    Ok(Stats { causes, data_bytes, round_trip: trip.maybe(), work: work.maybe() })
 }
 
 pub(super) fn write_stats(w: &mut Writer<'_>, stats: &Stats) {
-    w.map(2, &[stats.round_trip.is_some()]).uint(0);
+    w.map(2, &[stats.round_trip.is_some(), stats.work.is_some()]).uint(0);
     let causes = in_order(&stats.causes);
     w.map(causes.len() as u64, &[]);
     for (key, micros) in (0..).zip(causes) {
@@ -215,7 +218,12 @@ pub(super) fn write_stats(w: &mut Writer<'_>, stats: &Stats) {
     if let Some(trip) = stats.round_trip {
         w.uint(2).uint(trip.0);
     }
+    if let Some(work) = &stats.work {
+        w.uint(3).choice(&WORKS, work);
+    }
 }
+
+const WORKS: [Work; 2] = [Work::None, Work::UnderWay];
 
 /// The causes, by key.
 const fn in_order(causes: &Causes) -> [Micros; 10] {

@@ -11,6 +11,18 @@ pub struct Stats {
     pub data_bytes: ByteCount,
     /// The path's smallest round trip, if known.
     pub round_trip: Option<Micros>,
+    /// Whether this end has anything to do now; `None` from a peer that does not tell.
+    pub work: Option<Work>,
+}
+
+/// Whether an end has anything to do: an operation that has not ended, a frame that waits to be
+/// taken, a rate limit that waits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Work {
+    /// Nothing: it waits for its peer.
+    None,
+    /// It has.
+    UnderWay,
 }
 
 /// Stream-time by cause: every stream is in exactly one at a time.

@@ -11,6 +11,7 @@ use crate::disk::{DiskOp, Journal, Lane};
 use crate::frame::{Await, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
 use crate::io::{Io, ReceiveOp};
 use alloc::vec::Vec;
+use floe_types::planted::{self, Bug};
 use floe_types::{
     ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId,
     Subtree, Time,
@@ -78,9 +79,7 @@ impl Receiver {
         io: &mut Io<P>,
     ) -> Heard {
         let index = header.entry.index;
-        if self.last_index.is_none_or(|last| index > last) {
-            return violation("HEADER for an entry that was not announced");
-        }
+        self.known(index)?;
         if let Some(before) = self.current.get(&stream)
             && header.seq <= *before
         {
@@ -247,6 +246,9 @@ impl Receiver {
             return violation("SEAL with a root where none belongs");
         }
         chunk.seal = Some(seal);
+        if planted::is(Bug::AcknowledgeBeforeWritten) {
+            io.say_stored(stream, seal.seq);
+        }
         let (index, start, unended) = (chunk.entry, chunk.start, chunk.end.is_none());
         match chunk.use_of {
             Use::Write if unended => {
@@ -277,9 +279,13 @@ impl Receiver {
     /// Once all of a chunk is written, hashed and sealed: it is recorded, or was corrupt.
     pub(super) fn sealed<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>, now: Time) {
         let Some(chunk) = self.chunks.get_mut(&seq) else { return };
-        let (Some(seal), 0) = (chunk.seal, chunk.writes) else { return };
+        let Some(seal) = chunk.seal else { return };
+        if chunk.writes > 0 && !planted::is(Bug::RecordBeforeTheWriteEnded) {
+            return;
+        }
         let (index, stream) = (chunk.entry, chunk.stream);
-        if chunk.digest != Some(seal.digest) {
+        let any = planted::is(Bug::AcceptCorruptAsStored) && chunk.digest.is_some();
+        if chunk.digest != Some(seal.digest) && !any {
             self.take_chunk(seq);
             io.wake_streams();
             return io.say_on(stream, Frame::Corrupt(seq));

@@ -11,6 +11,7 @@ use crate::frame::{DoneEntry, EntryBody};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Offset, Range, Time};
 
 /// What waits to be committed, and what is being committed.
@@ -61,6 +62,7 @@ impl Receiver {
         now: Time,
     ) -> Heard {
         for done in list {
+            self.known(done.index)?;
             let Some(entry) = self.entries.get_mut(&done.index) else { continue };
             if !matches!(entry.body, EntryBody::File { .. }) || entry.done.is_some() {
                 return violation("DONE for an entry that is not open");
@@ -98,7 +100,9 @@ impl Receiver {
                 self.fail_and(index, Fault::new(Code::Integrity, detail), LastWish::Discard, io);
             }
             None => {}
-            Some(root) if root == done.root => self.commit_soon(index, io, now),
+            Some(root) if root == done.root || planted::is(Bug::CommitWithoutRootCheck) => {
+                self.commit_soon(index, io, now);
+            }
             Some(_) => {
                 let detail = alloc::format!("write \"{}\"", entry.path);
                 self.fail_and(index, Fault::new(Code::Integrity, detail), LastWish::Discard, io);

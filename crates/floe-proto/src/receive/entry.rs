@@ -340,9 +340,20 @@ impl Receiver {
         index: EntryIndex,
         ranges: &[Range],
         io: &mut Io<P>,
-    ) {
+    ) -> Heard {
+        self.known(index)?;
         for range in ranges {
             self.forget(index, *range, io);
+        }
+        Ok(())
+    }
+
+    /// Whether an index was announced, as far as this end remembers: none above the highest was.
+    pub(super) fn known(&self, index: EntryIndex) -> Heard {
+        if self.last_index.is_some_and(|last| index <= last) {
+            Ok(())
+        } else {
+            violation("an entry that was not announced")
         }
     }
 

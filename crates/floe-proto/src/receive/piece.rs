@@ -10,6 +10,7 @@ use super::{Heard, Receiver, violation};
 use crate::disk::{DiskDone, DiskOp, Ends, Lane};
 use crate::frame::{Await, Data};
 use crate::io::{Io, ReceiveOp};
+use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, ChunkSize, Code, EntryIndex, Fault, Range, Seq, StreamId, Time};
 
 /// What a write counts in the buffers at least, for what is kept beside its bytes.
@@ -83,7 +84,10 @@ impl Receiver {
         if !next || data.len.0 == 0 || end > chunk.far() {
             return violation("DATA out of place");
         }
-        let piece = Range::new(chunk.at, end);
+        let mut piece = Range::new(chunk.at, end);
+        if planted::is(Bug::WrongChunkOffset) {
+            piece = Range::new(chunk.start, chunk.start.plus(data.len));
+        }
         self.may_hold(data.seq, chunk, piece)?;
         let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(chunk));
         let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
@@ -137,7 +141,7 @@ impl Receiver {
     fn write<P: Clone>(&mut self, stream: StreamId, data: Data<P>, piece: Range, io: &mut Io<P>) {
         let Some(chunk) = self.chunks.get_mut(&data.seq) else { return };
         chunk.writes += 1;
-        let ends = if chunk.end == Some(piece.end()) { Ends::Chunk } else { Ends::More };
+        let ends = if chunk.end == Some(chunk.at) { Ends::Chunk } else { Ends::More };
         let (start, index) = (chunk.start, chunk.entry);
         let cost = data.len.max(WRITE_COST_MIN);
         if let Some(pipe) = io.pipes.get_mut(&stream) {

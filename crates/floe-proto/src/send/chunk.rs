@@ -15,6 +15,7 @@ use crate::frame::{Await, Data, Frame, Header, Pace, Seal};
 use crate::io::{Io, SendOp};
 use crate::plan::Again;
 use alloc::collections::VecDeque;
+use floe_types::planted::{self, Bug};
 use floe_types::{
     ByteCount, ChunkDigest, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId, Subtree,
 };
@@ -142,6 +143,7 @@ impl<P: Clone> Sender<P> {
             let held = entry.fill.as_ref().and_then(|fill| fill.chunk_len());
             let planned = entry.plan.peek_len(self.options.chunk);
             let len = next.or(held).or(planned).unwrap_or_default();
+            let len = if planted::is(Bug::WindowOffByOne) { ByteCount(1) } else { len };
             let fits = self.in_flight.plus(len) <= self.window || self.in_flight.0 == 0;
             if entry.whole.is_some() || fits {
                 pulled = self.start(index, stream, io);

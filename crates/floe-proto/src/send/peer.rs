@@ -13,6 +13,7 @@ use crate::frame::{
 use crate::io::{Io, SendOp};
 use crate::plan::{Again, ChunkPlan};
 use alloc::vec::Vec;
+use floe_types::planted::{self, Bug};
 use floe_types::{
     ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Freshness, Offset, Range, RangeSet,
     Root, Seq, SourceVersion, StreamId, Subtree, Subtrees,
@@ -33,7 +34,7 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_want(&mut self, want: Want, io: &mut Io<P>) -> Heard {
         let index = want.entry.index;
-        let Some(entry) = self.entries.get_mut(&index) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(&index) else { return self.known(index) };
         if entry.stage == Stage::Ending {
             return Ok(());
         }
@@ -98,7 +99,8 @@ impl<P: Clone> Sender<P> {
         entry.checks.iter().for_each(|subtree| held.insert(subtree.range));
         entry.plan = ChunkPlan::new(size, &held);
         entry.whole = finished;
-        if basis == Basis::Version && entry.freshness == Freshness::Settled {
+        let same = basis == Basis::Version && entry.freshness == Freshness::Settled;
+        if same || planted::is(Bug::StaleWant) {
             let trusted = core::mem::take(&mut entry.checks);
             for subtree in trusted {
                 if !entry.known.insert(subtree) {
@@ -183,7 +185,7 @@ impl<P: Clone> Sender<P> {
         if entry.stage != Stage::Checking {
             return;
         }
-        let same = version == entry.version;
+        let same = version == entry.version || planted::is(Bug::MissAChangedSource);
         match entry.size.and_then(|size| Some((size, entry.known.root(size)?))) {
             Some((size, root)) if same => self.say_done(index, size, root, io),
             _ => self.source_changed(index, io),
@@ -254,8 +256,10 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_stored(&mut self, ranges: &[SeqRange], io: &mut Io<P>) {
         for range in ranges {
+            let all = planted::is(Bug::TakeOneStoredForAll);
+            let first = if all { Seq(0) } else { range.first };
             let seqs: Vec<_> =
-                self.flights.range(range.first..=range.last).map(|(seq, _)| *seq).collect();
+                self.flights.range(first..=range.last).map(|(seq, _)| *seq).collect();
             for seq in seqs {
                 self.stored(seq, io);
             }
@@ -297,7 +301,7 @@ impl<P: Clone> Sender<P> {
         if let (Some(fill), Some(digest)) = (entry.fill.as_mut(), digest) {
             io.buffered = io.buffered.plus(range.len());
             fill.give_back(Filled { range, digest, attempts, pieces: flight.kept });
-        } else {
+        } else if !planted::is(Bug::LoseARetransmission) {
             entry.plan.give_back(Again { range, digest, attempts });
         }
         self.ready.insert(index);
@@ -363,7 +367,7 @@ impl<P: Clone> Sender<P> {
 
     fn committed(&mut self, committed: CommittedEntry, io: &mut Io<P>) -> Heard {
         let index = committed.index;
-        let Some(entry) = self.entries.get(&index) else { return Ok(()) };
+        let Some(entry) = self.entries.get(&index) else { return self.known(index) };
         let object = match (&entry.body, entry.stage, entry.size) {
             (_, Stage::Ending | Stage::Opening, _) => return Ok(()),
             (Some(EntryBody::File { .. }), Stage::Announced, Some(size)) => {
@@ -400,14 +404,25 @@ impl<P: Clone> Sender<P> {
         Ok(())
     }
 
-    pub(crate) fn handle_failed(&mut self, failed: Failed, io: &mut Io<P>) {
+    pub(crate) fn handle_failed(&mut self, failed: Failed, io: &mut Io<P>) -> Heard {
         let index = failed.entry.index;
+        self.known(index)?;
         match self.entries.get(&index).map(|entry| self.dirs.is_unwanted(&entry.path)) {
             Some(true) => self.end_entry(index, io),
             Some(false) => self.fail(index, failed.fault, Tell::Nobody, io),
             None => self.directory_failed(index, failed.fault, io),
         }
         self.advance(io);
+        Ok(())
+    }
+
+    /// Whether an index was ever given out: what comes for an entry that is gone is passed over.
+    fn known(&self, index: EntryIndex) -> Heard {
+        if self.walk.gave_out(index) {
+            Ok(())
+        } else {
+            violation("an index that was never announced")
+        }
     }
 
     pub(crate) fn handle_completed(&mut self) -> Heard {

@@ -32,6 +32,7 @@ impl<P: Clone> Session<P> {
         if matches!(self.state, State::Closed(_) | State::Ended) {
             return Ok(());
         }
+        self.note_move(&frame, now);
         let heard = self.dispatch(stream, frame, now);
         if let Err(broken) = heard {
             self.broken = Some(broken);
@@ -109,8 +110,7 @@ impl<P: Clone> Session<P> {
                 self.with_receiver(id, |half, io| half.handle_complete(count, io, now))
             }
             Frame::Drop(entry, ranges) => self.with_receiver(entry.transfer, |half, io| {
-                half.handle_drop(entry.index, &ranges, io);
-                Ok(())
+                half.handle_drop(entry.index, &ranges, io)
             }),
             Frame::Want(want) => {
                 self.with_sender(want.entry.transfer, |half, io| half.handle_want(want, io))
@@ -122,7 +122,7 @@ impl<P: Clone> Session<P> {
             Frame::Failed(failed) => {
                 self.known(failed.entry.transfer)?;
                 match self.transfers.get_mut(&failed.entry.transfer) {
-                    Some(Half::Send(half)) => half.handle_failed(failed, &mut self.io),
+                    Some(Half::Send(half)) => half.handle_failed(failed, &mut self.io)?,
                     Some(Half::Receive(half)) => half.handle_failed(failed, &mut self.io, now),
                     None => {}
                 }
@@ -175,13 +175,18 @@ impl<P: Clone> Session<P> {
                     None => Ok(()),
                 }
             }
-            Frame::Verdict(seqs, verdict) => self.each_sender(|half, io| {
-                half.handle_verdict(stream, seqs, verdict, io);
-            }),
+            Frame::Verdict(seqs, verdict) => {
+                self.used(seqs.last)?;
+                self.each_sender(|half, io| half.handle_verdict(stream, seqs, verdict, io))
+            }
             Frame::Stored(ranges, _) => {
+                ranges.iter().try_for_each(|range| self.used(range.last))?;
                 self.each_sender(|half, io| half.handle_stored(&ranges, io))
             }
-            Frame::Corrupt(seq) => self.each_sender(|half, io| half.handle_corrupt(seq, io)),
+            Frame::Corrupt(seq) => {
+                self.used(seq)?;
+                self.each_sender(|half, io| half.handle_corrupt(seq, io))
+            }
             _ => violation("a frame that has no place here"),
         }
     }
@@ -258,6 +263,7 @@ impl<P: Clone> Session<P> {
             return Ok(());
         }
         self.requests.insert(id);
+        self.stats_owed = super::stalls::Owed::Yes;
         self.io.submit(Lane::Session, apply(request), Owner::Request(id));
         Ok(())
     }
@@ -286,6 +292,15 @@ impl<P: Clone> Session<P> {
     fn carried(&self, stream: StreamId, seq: Seq, otherwise: &'static str) -> Heard {
         let carries = self.io.pipes.get(&stream).and_then(|pipe| pipe.carries);
         if carries == Some(seq) { Ok(()) } else { violation(otherwise) }
+    }
+
+    /// Whether this end ever gave a chunk that number.
+    fn used(&self, seq: Seq) -> Heard {
+        if seq < self.io.next_seq {
+            Ok(())
+        } else {
+            violation("a sequence number that was never used")
+        }
     }
 
     fn with_sender(

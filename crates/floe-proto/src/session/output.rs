@@ -49,6 +49,7 @@ impl<P: Clone> Session<P> {
                 pipe.heard = now;
             }
         }
+        self.note_move(&frame, now);
         Some(frame)
     }
 
@@ -173,12 +174,10 @@ impl<P: Clone> Session<P> {
                 sooner(bucket.opens_at(self.io.now));
             }
         }
-        if !self.transfers.is_empty() {
-            sooner(match self.role {
-                Role::Client => self.tune.next_timeout(),
-                Role::Server => self.stats_said.plus(super::SECOND),
-            });
+        if self.role == Role::Client && !self.transfers.is_empty() {
+            sooner(self.tune.next_timeout());
         }
+        [self.stats_due(), self.stalls_at()].into_iter().flatten().for_each(sooner);
         next
     }
 }

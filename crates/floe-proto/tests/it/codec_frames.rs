@@ -223,7 +223,9 @@ pub fn request() -> impl Strategy<Value = Frame<()>> {
 }
 
 fn stats() -> impl Strategy<Value = Stats> {
-    (any::<[u64; 10]>(), any::<u64>(), option::of(any::<u64>())).prop_map(|(c, bytes, trip)| {
+    let work = option::of(prop_oneof![Just(Work::None), Just(Work::UnderWay)]);
+    let sums = (any::<[u64; 10]>(), any::<u64>(), option::of(any::<u64>()), work);
+    sums.prop_map(|(c, bytes, trip, work)| {
         let [source_disk, cpu, network, window, limiter, starved, sink_disk, sync, memory, idle] =
             c.map(Micros);
         let (first, last) = ((source_disk, cpu, network), (sync, memory, idle));
@@ -242,6 +244,7 @@ fn stats() -> impl Strategy<Value = Stats> {
             },
             data_bytes: ByteCount(bytes),
             round_trip: trip.map(Micros),
+            work,
         }
     })
 }

@@ -413,6 +413,7 @@ fn replies() -> Vec<(Frame<()>, &'static str)> {
         causes: Causes { source_disk: Micros(1), idle: Micros(500_000), ..Causes::default() },
         data_bytes: ByteCount(1 << 20),
         round_trip: Some(Micros(250)),
+        work: Some(Work::UnderWay),
     };
     vec![
         (
@@ -436,9 +437,9 @@ fn replies() -> Vec<(Frame<()>, &'static str)> {
         ),
         (
             Frame::Stats(stats),
-            "00000024 32 00 0000 \
-             a300aa000101000200030004000500060007000800091a0007a120011a001000 \
-             000218fa",
+            "00000026 32 00 0000 \
+             a400aa000101000200030004000500060007000800091a0007a120011a001000 \
+             000218fa0301",
         ),
     ]
 }

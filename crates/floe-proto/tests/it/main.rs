@@ -14,5 +14,7 @@ mod chunks; // what is verified is never written over
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
 mod liars; // peers that lie about what they were told
+mod stray; // frames about what never was
+mod stalls; // nobody has anything left to do
 mod transfers;
 mod matrix;

@@ -29,6 +29,8 @@ pub(super) enum Right {
 pub(super) struct Disk {
     staged: [Option<Right>; CHUNKS],
     recorded: [bool; CHUNKS],
+    /// Of what is recorded: what a checkpoint covers.
+    durable: [bool; CHUNKS],
     pub(super) committed: bool,
 }
 
@@ -110,6 +112,7 @@ impl Disk {
             }
             DiskOp::Forget { range, .. } => {
                 self.recorded[nth_of(range)] = false;
+                self.durable[nth_of(range)] = false;
                 DiskDone::Forgotten
             }
             DiskOp::Commit { batch } => {
@@ -118,7 +121,10 @@ impl Disk {
                 }
                 DiskDone::Committed(batch.iter().map(|_| Ok(())).collect())
             }
-            DiskOp::Checkpoint { .. } => DiskDone::Checkpointed,
+            DiskOp::Checkpoint { .. } => {
+                self.durable = self.recorded;
+                DiskDone::Checkpointed
+            }
             DiskOp::Discard { .. } => {
                 *self = Self { committed: self.committed, ..Self::default() };
                 DiskDone::Discarded
@@ -126,6 +132,14 @@ impl Disk {
             DiskOp::Release { .. } => DiskDone::Released,
             other => return Err(format!("an operation that has no place here: {other:?}")),
         })
+    }
+
+    /// The power fails: what no checkpoint covers is gone.
+    pub(super) fn lose_power(&mut self) {
+        self.recorded = self.durable;
+        for (staged, durable) in self.staged.iter_mut().zip(self.durable) {
+            *staged = staged.filter(|_| durable);
+        }
     }
 
     fn commit(&mut self, what: &CommitWhat) -> Result<(), String> {

@@ -140,6 +140,7 @@ impl World {
             core: Core::new(place.role, config, self.now),
             limits,
             files,
+            stdin: None,
             pool,
             streams: BTreeMap::new(),
             streams_next: 0,

@@ -7,15 +7,18 @@
 use super::dial::{Place, Purpose};
 use super::{Happening, World};
 use crate::link::Side;
-use crate::machine::{Look, look};
-use crate::oracle::{Name, Told};
+use crate::options::STREAM_WORTH_BYTES;
+use crate::oracle::{Name, Replaces, Told};
 use crate::peer::{LinkId, PeerId};
+use crate::pipe::Stdin;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Files, LocalEnd};
 use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
-use floe_proto::frame::{Direction, ResumeWish};
+use floe_proto::frame::{Direction, RecogniseWish};
 use floe_store::{OwnerId, Store};
-use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root, Time, TransferId};
+use floe_types::{
+    ByteCount, Code, Fault, Limits, Micros, ObjectPath, Precondition, Root, Time, TransferId,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,20 +28,20 @@ pub(super) struct Client {
     pub(super) owner: OwnerId,
     /// Counts processes.
     pub(super) life: u64,
-    errands: Vec<Errand>,
+    pub(super) errands: Vec<Errand>,
     /// The errand that is being done.
-    at: usize,
-    process: Option<Process>,
-    effort: Effort,
+    pub(super) at: usize,
+    pub(super) process: Option<Process>,
+    pub(super) effort: Effort,
 }
 
 /// What an errand cost so far.
 #[derive(Default)]
-struct Effort {
+pub(super) struct Effort {
     /// Bytes of pieces.
-    sent: u64,
+    pub(super) sent: u64,
     /// How often something was lost: a session, a stream, a process.
-    losses: u64,
+    pub(super) losses: u64,
 }
 
 /// What a person wants.
@@ -48,12 +51,23 @@ pub(super) struct Errand {
     pub(super) local: ObjectPath,
     pub(super) remote: ObjectPath,
     pub(super) options: TransferOptions,
+    /// Whether a file is sent or standard input.
+    pub(super) origin: Origin,
     /// Each file: where it is, and where it goes.
     pub(super) pairs: Vec<Pair>,
     /// Directories that must stand at the end.
     pub(super) directories: Vec<Name>,
     /// Links that must stand at the end.
     pub(super) links: Vec<(Name, Vec<u8>)>,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Files.
+    Files,
+    /// Standard input.
+    Stdin,
 }
 
 /// A file on its way.
@@ -66,18 +80,19 @@ pub(super) struct Pair {
 }
 
 /// A command that runs.
-struct Process {
+pub(super) struct Process {
     store: Arc<dyn Store>,
     pool: Pool,
+    stdin: Option<Stdin>,
     session: Option<(PeerId, TransferId)>,
     /// When it, and its present session, began.
-    began: Time,
-    session_began: Time,
+    pub(super) began: Time,
+    pub(super) session_began: Time,
     /// When it got further for the last time.
     advanced: Time,
     backoff: Micros,
     stopping: bool,
-    finished: BTreeMap<ObjectPath, Root>,
+    pub(super) finished: BTreeMap<ObjectPath, Root>,
 }
 
 const BACKOFF_MIN: Micros = Micros::from_millis(200);
@@ -101,6 +116,11 @@ impl Client {
 
     pub(super) fn is_finished(&self) -> bool {
         self.at >= self.errands.len()
+    }
+
+    /// What it does now.
+    pub(super) fn errand(&self) -> Option<&Errand> {
+        self.errands.get(self.at)
     }
 
     pub(super) fn errands(&self) -> &[Errand] {
@@ -154,12 +174,16 @@ impl World {
         };
         let client = &mut self.clients[nth];
         let (machine, errand) = (client.machine, &client.errands[client.at]);
+        let source = errand.pairs.first().and_then(|pair| self.sources.get(&pair.source));
+        let stdin = source.filter(|_| errand.origin == Origin::Stdin);
+        let stdin = stdin.map(|(content, metadata)| Stdin::new(content.clone(), *metadata));
         self.trace.say(self.now, || {
             format!("client {machine} begins: {:?} {}", errand.direction, errand.local)
         });
         client.process = Some(Process {
             store,
             pool: Pool::new(ByteCount(1 << 20)),
+            stdin,
             session: None,
             began: self.now,
             session_began: self.now,
@@ -183,25 +207,37 @@ impl World {
         let Some(process) = client.process.as_mut() else {
             return self.leave_link(link, Side::Client);
         };
-        let limits = Limits::default();
+        let limits = Limits { stream_worth_bytes: STREAM_WORTH_BYTES, ..Limits::default() };
         let pages = limits.page_entries_max;
         let files = Files::local(client.owner, process.pool.clone(), pages);
         let (pool, store) = (process.pool.clone(), Arc::clone(&process.store));
+        let stdin = process.stdin.clone();
+        let finds = stdin.clone();
         let place = Place { machine: client.machine, client: nth, role: Role::Client };
         let id = self.add_peer(place, files, pool, limits);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.other = Some(host);
+            peer.stdin = stdin;
         }
         self.seat(id, link, Side::Client);
         self.offer_again(nth);
         let client = &self.clients[nth];
         let errand = &client.errands[client.at];
+        let mut options = errand.options.clone();
+        if let Some(stdin) = finds {
+            // As the client of the engine asks: the object may stand there, without a version.
+            options.recognise = match stdin.may_be_finished() {
+                true => RecogniseWish::ByContent,
+                false => RecogniseWish::ByVersion,
+            };
+        }
         let command = Command::Transfer {
             direction: errand.direction,
             local: errand.local.clone(),
             remote: errand.remote.clone(),
-            options: errand.options.clone(),
+            options,
         };
+        self.ask_something(nth, id);
         match self.ask(id, |core, now| core.handle_command(command, now)) {
             Some(Ok(Accepted::Transfer(transfer))) => {
                 if let Some(peer) = self.peers.get(&id) {
@@ -233,6 +269,10 @@ impl World {
         let own = self.clients[nth].process.as_ref().and_then(|process| process.session);
         let is_own = own.is_some_and(|(peer, _)| peer == id);
         match event {
+            Event::Stalled if !self.has_flipped_frames() => {
+                self.oracle.break_promise(|| format!("{id:?}: neither end has anything to do"));
+            }
+            Event::Replied(request, answer) => self.answered(id, request, answer),
             Event::Dial => self.dial(nth, Purpose::Join(id)),
             Event::EntryFinished { path, object: Some((_, root)), .. } if is_own => {
                 self.object_finished(nth, &path, root);
@@ -242,6 +282,7 @@ impl World {
             }
             Event::TransferFinished { result, summary, .. } if is_own => {
                 let sent = summary.bytes_sent;
+                self.judge_window(nth, summary.window_bytes_max);
                 self.trace.say(self.now, || format!("{id:?} is done: {result:?}, sent {sent}"));
                 self.clients[nth].count_sent(sent);
                 self.transfer_over(nth, id, result);
@@ -258,11 +299,15 @@ impl World {
         process.finished.insert(path.clone(), root);
         let began = process.session_began;
         let errand = &client.errands[client.at];
+        let replaces = match errand.options.precondition {
+            Precondition::Absent if !self.options.flips.may_change_frames() => Replaces::Nothing,
+            _ => Replaces::Anything,
+        };
         let Some(pair) = errand.pairs.iter().find(|pair| pair.path == *path) else {
             return self.odd_path(path);
         };
         self.trace.say(self.now, || format!("client {nth} hears {} committed", pair.target.1));
-        let told = self.oracle.committed(&pair.target, root, began, self.now);
+        let told = self.oracle.committed(&pair.target, root, replaces, (began, self.now));
         if told == Told::Unknown && !self.options.flips.may_change_frames() {
             let path = &pair.target.1;
             self.oracle.break_promise(|| format!("{path} is committed as {root}: not offered"));
@@ -327,6 +372,7 @@ impl World {
         let machine = client.machine;
         self.trace.say(self.now, || format!("client {machine}'s command is over: {result:?}"));
         client.process = None;
+        let mut pause_max = Micros::from_secs(8);
         match result {
             Ok(()) => {
                 self.tally.succeeded += 1;
@@ -336,87 +382,23 @@ impl World {
             Err(fault) => {
                 self.tally.failed += 1;
                 client.effort.losses += 1;
-                self.judge_fault(&fault, began);
+                if fault.code == Code::TakenOver {
+                    // Whoever took over gets on first.
+                    pause_max = Micros::from_secs(60);
+                }
+                let absent = |errand: &Errand| errand.options.precondition == Precondition::Absent;
+                if fault.code == Code::Exists && client.errands.get(client.at).is_some_and(absent) {
+                    // What stands there is not replaced: that was asked for.
+                    client.at += 1;
+                    client.effort = Effort::default();
+                } else {
+                    self.judge_fault(&fault, began);
+                }
             }
         }
         let life = self.clients[nth].life;
-        let pause = self.dice.span(Micros::from_secs(8));
+        let pause = self.dice.span(pause_max);
         self.at(self.now.plus(pause), Happening::Person(nth, life));
-    }
-
-    /// Promise 6: a fault is one that can be explained.
-    fn judge_fault(&mut self, fault: &Fault, began: Time) {
-        let calm = self.calm.is_some_and(|calm| calm < began);
-        // A rival may replace what stood there whole, between open and commit.
-        let rival = fault.code == Code::SourceChanged && self.has_rivals();
-        // A stuck operation of before keeps a stage, in a tree that of one entry; patience is the
-        // bound of that.
-        let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
-        let waits = kept || rival;
-        if calm && !waits && !fault.code.is_lost() {
-            self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
-        }
-        let people = self.options.people;
-        let explained = match fault.code {
-            Code::Other | Code::Usage => false,
-            Code::Violation | Code::Integrity => self.has_flips(),
-            Code::SourceChanged => people.changes > 0 || self.has_rivals(),
-            _ => true,
-        };
-        if !explained && !self.has_flipped_frames() {
-            self.oracle.break_promise(|| format!("a fault that nothing explains: {fault:?}"));
-        }
-    }
-
-    /// Promise 3: where nothing but processes and connections were lost, each loss costs a window.
-    fn judge_effort(&mut self, nth: usize) {
-        let effort = std::mem::take(&mut self.clients[nth].effort);
-        let client = &self.clients[nth];
-        let Some(errand) = client.errands.get(client.at - 1) else { return };
-        if !self.options.loses_only_connections() || errand.options.resume == ResumeWish::Discard {
-            return;
-        }
-        let size = |pair: &Pair| {
-            self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
-        };
-        let size: u64 = errand.pairs.iter().map(size).sum();
-        // One chunk goes also where it is larger than the window.
-        let once = errand.options.window.max(errand.options.chunk.bytes());
-        let most = size + effort.losses * once.0;
-        let Effort { sent, losses } = effort;
-        if sent > most {
-            self.oracle.break_promise(|| {
-                format!("{sent} bytes were sent of {size}, after {losses} losses: above {most}")
-            });
-        }
-    }
-
-    /// Promise 2: all of a tree stands.
-    fn look_at_errand(&mut self, nth: usize) {
-        let client = &self.clients[nth];
-        let errand = &client.errands[client.at];
-        let Some(process) = client.process.as_ref() else { return };
-        for pair in &errand.pairs {
-            if !process.finished.contains_key(&pair.path) && process.session_began == process.began
-            {
-                let path = &pair.path;
-                self.oracle.break_promise(|| format!("it ended well without \"{path}\""));
-            }
-        }
-        let Some(machine) = errand.pairs.first().map(|pair| pair.target.0) else { return };
-        let survivors = self.options.machines.survivors;
-        let cut = (self.dice.number(), survivors);
-        let fork = self.oracle.look_after_cut(machine, &self.machines[machine].disk, cut);
-        for (_, path) in &errand.directories {
-            if look(&fork, path) != Look::Directory {
-                self.oracle.break_promise(|| format!("directory {path} would be gone"));
-            }
-        }
-        for ((_, path), text) in &errand.links {
-            if look(&fork, path) != Look::Link(text.clone()) {
-                self.oracle.break_promise(|| format!("link {path} would be gone"));
-            }
-        }
     }
 
     /// A person stops the command that runs.

@@ -1,13 +1,13 @@
 //! The machines, sources and errands that a seed begins with.
 
-use super::person::{Client, Errand, Pair};
-use super::{Happening, SERVER, World};
+use super::person::{Client, Errand, Origin, Pair};
+use super::{Happening, SERVER, World, path};
 use crate::content::Content;
 use crate::machine::{Change, Machine};
 use crate::oracle::Name;
 use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish};
-use floe_types::{ChunkSize, Micros, ObjectPath, Rate};
+use floe_types::{ChunkSize, Metadata, Micros, Mode, ObjectPath, Precondition, Rate};
 
 /// What a tree holds beside its files.
 const DIRECTORIES: &[&str] = &["", "a", "a/b", "empty"];
@@ -33,7 +33,14 @@ impl World {
                 let errand = again.unwrap_or_else(|| self.errand(nth, at));
                 errands.push(errand);
             }
-            self.clients.push(Client::new(nth + 1, errands));
+            let mut client = Client::new(nth + 1, errands);
+            if let (crate::options::Tries::Yes, Some(first)) =
+                (self.options.work.twins, self.clients.first())
+            {
+                client.owner = first.owner;
+            }
+            self.clients.push(client);
+            self.make_toys(nth);
         }
         self.offer_what_stands();
         self.plan_trouble();
@@ -55,6 +62,8 @@ impl World {
         let shared = put && rivals && at == 0;
         let local = path(&format!("own/{at}"));
         let tree = self.dice.one_in(3) && !shared;
+        let piped = put && !tree && !shared && self.dice.one_in(5);
+        let origin = if piped { Origin::Stdin } else { Origin::Files };
         let kind = if tree { "tree" } else { "file" };
         let remote = if shared {
             path("shared/file")
@@ -75,7 +84,10 @@ impl World {
         for (beneath, size) in files {
             let source = (from.0, joined(from.1, &beneath));
             let target = (to.0, joined(to.1, &beneath));
-            self.make_source(&source, size);
+            match origin {
+                Origin::Files => self.make_source(&source, size),
+                Origin::Stdin => self.make_stdin(&source),
+            }
             self.make_target(&target);
             pairs.push(Pair { source, target, path: beneath });
         }
@@ -90,8 +102,15 @@ impl World {
             let _ = self.machines[from.0].link(&joined(from.1, &link), LINK.1);
             links.push(((to.0, joined(to.1, &link)), LINK.1.to_vec()));
         }
-        let options = self.transfer_options();
-        Errand { direction, local, remote, options, pairs, directories, links }
+        let mut options = self.transfer_options();
+        let no_clobber = match shared {
+            true => self.options.work.no_clobber == crate::options::Tries::Yes,
+            false => !tree && self.dice.one_in(8),
+        };
+        if no_clobber {
+            options.precondition = Precondition::Absent;
+        }
+        Errand { direction, local, remote, options, origin, pairs, directories, links }
     }
 
     fn tree_files(&mut self) -> Vec<(ObjectPath, Option<usize>)> {
@@ -122,6 +141,16 @@ impl World {
         self.write_source(source, &content, Change::InPlace);
     }
 
+    /// What a command is given on standard input, each time: it is no file.
+    fn make_stdin(&mut self, source: &Name) {
+        let size = self.dice.index(self.options.work.file_bytes_max);
+        let content = Content::of(self.dice.number(), size);
+        let mtime = self.machines[source.0].civil(self.now);
+        let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
+        self.sources.entry(source.clone()).or_insert((content, metadata));
+        self.piped.insert(source.clone());
+    }
+
     fn make_target(&mut self, target: &Name) {
         if self.oracle.watches(target) {
             return;
@@ -141,10 +170,14 @@ impl World {
         let sources: Vec<_> = self
             .sources
             .iter()
-            .map(|(name, (content, _))| (name.clone(), content.clone()))
+            .map(|(name, (content, metadata))| (name.clone(), content.clone(), *metadata))
             .collect();
-        for (name, content) in sources {
-            self.write_source(&name, &content, Change::InPlace);
+        for (name, content, metadata) in sources {
+            if self.piped.contains(&name) {
+                self.offer_everywhere(&name, &content, metadata);
+            } else {
+                self.write_source(&name, &content, Change::InPlace);
+            }
         }
     }
 
@@ -168,9 +201,4 @@ impl World {
 
 fn joined(base: &ObjectPath, tail: &ObjectPath) -> ObjectPath {
     base.join_path(tail).unwrap_or_else(|_| base.clone())
-}
-
-/// A path of this crate's own, which is one.
-fn path(text: &str) -> ObjectPath {
-    ObjectPath::parse(text.as_bytes()).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use floe_proto::command::{Command, Role};
 use floe_store::disk::{Access, Disk, Name as FileName};
 use floe_store::faulty::Faults;
 use floe_store::simulated::SimulatedDisk;
-use floe_types::{ByteCount, Micros, Offset};
+use floe_types::{ByteCount, Metadata, Micros, Offset};
 use std::sync::Arc;
 
 /// Something that goes wrong.
@@ -297,7 +297,8 @@ impl World {
 
     /// Another program changes a source, at once or in two steps.
     fn change_source(&mut self) {
-        let names: Vec<_> = self.sources.keys().cloned().collect();
+        let files = self.sources.keys().filter(|name| !self.piped.contains(name));
+        let names: Vec<_> = files.cloned().collect();
         let Some(name) = self.dice.pick(&names).cloned() else { return };
         let Some((old, _)) = self.sources.get(&name).cloned() else { return };
         let new = old.edited(&mut self.dice);
@@ -322,6 +323,11 @@ impl World {
         let Ok(metadata) = self.machines[*machine].write(path, content, change) else { return };
         self.trace.say(self.now, || format!("source {path} changes, {change:?}: {}", content.root));
         self.sources.insert(name.clone(), (content.clone(), metadata));
+        self.offer_everywhere(name, content, metadata);
+    }
+
+    /// Whoever may send a source may send this from now on.
+    pub(super) fn offer_everywhere(&mut self, name: &Name, content: &Content, metadata: Metadata) {
         let targets: Vec<_> = self
             .clients
             .iter()

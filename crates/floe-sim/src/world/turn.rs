@@ -122,7 +122,7 @@ impl World {
         for (nth, (op, what)) in ops.into_iter().enumerate() {
             let what = if nth < late { Some(what) } else { self.admit(id, peer, op, what) };
             if let Some(what) = what {
-                self.submit(id, &mut peer.port, Lane::Session, op, what);
+                self.submit(id, (&mut peer.port, &peer.files), Lane::Session, (op, what));
             }
         }
         let mut told = Vec::new();
@@ -208,7 +208,8 @@ impl World {
         }
         busy |= !ops.is_empty() || !out.is_empty();
         for (op, what) in ops {
-            self.submit(id, &mut own.port, Lane::Stream(stream), op, what);
+            let at = (&mut own.port, &peer.files);
+            self.submit(id, at, Lane::Stream(stream), (op, what));
         }
         self.put(id, own, out);
         let waited = !own.outlet.is_empty();
@@ -282,7 +283,10 @@ impl World {
         for frame in out {
             let link = own.link;
             self.trace.say(self.now, || format!("{id:?} on {link:?}: {}", described(&frame)));
-            let flip = self.dice.hits(network.flip_frame);
+            // What a digest of the whole rests on is worth more flips.
+            let sums = self.has_flipped_frames() && self.calm.is_none();
+            let sums = sums && matches!(frame, Frame::Done(..) | Frame::Want(_));
+            let flip = self.dice.hits(network.flip_frame) || sums && self.dice.one_in(24);
             let flip_piece = self.dice.hits(network.flip_piece);
             match own.outlet.accept(&frame) {
                 Err(error) => self.oracle.break_promise(|| error.to_string()),

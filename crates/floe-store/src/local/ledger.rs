@@ -13,6 +13,7 @@ use crate::disk::{Disk, DiskError, DiskResult, Doing};
 use crate::journal::{Binding, Record, SlotIndex};
 use crate::replay::JournalBytes;
 use crate::source::fill;
+use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, RangeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -101,6 +102,10 @@ impl<D: Disk> Ledger<D> {
         }
         self.append(&mut written, &Record::Chunk(chunk, digest))?;
         written.recorded.insert(chunk);
+        if planted::is(Bug::CheckpointCoversMore) {
+            let covered = Record::Checkpoint(written.next);
+            self.append(&mut written, &covered)?;
+        }
         Ok(())
     }
 
@@ -145,7 +150,9 @@ impl<D: Disk> Ledger<D> {
         // would speak of them.
         names().inspect_err(|_| self.fail())?;
         self.append(&mut self.written(), &Record::Syncing).doing(what)?;
-        self.sync(|| self.disk.sync_data(data)).doing(what)?;
+        if !planted::is(Bug::CheckpointBeforeTheData) {
+            self.sync(|| self.disk.sync_data(data)).doing(what)?;
+        }
         let appended = self.append(&mut self.written(), &Record::Checkpoint(covered));
         let after = appended.doing(what)?;
         self.sync(|| self.disk.sync_data(&self.file)).doing(what)?;
@@ -158,6 +165,9 @@ impl<D: Disk> Ledger<D> {
         let mut synced = self.synced(what)?;
         self.append(&mut self.written(), &Record::Syncing).doing(what)?;
         synced.settled = None;
+        if planted::is(Bug::SkipTheSyncOfAStage) {
+            return Ok(());
+        }
         self.sync(|| self.disk.sync_file(data)).doing(what)
     }
 

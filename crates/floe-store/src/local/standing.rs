@@ -10,6 +10,7 @@ use crate::local::metadata;
 use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
+use floe_types::planted::{self, Bug};
 use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Root};
 
 const READ_BYTES: usize = 1 << 20;
@@ -116,6 +117,7 @@ fn by_mark<D: Disk>(
     let Some(mark) = mark else { return Ok(None) };
     let Some(root) = mark.root_of(stat.size, stat.mtime) else { return Ok(None) };
     let basis = match (mark.names(version), spec.freshness) {
+        (Names::Other, _) if planted::is(Bug::RecogniseAnyVersion) => Basis::Version,
         (Names::Other, _) => return Ok(None),
         // Somebody wants the bytes looked at.
         _ if spec.recognise == Recognise::ByContent => return Ok(None),

@@ -1,12 +1,11 @@
 //! The state of a simulated disk: what is seen now, what would survive, and the effects between the
 //! two.
 
-use super::{Breaks, Survivors};
+use super::Breaks;
 use crate::disk::{DiskError, DiskResult, FileKind};
 use floe_types::{ByteCount, Code, Component, Mode, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-const PAGE_BYTES: usize = 4096;
 pub(super) const ROOT: u64 = 1;
 
 #[derive(Clone)]
@@ -56,7 +55,7 @@ pub(super) struct Inode {
     failures: Failures,
     pub(super) names: Names,
     /// The names that are durable.
-    kept: Names,
+    pub(super) kept: Names,
 }
 
 /// A directory's names: the inode, and the place in a listing.
@@ -94,7 +93,7 @@ impl Change {
 }
 
 impl Effect {
-    fn is_data(&self) -> bool {
+    pub(super) fn is_data(&self) -> bool {
         matches!(self, Self::Write(..) | Self::Truncate(_))
     }
 }
@@ -309,7 +308,7 @@ impl World {
         }
     }
 
-    fn keep(&mut self, change: &Change) {
+    pub(super) fn keep(&mut self, change: &Change) {
         for (directory, name) in &change.gone {
             if let Some(directory) = self.inodes.get_mut(directory) {
                 directory.kept.remove(name);
@@ -331,49 +330,6 @@ impl World {
             for effect in std::mem::take(&mut inode.effects) {
                 inode.durable.apply(&effect);
             }
-        }
-    }
-
-    pub(super) fn cut(&mut self, seed: u64, survivors: Survivors) {
-        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let changes = std::mem::take(&mut self.changes);
-        match survivors {
-            Survivors::FirstChanges => {
-                let kept = dice.below(changes.len() as u64 + 1);
-                for (_, change) in (0..kept).zip(&changes) {
-                    self.keep(change);
-                }
-            }
-            Survivors::AnyChanges => {
-                for change in &changes {
-                    if dice.below(2) == 0 {
-                        self.keep(change);
-                    }
-                }
-            }
-        }
-        for inode in self.inodes.values_mut() {
-            for effect in std::mem::take(&mut inode.effects) {
-                survive(&mut inode.durable, &effect, &mut dice);
-            }
-            inode.seen = inode.durable.clone();
-            inode.names = inode.kept.clone();
-            (inode.lock, inode.links) = (None, 0);
-        }
-        self.count_links();
-        self.boot += 1;
-        self.breaks = Breaks::default();
-        self.operations = 0;
-    }
-
-    fn count_links(&mut self) {
-        let mut links: BTreeMap<u64, u32> = BTreeMap::from([(ROOT, 1)]);
-        for (number, _) in self.inodes.values().flat_map(|inode| inode.names.values()) {
-            *links.entry(*number).or_default() += 1;
-        }
-        self.inodes.retain(|number, _| links.contains_key(number));
-        for (number, inode) in &mut self.inodes {
-            inode.links = links.get(number).copied().unwrap_or(0);
         }
     }
 
@@ -400,36 +356,5 @@ impl World {
             Some(ByteCount(max)) if self.written > max => Err(DiskError::new(Code::NoSpace)),
             _ => Ok(()),
         }
-    }
-}
-
-/// What of one unsynced effect is there after a cut.
-fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
-    let Effect::Write(at, bytes) = effect else {
-        if dice.below(2) == 0 {
-            image.apply(effect);
-        }
-        return;
-    };
-    let mut done = 0;
-    while done < bytes.len() {
-        let page_end = (at + done + 1).next_multiple_of(PAGE_BYTES) - at;
-        let end = page_end.min(bytes.len());
-        if dice.below(2) == 0 {
-            image.apply(&Effect::Write(at + done, bytes[done..end].to_vec()));
-        }
-        done = end;
-    }
-}
-
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 8) % bound.max(1)
     }
 }

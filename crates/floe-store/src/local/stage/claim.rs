@@ -17,6 +17,7 @@ use crate::local::ledger::{Continued, FileBytes, Ledger};
 use crate::local::recover::{Staged, Trust, trust};
 use crate::replay::{Recorded, Survey, survey};
 use crate::source::fill;
+use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, Code, Fault, Freshness, Offset, Range, RangeSet, Subtree, Subtrees};
 use std::sync::Arc;
 
@@ -224,7 +225,9 @@ impl<D: Disk> Claim<'_, D> {
             if let (None, Some((journal, survey))) = (&adopted, journal) {
                 let old = Old { key: &key, file: &file, journal: &journal, survey: &survey };
                 let (ledger, have) = self.take_over(&old)?;
-                adopted = Some(((file, ledger), have, Basis::Content));
+                let taken = planted::is(Bug::ResumeOntoAChangedSource);
+                let basis = if taken { Basis::Version } else { Basis::Content };
+                adopted = Some(((file, ledger), have, basis));
             } else {
                 self.remove_stage(&key).doing(self.doing())?;
             }

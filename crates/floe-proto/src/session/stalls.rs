@@ -1,0 +1,86 @@
+//! When neither end has anything left to do, and a transfer or request is not over: a client ends
+//! the session, and begins again from the journal.
+//!
+//! Without TLS a byte of any frame may change on the way. Most such frames are violations; one that
+//! still means something (another entry that has ended, one more WANT to come, a kind that is
+//! skipped) leaves both ends waiting for each other, alive. A server says in STATS whether it has
+//! anything to do, so a slow disk, a long hash and a rate limit are no stall: PROTOCOL.md, section
+//! 13.
+
+use super::{Half, Session};
+use crate::command::{Event, Role};
+use crate::frame::{Frame, Stats, Work};
+use crate::session::ending::State;
+use floe_types::{Code, Fault, Micros, Time};
+
+/// Whether a server says STATS although nothing runs: the first, and one after the last request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Owed {
+    Yes,
+    No,
+}
+
+impl<P: Clone> Session<P> {
+    /// Whether this end has anything to do.
+    fn work(&self) -> Work {
+        let waits = |half: &Half<P>| {
+            let bucket = match half {
+                Half::Send(half) => half.bucket(),
+                Half::Receive(half) => half.bucket(),
+            };
+            bucket.is_some_and(|bucket| !bucket.is_open(self.io.now))
+        };
+        let quiet = self.io.is_idle() && !self.io.has_unsaid();
+        if quiet && !self.transfers.values().any(waits) { Work::None } else { Work::UnderWay }
+    }
+
+    /// A frame that is about a transfer or request, or a sign that the peer works at one.
+    pub(super) fn note_move(&mut self, frame: &Frame<P>, now: Time) {
+        let waits = |stats: &Stats| stats.work != Some(Work::UnderWay);
+        match frame {
+            Frame::Ping(_) | Frame::Pong(_) => {}
+            Frame::Stats(stats) if waits(stats) => {}
+            _ => self.moved = now,
+        }
+    }
+
+    /// When a client ends a session in which nothing moves any more.
+    pub(super) fn stalls_at(&self) -> Option<Time> {
+        let runs = !(self.transfers.is_empty() && self.requests.is_empty());
+        let open = matches!(self.state, State::Open | State::Draining);
+        let told = self.peer_stats.work.is_some();
+        let waits = self.role == Role::Client && open && runs && told && self.work() == Work::None;
+        waits.then(|| self.moved.plus(self.config.limits.stall))
+    }
+
+    /// Heartbeats ask this at least: what waited for long did not stand still.
+    pub(super) fn end_stall(&mut self, now: Time) {
+        if self.work() == Work::UnderWay {
+            self.moved = now;
+        }
+        if self.stalls_at().is_some_and(|at| at <= now) {
+            self.io.events.push_back(Event::Stalled);
+            self.close(Some(Fault::new(Code::TimedOut, "neither end had anything left to do")));
+        }
+    }
+
+    /// When a server says STATS.
+    pub(super) fn stats_due(&self) -> Option<Time> {
+        let runs = !(self.transfers.is_empty() && self.requests.is_empty());
+        let due = self.role == Role::Server && (runs || self.stats_owed == Owed::Yes);
+        due.then(|| self.stats_said.plus(SECOND))
+    }
+
+    pub(super) fn say_stats(&mut self, now: Time) {
+        if self.stats_due().is_none_or(|due| now < due) {
+            return;
+        }
+        self.stats_said = now;
+        self.stats_owed = if self.requests.is_empty() { Owed::No } else { Owed::Yes };
+        let (causes, data_bytes, round_trip) = (self.causes, self.data_bytes, self.round_trip);
+        let work = Some(self.work());
+        self.io.say(Frame::Stats(Stats { causes, data_bytes, round_trip, work }));
+    }
+}
+
+const SECOND: Micros = Micros::from_secs(1);

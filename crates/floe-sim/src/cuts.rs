@@ -1,0 +1,119 @@
+//! Every power cut of two small works, on the real store: a put of three chunks whose process dies
+//! once before, and the commit of a batch.
+//!
+//! A case is: so many operations of the disk, then the death of the process; begun again, so many
+//! more; then a cut that keeps exactly one subset of what was not synced. Every number of
+//! operations and every subset is a case. After each the final names show what stood there or what
+//! was sent, whole, and what was answered is there; the same work, begun again, ends well, and
+//! reads nothing anew that a checkpoint covers. Beside it: `floe_store::simulated`.
+
+mod work; // what is put, and what may be found
+
+use floe_store::simulated::{Breaks, SimulatedDisk};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use work::{Answer, Work};
+
+pub use work::Kind;
+
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Which work.
+    pub kind: Kind,
+    /// Whether the process dies once before the cut, at any operation, or not at all.
+    pub restarts: u8,
+    /// Of the deaths before the cut only each so many is tried; 1: all.
+    pub every: u64,
+}
+
+/// What was found.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Found {
+    /// Cuts.
+    pub cases: u64,
+    /// The most effects that were not synced at once: two to that power are the subsets.
+    pub unsynced_max: usize,
+    /// Operations of the work without a death.
+    pub operations: u64,
+    /// The first case that broke a promise.
+    pub broken: Option<String>,
+}
+
+/// Tries every case, on all processors.
+#[must_use]
+pub fn every_cut(bounds: Bounds) -> Found {
+    let work = Work::new(bounds.kind);
+    let found = Mutex::new(Found { operations: operations_of(&work), ..Found::default() });
+    let deaths = if bounds.restarts == 0 { 0 } else { operations_of(&work) };
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let death = next.fetch_add(1, Ordering::Relaxed) * bounds.every.max(1);
+                    if death > deaths || is_broken(&found) {
+                        return;
+                    }
+                    cuts_after(&work, death, &found);
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn is_broken(found: &Mutex<Found>) -> bool {
+    found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).broken.is_some()
+}
+
+fn operations_of(work: &Work) -> u64 {
+    let disk = work.prepared();
+    disk.set_breaks(Breaks::default());
+    let _ = work.run(&disk);
+    disk.operations()
+}
+
+/// The work on a disk that is gone after so many operations; how many it took.
+fn broken_off(work: &Work, disk: &SimulatedDisk, after: u64) -> (Answer, u64) {
+    disk.set_breaks(Breaks { operations_max: Some(after), ..Breaks::default() });
+    let answer = work.run(disk);
+    (answer, disk.operations())
+}
+
+/// Every cut of a second run, where the first died after `death` operations.
+fn cuts_after(work: &Work, death: u64, found: &Mutex<Found>) {
+    let first = work.prepared();
+    if death > 0 {
+        broken_off(work, &first, death);
+    }
+    first.set_breaks(Breaks::default());
+    for operation in 0.. {
+        let disk = first.twin();
+        let (answer, took) = broken_off(work, &disk, operation);
+        let unsynced = disk.unsynced();
+        let place = format!("death after {death}, cut after {operation}");
+        let broken = subsets(work, &disk, &answer, &place);
+        let mut all = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.cases += 1 << unsynced;
+        all.unsynced_max = all.unsynced_max.max(unsynced);
+        if let Some(what) = broken {
+            all.broken.get_or_insert(what);
+        }
+        if took <= operation || all.broken.is_some() {
+            return;
+        }
+    }
+}
+
+/// Every subset of what is not synced on a disk; the first that breaks a promise.
+fn subsets(work: &Work, disk: &SimulatedDisk, answer: &Answer, place: &str) -> Option<String> {
+    let unsynced = disk.unsynced();
+    (0u64..1 << unsynced).find_map(|subset| {
+        let after = disk.copy();
+        after.cut_choosing(&|nth| subset >> nth & 1 == 1);
+        let broken = work.judge(&after, answer).err()?;
+        Some(format!("{place}, kept {subset:0unsynced$b}: {broken}"))
+    })
+}

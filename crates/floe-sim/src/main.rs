@@ -19,14 +19,9 @@ const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     #[cfg(feature = "planted")]
-    if let Some(at) = words.iter().position(|word| *word == "--bug") {
-        let named = words.get(at + 1).copied().unwrap_or_default();
-        let Some(bug) = named_bug(named) else { return usage() };
-        floe_types::planted::plant(Some(bug));
-        words.drain(at..at + 2);
-    }
+    let Some(words) = planted(words) else { return usage() };
     match words[..] {
         ["seeds", ref flags @ ..] => match seeds(flags) {
             Some(seeds) => run_seeds(seeds),
@@ -48,6 +43,16 @@ fn main() -> ExitCode {
         ["replay", seed] => seed.parse().map_or_else(|_| usage(), replay),
         _ => usage(),
     }
+}
+
+/// Plants the bug that `--bug` names, if it is there; the other words.
+#[cfg(feature = "planted")]
+fn planted(mut words: Vec<&str>) -> Option<Vec<&str>> {
+    if let Some(at) = words.iter().position(|word| *word == "--bug") {
+        floe_types::planted::plant(Some(named_bug(words.get(at + 1)?)?));
+        words.drain(at..at + 2);
+    }
+    Some(words)
 }
 
 fn usage() -> ExitCode {

@@ -141,7 +141,7 @@ const BLOCK_BYTES: u64 = 1024;
 impl Hashing {
     fn hash(&mut self, chunk: Offset, at: Offset, bytes: &[u8]) -> Result<(), Fault> {
         if at == chunk {
-            if !bytes.is_empty() && chunk.0 % BLOCK_BYTES != 0 {
+            if !bytes.is_empty() && !chunk.0.is_multiple_of(BLOCK_BYTES) {
                 return Err(Fault::new(
                     Code::Other,
                     format!("hash a chunk that begins at {chunk}"),

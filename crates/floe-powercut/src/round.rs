@@ -102,6 +102,14 @@ enum Said {
     Done,
 }
 
+impl Drop for Round<'_> {
+    /// Nobody may be left on the mount when it goes, nor in a call that does not end.
+    fn drop(&mut self) {
+        self.mounted.release();
+        self.server = None;
+    }
+}
+
 fn broken<T>(what: impl Into<String>) -> Result<T, Trouble> {
     Err(Trouble::Broken(what.into()))
 }
@@ -127,6 +135,9 @@ impl Round<'_> {
             self.lose_power()?;
             self.look(said)?;
             self.restart()?;
+            if said == Said::Done {
+                break;
+            }
         }
         match waiting {
             Some(client) => self.end(client).map(drop)?,

@@ -152,7 +152,11 @@ impl Cut {
             Self::Anywhere => Fuse { call: None, left: dice.below(about) },
             Self::AfterCheckpoint => Fuse { call: None, left: 180 + dice.below(about / 2) },
             Self::AtA(call) => {
-                let left = if dice.happens(10) { dice.below(4) } else { dice.below(about / 4) };
+                let many = match call {
+                    Call::Write => about,
+                    _ => 3 * files.len() as u64,
+                };
+                let left = if dice.happens(8) { dice.below(3) } else { dice.below(many) };
                 Fuse { call: Some(call), left }
             }
         }

@@ -77,13 +77,16 @@ impl State {
             .ok_or_else(|| Fault::new(Code::State, "find the state directory: HOME is not set"))
     }
 
-    /// Opens a state directory, and makes it and its parents (0700) where they are missing.
+    /// Opens a state directory, and makes it and its parents (0700) where they are missing. What it
+    /// makes is durable.
     ///
     /// # Errors
     /// `State`: it cannot be made or written, belongs to another user, or others may write in it.
     pub fn open(path: &Path) -> Result<Self, Fault> {
         let shown = show(path);
         let refuse = |why: String| Fault::new(Code::State, format!("open \"{shown}\": {why}"));
+        let missing: Vec<&Path> =
+            path.ancestors().take_while(|one| one.symlink_metadata().is_err()).collect();
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -106,6 +109,9 @@ impl State {
             AtFlags::EACCESS,
         )
         .map_err(|error| refuse(error.kind().to_string()))?;
+        for made in missing {
+            sync_above(made).map_err(|error| refuse(error.kind().to_string()))?;
+        }
         Ok(Self { path: path.to_path_buf(), dir: Arc::new(dir) })
     }
 
@@ -193,8 +199,10 @@ impl State {
             Err(Errno::EXIST) => Created::Before,
             Err(error) => return Err(self.fault("create", name, &error.kind().to_string())),
         };
+        // The directory's own name too: whoever made it may have died before that was durable.
         removed
             .and_then(|()| rustix::fs::fsync(self.dir.as_fd()))
+            .and_then(|()| sync_above(&self.path))
             .map_err(|error| self.fault("create", name, &error.kind().to_string()))?;
         Ok(created)
     }
@@ -267,6 +275,24 @@ pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], Fault> {
     getrandom::fill(&mut bytes)
         .map_err(|error| Fault::new(Code::Other, format!("draw random bytes: {error}")))?;
     Ok(bytes)
+}
+
+/// Makes the name of a directory durable, as far as what stands above it can be opened (not where
+/// it may only be searched) and synced (not where it is read-only, or knows no syncs).
+fn sync_above(directory: &Path) -> Result<(), Errno> {
+    let above = match directory.parent() {
+        None => return Ok(()),
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(above, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => Ok(()),
+        answer => match rustix::fs::fsync(answer?) {
+            Err(Errno::INVAL | Errno::ROFS) => Ok(()),
+            answer => answer,
+        },
+    }
 }
 
 /// A path safe to show.

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("floe-store", &["floe-types"]),
     ("floe-engine", &["floe-proto", "floe-store", "floe-types"]),
     ("floe-sim", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
+    ("floe-powercut", &["floe-engine", "floe-store", "floe-types"]),
     ("floe-http", &["floe-engine", "floe-proto", "floe-store", "floe-types"]),
     ("floe-torture", &["floe-types"]),
     (

@@ -133,7 +133,7 @@ pub async fn run(args: TortureArgs) -> Result<()> {
 }
 
 fn own_failure(args: &TortureArgs, error: &io::Error) -> Failure {
-    Failure::from(of_path("torture", &args.dir, error))
+    of_path("torture", &args.dir, error)
 }
 
 /// Refuses to begin what would fill the disk.

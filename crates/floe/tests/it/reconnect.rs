@@ -228,7 +228,7 @@ fn a_source_that_changes_under_a_get_to_standard_output_ends_it() {
     let _server = stage.serve_and_log_in(&[]);
     fs::write(stage.path("srv/f"), content(SIZE)).unwrap();
     for streams in ["1", "4"] {
-        let get = ["get", "nas:/f", "-", "--limit", "12M", "--json", "--streams", streams];
+        let get = ["get", "nas:/f", "-", "--limit", "5M", "--json", "--streams", streams];
         let get = stage.start(&get);
         get.wait_for("\"progress\"");
         let now = std::time::SystemTime::now();

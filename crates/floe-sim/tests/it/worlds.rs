@@ -18,10 +18,8 @@ fn no_interleaving_of_a_small_transfer_breaks_a_promise() {
 }
 
 #[test]
-fn no_power_cut_of_a_small_put_or_batch_breaks_a_promise() {
-    for (kind, restarts, every) in [(Kind::Put, 0, 1), (Kind::Batch, 0, 1)] {
-        let found = every_cut(cuts::Bounds { kind, restarts, every });
-        assert_eq!(found.broken, None);
-        assert!(found.cases > 1_000, "{found:?}");
-    }
+fn no_power_cut_of_a_small_put_breaks_a_promise() {
+    let found = every_cut(cuts::Bounds { kind: Kind::Put, restarts: 0, every: 1 });
+    assert_eq!(found.broken, None);
+    assert!(found.cases > 1_000, "{found:?}");
 }

@@ -10,7 +10,7 @@ mod calls; // what the kernel asks
 use crate::dice::Dice;
 use crate::file::Toll;
 use crate::tree::{Fuse, Power, Survivors, Tree};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,6 +64,22 @@ pub fn missing() -> Option<&'static str> {
 }
 
 impl Mounted {
+    /// Mounts an empty tree on a new directory in `dir`, where this machine can. Else a test that
+    /// wants it says why it tests nothing, past the capture of its output.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn or_skipped(dir: &Path) -> io::Result<Option<Self>> {
+        if let Some(why) = missing() {
+            let said = format!("\n*** SKIPPED, NOTHING WAS TESTED on a mounted tree: {why} ***\n");
+            io::stderr().write_all(said.as_bytes())?;
+            return Ok(None);
+        }
+        let at = dir.join("mount");
+        std::fs::create_dir(&at)?;
+        Self::new(&at).map(Some)
+    }
+
     /// Mounts an empty tree.
     ///
     /// # Errors

@@ -8,18 +8,6 @@ const NO_BYTES: Odds =
     Odds { bytes: 0, sizes: 0, attributes: 0, torn: 0, unwritten: Unwritten::Zeros };
 const NAMES_ONLY: Survivors = Survivors { odds: NO_BYTES, names: Names::Each(16) };
 
-/// A mount, where this machine can; else the reason, past the capture of the tests' output.
-fn mounted(dir: &Path) -> Option<Mounted> {
-    if let Some(why) = missing() {
-        let said = format!("\n*** SKIPPED, NOTHING WAS TESTED on a mounted tree: {why} ***\n");
-        std::io::stderr().write_all(said.as_bytes()).unwrap();
-        return None;
-    }
-    let at = dir.join("mount");
-    fs::create_dir(&at).unwrap();
-    Some(Mounted::new(&at).unwrap())
-}
-
 /// Whether the program syncs what it renames.
 #[derive(Clone, Copy, PartialEq)]
 enum Syncs {
@@ -43,7 +31,7 @@ fn replace(at: &Path, syncs: Syncs) {
 fn a_program_that_renames_what_it_did_not_sync_is_caught_on_a_mount() {
     for (syncs, after) in [(Syncs::Before, &b"the new version"[..]), (Syncs::Never, b"")] {
         let dir = tempfile::tempdir().unwrap();
-        let Some(mut mounted) = mounted(dir.path()) else { return };
+        let Some(mut mounted) = Mounted::or_skipped(dir.path()).unwrap() else { return };
         let name = mounted.path().join("name");
         fs::write(&name, b"the old version").unwrap();
         File::open(&name).unwrap().sync_all().unwrap();
@@ -58,7 +46,7 @@ fn a_program_that_renames_what_it_did_not_sync_is_caught_on_a_mount() {
 #[test]
 fn a_call_that_meets_the_cut_is_not_done_and_not_answered_before_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(mut mounted) = mounted(dir.path()) else { return };
+    let Some(mut mounted) = Mounted::or_skipped(dir.path()).unwrap() else { return };
     let name = mounted.path().join("name");
     let mut file = File::create(&name).unwrap();
     File::open(mounted.path()).unwrap().sync_all().unwrap();

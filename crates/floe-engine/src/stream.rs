@@ -32,9 +32,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// One connection that has joined a session.
 pub struct Stream {
     place: Place,
-    running: Arc<Running>,
-    id: StreamId,
-    seat: Arc<Seat>,
     link: Secured,
     port: Port,
     inlet: Inlet,
@@ -95,17 +92,14 @@ impl Stream {
     /// A greeted connection at its place in a session.
     #[must_use]
     pub fn new(place: Place, link: Secured) -> Self {
-        let (running, seat) = (Arc::clone(&place.running), Arc::clone(&place.seat));
-        let port =
-            Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&seat.inbox));
+        let (running, inbox) = (&place.running, &place.seat.inbox);
+        let files = Arc::clone(&running.files);
+        let port = Port::new(Arc::clone(&files), running.threads.clone(), Arc::clone(inbox));
         Self {
             inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
-            id: place.id,
+            bell: Arc::clone(inbox) as Arc<dyn Bell>,
+            charge: files.pool().charge(),
             place,
-            bell: Arc::clone(&seat.inbox) as Arc<dyn Bell>,
-            charge: running.files.pool().charge(),
-            running,
-            seat,
             link,
             port,
             outlet: Outlet::default(),
@@ -125,17 +119,18 @@ impl Stream {
         match self.serve().await {
             Leave::InOrder => {
                 let said = timeout_at(Instant::now() + FAREWELL, self.say_farewell()).await;
-                tracing::debug!(stream = self.id.0, heard = said.is_ok(), "stream closed");
-                self.running.lose(self.id, Lost::HungUp);
+                tracing::debug!(stream = self.place.id.0, heard = said.is_ok(), "stream closed");
+                self.place.running.lose(self.place.id, Lost::HungUp);
             }
             Leave::Lost(fault) => {
-                tracing::debug!(stream = self.id.0, %fault, "stream lost");
-                self.running.lose(self.id, Lost::Connection);
+                tracing::debug!(stream = self.place.id.0, %fault, "stream lost");
+                self.place.running.lose(self.place.id, Lost::Connection);
             }
         }
-        let Self { place, running, seat, mut port, ended, link, inlet, outlet, charge, .. } = self;
+        let Self { place, mut port, ended, link, inlet, outlet, charge, .. } = self;
         drop((link, inlet, outlet, charge));
         port.give_up();
+        let (running, seat) = (Arc::clone(&place.running), Arc::clone(&place.seat));
         Rest { running, seat, port, ended }.end().await;
         drop(place);
     }
@@ -144,7 +139,7 @@ impl Stream {
         let mut moved = ByteCount::ZERO;
         let mut turns = 0;
         loop {
-            if self.running.ending().is_some() || self.seat.is_hung_up() {
+            if self.place.running.ending().is_some() || self.place.seat.is_hung_up() {
                 return Leave::InOrder;
             }
             let activity = match self.turn(&mut moved) {
@@ -185,7 +180,7 @@ impl Stream {
         self.give_way()?;
         // What came before the end has been told: the connection's end comes after it.
         match end.take() {
-            Some(fault) if self.running.ending().is_none() => Err(fault),
+            Some(fault) if self.place.running.ending().is_none() => Err(fault),
             _ => Ok(activity),
         }
     }
@@ -193,7 +188,7 @@ impl Stream {
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
         while self.frames.len() < FRAMES_A_ROUND && self.hears() {
-            let pool = self.running.files.pool();
+            let pool = self.place.running.files.pool();
             let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
             match taken {
                 Ok(Taken::Frame(frame)) => {
@@ -216,7 +211,7 @@ impl Stream {
                     self.hearing = Hearing::No;
                     let fault = Fault::new(Code::Violation, violation.what);
                     // The session says CLOSE and ends; this stream says it, if it leads.
-                    let _ = self.running.command(Command::Close(Some(fault)));
+                    let _ = self.place.running.command(Command::Close(Some(fault)));
                     return None;
                 }
                 Err(inlet::Broken::Connection(fault)) => return Some(fault),
@@ -234,13 +229,13 @@ impl Stream {
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let sample = self.sample();
-        let (id, outlet, link) = (self.id, &mut self.outlet, &self.link);
+        let (id, outlet, link) = (self.place.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
         let mut ops = Vec::new();
         let mut out = Vec::new();
         let hearing = &mut self.hearing;
         let came = self.inlet.has_come();
-        let (room, asked) = self.running.round(|core, now| {
+        let (room, asked) = self.place.running.round(|core, now| {
             if came {
                 core.handle_bytes(id, now);
             }
@@ -311,7 +306,7 @@ impl Stream {
         }
         let mut since = [self.sending_since, self.taking_since].into_iter().flatten();
         let is_slow = since.any(|since| since.elapsed() > HOLD);
-        if is_slow && self.running.files.pool().is_short() {
+        if is_slow && self.place.running.files.pool().is_short() {
             return Err(Fault::new(Code::Busy, "memory is short, and this stream too slow"));
         }
         Ok(())
@@ -333,7 +328,7 @@ impl Stream {
         let socket = self.link.socket();
         let holding = self.sending_since.is_some() || self.taking_since.is_some();
         let ready = tokio::select! {
-            () = self.seat.inbox.rung() => Ok(()),
+            () = self.place.seat.inbox.rung() => Ok(()),
             // Whether others wait for what it holds is seen in the next turn.
             () = sleep(HOLD), if holding => Ok(()),
             ready = socket.readable(), if reading => ready,
@@ -347,14 +342,14 @@ impl Stream {
 
     /// Says what is queued, ends this half and waits briefly for the peer's.
     async fn say_farewell(&mut self) -> Result<(), Fault> {
-        while !self.running.is_broken() {
+        while !self.place.running.is_broken() {
             self.write()?;
             if !self.outlet.is_empty() {
                 self.writable().await?;
                 continue;
             }
-            let id = self.id;
-            match self.running.round(|core, now| core.poll_frame(id, now)) {
+            let id = self.place.id;
+            match self.place.running.round(|core, now| core.poll_frame(id, now)) {
                 Some(frame) => self.outlet.accept(frame)?,
                 None => break,
             }

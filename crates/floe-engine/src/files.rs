@@ -302,9 +302,9 @@ impl Files {
                 self.opened_source(entry, store.open(path, follow)?, slot)
             }
             (OpenHow::Source(_), LocalEnd::Input(input)) => {
-                let spent = input.spent();
+                let opened = opened_input(input.began(), input.spent());
                 self.open.add(entry, Handle::Input(input), slot);
-                opened_input(spent)
+                opened
             }
             (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
                 let spec = self.spec(path.clone(), wish.clone());
@@ -447,10 +447,7 @@ fn passed_over_in(path: &ObjectPath, name: &[u8]) -> Fault {
 }
 
 /// Standard input as an entry: a file of unknown size, made now, for its owner to read and write.
-fn opened_input(spent: Vec<Subtree>) -> Opened {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let secs = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
-    let mtime = Timestamp::new(secs, 0).unwrap_or_default();
+fn opened_input(mtime: Timestamp, spent: Vec<Subtree>) -> Opened {
     let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
     let freshness = Freshness::Fresh;
     let body = EntryBody::File { size: None, version: None, freshness, metadata };

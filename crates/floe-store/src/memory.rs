@@ -118,7 +118,8 @@ impl State {
             Some(Node::File(file)) => Self::recognise_file(file, spec),
         };
         let is_own = |(file, _, basis): &(Arc<File>, Root, Basis)| {
-            *basis == Basis::Version && file.metadata == spec.metadata
+            let nameless = spec.recognise == Recognise::ByContent && spec.size.is_none();
+            (*basis == Basis::Version || nameless) && file.metadata == spec.metadata
         };
         if spec.precondition == Precondition::Absent && !found.as_ref().is_some_and(is_own) {
             return Err(fault(Code::Exists, doing()));

@@ -5,7 +5,7 @@
 
 use crate::buffer::{Blank, Piece};
 use crate::socket::reason;
-use floe_types::{ByteCount, Code, Fault, Offset, Range, Subtree, Subtrees};
+use floe_types::{ByteCount, Code, Fault, Offset, Range, Subtree, Subtrees, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,6 +20,7 @@ pub type Answer = Box<dyn FnOnce(Result<Piece, Fault>) + Send>;
 #[derive(Clone)]
 pub struct Input {
     owner: Arc<Owner>,
+    began: Timestamp,
 }
 
 struct Desk {
@@ -63,7 +64,13 @@ impl Input {
         thread
             .spawn(move || worker.serve(&mut File::from(from)))
             .map_err(|error| Fault::new(Code::LimitExceeded, format!("start a thread: {error}")))?;
-        Ok(Self { owner: Arc::new(Owner(desk)) })
+        Ok(Self { owner: Arc::new(Owner(desk)), began: now() })
+    }
+
+    /// When it was begun: the mtime of what it becomes, the same in every session.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.began
     }
 
     /// Asks for the bytes at `at`; `answer` is called from another thread, once their turn came.
@@ -102,11 +109,13 @@ impl Input {
         self.owner.0.lock().spent.iter().collect()
     }
 
-    /// Whether all of it was read and some of it is spent: whoever recorded that may have finished.
+    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded that
+    /// may have finished.
     #[must_use]
     pub fn may_be_finished(&self) -> bool {
         let state = self.owner.0.lock();
-        state.phase == Phase::Ended && state.spent.iter().next().is_some()
+        let some_spent = state.spent.iter().next().is_some() || state.next == Offset::ZERO;
+        state.phase == Phase::Ended && some_spent
     }
 
     /// The session that asked is over: its reads end, what they have got is kept for the next.
@@ -134,6 +143,13 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.0.stop();
     }
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = since.unwrap_or_default();
+    let secs = i64::try_from(nanos.as_secs()).unwrap_or(0);
+    Timestamp::new(secs, nanos.subsec_nanos()).unwrap_or_default()
 }
 
 fn stopped() -> Fault {

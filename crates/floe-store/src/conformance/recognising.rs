@@ -87,6 +87,11 @@ fn content_of_unknown_size_is_recognised_unless_a_stage_stands(make: Make<'_>) {
     assert_eq!((root, basis), (object.root(), Basis::Content));
     must(commit(&*subject.store(), object.committed(sink)));
     object.assert_stands(&*subject.store());
+    let mut alone = object.spec.clone();
+    alone.precondition = Precondition::Absent;
+    assert_eq!(finished(&*subject.store(), &alone).0, object.root(), "a commit may be repeated");
+    alone.metadata.mtime = super::time(3_000_000);
+    assert!(subject.store().open_sink(alone, QUIET).is_err(), "another's object exists");
     let mut next = object.spec.clone();
     next.recognise = Recognise::ByVersion;
     let (sink, _, _) = staged(&*subject.store(), &next);

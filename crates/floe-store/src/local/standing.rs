@@ -48,9 +48,14 @@ pub(super) fn look<D: Disk>(
         FileKind::Directory => Some(Code::IsDirectory),
         FileKind::File if spec.precondition == Precondition::Absent => {
             // Its own object, whose commit this sender may not have heard of.
-            let own = recognise(disk, parent, name, spec, progress).doing(doing)?;
-            let is_own =
-                |own: &Standing| own.basis == Basis::Version && !differs(&own.stat, &spec.metadata);
+            let own = match differs(&stat, &spec.metadata) {
+                true => None,
+                false => recognise(disk, parent, name, spec, progress).doing(doing)?,
+            };
+            let is_own = |own: &Standing| {
+                let by_bytes = own.proof == Proof::Bytes;
+                (own.basis == Basis::Version || by_bytes) && !differs(&own.stat, &spec.metadata)
+            };
             return match own.filter(is_own) {
                 Some(own) => Ok(Some(own)),
                 None => Err(DiskError::new(Code::Exists).fault(doing)),
@@ -92,8 +97,9 @@ fn recognise<D: Disk>(
     if let Some(standing) = by_mark(disk, &file, &stat, spec)? {
         return Ok(Some(standing));
     }
-    let by_content = spec.recognise == Recognise::ByContent;
-    if !by_content || spec.precondition == Precondition::Absent {
+    // Where nothing may be replaced, only an object without a version is known by its bytes.
+    let knowable = spec.precondition != Precondition::Absent || spec.size.is_none();
+    if spec.recognise != Recognise::ByContent || !knowable {
         return Ok(None);
     }
     let root = root_of(disk, &file, &stat, progress)?;

@@ -303,12 +303,19 @@ fn lose_committed(server: &Server) -> Proxy {
 fn a_put_from_a_pipe_whose_committed_was_lost_is_known_to_be_done() {
     let stage = Stage::new();
     let server = stage.serve(&["--plaintext"]);
-    for (size, streams) in [(0, "1"), (1, "1"), (3_000_001, "1"), (SIZE, "4")] {
+    let sizes = [(0, "1"), (1, "1"), (3_000_001, "1"), (SIZE, "4")];
+    for ((size, streams), alone) in sizes.iter().flat_map(|size| [(*size, false), (*size, true)]) {
         let bytes = content(size);
         let proxy = lose_committed(&server);
-        fs::write(stage.path("srv/f"), "what stood there before").unwrap();
         let mut command = stage.command();
         command.args(["put", "-", &proxy.url("f"), "--json", "--plaintext", "--streams", streams]);
+        match alone {
+            true => {
+                command.arg("--no-clobber");
+                fs::remove_file(stage.path("srv/f")).unwrap();
+            }
+            false => fs::write(stage.path("srv/f"), "what stood there before").unwrap(),
+        }
         command.env("FLOE_TICKET", stage.owner_ticket().trim());
         let ended = Running::start(&mut command, &bytes).end().ok();
         assert!(proxy.is_through());

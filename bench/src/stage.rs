@@ -411,8 +411,8 @@ fn sample_memory(pid: ProcessId, stop: &AtomicBool) -> ByteCount {
         if stop.load(Ordering::Relaxed) {
             return most;
         }
-        // At most a twentieth of one core.
-        thread::park_timeout(SAMPLE.max(begun.elapsed() * 20));
+        // At most a hundredth of one core: what is measured shares the cores with it.
+        thread::park_timeout(SAMPLE.max(begun.elapsed() * 100));
     }
 }
 

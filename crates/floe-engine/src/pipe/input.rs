@@ -109,8 +109,8 @@ impl Input {
         self.owner.0.lock().spent.iter().collect()
     }
 
-    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded that
-    /// may have finished.
+    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded
+    /// that may have finished.
     #[must_use]
     pub fn may_be_finished(&self) -> bool {
         let state = self.owner.0.lock();

@@ -87,6 +87,10 @@ impl Receiver {
             return;
         }
         if entry.finished == Some(done.root) {
+            // What was sent all the same has been counted as it came.
+            let found = done.size.minus(entry.held.len());
+            self.summary.bytes_resumed = self.summary.bytes_resumed.plus(found);
+            self.summary.bytes_stored = self.summary.bytes_stored.plus(found);
             return self.commit_soon(index, io, now);
         }
         for (_, suspect) in core::mem::take(&mut entry.suspects) {

@@ -79,10 +79,13 @@ fn a_second_run_sends_no_byte() {
         let first = stage.run(verb).ok().event("summary");
         assert_eq!(first["bytes_sent"], 4_000_000, "{first}");
         wait_until_settled(&stage.path("srv/a"));
-        let again = stage.run(verb).ok().event("summary");
-        assert_eq!(again["bytes_sent"], 0, "{again}");
-        assert_eq!(again["bytes_resumed"], 4_000_000, "{again}");
-        assert_eq!(again["root"].as_str().unwrap(), root_of(&file));
+        for how in [&verb[..], &[&verb[..], &["--checksum"]].concat()] {
+            let again = stage.run(how).ok().event("summary");
+            assert_eq!(again["bytes_sent"], 0, "{how:?}: {again}");
+            assert_eq!(again["bytes_resumed"], 4_000_000, "{how:?}: {again}");
+            assert_eq!(again["bytes_stored"], 4_000_000, "{how:?}: {again}");
+            assert_eq!(again["root"].as_str().unwrap(), root_of(&file));
+        }
     }
 }
 

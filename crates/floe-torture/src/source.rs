@@ -103,19 +103,13 @@ impl Source {
             Change::Append => {
                 let room = PAGE - size % PAGE;
                 let bytes = noise(dice, dice.clone().between(1, room));
-                let next = self.version(&bytes, size, size + bytes.len() as u64)?;
-                place.expect(&next);
-                self.writable()?.write_all_at(&bytes, size)?;
-                next
+                self.write(place, &bytes, size, size)?
             }
             Change::Patch => {
                 let at = dice.below(size.max(1));
                 let room = (PAGE - at % PAGE).min(size - at).max(1);
                 let bytes = noise(dice, dice.clone().between(1, room));
-                let next = self.version(&bytes, at, size.max(at + bytes.len() as u64))?;
-                place.expect(&next);
-                self.writable()?.write_all_at(&bytes, at)?;
-                next
+                self.write(place, &bytes, at, size)?
             }
         };
         case.count("sources changed");
@@ -124,6 +118,17 @@ impl Source {
         state.changes += 1;
         state.changed = Some(Instant::now());
         Ok(())
+    }
+
+    /// Writes within one page of a file of `size`, which succeeds whole or not at all; says what it
+    /// became. A full disk takes no byte, and stamps the file all the same.
+    fn write(&self, place: &Place, bytes: &[u8], at: u64, size: u64) -> io::Result<Tree> {
+        let stamped = self.version(&[], 0, size)?;
+        let written = self.version(bytes, at, size.max(at + bytes.len() as u64))?;
+        place.expect(&stamped);
+        place.expect(&written);
+        let took = self.writable()?.write_all_at(bytes, at);
+        Ok(if took.is_ok() { written } else { stamped })
     }
 
     fn writable(&self) -> io::Result<File> {

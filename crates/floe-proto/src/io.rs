@@ -90,6 +90,7 @@ pub(crate) struct Io<P> {
     pub(crate) events: VecDeque<Event>,
     wakes: BTreeSet<Lane>,
     pub(crate) next_seq: Seq,
+    last_ping: u64,
     /// Objects that receivers have open, or are about to.
     pub(crate) objects_open: u32,
     /// Streams that wait for a rate limit.
@@ -133,6 +134,7 @@ impl<P> Io<P> {
             events: VecDeque::new(),
             wakes: BTreeSet::new(),
             next_seq: Seq(0),
+            last_ping: 0,
             objects_open: 0,
             turns: Turns::default(),
             buffered: ByteCount::ZERO,
@@ -308,6 +310,12 @@ impl<P> Io<P> {
         let seq = self.next_seq;
         self.next_seq = seq.next();
         seq
+    }
+
+    /// The number of a new PING: above those of all before it.
+    pub(crate) fn take_ping(&mut self) -> u64 {
+        self.last_ping = self.now.0.max(self.last_ping + 1);
+        self.last_ping
     }
 
     /// The least share of one stream in the buffers, and so the largest piece it may read: a power

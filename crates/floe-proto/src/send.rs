@@ -14,6 +14,7 @@ mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
 mod chunk; // one chunk on one stream: read, header, data, seal
+mod dropped; // chunks of entries that ended here, and the window
 mod dirs; // directories begun and not ended, and those that could not be made
 mod tree; // what is walked: opened, announced, ended
 mod peer; // what the receiver says
@@ -27,6 +28,7 @@ use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
 use chunk::{Flight, Task};
 use dirs::SentDirs;
+use dropped::Dropped;
 use entry::{SendEntry, Stage};
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
@@ -56,6 +58,8 @@ pub(crate) struct Sender<P> {
     /// Streams that are gone, and the PING whose answer shows that the peer is not.
     gone: BTreeMap<StreamId, u64>,
     in_flight: ByteCount,
+    /// What of it belongs to entries that ended here.
+    dropped: Dropped,
     window: ByteCount,
     bucket: Option<Bucket>,
     announced: u32,
@@ -114,6 +118,7 @@ impl<P: Clone> Sender<P> {
             flights: BTreeMap::new(),
             gone: BTreeMap::new(),
             in_flight: ByteCount::ZERO,
+            dropped: Dropped::default(),
             window,
             bucket,
             announced: 0,
@@ -258,7 +263,13 @@ impl<P: Clone> Sender<P> {
             told = entry.replaces.unwrap_or(index);
             self.walk.opened(index, OpenedChild::Gone);
         }
-        self.end_entry(index, io);
+        match tell {
+            Tell::Peer => {
+                let dropped = self.end_entry_here(index, io);
+                self.dropped.told(dropped);
+            }
+            Tell::Nobody => self.end_entry(index, io),
+        }
         self.report_failure(told, path, fault, tell, io);
     }
 

@@ -25,11 +25,10 @@ impl Content {
     #[must_use]
     pub fn of(salt: u64, len: usize) -> Self {
         let mut dice = Dice::new(salt);
-        let mut bytes = Vec::with_capacity(len + 8);
-        while bytes.len() < len {
-            bytes.extend_from_slice(&dice.number().to_le_bytes());
+        let mut bytes = vec![0; len];
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&dice.number().to_le_bytes()[..part.len()]);
         }
-        bytes.truncate(len);
         Self::new(bytes)
     }
 

@@ -5,8 +5,8 @@ use crate::content::Content;
 use crate::options::CALM_FAULTS;
 use floe_store::disk::{Access, Disk, DiskResult, FileKind, Name};
 use floe_store::faulty::{Faults, FaultyDisk};
-use floe_store::simulated::{SimulatedDisk, SimulatedHandle};
-use floe_store::{Overwrite, Result, RootWanted, Store};
+use floe_store::simulated::{Glance, SimulatedDisk, SimulatedHandle};
+use floe_store::{Overwrite, Result};
 use floe_types::{ByteCount, Component, Metadata, Mode, ObjectPath, Offset, Root, Time, Timestamp};
 
 /// The disk that a process of floe sees.
@@ -65,9 +65,6 @@ pub enum Look {
     /// A link with this text.
     Link(Vec<u8>),
 }
-
-/// A file's identity as a program can see it without reading it.
-pub type Stamp = (u64, u64, Timestamp, Timestamp, u16);
 
 const BORN: i64 = 1_700_000_000;
 
@@ -191,41 +188,27 @@ const NO_METADATA: Metadata = Metadata {
     },
 };
 
-/// What a file's stamp is; `None` where no file stands.
-#[must_use]
-pub fn stamp(disk: &SimulatedDisk, path: &ObjectPath) -> Option<Stamp> {
-    let (parent, name) = path.split_last()?;
-    let directory = disk.open_directory(&disk.root().ok()?, parent.components()).ok()?;
-    let stat = disk.stat_at(&directory, Name::from(name)).ok()?;
-    Some((stat.inode, stat.size.0, stat.mtime, stat.ctime, stat.mode.bits()))
-}
-
-/// The root that a store tells of a file without reading it.
+/// The root that a file's mark vouches for.
 #[must_use]
 pub fn known_root(disk: &SimulatedDisk, path: &ObjectPath) -> Option<Root> {
-    let store = floe_store::local::LocalStore::new(disk.clone()).ok()?;
-    store.stat(path, RootWanted::IfKnown, &|_, _| {}).ok()?.root
+    disk.glance(path)?.marked_root()
 }
 
 /// Looks at a path.
 #[must_use]
 pub fn look(disk: &SimulatedDisk, path: &ObjectPath) -> Look {
-    let looked = || {
-        let Some((parent, name)) = path.split_last() else { return Ok(Look::Directory) };
-        let directory = disk.open_directory(&disk.root()?, parent.components())?;
-        let stat = disk.stat_at(&directory, Name::from(name))?;
-        Ok::<_, floe_store::disk::DiskError>(match stat.kind {
-            FileKind::Directory => Look::Directory,
-            FileKind::Link => Look::Link(disk.read_link(&directory, Name::from(name))?),
-            FileKind::File | FileKind::Other => {
-                let file = disk.open_file(&directory, Name::from(name), Access::Read)?;
-                let mut bytes = vec![0; stat.size.to_len().unwrap_or(0)];
-                let count = disk.read_at(&file, Offset::ZERO, &mut bytes)?;
-                bytes.truncate(count);
-                let metadata = Metadata { mode: stat.mode, mtime: stat.mtime };
-                Look::File { root: Root::of(&bytes), metadata }
-            }
-        })
-    };
-    looked().unwrap_or(Look::Absent)
+    look_at(disk.glance(path).as_ref())
+}
+
+/// Looks closer at what was found.
+#[must_use]
+pub fn look_at(found: Option<&Glance>) -> Look {
+    let Some(found) = found else { return Look::Absent };
+    match found.kind {
+        FileKind::Directory => Look::Directory,
+        FileKind::Link => Look::Link(found.bytes.to_vec()),
+        FileKind::File | FileKind::Other => {
+            Look::File { root: Root::of(&found.bytes), metadata: found.metadata }
+        }
+    }
 }

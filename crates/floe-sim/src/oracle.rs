@@ -6,8 +6,8 @@
 //! committed whose transfer began after the first was. A version that was never told to be
 //! committed may appear late: last commit wins.
 
-use crate::machine::{Look, Stamp, known_root, look, stamp};
-use floe_store::simulated::{SimulatedDisk, Survivors};
+use crate::machine::{Look, look_at};
+use floe_store::simulated::{Glance, SimulatedDisk, Survivors};
 use floe_types::{Metadata, ObjectPath, Root, Time};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ struct Target {
     /// Nothing may stand there.
     absent: bool,
     /// What was found right.
-    right: Option<Stamp>,
+    right: Option<Glance>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -136,18 +136,14 @@ impl Oracle {
 
     /// Looks at every target of a machine that changed.
     pub fn look(&mut self, machine: usize, disk: &SimulatedDisk, when: &str) {
-        for ((_, path), target) in
-            self.targets.iter_mut().filter(|((where_, _), _)| *where_ == machine)
-        {
-            let now = stamp(disk, path);
-            if now.is_some() && now == target.right {
-                continue;
-            }
-            self.looks += 1;
-            match target.judge(&look(disk, path), self.metadata).and_then(|()| vouched(disk, path))
-            {
-                Ok(()) => target.right = now,
-                Err(what) => {
+        for ((_, path), target) in of_machine(&mut self.targets, machine) {
+            match target.check(disk, path, self.metadata) {
+                Checked::Same => {}
+                Checked::Right(found) => {
+                    self.looks += 1;
+                    target.right = found;
+                }
+                Checked::Wrong(what) => {
                     self.broken.get_or_insert_with(|| format!("{when}, {path} is {what}"));
                 }
             }
@@ -163,11 +159,9 @@ impl Oracle {
     ) -> SimulatedDisk {
         let fork = disk.copy();
         fork.cut_keeping(seed, survivors);
-        for ((_, path), target) in self.targets.iter().filter(|((where_, _), _)| *where_ == machine)
-        {
+        for ((_, path), target) in of_machine(&mut self.targets, machine) {
             self.looks += 1;
-            let judged = target.judge(&look(&fork, path), self.metadata);
-            if let Err(what) = judged.and_then(|()| vouched(&fork, path)) {
+            if let Checked::Wrong(what) = target.check(&fork, path, self.metadata) {
                 let when = "if the power failed now";
                 self.broken.get_or_insert_with(|| format!("{when}, {path} would be {what}"));
             }
@@ -176,16 +170,45 @@ impl Oracle {
     }
 }
 
-/// The root that an object's mark vouches for is that of its bytes.
-fn vouched(disk: &SimulatedDisk, path: &ObjectPath) -> Result<(), String> {
-    let Look::File { root, .. } = look(disk, path) else { return Ok(()) };
-    match known_root(disk, path) {
-        Some(told) if told != root => Err(format!("marked as {told}, and its bytes are {root}")),
-        _ => Ok(()),
-    }
+fn of_machine(
+    targets: &mut BTreeMap<Name, Target>,
+    machine: usize,
+) -> impl Iterator<Item = (&Name, &mut Target)> {
+    let from: Name = (machine, ObjectPath::root());
+    let to: Name = (machine + 1, ObjectPath::root());
+    targets.range_mut(from..to)
+}
+
+/// What a look at a target came to.
+enum Checked {
+    /// It is what was found right before.
+    Same,
+    /// It may stand there.
+    Right(Option<Glance>),
+    Wrong(String),
 }
 
 impl Target {
+    fn check(&self, disk: &SimulatedDisk, path: &ObjectPath, metadatas: Metadatas) -> Checked {
+        let found = disk.glance(path);
+        if let (Some(found), Some(right)) = (&found, &self.right)
+            && found.is_same(right)
+        {
+            return Checked::Same;
+        }
+        let look = look_at(found.as_ref());
+        if let Err(what) = self.judge(&look, metadatas) {
+            return Checked::Wrong(what);
+        }
+        let told = found.as_ref().and_then(Glance::marked_root);
+        match (look, told) {
+            (Look::File { root, .. }, Some(told)) if told != root => {
+                Checked::Wrong(format!("marked as {told}, and its bytes are {root}"))
+            }
+            _ => Checked::Right(found),
+        }
+    }
+
     fn judge(&self, look: &Look, metadatas: Metadatas) -> Result<(), String> {
         match look {
             Look::Absent if self.absent => Ok(()),

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 /// Whether lines are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Telling {
-    /// The last ones, to be shown with a failure.
+    /// None: a seed that fails runs once more.
     Nothing,
+    /// The last ones, to be shown with a failure.
+    Last,
     /// All, printed as they come.
     Everything,
 }
@@ -34,11 +36,11 @@ impl Trace {
 
     /// Something happened.
     pub fn say(&mut self, now: Time, line: impl FnOnce() -> String) {
+        self.count(now, 0);
+        if self.telling == Telling::Nothing {
+            return;
+        }
         let line = line();
-        self.count(
-            now,
-            line.bytes().fold(0, |sum: u64, byte| (sum * 31 + u64::from(byte)) & 0xffff_ffff),
-        );
         let (secs, micros) = (now.0 / 1_000_000, now.0 % 1_000_000);
         let line = format!("{secs:>5}.{micros:06} {line}");
         if self.telling == Telling::Everything {
@@ -49,6 +51,12 @@ impl Trace {
             self.kept.pop_front();
         }
         self.kept.push_back(line);
+    }
+
+    /// Whether anybody reads lines.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.telling != Telling::Nothing
     }
 
     /// Something happened that is worth no line.

@@ -68,11 +68,7 @@ impl Inlet {
                 Step::Filling(head, mut into, filled) => {
                     let len = head.len.to_len().unwrap_or(0);
                     let count = arrived.len().min(len - filled);
-                    for (place, byte) in
-                        into.bytes_mut()[filled..].iter_mut().zip(arrived.drain(..count))
-                    {
-                        *place = byte;
-                    }
+                    take_bytes(arrived, &mut into.bytes_mut()[filled..filled + count]);
                     if filled + count < len {
                         self.step = Step::Filling(head, into, filled + count);
                         return Ok(Taken::Nothing);
@@ -96,6 +92,15 @@ impl Inlet {
             }
         }
     }
+}
+
+/// Moves so many bytes as there is place for; they are there.
+fn take_bytes(arrived: &mut VecDeque<u8>, into: &mut [u8]) {
+    let (first, second) = arrived.as_slices();
+    let (one, other) = into.split_at_mut(first.len().min(into.len()));
+    one.copy_from_slice(&first[..one.len()]);
+    other.copy_from_slice(&second[..other.len()]);
+    arrived.drain(..into.len());
 }
 
 /// From frames to bytes.

@@ -232,7 +232,7 @@ impl World {
         tally.events = self.trace.events;
         tally.elapsed = Time(self.now.since(START).0);
         tally.looks = self.oracle.looks;
-        tally.number = self.trace.number();
+        tally.number = self.trace.number() ^ self.dice.number();
         match self.oracle.broken() {
             None => Ok(tally),
             Some(what) => {

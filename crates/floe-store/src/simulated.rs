@@ -11,6 +11,9 @@
 mod world; // what is seen, and what would survive
 mod cut; // what is there after a cut
 mod disk; // each method of `Disk`
+mod glance; // what stands at a path
+
+pub use glance::Glance;
 
 use crate::disk::Reuse;
 use floe_types::{ByteCount, ObjectPath, Timestamp};

@@ -5,7 +5,7 @@
 //! that is sealed and not recorded, blocks its range for any other: no late write may meet newer
 //! bytes.
 
-use super::entry::Stage;
+use super::entry::{RecvEntry, Stage};
 use super::{Heard, Receiver, violation};
 use crate::disk::{DiskOp, Journal, Lane};
 use crate::frame::{Await, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
@@ -261,7 +261,11 @@ impl Receiver {
             Use::Write => self.sealed(seal.seq, io, now),
             Use::Already => {
                 self.chunks.remove(&seal.seq);
-                io.say_stored(stream, seal.seq);
+                // Without a journal it is held and not recorded: COMMITTED says so for all of it.
+                let recorded = |entry: &RecvEntry| entry.journal == Journal::Kept;
+                if self.entries.get(&index).is_none_or(recorded) {
+                    io.say_stored(stream, seal.seq);
+                }
             }
             Use::Drop => {
                 self.chunks.remove(&seal.seq);

@@ -38,6 +38,8 @@ impl Receiver {
         if entry.stage == Stage::Ending {
             return;
         }
+        let unrecorded = core::mem::take(&mut entry.unrecorded);
+        self.in_flight = self.in_flight.minus(unrecorded);
         if entry.stage == Stage::Committing && self.batch.is_running(index) {
             // Its commit cannot be called back: its end decides.
             return;
@@ -51,8 +53,6 @@ impl Receiver {
             (_, LastWish::Checkpoint) if entry.journal == Journal::None => LastWish::Release,
             (_, wish) => wish,
         };
-        let unrecorded = core::mem::take(&mut entry.unrecorded);
-        self.in_flight = self.in_flight.minus(unrecorded);
         self.batch.forget(index);
         self.abandon_entry(index);
         io.wake_streams();

@@ -46,6 +46,8 @@ pub(super) struct SendEntry<P> {
     pub(super) version: Option<SourceVersion>,
     pub(super) freshness: Freshness,
     pub(super) replaces: Option<EntryIndex>,
+    /// What of the one that it replaces counts in the window until the receiver hears of this.
+    pub(super) dropped: ByteCount,
     pub(super) restart: Restart,
     /// What the source was before it changed; `None` once a change under way was passed over.
     pub(super) before: Option<SourceVersion>,
@@ -84,6 +86,7 @@ impl<P> SendEntry<P> {
             version: None,
             freshness: Freshness::Fresh,
             replaces: None,
+            dropped: ByteCount::ZERO,
             restart: Restart::Possible,
             before: None,
             amid: false,
@@ -108,8 +111,9 @@ impl<P> SendEntry<P> {
         path: ObjectPath,
         old: EntryIndex,
         before: Option<SourceVersion>,
+        dropped: ByteCount,
     ) -> Self {
-        Self { replaces: Some(old), restart: Restart::Used, before, ..Self::opening(path) }
+        Self { replaces: Some(old), restart: Restart::Used, before, dropped, ..Self::opening(path) }
     }
 
     pub(super) fn opened(&mut self, body: EntryBody, metadata: Metadata, reread: Reread) {

@@ -204,11 +204,11 @@ impl<P: Clone> Sender<P> {
         let shown = full.clone().unwrap_or_else(|_| path.clone());
         if let (true, Ok(full)) = (again, full) {
             let size = entry.size.unwrap_or_default();
-            self.end_entry(index, io);
+            let dropped = self.end_entry_here(index, io);
             self.summary.bytes_total = self.summary.bytes_total.minus(size);
             let next = self.walk.take_index();
             let followed = if path.is_root() { Followed::Named } else { Followed::Found };
-            self.entries.insert(next, SendEntry::replacing(path, index, before));
+            self.entries.insert(next, SendEntry::replacing(path, index, before, dropped));
             let how = OpenHow::Source(followed);
             let op = DiskOp::Open { entry: self.entry_id(next), path: full, how };
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);
@@ -330,13 +330,19 @@ impl<P: Clone> Sender<P> {
         let flew = flights.values().any(|flight| flight.stream == stream);
         if let (true, Some(lead)) = (flew, io.lead.filter(|lead| *lead != stream)) {
             self.gone.retain(|stream, _| flights.values().any(|flight| flight.stream == *stream));
-            self.gone.insert(stream, io.now.0);
-            io.say_on(lead, Frame::Ping(io.now.0));
+            let number = io.take_ping();
+            self.gone.insert(stream, number);
+            io.say_on(lead, Frame::Ping(number));
         }
     }
 
     /// The peer lives: it answered a PING on the lead stream.
     pub(crate) fn handle_pong(&mut self, number: u64, io: &mut Io<P>) {
+        let left = self.dropped.heard(number);
+        if left != ByteCount::ZERO {
+            self.in_flight = self.in_flight.minus(left);
+            io.wake_streams();
+        }
         let gone: Vec<_> = self
             .gone
             .iter()

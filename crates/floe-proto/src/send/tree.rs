@@ -149,6 +149,7 @@ impl<P: Clone> Sender<P> {
             let (path, body) = (entry.path.clone(), entry.body.clone());
             if let Some(body @ EntryBody::File { size, .. }) = body {
                 entry.stage = Stage::Announced;
+                self.dropped.told(core::mem::take(&mut entry.dropped));
                 self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
                 self.queue_announcement(Entry { index, path, replaces: Some(replaces), body }, io);
             } else {

@@ -168,7 +168,8 @@ impl<P: Clone> Session<P> {
             }
             if now.since(pipe.said) >= limits.heartbeat && !pipe.closing {
                 pipe.said = now;
-                self.io.say_on(stream, Frame::Ping(now.0));
+                let number = self.io.take_ping();
+                self.io.say_on(stream, Frame::Ping(number));
             }
         }
     }

@@ -70,6 +70,13 @@ impl<P: Clone> Session<P> {
             }
             return Some(frame);
         }
+        if self.io.lead == Some(stream) {
+            for half in self.transfers.values_mut() {
+                if let Half::Send(half) = half {
+                    half.ask_of_dropped(&mut self.io);
+                }
+            }
+        }
         self.pump(stream, now);
         let pipe = self.io.pipes.get_mut(&stream)?;
         if !pipe.stored.is_empty() {

@@ -9,8 +9,8 @@ use floe_proto::disk::DiskOp;
 use floe_proto::frame::{Basis, Direction, Frame, More, Request, Verbs, Want};
 use floe_proto::session::Asked;
 use floe_types::{
-    ChainingValue, ChunkDigest, EntryCount, EntryId, EntryIndex, Offset, Range, Rate, RequestId,
-    StreamId, Subtree, TransferId,
+    ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Offset, Range,
+    Rate, RequestId, StreamId, Subtree, TransferId,
 };
 
 fn opens(it: &Hand) -> usize {
@@ -220,4 +220,81 @@ fn a_get_on_a_stream_does_not_keep_a_put_from_it() {
         it.ops.iter().filter(on).count()
     };
     assert!(reads(floe_proto::disk::Lane::Stream(SECOND)) > 0, "{:?}", it.ops);
+}
+
+/// A put of two files, where the first fills the window and the second is wanted too.
+fn put_of_two(disk: Disk) -> (Hand, u64) {
+    let options = TransferOptions { window: ByteCount(2 * GRAIN), ..options() };
+    let mut it = Hand::putting(disk, "t", options, config());
+    it.does_all();
+    let index = |name: &str| {
+        let lists = it.said.iter().filter_map(|(_, frame)| match frame {
+            Frame::Entries(_, list) => Some(list),
+            _ => None,
+        });
+        let mut entries = lists.flatten();
+        entries.find(|entry| entry.path == path(name)).unwrap().index.0
+    };
+    let (first, second) = (index("a"), index("b"));
+    it.hears(LEAD, want_all(first));
+    it.hears(LEAD, want_all(second));
+    (it, second)
+}
+
+fn two_files() -> Disk {
+    let mut disk = Disk::default();
+    disk.dirs.insert(path("t"));
+    disk.files.insert(path("t/a"), content(0, 2 * GRAIN));
+    disk.files.insert(path("t/b"), content(0, 2 * GRAIN));
+    disk
+}
+
+fn chunks_of(it: &Hand, index: u64) -> usize {
+    let of = |frame: &&(_, Frame<_>)| matches!(&frame.1, Frame::Header(header) if header.entry == entry(index));
+    it.said.iter().filter(of).count()
+}
+
+/// Nothing of `second` goes before the answer to a PING that stands behind `told`.
+fn goes_on_once_heard(mut it: Hand, second: u64, told: impl Fn(&Frame<Bytes>) -> bool) {
+    it.does_all();
+    assert_eq!(chunks_of(&it, second), 0, "two windows are under way");
+    let lead: Vec<_> =
+        it.said.iter().filter(|(on, _)| *on == LEAD).map(|(_, frame)| frame).collect();
+    let told = lead.iter().position(|frame| told(frame)).expect("the receiver is told");
+    let asked = lead.iter().enumerate().find_map(|(nth, frame)| match frame {
+        Frame::Ping(number) if nth > told => Some(*number),
+        _ => None,
+    });
+    let asked = asked.expect("nobody asks whether it was heard");
+    it.hears(LEAD, Frame::Pong(asked - 1));
+    it.does_all();
+    assert_eq!(chunks_of(&it, second), 0, "an older answer says nothing of it");
+    it.hears(LEAD, Frame::Pong(asked));
+    it.does_all();
+    assert_eq!(chunks_of(&it, second), 2);
+    assert_eq!(it.session.summary(T).unwrap().window_bytes_max, ByteCount(2 * GRAIN));
+}
+
+#[test]
+fn what_failed_at_the_sender_fills_its_window_until_the_receiver_has_heard() {
+    let (mut it, second) = put_of_two(two_files());
+    it.fails(|op| matches!(op, DiskOp::Read { .. }), Code::Io);
+    goes_on_once_heard(it, second, |frame| matches!(frame, Frame::Failed(_)));
+}
+
+#[test]
+fn what_is_replaced_fills_the_window_until_the_receiver_has_heard() {
+    let (mut it, second) = put_of_two(two_files());
+    it.disk.generation.insert(path("t/a"), 1);
+    while !it.ops.iter().any(|(_, _, op)| is_open(op)) {
+        it.does(|_| true);
+    }
+    assert_eq!(chunks_of(&it, second), 0, "the receiver cannot know yet");
+    let replaces =
+        |list: &Vec<floe_proto::frame::Entry>| list.iter().any(|entry| entry.replaces.is_some());
+    goes_on_once_heard(
+        it,
+        second,
+        |frame| matches!(frame, Frame::Entries(_, list) if replaces(list)),
+    );
 }

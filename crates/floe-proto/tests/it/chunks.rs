@@ -210,6 +210,28 @@ fn no_timer_is_due_while_a_long_commit_runs() {
 }
 
 #[test]
+fn a_small_object_that_comes_again_before_its_commit_is_not_stored() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, ""), file(1, "a", 5, 1), file(2, "b", 5, 2)]));
+    (0..3).for_each(|_| it.does(is_open));
+    for (stream, seq) in [(SECOND, 0), (LEAD, 1)] {
+        it.hears(stream, header(seq, 1, 0, Some(5)));
+        it.hears(stream, data(seq, 0, 0, 5));
+        it.hears(stream, seal(seq, 0, 5));
+        it.does_all();
+    }
+    assert!(
+        !it.has_said(|frame| matches!(frame, Frame::Stored(..))),
+        "it counts on: {:?}",
+        it.said
+    );
+    it.hears(LEAD, done(1, 5));
+    it.passes(1_000_000);
+    it.does_all();
+    assert!(committed(&it));
+}
+
+#[test]
 fn more_than_the_window_is_a_violation() {
     let mut it = Hand::receiving();
     it.hears_file(64 * GRAIN * 4);

@@ -243,7 +243,9 @@ impl World {
                         Frame::Data(data) => data.len,
                         _ => ByteCount::ZERO,
                     };
-                    own.room = own.room.minus(len);
+                    // As in the engine: what there is room for in a chunk is for the core to say.
+                    let begins = matches!(frame, Frame::Header(_));
+                    own.room = if begins { ByteCount::ZERO } else { own.room.minus(len) };
                     frames.push(frame);
                     if len.0 >= SMALL_BYTES {
                         break;

@@ -56,7 +56,7 @@ impl World {
         }
         let following = port.strand.front().copied().filter(|_| is_of_strand(&work));
         let machine = peer.machine;
-        let what = describe(&work);
+        let what = if self.trace.is_told() { describe(&work) } else { briefly(&work).to_owned() };
         self.machines[machine].tick(self.now);
         let given_up = match &work {
             Work::Other(DiskOp::Release { entry } | DiskOp::Discard { entry }) => Some(*entry),
@@ -71,7 +71,7 @@ impl World {
             DiskDone::Failed(fault) => Some(fault.clone()),
             _ => None,
         };
-        let name = self.machines[machine].name.clone();
+        let name = &self.machines[machine].name;
         match &failed {
             None => self.trace.say(self.now, || format!("{name} {id:?} does {what}")),
             Some(fault) => {
@@ -225,6 +225,14 @@ fn is_of_strand(work: &Work) -> bool {
                 | DiskOp::Checkpoint { .. }
                 | DiskOp::Commit { .. }
         ),
+    }
+}
+
+/// Where nobody reads it.
+const fn briefly(work: &Work) -> &'static str {
+    match work {
+        Work::Other(DiskOp::Commit { .. }) => "commit",
+        _ => "",
     }
 }
 

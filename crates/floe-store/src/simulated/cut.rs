@@ -112,9 +112,9 @@ fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
         let page_end = (at + done + 1).next_multiple_of(PAGE_BYTES) - at;
         let end = page_end.min(bytes.len());
         match dice.below(16) {
-            0..=6 => image.apply(&Effect::Write(at + done, bytes[done..end].to_vec())),
-            7 => image.apply(&Effect::Write(at + done, torn(&bytes[done..end], dice))),
-            8 => image.apply(&Effect::Write(at + done, rotten(&bytes[done..end], dice))),
+            0..=6 => image.write(at + done, &bytes[done..end]),
+            7 => image.write(at + done, torn(&bytes[done..end], dice)),
+            8 => image.write(at + done, &rotten(&bytes[done..end], dice)),
             _ => {}
         }
         done = end;
@@ -122,10 +122,10 @@ fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
 }
 
 /// The first sectors of a page that was being written when the power failed.
-fn torn(page: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn torn<'a>(page: &'a [u8], dice: &mut Dice) -> &'a [u8] {
     let sectors = dice.below(page.len().div_ceil(SECTOR_BYTES) as u64);
     let len = usize::try_from(sectors).unwrap_or(0) * SECTOR_BYTES;
-    page[..len.min(page.len())].to_vec()
+    &page[..len.min(page.len())]
 }
 
 /// A page with a byte that is another: nothing vouches for what was not synced.

@@ -183,7 +183,7 @@ impl Disk for SimulatedDisk {
     fn read_link(&self, at: &SimulatedHandle, name: Name<'_>) -> DiskResult<Vec<u8>> {
         self.with(at, |world, at| {
             let inode = world.lookup(at, name.as_bytes())?;
-            Ok(world.inode(inode)?.seen.bytes.clone())
+            Ok(world.inode(inode)?.seen.bytes.to_vec())
         })
     }
 
@@ -209,7 +209,7 @@ impl Disk for SimulatedDisk {
     fn write_at(&self, to: &SimulatedHandle, at: Offset, bytes: &[u8]) -> DiskResult<()> {
         self.with(to, |world, inode| {
             world.room_for(bytes.len())?;
-            world.effect(inode, Effect::Write(len(at.0)?, bytes.to_vec()))
+            world.effect(inode, Effect::Write(len(at.0)?, bytes.into()))
         })
     }
 
@@ -218,7 +218,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn punch(&self, of: &SimulatedHandle, range: Range) -> DiskResult<()> {
-        let zeros = vec![0; len(range.len().0)?];
+        let zeros = vec![0; len(range.len().0)?].into();
         self.with(of, |world, inode| {
             world.effect(inode, Effect::Write(len(range.start().0)?, zeros))
         })

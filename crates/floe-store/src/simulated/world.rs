@@ -5,6 +5,7 @@ use super::Breaks;
 use crate::disk::{DiskError, DiskResult, FileKind};
 use floe_types::{ByteCount, Code, Component, Mode, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(super) const ROOT: u64 = 1;
 
@@ -63,7 +64,8 @@ pub(super) type Names = BTreeMap<Vec<u8>, (u64, u64)>;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Image {
-    pub(super) bytes: Vec<u8>,
+    /// Shared by copies of the disk until they are written.
+    pub(super) bytes: Arc<Vec<u8>>,
     pub(super) mode: Mode,
     pub(super) mtime: Timestamp,
     pub(super) xattrs: BTreeMap<String, Vec<u8>>,
@@ -71,7 +73,7 @@ pub(super) struct Image {
 
 #[derive(Clone, Debug)]
 pub(super) enum Effect {
-    Write(usize, Vec<u8>),
+    Write(usize, Arc<[u8]>),
     Truncate(usize),
     Mode(Mode),
     Mtime(Timestamp),
@@ -99,14 +101,17 @@ impl Effect {
 }
 
 impl Image {
+    pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
+        let own = Arc::make_mut(&mut self.bytes);
+        let end = at + bytes.len();
+        own.resize(own.len().max(end), 0);
+        own[at..end].copy_from_slice(bytes);
+    }
+
     pub(super) fn apply(&mut self, effect: &Effect) {
         match effect {
-            Effect::Write(at, bytes) => {
-                let end = at + bytes.len();
-                self.bytes.resize(self.bytes.len().max(end), 0);
-                self.bytes[*at..end].copy_from_slice(bytes);
-            }
-            Effect::Truncate(size) => self.bytes.resize(*size, 0),
+            Effect::Write(at, bytes) => self.write(*at, bytes),
+            Effect::Truncate(size) => Arc::make_mut(&mut self.bytes).resize(*size, 0),
             Effect::Mode(mode) => self.mode = *mode,
             Effect::Mtime(mtime) => self.mtime = *mtime,
             Effect::Xattr(name, Some(value)) => {
@@ -115,6 +120,18 @@ impl Image {
             Effect::Xattr(name, None) => {
                 self.xattrs.remove(name);
             }
+        }
+    }
+}
+
+impl Inode {
+    /// Makes all effects on it durable.
+    fn settle(&mut self) {
+        let effects = std::mem::take(&mut self.effects);
+        effects.iter().for_each(|effect| self.durable.apply(effect));
+        // One allocation for both, where nothing was lost before.
+        if !effects.is_empty() && self.durable.bytes == self.seen.bytes {
+            self.durable.bytes = Arc::clone(&self.seen.bytes);
         }
     }
 }
@@ -145,6 +162,7 @@ impl World {
 
     pub(super) fn make(&mut self, kind: FileKind, mode: Mode, mount: u64, bytes: Vec<u8>) -> u64 {
         let number = self.fresh();
+        let bytes = Arc::new(bytes);
         let seen = Image { bytes, mode, mtime: self.now, xattrs: BTreeMap::new() };
         let inode = Inode {
             kind,
@@ -244,6 +262,9 @@ impl World {
         let inode = self.inode(number)?;
         if fails {
             inode.failures.count += 1;
+        } else if !data_only {
+            inode.settle();
+            return Ok(());
         }
         let effects = std::mem::take(&mut inode.effects);
         for effect in effects {
@@ -327,9 +348,7 @@ impl World {
             self.keep(&change);
         }
         for inode in self.inodes.values_mut() {
-            for effect in std::mem::take(&mut inode.effects) {
-                inode.durable.apply(&effect);
-            }
+            inode.settle();
         }
     }
 

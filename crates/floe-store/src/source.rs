@@ -139,7 +139,8 @@ pub(crate) fn version_of(stat: &FileStat) -> SourceVersion {
     SourceVersion { inode: stat.inode, size: stat.size, mtime: stat.mtime, ctime: stat.ctime }
 }
 
-/// Whether stamps that were read at `now` can be trusted to name one content (DESIGN 2.5).
+/// Whether stamps that were read at `now` can be trusted to name one content
+/// (docs/crash-contract.md).
 pub(crate) fn freshness_of(stat: &FileStat, now: Timestamp) -> Freshness {
     let settled = Timestamp::new(now.secs().saturating_sub(SETTLED_SECS), now.nanos());
     match settled {

@@ -57,7 +57,7 @@ macro_rules! codes {
                 match number { $($wire => Self::$name,)* _ => Self::Other }
             }
 
-            /// The exit status of a command that ends with it (DESIGN section 8).
+            /// The exit status of a command that ends with it (README.md).
             #[must_use]
             pub const fn exit_status(self) -> u8 {
                 match self { $(Self::$name => $exit,)* }

@@ -1,7 +1,7 @@
 //! Digests: the chaining value of a subtree, the digest of a chunk, the root of an object.
 //!
 //! A root cannot be made from a single chaining value, so the chunk at offset 0 carries both
-//! (DESIGN: BLAKE3's root flag changes the last compression). See `blake3::hazmat` and section 2.4
+//! (the root flag changes the last compression). See `blake3::hazmat` and section 2.4
 //! of the BLAKE3 paper.
 
 use crate::number::{ByteCount, Offset};

@@ -68,7 +68,7 @@ pub struct Metadata {
     pub mtime: Timestamp,
 }
 
-/// A source's version (DESIGN 2.5): never the device number.
+/// A source's version (docs/crash-contract.md, promise 5): never the device number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SourceVersion {
     /// Inode number.

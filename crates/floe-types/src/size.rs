@@ -1,4 +1,4 @@
-//! The text of sizes and rates (DESIGN section 8), and the size of chunks.
+//! The text of sizes and rates, and the size of chunks.
 
 use crate::number::ByteCount;
 use core::fmt;

@@ -71,7 +71,8 @@ pub struct TransferFlags {
     /// Discard what an earlier run left staged, and start over
     #[arg(long)]
     pub no_resume: bool,
-    /// Never replace: an object whose final name exists fails (status 9)
+    /// Never replace: an object whose final name exists fails (status 9), unless it is there from
+    /// this very version of the source
     #[arg(long)]
     pub no_clobber: bool,
     /// Recognise finished objects by hashing what stands there, also where no mark of the source's

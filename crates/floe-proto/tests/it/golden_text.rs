@@ -106,7 +106,7 @@ fn the_tables_are_complete() {
     let numbers = [
         ("frame but DATA", FRAME_BYTES_MAX as u64),
         ("frame before the greeting is over", limits.greeting_bytes_max.into()),
-        ("piece, as long as WELCOME says no less", limits.piece_bytes_max.into()),
+        ("piece, unless WELCOME says less", limits.piece_bytes_max.into()),
         ("agent", AGENT_BYTES_MAX as u64),
         ("detail of a fault", DETAIL_BYTES_MAX as u64),
         ("handle", HANDLE_BYTES_MAX as u64),

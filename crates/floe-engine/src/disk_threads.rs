@@ -34,6 +34,8 @@ pub struct DiskThreads {
     pub hash: Crew,
     /// One thread that opens what has to wait for a descriptor, in order.
     pub late: Crew,
+    /// One thread that looks again for stages that another process holds.
+    pub held: Crew,
     /// What may be open at once.
     pub files: Arc<OpenFiles>,
 }
@@ -51,6 +53,7 @@ impl DiskThreads {
             sync: Crew::new("floe-sync", 8),
             hash: Crew::new("floe-hash", HASHING_MAX),
             late: Crew::new("floe-late", 1),
+            held: Crew::new("floe-held", 1),
             files: OpenFiles::new(descriptors::raise()),
         }
     }

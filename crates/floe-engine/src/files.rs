@@ -151,6 +151,12 @@ impl Files {
         self.open.count()
     }
 
+    /// Whether this is a server's session.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.served.is_some()
+    }
+
     /// The last stream of the session is gone.
     pub fn desert(&self) {
         self.deserted.store(true, Ordering::Release);

@@ -1,5 +1,6 @@
 //! Opens an entry, which takes descriptors: where there are none it waits for them, in order, on a
-//! thread that nobody else needs, and does not fail what runs.
+//! thread that nobody else needs, and does not fail what runs. A stage that another server of this
+//! root still holds, because it drains, is looked for again until that one has let go.
 
 use super::reply::Reply;
 use crate::descriptors::{Slot, are_short};
@@ -24,6 +25,10 @@ pub(super) struct Opening {
 const OPENING_MAX: Duration = Duration::from_secs(60);
 /// Where others took the descriptors that were meant for it, it looks again after so long.
 const SHORT_REST: Duration = Duration::from_millis(20);
+/// A stage that another process holds is looked for again after so long,
+const HELD_REST: Duration = Duration::from_millis(50);
+/// until it was waited for so long: longer than a server may drain.
+const HELD_MAX: Duration = Duration::from_secs(40);
 
 impl Opening {
     /// Opens it with a slot that it was given; the end, unless it comes later.
@@ -39,7 +44,28 @@ impl Opening {
                 self.queue();
                 None
             }
+            Attempt::Held(fault) => self.look_again(fault),
         }
+    }
+
+    /// Tries it once more a little later, unless that has gone on for too long: then its end.
+    fn look_again(self, fault: Fault) -> Option<(Reply, Done)> {
+        if self.reply.submitted.elapsed() >= HELD_MAX {
+            return Some(self.ended(Done::Failed(fault)));
+        }
+        let (due, held) = (Instant::now() + HELD_REST, self.threads.held.clone());
+        held.submit(Box::new(move || {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            match self.threads.files.slot() {
+                Some(slot) => {
+                    if let Some((reply, done)) = self.begin(slot) {
+                        reply.end(Ok(done));
+                    }
+                }
+                None => self.queue(),
+            }
+        }));
+        None
     }
 
     /// Goes on where it may wait and holds up nobody but those behind it.
@@ -67,6 +93,12 @@ impl Opening {
                     return self.end(Done::Failed(fault));
                 }
                 Attempt::Short(_) => std::thread::sleep(SHORT_REST),
+                Attempt::Held(fault) => {
+                    if let Some((reply, done)) = self.look_again(fault) {
+                        reply.end(Ok(done));
+                    }
+                    return;
+                }
             }
             // The attempt has given the slot back; whoever has one now is as short.
             self.threads.files.queue();
@@ -83,6 +115,9 @@ impl Opening {
         match done {
             Done::Failed(fault) if fault.code == Code::LimitExceeded && are_short() => {
                 Attempt::Short(fault)
+            }
+            Done::Failed(fault) if fault.code == Code::AlreadyRunning && self.files.is_served() => {
+                Attempt::Held(fault)
             }
             done => Attempt::Ended(done),
         }
@@ -105,4 +140,6 @@ enum Attempt {
     Ended(Done),
     /// There was no descriptor.
     Short(Fault),
+    /// Another process holds the stage.
+    Held(Fault),
 }

@@ -1,6 +1,7 @@
 //! Connections that are lost in mid-transfer, and servers that come back: the command goes on.
 
 use crate::stage::{Running, Server, Stage, content, wait_until};
+use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -249,6 +250,27 @@ fn restart(stage: &Stage, port: u16) -> Server {
     let mut again = stage.command();
     again.arg("serve").arg(stage.path("srv")).arg("--state").arg(stage.path("state-server"));
     Server::start(again.args(["--listen", &format!("127.0.0.1:{port}")]))
+}
+
+/// Found by torture, seed 777, round 159.
+#[test]
+fn a_stage_that_a_draining_server_still_holds_is_waited_for() {
+    let stage = Stage::new();
+    let old = stage.serve(&[]);
+    stage.log_in("nas", &old, &stage.owner_ticket(), &[]).ok();
+    stage.file("f", SIZE);
+    let put = stage.start(&["put", "f", "nas:/f", "--limit", "5M", "--json"]);
+    put.wait_for("\"progress\"");
+    old.signal(Signal::STOP);
+    put.kill();
+    let new = restart(&stage, 0);
+    stage.log_in("nas", &new, &stage.owner_ticket(), &[]).ok();
+    let put = stage.start(&["put", "f", "nas:/f", "--json"]);
+    put.wait_for("\"progress\"");
+    old.signal(Signal::CONT);
+    let summary = put.end().ok().event("summary");
+    assert_eq!(summary["reconnects"], 0, "{summary}");
+    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(SIZE));
 }
 
 fn feed(producer: &mut ChildStdin, bytes: &[u8]) {

@@ -42,6 +42,8 @@ pub struct Session<P> {
     transfers: BTreeMap<TransferId, Half<P>>,
     /// The highest transfer id used so far, plus one.
     next_transfer: u32,
+    /// Transfers that were asked for and not answered.
+    asked: BTreeSet<TransferId>,
     requests: BTreeSet<RequestId>,
     next_request: u32,
     state: State,
@@ -77,6 +79,7 @@ impl<P: Clone> Session<P> {
             io,
             transfers: BTreeMap::new(),
             next_transfer: 0,
+            asked: BTreeSet::new(),
             requests: BTreeSet::new(),
             next_request: 0,
             state: State::Open,
@@ -143,6 +146,7 @@ impl<P: Clone> Session<P> {
         }
         let transfer = TransferId(self.next_transfer);
         self.next_transfer += 1;
+        self.asked.insert(transfer);
         self.io.say(Frame::Open(Open {
             transfer,
             direction,

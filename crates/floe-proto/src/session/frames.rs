@@ -92,7 +92,9 @@ impl<P: Clone> Session<P> {
     fn dispatch_transfer(&mut self, stream: StreamId, frame: Frame<P>, now: Time) -> Heard {
         match frame {
             Frame::Opened(opened) => {
-                self.known(opened.transfer)?;
+                if !self.asked.remove(&opened.transfer) {
+                    return violation("OPENED that nothing asked for");
+                }
                 match self.transfers.get_mut(&opened.transfer) {
                     Some(Half::Send(half)) => half.handle_opened(opened.window, &mut self.io),
                     Some(Half::Receive(half)) => half.handle_opened(opened.window),
@@ -130,6 +132,7 @@ impl<P: Clone> Session<P> {
             }
             Frame::Cancel(id, fault) => {
                 self.known(id)?;
+                self.asked.remove(&id);
                 if let Some(half) = self.transfers.get_mut(&id) {
                     half.stop(fault, Staged::Checkpoint, &mut self.io);
                 }

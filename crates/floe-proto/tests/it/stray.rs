@@ -5,7 +5,7 @@ use crate::disk::{Bytes, Disk};
 use crate::hand::*;
 use floe_proto::command::Violation;
 use floe_proto::frame::{
-    Basis, CommittedEntry, DoneEntry, Failed, Frame, Level, More, SeqRange, Verdict, Want,
+    Basis, CommittedEntry, DoneEntry, Failed, Frame, Level, More, Opened, SeqRange, Verdict, Want,
 };
 use floe_types::{ByteCount, Code, EntryIndex, Fault, ObjectPath, Offset, Range, Root, Seq};
 
@@ -25,6 +25,20 @@ fn announced() -> Hand {
     it.does_all();
     assert!(it.has_said(|frame| matches!(frame, Frame::Entries(..))));
     it
+}
+
+fn opened() -> Frame<Bytes> {
+    Frame::Opened(Opened { transfer: T, handle: vec![], window: ByteCount(GRAIN) })
+}
+
+#[test]
+fn opened_is_heard_once_and_by_who_asked() {
+    let mut it = announced();
+    it.hears(LEAD, opened());
+    refuses(&mut it, opened());
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![file(0, "", 5, 1)]));
+    refuses(&mut it, opened());
 }
 
 fn want(index: u64) -> Frame<Bytes> {

@@ -1,5 +1,5 @@
 //! Chores of this repository: `cargo xtask tidy` checks what the compiler does not, `cargo xtask
-//! fuzz` runs a fuzzer.
+//! fuzz` runs a fuzzer, `cargo xtask cover` tells which lines tests run.
 //!
 //! Only std, so that it builds in a moment on any machine. CONTRIBUTING.md says what the rules are
 //! for; the modules below rules/ say what exactly they check.
@@ -12,6 +12,7 @@ mod modules; // the modules of a package, and where a path leads
 mod rules; // one module a rule
 mod tidy; // all of them
 mod fuzz; // fuzzers, built and run
+mod cover; // lines that tests run
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,19 +20,27 @@ use std::process::ExitCode;
 const TIDY: &str = "usage: cargo xtask tidy";
 
 fn main() -> ExitCode {
+    if let Some(status) = cover::stand_in() {
+        return status;
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["tidy"] => run_tidy(&root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&root(), rest),
+        ["cover", ref rest @ ..] => cover::run(&root(), rest),
         ["--help" | "-h"] => {
-            println!("{TIDY}\n{}", fuzz::USAGE);
+            println!("{}", usage());
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("{TIDY}\n{}", fuzz::USAGE);
+            eprintln!("{}", usage());
             ExitCode::from(2)
         }
     }
+}
+
+fn usage() -> String {
+    [TIDY, fuzz::USAGE, cover::USAGE].join("\n")
 }
 
 /// The repository: the directory above this package's own.

@@ -5,7 +5,7 @@
 
 use crate::lex::{Spot, Token, lex};
 use crate::tree::Source;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 /// A function with a body.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -83,12 +83,25 @@ impl<'a> Shape<'a> {
 
     /// Whether the token stands in a test: a file of tests, or under `#[test]` or `#[cfg(test)]`.
     pub fn is_test(&self, at: usize) -> bool {
+        self.is_test_file() || self.tests.iter().any(|range| range.contains(&at))
+    }
+
+    fn is_test_file(&self) -> bool {
         let path = &self.source.path;
         self.all_test
             || path.contains("/tests/")
             || path.contains("/benches/")
             || path.ends_with("/tests.rs")
-            || self.tests.iter().any(|range| range.contains(&at))
+    }
+
+    /// The lines of its tests, from the first attribute to the closing brace of each.
+    pub fn test_lines(&self) -> Vec<RangeInclusive<usize>> {
+        if self.is_test_file() {
+            return vec![1..=self.source.text.lines().count()];
+        }
+        let line = |at: usize| self.spots.get(at).map(|spot| spot.line);
+        let lines = |test: &Range<usize>| Some(line(test.start)?..=line(test.end - 1)?);
+        self.tests.iter().filter_map(lines).collect()
     }
 
     /// The modules inside this file whose braces surround the token, outermost first.

@@ -63,6 +63,14 @@ fn test_code_is_known_by_its_attributes() {
         [("a", false), ("b", true), ("c", true), ("d", false), ("e", true), ("i", false)];
     assert_eq!(inside, expected);
     assert!(shape.is_test(shape.mentions.last().unwrap().at));
+    assert_eq!(shape.test_lines(), [2..=4, 5..=6, 9..=10, 11..=12]);
+}
+
+#[test]
+fn every_line_of_a_file_of_tests_is_one_of_tests() {
+    let text = "use super::*;\n\nfn f() {}\n".to_owned();
+    let source = Source { path: "crates/a/src/b/tests.rs".to_owned(), text };
+    assert_eq!(Shape::of(&source).test_lines(), [1..=3]);
 }
 
 #[test]

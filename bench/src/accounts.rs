@@ -58,6 +58,13 @@ pub fn peak(pid: ProcessId) -> Option<ByteCount> {
     Some(ByteCount(kib << 10))
 }
 
+/// Bytes that a process has read by calls that read files.
+pub fn bytes_read(pid: ProcessId) -> Option<ByteCount> {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar:"))?;
+    line.trim().parse().ok().map(ByteCount)
+}
+
 /// Memory that new processes could have.
 pub fn available() -> ByteCount {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -162,6 +169,14 @@ mod tests {
         assert_eq!(parse_traffic(table, "lo"), Some((ByteCount(10), ByteCount(20))));
         assert_eq!(parse_traffic(table, "wan0"), Some((ByteCount(5), ByteCount(6))));
         assert_eq!(parse_traffic(table, "eth0"), None);
+    }
+
+    #[test]
+    fn what_is_read_from_a_file_counts() {
+        let own = std::process::id();
+        let before = bytes_read(own).unwrap();
+        let read = fs::read("/proc/self/exe").unwrap();
+        assert!(bytes_read(own).unwrap().0 >= before.0 + ByteCount::of_len(read.len()).0);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod session; // what the commands share: options, files of results
 mod loopback; // everything on this machine
 mod link; // a long path as a program
 mod wan; // everything over it
+mod resume; // what it costs to continue
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Bench {
     Loopback(loopback::LoopbackArgs),
     /// Put, get, small files and resume over an emulated long path, for each of its settings
     Wan(wan::WanArgs),
+    /// How soon a command that was killed sends data again, and as after a power loss
+    Resume(resume::ResumeArgs),
     /// The emulated path, started by the others
     #[command(hide = true)]
     Link(link::LinkArgs),
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let result = match Bench::parse() {
         Bench::Loopback(args) => loopback::run(&args),
         Bench::Wan(args) => wan::run(&args),
+        Bench::Resume(args) => resume::run(&args),
         Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),
     };

@@ -1,5 +1,5 @@
-//! What the kernel offers without a safe wrapper: a network namespace of one's own, what a child
-//! used, a TUN device. All of the bench's unsafe code.
+//! What the kernel offers without a safe wrapper: namespaces of one's own for networks and
+//! mounts, what a child used, a TUN device. All of the bench's unsafe code.
 #![allow(unsafe_code)]
 
 use floe_types::ByteCount;
@@ -52,6 +52,17 @@ pub fn leave_network() -> io::Result<()> {
     use rustix::thread::{UnshareFlags, unshare_unsafe};
     // SAFETY: a new network namespace leaves memory, files and other threads as they are.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(io::Error::from)
+}
+
+/// Moves the calling thread, and what it starts from now on, into a new mount namespace. Mounts
+/// that are made there are seen nowhere else.
+pub fn leave_mounts() -> io::Result<()> {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    // SAFETY: a new mount namespace leaves memory, open files and other threads as they are.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    Ok(mount_change("/", private)?)
 }
 
 /// Makes a TUN device in the calling thread's network namespace: one IP packet a read or write,

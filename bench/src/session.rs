@@ -54,12 +54,7 @@ pub struct Choices {
 impl Choices {
     /// The program to measure.
     pub fn program(&self) -> Result<PathBuf> {
-        match &self.floe {
-            Some(program) => {
-                fs::canonicalize(program).map_err(|error| format!("{}: {error}", program.display()))
-            }
-            None => build(),
-        }
+        program(self.floe.as_deref())
     }
 
     /// What to measure at a site.
@@ -139,6 +134,12 @@ impl Choices {
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         write(&self.out.join(format!("{name}.json")), &json)
     }
+}
+
+/// The program to measure: one that was named, or what this workspace builds.
+pub fn program(named: Option<&Path>) -> Result<PathBuf> {
+    let Some(named) = named else { return build() };
+    fs::canonicalize(named).map_err(|error| format!("{}: {error}", named.display()))
 }
 
 /// What the measured peers say of themselves.

@@ -1,7 +1,7 @@
 //! Where the time goes: every stream is in exactly one cause at a time.
 
 use crate::frame::Causes;
-use floe_types::{Micros, Time};
+use floe_types::Time;
 
 /// What a stream spends its time on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -73,22 +73,5 @@ impl Causes {
             memory: self.memory.plus(other.memory),
             idle: self.idle.plus(other.idle),
         }
-    }
-
-    /// Every cause with its name, in the order of the pipeline.
-    #[must_use]
-    pub const fn named(&self) -> [(&'static str, Micros); 10] {
-        [
-            ("source_disk", self.source_disk),
-            ("cpu", self.cpu),
-            ("network", self.network),
-            ("window", self.window),
-            ("limiter", self.limiter),
-            ("starved", self.starved),
-            ("sink_disk", self.sink_disk),
-            ("sync", self.sync),
-            ("memory", self.memory),
-            ("idle", self.idle),
-        ]
     }
 }

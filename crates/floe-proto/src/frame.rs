@@ -14,9 +14,9 @@ pub use stats::{Causes, Stats, Work};
 use alloc::string::String;
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkSize, EntryCount, EntryId, EntryIndex, EntryKind, Fault,
-    Freshness, Metadata, Micros, ObjectPath, Offset, Precondition, Range, RequestId, Root, Seq,
-    SourceVersion, Subtree, TransferId,
+    ByteCount, ChunkDigest, ChunkSize, EntryCount, EntryId, EntryIndex, Fault, Freshness, Metadata,
+    Micros, ObjectPath, Offset, Precondition, Range, RequestId, Root, Seq, SourceVersion, Subtree,
+    TransferId,
 };
 
 /// One frame. `P` is the payload of DATA: opaque to the core.
@@ -300,18 +300,6 @@ pub enum EntryBody {
         /// Its metadata.
         metadata: Metadata,
     },
-}
-
-impl EntryBody {
-    /// Its kind.
-    #[must_use]
-    pub const fn kind(&self) -> EntryKind {
-        match self {
-            Self::File { .. } => EntryKind::File,
-            Self::Directory | Self::DirectoryEnd { .. } => EntryKind::Directory,
-            Self::Link { .. } => EntryKind::Link,
-        }
-    }
 }
 
 /// What the receiver holds of a file.

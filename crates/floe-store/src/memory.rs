@@ -15,7 +15,6 @@ use crate::api::{
 use crate::mark::{Mark, Names};
 use floe_types::{
     ByteCount, Code, Fault, Freshness, ObjectPath, Offset, Precondition, Root, SourceVersion,
-    Timestamp,
 };
 use sink::{MemorySink, Stage, StageKey, Token};
 use std::any::Any;
@@ -64,11 +63,6 @@ impl MemoryStore {
         let mut state = self.lock();
         state.stages.retain(|_, stage| stage.keeps);
         state.stages.values_mut().for_each(|stage| stage.owner = None);
-    }
-
-    /// Moves the store's clock, which stamps what changes.
-    pub fn set_now(&self, now: Timestamp) {
-        self.lock().tree.now = now;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

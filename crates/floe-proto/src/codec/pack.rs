@@ -4,7 +4,7 @@
 //! are upper bounds, so a frame may come out a little shorter than it could be.
 
 use super::bounds::FRAME_BYTES_MAX;
-use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, SeqRange, Stat};
+use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Stat};
 use floe_types::{Component, Limits, ObjectPath, Range, Subtree};
 
 /// Head of the map, keys, ids and the list's own head, of any frame that holds a list.
@@ -46,12 +46,6 @@ pub fn done_that_fit(done: &[DoneEntry]) -> usize {
 #[must_use]
 pub fn committed_that_fit(committed: &[CommittedEntry]) -> usize {
     count(committed, Limits::default().entries_ahead_max, |_| 1 + NUMBER + DIGEST)
-}
-
-/// How many ranges one STORED takes.
-#[must_use]
-pub fn stored_that_fit(ranges: &[SeqRange]) -> usize {
-    ranges.len().min(FRAME_BYTES_MAX / 16)
 }
 
 /// How many names one page of a REPLY takes.

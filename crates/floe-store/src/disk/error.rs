@@ -35,12 +35,6 @@ impl DiskError {
         self.code
     }
 
-    /// The system's number, if a system call failed.
-    #[must_use]
-    pub const fn errno(self) -> Option<i32> {
-        self.errno
-    }
-
     /// Whether a rename or link failed because the two names are on different file systems.
     #[must_use]
     pub fn is_cross_device(self) -> bool {

@@ -5,7 +5,7 @@
 
 use crate::dice::Dice;
 use crate::options::Network;
-use floe_types::Time;
+use floe_types::{Micros, Time};
 use std::collections::VecDeque;
 
 /// Which end of a connection.
@@ -33,6 +33,8 @@ impl Side {
 pub struct Link {
     /// The machine that dialled.
     pub client: usize,
+    /// What it takes longer than others, one way.
+    lag: Micros,
     to_client: Way,
     to_server: Way,
 }
@@ -86,8 +88,8 @@ pub enum Break {
 impl Link {
     /// A new connection of a client's machine.
     #[must_use]
-    pub fn new(client: usize) -> Self {
-        Self { client, to_client: Way::default(), to_server: Way::default() }
+    pub fn new(client: usize, lag: Micros) -> Self {
+        Self { client, lag, to_client: Way::default(), to_server: Way::default() }
     }
 
     /// What a side hears.
@@ -107,6 +109,7 @@ impl Link {
         network: &Network,
         dice: &mut Dice,
     ) -> Sent {
+        let lag = self.lag;
         let way = self.to(to);
         let room = network.window_bytes.saturating_sub(way.under_way + way.arrived.len());
         let taken = room.min(bytes.len());
@@ -124,7 +127,7 @@ impl Link {
                 sent.broke = Some(broke);
                 return sent;
             }
-            let mut at = now.plus(network.delay).plus(dice.span(network.jitter));
+            let mut at = now.plus(network.delay).plus(lag).plus(dice.span(network.jitter));
             if dice.hits(network.stall) {
                 at = at.plus(dice.span(network.stall_max));
             }

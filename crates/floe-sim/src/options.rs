@@ -39,6 +39,8 @@ pub struct Work {
     pub errands: usize,
     /// The largest file.
     pub file_bytes_max: usize,
+    /// Files are large and chunks small: several streams have work at once.
+    pub wide: Tries,
     /// Streams of a client; `None` for auto.
     pub streams: Option<u32>,
     /// The window of a transfer.
@@ -82,6 +84,12 @@ pub struct Network {
     pub flip_frame: Chance,
     /// A connection does not come about.
     pub refuse: Chance,
+    /// A connection is a slow one,
+    pub slow: Chance,
+    /// and takes at most so much longer, one way.
+    pub slow_max: Micros,
+    /// So often one connection of several of a session is reset, never its first.
+    pub losses: u32,
     /// So often a client's connections all stall, then go on.
     pub partitions: u32,
     /// For at most so long.
@@ -239,18 +247,25 @@ impl Work {
     fn draw(dice: &mut Dice) -> Self {
         let mut piece = |least| ByteCount(1 << dice.between(least, 18));
         let piece_bytes = piece(16);
-        let streams = dice.below(5);
+        let wide = tries(dice, 4);
+        // As exponents of 2.
+        let (streams, least, widest) = match wide {
+            Tries::Yes => (dice.between(2, 4), 20, 22),
+            Tries::No => (dice.below(5), 18, 22),
+        };
+        let rivals = tries(dice, 3);
         Self {
-            clients: 1 + dice.index(3),
+            clients: if rivals == Tries::Yes { 2 + dice.index(2) } else { 1 + dice.index(3) },
             errands: 1 + dice.index(4),
-            file_bytes_max: 1 << dice.between(18, 22),
+            file_bytes_max: 1 << dice.between(least, widest),
+            wide,
             streams: u32::try_from(streams).ok().filter(|count| *count > 0),
-            window: ByteCount(1 << dice.between(18, 22)),
+            window: ByteCount(1 << dice.between(least - 1, widest - 1)),
             piece_bytes,
             buffers: ByteCount(1 << dice.between(18, 22)),
-            rivals: tries(dice, 3),
+            rivals,
             twins: tries(dice, 2),
-            no_clobber: tries(dice, 4),
+            no_clobber: if rivals == Tries::Yes { tries(dice, 3) } else { Tries::No },
         }
     }
 }
@@ -270,6 +285,9 @@ impl Network {
             flip_piece: chance(dice, 500),
             flip_frame: if dice.one_in(12) { Chance(20) } else { Chance::NEVER },
             refuse: chance(dice, 3_000),
+            slow: chance(dice, 5_000),
+            slow_max: Micros(dice.between(1, 2_000) * 1_000),
+            losses: count(dice, 5),
             partitions: count(dice, 3),
             partition_max: Micros::from_secs(100),
         }
@@ -369,6 +387,9 @@ const CALM_NETWORK: Network = Network {
     flip_piece: Chance::NEVER,
     flip_frame: Chance::NEVER,
     refuse: Chance::NEVER,
+    slow: Chance::NEVER,
+    slow_max: Micros::ZERO,
+    losses: 0,
     partitions: 0,
     partition_max: Micros::ZERO,
 };

@@ -53,7 +53,9 @@ impl World {
             let at = self.now.plus(if cut_off_for >= GREETING { GREETING } else { late });
             return self.at(at, Happening::NotLetIn(greeting, code));
         }
-        self.links.insert(link, Link::new(client));
+        let slow = self.dice.hits(network.slow);
+        let lag = if slow { self.dice.span(network.slow_max) } else { Micros::ZERO };
+        self.links.insert(link, Link::new(client, lag));
         let at = self.now.plus(way).plus(way).plus(cut_off_for);
         self.at(at, Happening::Knock(greeting));
     }

@@ -4,6 +4,7 @@ use super::person::{Client, Errand, Origin, Pair};
 use super::{Happening, SERVER, World, path};
 use crate::content::Content;
 use crate::machine::{Change, Machine};
+use crate::options::Tries;
 use crate::oracle::Name;
 use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish};
@@ -34,9 +35,7 @@ impl World {
                 errands.push(errand);
             }
             let mut client = Client::new(nth + 1, errands);
-            if let (crate::options::Tries::Yes, Some(first)) =
-                (self.options.work.twins, self.clients.first())
-            {
+            if let (Tries::Yes, Some(first)) = (self.options.work.twins, self.clients.first()) {
                 client.owner = first.owner;
             }
             self.clients.push(client);
@@ -49,17 +48,18 @@ impl World {
         self.now = self.now.plus(age);
         self.start_server();
         for nth in 0..clients {
-            let at = self.now.plus(self.dice.span(Micros::from_secs(2)));
+            let apart = if self.is_contest() { Micros(50_000) } else { Micros::from_secs(2) };
+            let at = self.now.plus(self.dice.span(apart));
             self.at(at, Happening::Person(nth, 0));
         }
     }
 
     /// What a person wants, with its sources on disk.
     fn errand(&mut self, client: usize, at: usize) -> Errand {
-        let put = self.dice.below(3) > 0;
+        let contest = self.is_contest() && at == 0;
+        let put = self.dice.below(3) > 0 || contest;
         let direction = if put { Direction::Put } else { Direction::Get };
-        let rivals = self.options.work.rivals == crate::options::Tries::Yes;
-        let shared = put && rivals && at == 0;
+        let shared = put && self.has_rivals() && at == 0;
         let local = path(&format!("own/{at}"));
         let tree = self.dice.one_in(3) && !shared;
         let piped = put && !tree && !shared && self.dice.one_in(5);
@@ -88,7 +88,7 @@ impl World {
                 Origin::Files => self.make_source(&source, size),
                 Origin::Stdin => self.make_stdin(&source),
             }
-            self.make_target(&target);
+            self.make_target(&target, if contest { 16 } else { 3 });
             pairs.push(Pair { source, target, path: beneath });
         }
         let (mut directories, mut links) = (Vec::new(), Vec::new());
@@ -104,13 +104,18 @@ impl World {
         }
         let mut options = self.transfer_options();
         let no_clobber = match shared {
-            true => self.options.work.no_clobber == crate::options::Tries::Yes,
+            true => contest,
             false => !tree && self.dice.one_in(8),
         };
         if no_clobber {
             options.precondition = Precondition::Absent;
         }
         Errand { direction, local, remote, options, origin, pairs, directories, links }
+    }
+
+    /// Whether several put one name at once, and none may replace what another put.
+    fn is_contest(&self) -> bool {
+        self.options.work.no_clobber == Tries::Yes
     }
 
     fn tree_files(&mut self) -> Vec<(ObjectPath, Option<usize>)> {
@@ -132,7 +137,9 @@ impl World {
             return;
         }
         let most = self.options.work.file_bytes_max;
+        let wide = self.options.work.wide == Tries::Yes;
         let size = size.unwrap_or_else(|| match self.dice.below(8) {
+            1.. if wide => most - self.dice.index(most / 2),
             0 => self.dice.index(1 << 16),
             1 => (256 << 10) * (1 + self.dice.index(4)) + self.dice.index(3) - 1,
             _ => self.dice.index(most),
@@ -151,12 +158,13 @@ impl World {
         self.piped.insert(source.clone());
     }
 
-    fn make_target(&mut self, target: &Name) {
+    /// Once in so many times something stands there.
+    fn make_target(&mut self, target: &Name, one_in: u64) {
         if self.oracle.watches(target) {
             return;
         }
         let mut standing = None;
-        if self.dice.one_in(3) {
+        if self.dice.one_in(one_in) {
             let content = Content::of(self.dice.number(), self.dice.index(100_000));
             let (machine, path) = target;
             let written = self.machines[*machine].write(path, &content, Change::InPlace);
@@ -182,9 +190,10 @@ impl World {
     }
 
     fn transfer_options(&mut self) -> TransferOptions {
+        let largest = if self.options.work.wide == Tries::Yes { 18 } else { 20 };
         let dice = &mut self.dice;
         TransferOptions {
-            chunk: ChunkSize::new(1 << dice.between(18, 20)).unwrap_or(ChunkSize::MIN),
+            chunk: ChunkSize::new(1 << dice.between(18, largest)).unwrap_or(ChunkSize::MIN),
             window: self.options.work.window,
             pace: if dice.one_in(8) { Pace::Lockstep } else { Pace::Streaming },
             resume: if dice.one_in(12) { ResumeWish::Discard } else { ResumeWish::Continue },

@@ -3,10 +3,11 @@
 
 use super::{Happening, SERVER, START, Serving, World};
 use crate::content::Content;
-use crate::link::Side;
+use crate::link::{Break, Side};
 use crate::machine::{Change, Doom};
 use crate::options::{CALM_FAULTS, Tries};
 use crate::oracle::Name;
+use crate::peer::Peer;
 use floe_engine::buffer::Pool;
 use floe_proto::command::{Command, Role};
 use floe_store::disk::{Access, Disk, Name as FileName};
@@ -15,11 +16,16 @@ use floe_store::simulated::SimulatedDisk;
 use floe_types::{ByteCount, Metadata, Micros, Offset};
 use std::sync::Arc;
 
+/// A trouble that finds nobody to meet it comes again after so many events.
+const WAIT_EVENTS: u64 = 40;
+
 /// Something that goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Trouble {
     /// The process of a machine ends.
     Fall(usize, Doom),
+    /// A connection of a client that is not the first of its session is reset.
+    Loss(usize),
     /// A client is cut off.
     Partition(usize),
     /// A disk fails for a while.
@@ -53,18 +59,23 @@ impl World {
         plan(machines.client_cuts, &mut |nth| Trouble::Fall(1 + nth % clients, Doom::Cut));
         plan(machines.drains, &mut |_| Trouble::Drain);
         plan(network.partitions, &mut |nth| Trouble::Partition(nth % clients));
+        plan(network.losses, &mut |nth| Trouble::Loss(nth % clients));
         plan(disk.spells, &mut |nth| Trouble::Spell(nth % all));
         plan(disk.full, &mut |nth| Trouble::Full(nth % all));
         plan(people.changes, &mut |_| Trouble::Change);
         plan(people.cancels, &mut |nth| Trouble::Interrupt(nth % clients));
         plan(people.jumps, &mut |nth| Trouble::Jump(nth % all));
         for trouble in planned {
-            let mut at = self.dice.below(self.options.calm_after_events);
-            while self.troubles.contains_key(&at) {
-                at += 1;
-            }
-            self.troubles.insert(at, trouble);
+            let at = self.dice.below(self.options.calm_after_events);
+            self.plan_at(at, trouble);
         }
+    }
+
+    fn plan_at(&mut self, mut at: u64, trouble: Trouble) {
+        while self.troubles.contains_key(&at) {
+            at += 1;
+        }
+        self.troubles.insert(at, trouble);
     }
 
     /// Brings what is due; ends all trouble once its time is over.
@@ -106,8 +117,12 @@ impl World {
     }
 
     fn bring(&mut self, trouble: Trouble) {
+        if let Trouble::Loss(client) = trouble {
+            return self.bring_loss(client);
+        }
         self.trace.say(self.now, || format!("trouble: {trouble:?}"));
         match trouble {
+            Trouble::Loss(_) => {}
             Trouble::Fall(machine, doom) => {
                 if self.dice.one_in(4) {
                     self.fall(machine, doom);
@@ -143,6 +158,29 @@ impl World {
                 let way = if self.dice.one_in(2) { -1 } else { 1 };
                 self.machines[machine].skew += way * span;
             }
+        }
+    }
+
+    /// Resets a connection, or waits until there is one.
+    fn bring_loss(&mut self, client: usize) {
+        let others: Vec<_> = self
+            .holders
+            .iter()
+            .filter(|((_, side), (peer, stream))| {
+                let of = |peer: &Peer| peer.client == client;
+                *side == Side::Client && stream.0 > 0 && self.peers.get(peer).is_some_and(of)
+            })
+            .map(|((link, _), _)| *link)
+            .collect();
+        let Some(id) = self.dice.pick(&others).copied() else {
+            return self.plan_at(self.trace.events + WAIT_EVENTS, Trouble::Loss(client));
+        };
+        self.trace.say(self.now, || format!("trouble: {id:?} is reset"));
+        if let Some(link) = self.links.get_mut(&id) {
+            link.break_it(Break::Reset, Side::Client);
+        }
+        for side in [Side::Client, Side::Server] {
+            self.at(self.now, Happening::Arrive(id, side));
         }
     }
 
@@ -214,7 +252,7 @@ impl World {
             }
             for stream in peer.streams.values().filter(|stream| stream.is_up()) {
                 if let (Doom::Cut, Some(link)) = (doom, self.links.get_mut(&stream.link)) {
-                    link.break_it(crate::link::Break::BlackHole, stream.side);
+                    link.break_it(Break::BlackHole, stream.side);
                 }
                 self.leave_link(stream.link, stream.side);
             }

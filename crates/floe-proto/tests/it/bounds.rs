@@ -250,8 +250,11 @@ fn two_files() -> Disk {
 }
 
 fn chunks_of(it: &Hand, index: u64) -> usize {
-    let of = |frame: &&(_, Frame<_>)| matches!(&frame.1, Frame::Header(header) if header.entry == entry(index));
-    it.said.iter().filter(of).count()
+    let headers = it.said.iter().filter_map(|(_, frame)| match frame {
+        Frame::Header(header) => Some(header.entry),
+        _ => None,
+    });
+    headers.filter(|of| *of == entry(index)).count()
 }
 
 /// Nothing of `second` goes before the answer to a PING that stands behind `told`.

@@ -111,10 +111,10 @@ impl State {
             Some(Node::Link(..)) => None,
             Some(Node::File(file)) => Self::recognise_file(file, spec),
         };
-        let is_own = |(file, _, basis): &(Arc<File>, Root, Basis)| {
-            let nameless = spec.recognise == Recognise::ByContent && spec.size.is_none();
-            (*basis == Basis::Version || nameless) && file.metadata == spec.metadata
-        };
+        // One of known size is known by its version alone.
+        let knowable = spec.recognise == Recognise::ByVersion || spec.size.is_none();
+        let is_own =
+            |(file, ..): &(Arc<File>, Root, Basis)| knowable && file.metadata == spec.metadata;
         if spec.precondition == Precondition::Absent && !found.as_ref().is_some_and(is_own) {
             return Err(fault(Code::Exists, doing()));
         }

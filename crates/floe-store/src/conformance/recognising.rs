@@ -2,7 +2,7 @@
 //! written.
 
 use super::{MIB, Make, QUIET, Sent, Subject, commit, finished, must, sent, small, staged};
-use crate::api::{Basis, Recognise, RootWanted};
+use crate::api::{Basis, Recognise, RootWanted, SinkSpec};
 use floe_types::{Freshness, Mode, Precondition};
 
 pub(super) fn run(make: Make<'_>) {
@@ -45,6 +45,11 @@ fn a_fresh_version_is_recognised_by_content_only(make: Make<'_>) {
         let store = subject.store();
         let (root, basis, _sink) = finished(&*store, &now.spec);
         assert_eq!((root, basis), (now.root(), Basis::Content));
+        let alone = SinkSpec { precondition: Precondition::Absent, ..now.spec.clone() };
+        let (root, basis, sink) = finished(&*store, &alone);
+        assert_eq!((root, basis), (now.root(), Basis::Content), "a commit may be repeated");
+        must(commit(&*store, now.committed(sink)));
+        now.assert_stands(&*store);
     }
 }
 

@@ -52,10 +52,7 @@ pub(super) fn look<D: Disk>(
                 true => None,
                 false => recognise(disk, parent, name, spec, progress).doing(doing)?,
             };
-            let is_own = |own: &Standing| {
-                let by_bytes = own.proof == Proof::Bytes;
-                (own.basis == Basis::Version || by_bytes) && !differs(&own.stat, &spec.metadata)
-            };
+            let is_own = |own: &Standing| !differs(&own.stat, &spec.metadata);
             return match own.filter(is_own) {
                 Some(own) => Ok(Some(own)),
                 None => Err(DiskError::new(Code::Exists).fault(doing)),

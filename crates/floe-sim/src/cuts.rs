@@ -3,13 +3,17 @@
 //!
 //! A case is: so many operations of the disk, then the death of the process; begun again, so many
 //! more; then a cut that keeps exactly one subset of what was not synced. Every number of
-//! operations and every subset is a case. After each the final names show what stood there or what
-//! was sent, whole, and what was answered is there; the same work, begun again, ends well, and
-//! reads nothing anew that a checkpoint covers. Beside it: `floe_store::simulated`.
+//! operations and every subset is a case (after a death, of many effects only some subsets). Cuts
+//! that leave the same disk behind the same answer are looked at once. After each the final names
+//! show what stood there or what was sent, whole, and what was answered is there; the same work,
+//! begun again, ends well, and reads nothing anew that a checkpoint covers. Beside it:
+//! `floe_store::simulated`.
 
 mod work; // what is put, and what may be found
 
+use crate::dice::Dice;
 use floe_store::simulated::{Breaks, SimulatedDisk};
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use work::{Answer, Work};
@@ -21,7 +25,8 @@ pub use work::Kind;
 pub struct Bounds {
     /// Which work.
     pub kind: Kind,
-    /// Whether the process dies once before the cut, at any operation, or not at all.
+    /// Whether the process dies once before the cut, at any operation, or not at all. With a death
+    /// not every subset of many effects is a case: see `SUBSETS_OF_MAX`.
     pub restarts: u8,
     /// Of the deaths before the cut only each so many is tried; 1: all.
     pub every: u64,
@@ -32,6 +37,10 @@ pub struct Bounds {
 pub struct Found {
     /// Cuts.
     pub cases: u64,
+    /// States of the disk that they left, with what was answered before: each is looked at once.
+    pub states: usize,
+    /// Disks of which not every subset was a case.
+    pub drawn_of: u64,
     /// The most effects that were not synced at once: two to that power are the subsets.
     pub unsynced_max: usize,
     /// Operations of the work without a death.
@@ -45,6 +54,7 @@ pub struct Found {
 pub fn every_cut(bounds: Bounds) -> Found {
     let work = Work::new(bounds.kind);
     let found = Mutex::new(Found { operations: operations_of(&work), ..Found::default() });
+    let judged = Judged::default();
     let deaths = if bounds.restarts == 0 { 0 } else { operations_of(&work) };
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -56,12 +66,29 @@ pub fn every_cut(bounds: Bounds) -> Found {
                     if death > deaths || is_broken(&found) {
                         return;
                     }
-                    cuts_after(&work, death, &found);
+                    cuts_after(&work, death, &judged, (bounds, &found));
                 }
             });
         }
     });
-    found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Found { states: judged.count(), ..found }
+}
+
+/// What was looked at already: cuts after different operations leave the same disk.
+#[derive(Default)]
+struct Judged(Mutex<HashSet<(u64, bool, u64)>>);
+
+impl Judged {
+    /// Whether a disk with an answer is to be looked at.
+    fn is_new(&self, disk: &SimulatedDisk, answer: &Answer) -> bool {
+        let key = (disk.fingerprint(), answer.committed, answer.covered);
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key)
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    }
 }
 
 fn is_broken(found: &Mutex<Found>) -> bool {
@@ -83,7 +110,8 @@ fn broken_off(work: &Work, disk: &SimulatedDisk, after: u64) -> (Answer, u64) {
 }
 
 /// Every cut of a second run, where the first died after `death` operations.
-fn cuts_after(work: &Work, death: u64, found: &Mutex<Found>) {
+fn cuts_after(work: &Work, death: u64, judged: &Judged, (bounds, found): (Bounds, &Mutex<Found>)) {
+    let all_of_max = if bounds.restarts == 0 { usize::MAX } else { SUBSETS_OF_MAX };
     let first = work.prepared();
     if death > 0 {
         broken_off(work, &first, death);
@@ -94,9 +122,10 @@ fn cuts_after(work: &Work, death: u64, found: &Mutex<Found>) {
         let (answer, took) = broken_off(work, &disk, operation);
         let unsynced = disk.unsynced();
         let place = format!("death after {death}, cut after {operation}");
-        let broken = subsets(work, &disk, &answer, &place);
+        let (cases, broken) = subsets(work, &disk, (&answer, judged), all_of_max, &place);
         let mut all = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.cases += 1 << unsynced;
+        all.cases += cases;
+        all.drawn_of += u64::from(unsynced > all_of_max);
         all.unsynced_max = all.unsynced_max.max(unsynced);
         if let Some(what) = broken {
             all.broken.get_or_insert(what);
@@ -107,13 +136,48 @@ fn cuts_after(work: &Work, death: u64, found: &Mutex<Found>) {
     }
 }
 
-/// Every subset of what is not synced on a disk; the first that breaks a promise.
-fn subsets(work: &Work, disk: &SimulatedDisk, answer: &Answer, place: &str) -> Option<String> {
+/// Subsets of what is not synced on a disk: how many, and the first that breaks a promise.
+fn subsets(
+    work: &Work,
+    disk: &SimulatedDisk,
+    (answer, judged): (&Answer, &Judged),
+    all_of_max: usize,
+    place: &str,
+) -> (u64, Option<String>) {
     let unsynced = disk.unsynced();
-    (0u64..1 << unsynced).find_map(|subset| {
+    let mut cases = 0;
+    let broken = chosen(unsynced, all_of_max).find_map(|subset| {
+        cases += 1;
         let after = disk.copy();
         after.cut_choosing(&|nth| subset >> nth & 1 == 1);
+        if !judged.is_new(&after, answer) {
+            return None;
+        }
         let broken = work.judge(&after, answer).err()?;
         Some(format!("{place}, kept {subset:0unsynced$b}: {broken}"))
-    })
+    });
+    (cases, broken)
+}
+
+/// With a death before them, cuts are as many as operations to the power of two, times the subsets:
+/// of more effects than so many (2 to the power of 21 subsets at worst) only those are cases that
+/// keep or lose at most three effects, and some drawn. Without a death all are.
+const SUBSETS_OF_MAX: usize = 12;
+const DRAWN: usize = 2_048;
+
+fn chosen(effects: usize, all_of_max: usize) -> Box<dyn Iterator<Item = u64>> {
+    let all = (1u64 << effects) - 1;
+    if effects <= all_of_max {
+        return Box::new(0..=all);
+    }
+    let bit = |nth: usize| 1u64 << nth;
+    let three = move |first: usize| {
+        (first..effects).flat_map(move |second| {
+            (second..effects).map(move |third| bit(first) | bit(second) | bit(third))
+        })
+    };
+    let few = (0..effects).flat_map(three).chain([0]);
+    let mut dice = Dice::new(effects as u64);
+    let drawn = std::iter::repeat_with(move || dice.below(all + 1)).take(DRAWN);
+    Box::new(few.flat_map(move |few| [few, all ^ few]).chain(drawn))
 }

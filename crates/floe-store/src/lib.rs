@@ -6,13 +6,13 @@
 pub mod api; // the contract: Store, Source, Sink and their values
 pub mod disk; // the seam below: every effect the local store has on a machine
 pub mod kernel; // the disk of this machine
+mod fields; // fixed fields as bytes
+pub mod mark; // the extended attribute of a finished object
 pub mod simulated; // a disk in memory that loses power
 pub mod faulty; // any disk, broken by a seed
 mod beneath; // where a path leads beneath a root
 pub mod source; // bytes that are read: files, and streams that can be read once
 mod browse; // what needs no stage: open, list, stat, remove, rename, make directories
-mod fields; // fixed fields as bytes
-pub mod mark; // the extended attribute of a finished object
 pub mod journal; // the journal of a stage as bytes
 pub mod replay; // what a journal's records mean, and how far they are trusted
 pub mod local; // the store over a disk: staging, journal, commit

@@ -1,10 +1,11 @@
 //! What stands at a path, without a handle and without an operation: for whoever judges a disk.
 
 use super::SimulatedDisk;
-use super::world::ROOT;
+use super::world::{Image, ROOT};
 use crate::disk::FileKind;
 use crate::mark::{MARK_NAME, Mark};
 use floe_types::{ByteCount, Metadata, ObjectPath, Root};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What stands at a path.
@@ -38,6 +39,29 @@ impl Glance {
 }
 
 impl SimulatedDisk {
+    /// A number of all that has a name. Two disks that lost power, in which the same boot comes
+    /// next, behave the same where it is the same (but for collisions of 64 bits).
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let world = self.lock();
+        let mut hasher = DefaultHasher::new();
+        (world.boot, world.now).hash(&mut hasher);
+        let mut waiting = vec![ROOT];
+        while let Some(inode) = waiting.pop().and_then(|number| world.inodes.get(&number)) {
+            let Image { bytes, mode, mtime, xattrs } = &inode.seen;
+            (inode.kind, inode.mount, inode.links, inode.ctime).hash(&mut hasher);
+            (bytes, mode, mtime, xattrs).hash(&mut hasher);
+            let mut names: Vec<_> = inode.names.iter().collect();
+            names.sort_by_key(|(_, (_, place))| *place);
+            for (name, (number, _)) in names {
+                name.hash(&mut hasher);
+                waiting.push(*number);
+            }
+            inode.names.len().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
     /// What stands at a path; no link is followed.
     #[must_use]
     pub fn glance(&self, path: &ObjectPath) -> Option<Glance> {

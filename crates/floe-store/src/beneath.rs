@@ -75,32 +75,49 @@ pub(crate) fn parent<'p, D: Disk>(
     Ok((disk.open_directory(root, parents)?, name))
 }
 
-/// Makes a directory to write in, and its missing parents. No link is passed. Nothing is synced.
+/// Makes a directory to write in, and its missing parents. No link is passed. Nothing is synced:
+/// `changed` is told of each directory in which a name was made, or may have been although making
+/// it failed, by how many names of `path` lead to it.
 pub(crate) fn ensure_directory<D: Disk>(
     disk: &D,
     root: &D::Handle,
     path: &[Component],
+    changed: &dyn Fn(usize),
 ) -> DiskResult<Ensured<D::Handle>> {
     match disk.open_directory(root, path) {
         Err(error) if error.code() == Code::NotFound => {}
         answer => return Ok(Ensured { directory: answer?, made: 0 }),
     }
     let (mut directory, mut made) = (disk.open_directory(root, &[])?, 0);
-    for name in path {
-        let name = std::slice::from_ref(name);
-        directory = match disk.open_directory(&directory, name) {
+    for (nth, name) in path.iter().enumerate() {
+        let below = std::slice::from_ref(name);
+        directory = match disk.open_directory(&directory, below) {
             Err(error) if error.code() == Code::NotFound => {
                 made += 1;
-                make_and_open(disk, &directory, name)?
+                let answer = disk.make_directory(&directory, name.into(), NEW_DIRECTORY);
+                let failed = answer.err().filter(|error| error.code() != Code::Exists);
+                if failed.as_ref().is_none_or(|error| may_have_happened(error.code())) {
+                    changed(nth);
+                }
+                match failed {
+                    Some(error) => return Err(error),
+                    None => disk.open_directory(&directory, below)?,
+                }
             }
             answer if made == 0 => answer?,
             answer => {
                 made += 1;
+                changed(nth);
                 answer?
             }
         };
     }
     Ok(Ensured { directory, made })
+}
+
+/// Whether a change of names that failed so may be there all the same: nobody refused it.
+pub(crate) fn may_have_happened(code: Code) -> bool {
+    matches!(code, Code::Io | Code::Other)
 }
 
 /// Makes a directory, its name and those of all its ancestors beneath the root durable. What was
@@ -122,14 +139,6 @@ pub(crate) fn sync_ancestors<D: Disk>(
         sync(&disk.open_directory(root, prefix)?, made == 0 || len + made < path.len())?;
     }
     Ok(())
-}
-
-fn make_and_open<D: Disk>(disk: &D, at: &D::Handle, name: &[Component]) -> DiskResult<D::Handle> {
-    let [only] = name else { return Err(DiskError::new(Code::Usage)) };
-    match disk.make_directory(at, only.into(), NEW_DIRECTORY) {
-        Err(error) if error.code() != Code::Exists => Err(error),
-        _ => disk.open_directory(at, name),
-    }
 }
 
 /// Follows links as text. `walked` never holds a link, so opening it again means the same.

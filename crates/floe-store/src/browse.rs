@@ -197,10 +197,10 @@ impl<D: Disk> Browser<D> {
         rename().doing(format_args!("rename {from:?} to {to:?}"))
     }
 
-    pub(crate) fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+    pub(crate) fn make_dir(&self, path: &ObjectPath, changed: &dyn Fn(usize)) -> Result<()> {
         let make = || {
             let names = path.components();
-            let ensured = beneath::ensure_directory(&*self.disk, &self.root, names)?;
+            let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, changed)?;
             beneath::sync_ancestors(&*self.disk, &self.root, names, &ensured)
         };
         make().doing(format_args!("make directory {path:?}"))

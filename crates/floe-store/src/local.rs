@@ -230,8 +230,9 @@ impl<D: Disk> Ground<D> {
         if let Some(recent) = recent.as_ref().filter(|recent| recent.path == above) {
             return Ok(Arc::clone(recent));
         }
-        let ensured = beneath::ensure_directory(&*self.disk, &self.root, above.components())?;
-        self.ancestry.made(&above, ensured.made);
+        let changed = |len| self.ancestry.touched_above(&above, len);
+        let names = above.components();
+        let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, &changed)?;
         let place = self.place_of(path, &ensured.directory)?;
         let opened = Arc::new(Recent { path: above, directory: ensured.directory, place });
         *recent = Some(Arc::clone(&opened));
@@ -348,9 +349,9 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
         let begin = || -> DiskResult<Begun> {
-            let Ground { disk, root, .. } = &*self.ground;
-            let ensured = beneath::ensure_directory(&**disk, root, path.components())?;
-            self.ground.ancestry.made(path, ensured.made);
+            let Ground { disk, root, ancestry, .. } = &*self.ground;
+            let changed = |len| ancestry.touched_above(path, len);
+            let ensured = beneath::ensure_directory(&**disk, root, path.components(), &changed)?;
             let begun = self.begun(path, ensured.made);
             if (begun, precondition) != (Begun::Stood, Precondition::Absent) {
                 self.lend(path, &ensured.directory, ensured.made)?;
@@ -412,10 +413,15 @@ impl<D: Disk> Store for LocalStore<D> {
         self.ground.forget_recent();
         ancestry.moved(from);
         ancestry.moved(to);
+        if answer.as_ref().is_err_and(|fault| beneath::may_have_happened(fault.code)) {
+            for (parent, _) in [from, to].into_iter().filter_map(ObjectPath::split_last) {
+                ancestry.touched(&parent);
+            }
+        }
         answer
     }
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
-        self.browser.make_dir(path)
+        self.browser.make_dir(path, &|len| self.ground.ancestry.touched_above(path, len))
     }
 }

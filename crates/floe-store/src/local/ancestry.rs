@@ -44,13 +44,12 @@ impl Ancestry {
         known.dirty.insert(directory.clone(), turn);
     }
 
-    /// Notes that the last `made` names of `path` were made.
-    pub(crate) fn made(&self, path: &ObjectPath, made: usize) {
-        let mut above = path.clone();
-        for _ in 0..made {
-            let Some((parent, _)) = above.split_last() else { return };
-            self.touched(&parent);
-            above = parent;
+    /// As `touched`, of the directory to which the first `len` names of `path` lead.
+    pub(crate) fn touched_above(&self, path: &ObjectPath, len: usize) {
+        let parent = |path: &ObjectPath| path.split_last().map(|(parent, _)| parent);
+        let mut above = std::iter::successors(Some(path.clone()), parent);
+        if let Some(directory) = above.find(|path| path.components().len() <= len) {
+            self.touched(&directory);
         }
     }
 

@@ -5,6 +5,9 @@
 //! later, unless it was written again.
 
 use super::*;
+use floe_store::Overwrite;
+use floe_store::faulty::{Chance, Faults, FaultyDisk};
+use floe_store::simulated::Survivors;
 
 /// A stage of `object` and its sink.
 fn staged(store: &dyn Store, object: &Object) -> Arc<dyn Sink> {
@@ -173,4 +176,41 @@ fn a_disk_that_is_full_at_a_checkpoint_takes_nothing_back() {
         assert_eq!(sent, 2 * CHUNK, "{room:?}");
     }
     assert!((2..32).contains(&full), "{full}: either record may be the one too many");
+}
+
+/// Seed 15884 of the simulation: a directory was made, and making it failed all the same.
+#[test]
+fn what_a_failed_attempt_made_is_durable_with_the_answer_of_the_next() {
+    let (first, new) = (object("y", 2 * CHUNK, 1), object("c/d/x", 2 * CHUNK, 2));
+    let shaky = Faults {
+        name_error_after: Chance(Chance::PER / 3),
+        lookup_error: Chance(Chance::PER / 8),
+        ..Faults::default()
+    };
+    let mut answered = 0;
+    for seed in 0..300 {
+        let below = SimulatedDisk::default();
+        let disk = FaultyDisk::new(below.clone(), seed, Faults::default());
+        let local = LocalStore::new(disk.clone()).unwrap();
+        // As under a server: `.floe` stays, and is not what makes the root durable.
+        local.root_id().unwrap();
+        first.transfer(&local).unwrap();
+        local.make_dir(&path("old/d")).unwrap();
+        disk.set_faults(shaky);
+        let _ = match seed % 4 {
+            3 => local.rename(&path("old"), &path("c"), Overwrite::Refused),
+            0 => local.make_dir(&path("c/d")),
+            1 => local.begin_directory(&path("c/d"), Precondition::None).map(|_| ()),
+            _ => new.transfer(&local).map(|_| ()),
+        };
+        disk.set_faults(Faults::default());
+        if new.transfer(&local).is_err() {
+            continue; // its own stage may be lost to it, until the next process
+        }
+        answered += 1;
+        drop(local);
+        below.cut_keeping(seed, Survivors::AnyChanges);
+        assert!(new.stands(&store(&below)), "seed {seed}: answered, so durable");
+    }
+    assert!(answered > 200, "{answered}");
 }

@@ -5,6 +5,7 @@
 //! work under way. After `calm` nothing goes wrong any more, and all must end well in time.
 
 mod work; // disk operations
+mod flip; // bytes that change on the way
 mod turn; // rounds of the core
 mod dial; // connections come and go
 mod asking; // requests beside transfers

@@ -5,6 +5,7 @@
 //! session that stands still.
 
 use super::World;
+use super::flip::keeps_names;
 use crate::link::{Break, Side};
 use crate::peer::{Core, Peer, PeerId, Phase, Stream};
 use crate::wire::Taken;
@@ -296,9 +297,14 @@ impl World {
                     let len = written.bytes.len();
                     let from = if flip { 0 } else { len - written.piece };
                     if (flip || flip_piece) && from < len {
-                        let at = from + self.dice.index(len - from);
-                        written.bytes[at] ^= 1 << self.dice.below(8);
-                        self.trace.say(self.now, || format!("byte {at} of {len} flips"));
+                        let (at, bit) = (from + self.dice.index(len - from), self.dice.below(8));
+                        written.bytes[at] ^= 1 << bit;
+                        match keeps_names(&frame, written.bytes) {
+                            true => {
+                                self.trace.say(self.now, || format!("byte {at} of {len} flips"))
+                            }
+                            false => written.bytes[at] ^= 1 << bit,
+                        }
                     }
                 }
             }

@@ -10,6 +10,9 @@ use crate::disk::{
 use floe_types::{ByteCount, Code, Component, Mode, Offset, Range, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// No file ends beyond: it is held in memory, holes and all.
+const FILE_END_MAX: Offset = Offset(1 << 30);
+
 type Spot<'a> = (&'a SimulatedHandle, Name<'a>);
 
 impl SimulatedDisk {
@@ -209,6 +212,9 @@ impl Disk for SimulatedDisk {
     fn write_at(&self, to: &SimulatedHandle, at: Offset, bytes: &[u8]) -> DiskResult<()> {
         self.with(to, |world, inode| {
             world.room_for(bytes.len())?;
+            if at.plus(ByteCount::of_len(bytes.len())) > FILE_END_MAX {
+                return Err(DiskError::new(Code::NoSpace));
+            }
             world.effect(inode, Effect::Write(len(at.0)?, bytes.into()))
         })
     }

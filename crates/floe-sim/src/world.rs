@@ -173,7 +173,7 @@ enum Happening {
 const SERVER: usize = 0;
 /// Virtual time begins here, so that nothing meets its zero.
 const START: Time = Time(3_600_000_000);
-const EVENTS_MAX: u64 = 3_000_000;
+const EVENTS_MAX: u64 = 150_000;
 
 impl World {
     /// The world of a seed.

@@ -11,7 +11,7 @@ use floe_types::{ByteCount, Code, Component, Mode, Offset, Range, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// No file ends beyond: it is held in memory, holes and all.
-const FILE_END_MAX: Offset = Offset(1 << 30);
+const FILE_END_MAX: Offset = Offset(32 << 20);
 
 type Spot<'a> = (&'a SimulatedHandle, Name<'a>);
 

@@ -142,18 +142,23 @@ fn a_terminal_that_is_closed_ends_it_in_good_order_unless_it_was_to_outlive_it()
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);
     stage.file("f", 12_000_000);
-    let put = stage.start(&["put", "f", "nas:/f", "--limit", "3M", "--json"]);
+    let under = |program: &[&str]| {
+        let there = stage.command();
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(there.get_program());
+        command.args(["put", "f", "nas:/f", "--limit", "3M", "--json"]);
+        command.current_dir(there.get_current_dir().unwrap());
+        command.env("FLOE_STATE", stage.path("state"));
+        Running::start(&mut command, b"")
+    };
+    // Whoever runs this test may be one to outlive its terminal.
+    let put = under(&["env", "--default-signal=HUP"]);
     put.wait_for("\"progress\"");
     put.signal(Signal::HUP);
     let ended = put.end();
     assert_eq!(ended.status, 130, "{}", ended.err);
     assert!(ended.err.contains("run the same command again: it continues"), "{}", ended.err);
-    let mut command = Command::new("nohup");
-    let there = stage.command();
-    command.arg(there.get_program()).args(["put", "f", "nas:/f", "--limit", "3M", "--json"]);
-    command.current_dir(there.get_current_dir().unwrap());
-    command.env("FLOE_STATE", stage.path("state"));
-    let put = Running::start(&mut command, b"");
+    let put = under(&["nohup"]);
     put.wait_for("\"progress\"");
     put.signal(Signal::HUP);
     put.end().ok();

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(end(&shell("exit 7")), Ended::Status(7));
         assert_eq!(end(&shell("kill -SEGV $$")), Ended::Died(11));
         assert_eq!(end(&shell("kill -KILL $$")), Ended::Died(9));
-        let sleeping = shell("sleep 1000");
+        let sleeping = shell("exec sleep 1000");
         assert_eq!(sleeping.ended().unwrap(), None);
         sleeping.send(Signal::KILL);
         assert_eq!(end(&sleeping), Ended::Killed);

@@ -1,10 +1,10 @@
 //! The engine's clock: monotonic, from an origin that only this process knows.
 //!
-//! The core is told the time and never asks for it. Civil time is not here: no decision of the
-//! engine depends on it.
+//! The core is told the time and never asks for it. Civil time stamps what has no stamp of its own
+//! and tells how old a file is; nothing else depends on it.
 
-use floe_types::{Micros, Time};
-use std::time::{Duration, Instant};
+use floe_types::{Micros, Time, Timestamp};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time to every session of one process.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,14 @@ impl Clock {
     pub fn instant(self, time: Time) -> Option<Instant> {
         self.origin.checked_add(Duration::from_micros(time.0))
     }
+}
+
+/// Civil time now; its origin where the system's clock stands before that.
+#[must_use]
+pub fn timestamp() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::new(secs, since.subsec_nanos()).unwrap_or_default()
 }
 
 /// A span in microseconds; saturates.

@@ -13,7 +13,7 @@ pub(crate) use attend::owner_id;
 pub use root::root_id_of;
 
 use crate::buffer::Pool;
-use crate::clock::{Clock, duration};
+use crate::clock::{Clock, duration, timestamp};
 use crate::descriptors;
 use crate::disk_threads::DiskThreads;
 use crate::identity::{Identity, KeyPin};
@@ -27,13 +27,13 @@ use floe_proto::command::Command;
 use floe_proto::frame::Verbs;
 use floe_store::Store;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits, Timestamp};
+use floe_types::{ByteCount, Code, Fault, Limits};
 use gate::Gate;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -313,12 +313,10 @@ async fn sweep(hall: Arc<Hall>) {
         let sweeping = Arc::clone(&hall.sweeping).acquire_owned().await;
         hall.threads.names.submit(Box::new(move || {
             let _sweeping = sweeping;
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-            match Timestamp::new(secs, 0).map(|now| store.sweep(now)) {
-                Some(Ok(files)) if files > 0 => tracing::info!(files, "old stages removed"),
-                Some(Err(fault)) => tracing::warn!(%fault, "old stages were not removed"),
-                _ => {}
+            match store.sweep(timestamp()) {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "old stages removed"),
+                Err(fault) => tracing::warn!(%fault, "old stages were not removed"),
             }
         }));
         tokio::time::sleep(SWEEP).await;

@@ -4,6 +4,7 @@
 //! go on where one was lost: what was spent it knows by digest, the rest it reads again from here.
 
 use crate::buffer::{Blank, Piece};
+use crate::clock::timestamp;
 use crate::socket::reason;
 use floe_types::{ByteCount, Code, Fault, Offset, Range, Subtree, Subtrees, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -64,7 +65,7 @@ impl Input {
         thread
             .spawn(move || worker.serve(&mut File::from(from)))
             .map_err(|error| Fault::new(Code::LimitExceeded, format!("start a thread: {error}")))?;
-        Ok(Self { owner: Arc::new(Owner(desk)), began: now() })
+        Ok(Self { owner: Arc::new(Owner(desk)), began: timestamp() })
     }
 
     /// When it was begun: the mtime of what it becomes, the same in every session.
@@ -143,13 +144,6 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.0.stop();
     }
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let nanos = since.unwrap_or_default();
-    let secs = i64::try_from(nanos.as_secs()).unwrap_or(0);
-    Timestamp::new(secs, nanos.subsec_nanos()).unwrap_or_default()
 }
 
 fn stopped() -> Fault {

@@ -44,28 +44,26 @@ impl Opening {
                 self.queue();
                 None
             }
-            Attempt::Held(fault) => self.look_again(fault),
+            Attempt::Held(fault) => {
+                self.look_again(fault);
+                None
+            }
         }
     }
 
-    /// Tries it once more a little later, unless that has gone on for too long: then its end.
-    fn look_again(self, fault: Fault) -> Option<(Reply, Done)> {
+    /// Tries it once more a little later, unless that has gone on for too long.
+    fn look_again(self, fault: Fault) {
         if self.reply.submitted.elapsed() >= HELD_MAX {
-            return Some(self.ended(Done::Failed(fault)));
+            return self.end(Done::Failed(fault));
         }
         let (due, held) = (Instant::now() + HELD_REST, self.threads.held.clone());
         held.submit(Box::new(move || {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            match self.threads.files.slot() {
-                Some(slot) => {
-                    if let Some((reply, done)) = self.begin(slot) {
-                        reply.end(Ok(done));
-                    }
-                }
-                None => self.queue(),
+            let Some(slot) = self.threads.files.slot() else { return self.queue() };
+            if let Some((reply, done)) = self.begin(slot) {
+                reply.end(Ok(done));
             }
         }));
-        None
     }
 
     /// Goes on where it may wait and holds up nobody but those behind it.
@@ -93,12 +91,7 @@ impl Opening {
                     return self.end(Done::Failed(fault));
                 }
                 Attempt::Short(_) => std::thread::sleep(SHORT_REST),
-                Attempt::Held(fault) => {
-                    if let Some((reply, done)) = self.look_again(fault) {
-                        reply.end(Ok(done));
-                    }
-                    return;
-                }
+                Attempt::Held(fault) => return self.look_again(fault),
             }
             // The attempt has given the slot back; whoever has one now is as short.
             self.threads.files.queue();

@@ -4,6 +4,7 @@
 //! old bytes, or nothing, or all of the new ones.
 
 use super::wire::{Incoming, Terms, read_all};
+use crate::clock::timestamp;
 use floe_store::disk::DiskError;
 use floe_store::local::LocalStore;
 use floe_store::{
@@ -11,7 +12,7 @@ use floe_store::{
 };
 use floe_types::escape::Escaped;
 use floe_types::{
-    ByteCount, Code, Fault, Freshness, Metadata, Mode, ObjectPath, Precondition, Root, Timestamp,
+    ByteCount, Code, Fault, Freshness, Metadata, Mode, ObjectPath, Precondition, Root,
 };
 use rustix::fs::{Mode as OpenMode, OFlags};
 use std::fs::File;
@@ -19,7 +20,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// Where received files go.
 pub struct Inbox {
@@ -115,7 +116,7 @@ fn spec(target: Target, size: Option<ByteCount>) -> Result<SinkSpec, Fault> {
         size,
         version: None,
         freshness: Freshness::Fresh,
-        metadata: Metadata { mode: new_file_mode(), mtime: now() },
+        metadata: Metadata { mode: new_file_mode(), mtime: timestamp() },
         precondition: target.precondition,
         resume: Resume::Discard,
         recognise: Recognise::ByVersion,
@@ -179,13 +180,6 @@ pub(super) fn file_fault(error: &io::Error, what: impl std::fmt::Display) -> Fau
 /// A path as it may be shown, in quotes.
 pub(super) fn shown(path: &Path) -> String {
     format!("\"{}\"", Escaped(path.as_os_str().as_bytes()))
-}
-
-/// The time now.
-pub(super) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let secs = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    Timestamp::new(secs, since.subsec_nanos()).unwrap_or_default()
 }
 
 /// What `open(2)` would give a new file: 0666 without the umask, which only /proc tells without

@@ -2,9 +2,10 @@
 //!
 //! A reset, silence, an early end, a byte too many or a size that cannot be leave nothing visible.
 
-use super::local::{Inbox, Target, now, store_all};
+use super::local::{Inbox, Target, store_all};
 use super::stop::Present;
 use super::wire::{Framing, Incoming, Pace, Peer, Terms, read_size};
+use crate::clock::timestamp;
 use floe_types::{ByteCount, Code, Component, Fault, ObjectPath, Precondition, Root, Timestamp};
 
 /// What a connection became.
@@ -34,7 +35,7 @@ pub(super) fn receive(
     if let Some(size) = announced {
         inbox.check_room(size, &who)?;
     }
-    let name = name(now(), number, peer)?;
+    let name = name(timestamp(), number, peer)?;
     let path = ObjectPath::root()
         .join(name.clone())
         .map_err(|fault| Fault::new(Code::BadPath, format!("name a received file: {fault}")))?;

@@ -49,8 +49,20 @@ impl<P: Clone> Session<P> {
         let runs = !(self.transfers.is_empty() && self.requests.is_empty());
         let open = matches!(self.state, State::Open | State::Draining);
         let told = self.peer_stats.work.is_some();
-        let waits = self.role == Role::Client && open && runs && told && self.work() == Work::None;
+        let waits = self.role == Role::Client
+            && open
+            && runs
+            && told
+            && self.is_heard()
+            && self.work() == Work::None;
         waits.then(|| self.moved.plus(self.config.limits.stall))
+    }
+
+    /// Whether the peer said anything of late: of one that is silent nobody knows what it does, and
+    /// silence has a limit of its own.
+    fn is_heard(&self) -> bool {
+        let lead = self.io.lead.and_then(|lead| self.io.pipes.get(&lead));
+        lead.is_some_and(|pipe| self.io.now.since(pipe.heard) <= self.config.limits.heartbeat)
     }
 
     /// Heartbeats ask this at least: what waited for long did not stand still.

@@ -73,6 +73,23 @@ fn a_peer_that_works_or_does_not_tell_is_waited_for() {
 }
 
 #[test]
+fn a_peer_that_is_silent_is_not_idle() {
+    let limits = Limits::default();
+    let (silence, heartbeat) = (limits.silence.0 / SECOND, limits.heartbeat.0 / SECOND);
+    let mut it = announced(options());
+    it.hears(LEAD, want(More::Follows));
+    for _ in 0..limit_secs() - heartbeat - 5 {
+        second(&mut it, Some(Work::None));
+    }
+    for _ in 0..silence + 1 {
+        it.passes(SECOND);
+    }
+    it.does_all();
+    assert!(!it.events.contains(&Event::Stalled), "what it did last is not known");
+    assert_eq!(it.result().unwrap().unwrap_err().code, Code::TimedOut);
+}
+
+#[test]
 fn a_slow_disk_of_its_own_is_waited_for() {
     let mut it = announced(options());
     it.hears(LEAD, want(More::Last));

@@ -12,7 +12,7 @@
 
 use crate::session::driver::Driver;
 use floe_proto::command::{Command, Config, Lost, OnFailure, Role, StreamCount, TransferOptions};
-use floe_proto::frame::{Direction, Pace, Request, RootWish, Verbs};
+use floe_proto::frame::{Direction, Pace, Request, RootWish, Unasked, Verbs};
 use floe_types::{ByteCount, ChunkSize, Code, EntryCount, Fault, Limits, Micros, Rate, TransferId};
 
 mod dice; // choices of the input
@@ -148,14 +148,16 @@ fn command(dice: &mut Dice<'_>, role: Role) -> Command {
 }
 
 fn options(dice: &mut Dice<'_>) -> TransferOptions {
-    TransferOptions {
+    let options = TransferOptions {
         chunk: dice.pick(&[ChunkSize::MIN, ChunkSize::DEFAULT]),
         window: ByteCount(dice.pick(&[4 << 20, 1 << 18, 1 << 16, 1])),
         pace: dice.pick(&[Pace::Streaming, Pace::Lockstep]),
         on_failure: dice.pick(&[OnFailure::Continue, OnFailure::Stop]),
         rate: dice.pick(&[None, None, Rate::new(1 << 20), Rate::new(1)]),
         ..TransferOptions::default()
-    }
+    };
+    let unasked = dice.pick(&[Unasked::Refused, Unasked::Welcome]);
+    TransferOptions { unasked, ..options }
 }
 
 const STEPS_MAX: usize = 400;

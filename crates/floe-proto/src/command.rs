@@ -1,6 +1,8 @@
 //! What the engine asks of a session, and what a session tells it.
 
-use crate::frame::{Causes, Direction, Pace, RecogniseWish, Reply, Request, ResumeWish, Verbs};
+use crate::frame::{
+    Causes, Direction, Pace, RecogniseWish, Reply, Request, ResumeWish, Unasked, Verbs,
+};
 use floe_types::{
     ByteCount, ChunkSize, EntryCount, EntryId, Fault, Limits, Micros, ObjectPath, Precondition,
     Rate, RequestId, Root, StreamId, TransferId,
@@ -54,6 +56,8 @@ pub struct TransferOptions {
     pub resume: ResumeWish,
     /// How finished objects are recognised.
     pub recognise: RecogniseWish,
+    /// Get: whether a small file may come before it was wanted.
+    pub unasked: Unasked,
     /// Whether the first failed entry ends the transfer.
     pub on_failure: OnFailure,
     /// The rate of DATA that this end sends at most (on a get: asked by taking no more).
@@ -69,6 +73,7 @@ impl Default for TransferOptions {
             precondition: Precondition::None,
             resume: ResumeWish::Continue,
             recognise: RecogniseWish::ByVersion,
+            unasked: Unasked::Refused,
             on_failure: OnFailure::Continue,
             rate: None,
         }

@@ -223,6 +223,19 @@ pub struct Open {
     pub resume: ResumeWish,
     /// Put: how finished objects are recognised.
     pub recognise: RecogniseWish,
+    /// Get: whether a small file may come before it was wanted.
+    pub unasked: Unasked,
+}
+
+/// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the
+/// receiver holds of it would come for nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Unasked {
+    /// It waits for WANT.
+    #[default]
+    Refused,
+    /// Nothing stands at the receiver.
+    Welcome,
 }
 
 /// What to do with stages of an earlier run.

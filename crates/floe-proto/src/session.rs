@@ -157,6 +157,7 @@ impl<P: Clone> Session<P> {
             precondition: options.precondition,
             resume: options.resume,
             recognise: options.recognise,
+            unasked: options.unasked,
         }));
         match direction {
             Direction::Put => {
@@ -465,6 +466,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         precondition,
         resume: open.resume,
         recognise: open.recognise,
+        unasked: open.unasked,
         ..TransferOptions::default()
     }
 }

@@ -97,6 +97,8 @@ impl Default for Limits {
 impl Limits {
     /// The piece size where buffers are not scarce.
     pub const PIECE_BYTES: u32 = 256 << 10;
+    /// The longest file that may be sent before it was wanted.
+    pub const UNASKED_BYTES: ByteCount = ByteCount(64 << 10);
     /// The window where the person names none.
     pub const WINDOW_BYTES: ByteCount = ByteCount(64 << 20);
 

@@ -148,10 +148,6 @@ async fn plan(
     signals: &mut Signals,
 ) -> Result<Job> {
     let Dest::Local(local) = dest else {
-        if signals.or(kind_of(dialer, source)).await? == SourceKind::Directory {
-            let hint = "standard output takes one file";
-            return Err(Failure::hinted(Code::IsDirectory, format!("get {source}"), hint));
-        }
         return job(dialer, source, LocalSink::StandardOutput);
     };
     // Only where a directory stands at DEST does it matter what SRC is.
@@ -171,8 +167,10 @@ async fn plan(
 }
 
 /// A reader that ends before the end is the one failure there that has no code of its own.
-const INTO_A_PIPE: Hints =
-    &[(Code::Other, "what reads standard output must take all of it; another run starts over")];
+const INTO_A_PIPE: Hints = &[
+    (Code::Other, "what reads standard output must take all of it; another run starts over"),
+    (Code::IsDirectory, "standard output takes one file"),
+];
 
 /// What stands at SRC. Who may not look there finds out by reading.
 async fn kind_of(dialer: &mut Dialer, source: &Remote) -> Result<SourceKind> {

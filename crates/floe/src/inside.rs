@@ -37,8 +37,12 @@ pub async fn refuse_put(dialer: &mut Dialer, source: &Path, dest: &Remote) -> Re
 /// # Errors
 /// `Usage`.
 pub async fn refuse_get(dialer: &mut Dialer, source: &Remote, dest: &Path) -> Result<()> {
-    let Some(root) = root_here(dialer, source).await else { return Ok(()) };
     let Some(dest) = settled(dest) else { return Ok(()) };
+    // Most often nothing above is served, and no round trip is spent on asking.
+    if !dest.ancestors().any(is_served) {
+        return Ok(());
+    }
+    let Some(root) = root_here(dialer, source).await else { return Ok(()) };
     for served in dest.ancestors().filter(|dir| is_served_as(dir, root)) {
         refuse(&dest, &at(served, &source.path))?;
     }
@@ -69,8 +73,12 @@ async fn root_here(dialer: &mut Dialer, remote: &Remote) -> Option<Timestamp> {
     }
 }
 
-fn is_served_as(dir: &Path, root: Timestamp) -> bool {
+fn is_served(dir: &Path) -> bool {
     dir.join(ID).is_file()
+}
+
+fn is_served_as(dir: &Path, root: Timestamp) -> bool {
+    is_served(dir)
         && fs::metadata(dir).is_ok_and(|found| {
             found.mtime() == root.secs() && found.mtime_nsec() == i64::from(root.nanos())
         })
@@ -90,7 +98,7 @@ fn served_beneath(source: &Path) -> Vec<PathBuf> {
             }
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let path = entry.path();
-                if path.join(ID).is_file() {
+                if is_served(&path) {
                     served.push(path.clone());
                 }
                 rest.push_back(path);

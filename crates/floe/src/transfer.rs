@@ -85,6 +85,7 @@ impl TransferFlags {
             },
             on_failure: if self.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
             rate: self.limit,
+            ..TransferOptions::default()
         })
     }
 

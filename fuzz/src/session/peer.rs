@@ -8,7 +8,7 @@ use super::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Data, Direction, DoneEntry, Entry, EntryBody, Failed, Frame,
     Header, Hello, More, Open, Opened, Pace, RecogniseWish, Recursive, Replace, Reply, Request,
-    ResumeWish, RootWish, Seal, SeqRange, Stats, Verdict, Want,
+    ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, ChunkSize, Code, Component, EntryCount, EntryId,
@@ -118,7 +118,7 @@ fn misplaced(dice: &mut Dice<'_>) -> Said {
 }
 
 fn open(dice: &mut Dice<'_>) -> Open {
-    Open {
+    let open = Open {
         transfer: transfer(dice),
         direction: dice.pick(&[Direction::Put, Direction::Get]),
         path: path(dice),
@@ -127,8 +127,16 @@ fn open(dice: &mut Dice<'_>) -> Open {
         pace: dice.pick(&[Pace::Streaming, Pace::Lockstep]),
         precondition: dice.pick(&[Precondition::None, Precondition::Absent]),
         resume: dice.pick(&[ResumeWish::Continue, ResumeWish::Discard]),
-        recognise: dice.pick(&[RecogniseWish::ByVersion, RecogniseWish::ByContent]),
-    }
+        recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
+    };
+    let (recognise, unasked) = dice.pick(&[
+        (RecogniseWish::ByVersion, Unasked::Refused),
+        (RecogniseWish::ByContent, Unasked::Refused),
+        (RecogniseWish::ByVersion, Unasked::Welcome),
+        (RecogniseWish::ByContent, Unasked::Welcome),
+    ]);
+    Open { recognise, unasked, ..open }
 }
 
 fn entry(dice: &mut Dice<'_>) -> Entry {

@@ -6,7 +6,7 @@ use super::totals::Totals;
 use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
-use floe_proto::frame::{Direction, RecogniseWish, ResumeWish};
+use floe_proto::frame::{Direction, RecogniseWish, ResumeWish, Unasked};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,10 +150,11 @@ impl Way<'_> {
     /// One session's part.
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
-        let mut options = options.clone();
+        let mut options = TransferOptions { unasked: end.unasked, ..options.clone() };
         if self.began {
             // What stands now is of this run.
             options.resume = ResumeWish::Continue;
+            options.unasked = Unasked::Refused;
         }
         if let LocalEnd::Input(input) = &end.at {
             // What was said of a commit may have been lost with the last session. The object then

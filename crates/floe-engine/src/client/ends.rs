@@ -7,6 +7,7 @@
 use crate::files::LocalEnd;
 use crate::pipe::{Input, Output};
 use crate::socket::reason;
+use floe_proto::frame::Unasked;
 use floe_store::Store;
 use floe_store::local::LocalStore;
 use floe_types::escape::Escaped;
@@ -42,6 +43,8 @@ pub(super) struct End {
     pub(super) at: LocalEnd,
     /// The transfer's root there.
     pub(super) path: ObjectPath,
+    /// Of a sink: `Welcome` where nothing stands there.
+    pub(super) unasked: Unasked,
 }
 
 /// Opens the end of a put. Blocks elsewhere.
@@ -52,7 +55,11 @@ pub(super) async fn of_source(source: LocalSource) -> Result<End, Fault> {
             let input = io::stdin().as_fd().try_clone_to_owned().map_err(|error| {
                 Fault::new(Code::Io, format!("open standard input: {}", reason(&error)))
             })?;
-            Ok(End { at: LocalEnd::Input(Input::start(input)?), path: ObjectPath::root() })
+            Ok(End {
+                at: LocalEnd::Input(Input::start(input)?),
+                path: ObjectPath::root(),
+                unasked: Unasked::Refused,
+            })
         }
     }
 }
@@ -65,7 +72,11 @@ pub(super) async fn of_sink(sink: LocalSink) -> Result<End, Fault> {
             let output = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
                 Fault::new(Code::Io, format!("open standard output: {}", reason(&error)))
             })?;
-            Ok(End { at: LocalEnd::Output(Output::start(output)?), path: ObjectPath::root() })
+            Ok(End {
+                at: LocalEnd::Output(Output::start(output)?),
+                path: ObjectPath::root(),
+                unasked: Unasked::Welcome,
+            })
         }
     }
 }
@@ -88,6 +99,12 @@ fn source_of_path(path: &Path) -> Result<End, Fault> {
 }
 
 fn sink_of_path(path: &Path) -> Result<End, Fault> {
+    let stands = path.symlink_metadata().is_ok();
+    let unasked = if stands { Unasked::Refused } else { Unasked::Welcome };
+    Ok(End { unasked, ..place_of_path(path)? })
+}
+
+fn place_of_path(path: &Path) -> Result<End, Fault> {
     let Some(name) = path.file_name() else {
         // "/", "." or "..": no name of its own, so it is there or nothing is.
         let real = path.canonicalize().map_err(|error| fault("open", path, &error))?;
@@ -138,7 +155,7 @@ fn above(path: &Path) -> &Path {
 fn end(root: &Path, called: &Path, names: &[&OsStr]) -> Result<End, Fault> {
     let path = object_path(names)?;
     let store = LocalStore::open_own(root, called)?;
-    Ok(End { at: LocalEnd::Store(Arc::new(store)), path })
+    Ok(End { at: LocalEnd::Store(Arc::new(store)), path, unasked: Unasked::Refused })
 }
 
 fn object_path(names: &[&OsStr]) -> Result<ObjectPath, Fault> {
@@ -205,5 +222,9 @@ mod tests {
             assert_eq!(path("x/y/z").unwrap(), "z", "a stage is looked for where it was made");
         }
         assert!(dir.path().join("x/y").is_dir());
+        let unasked = |name: &str| sink_of_path(&dir.path().join(name)).unwrap().unasked;
+        assert_eq!(unasked("x/new"), Unasked::Welcome);
+        std::os::unix::fs::symlink("nowhere", dir.path().join("x/link")).unwrap();
+        assert_eq!((unasked("x/y"), unasked("x/link")), (Unasked::Refused, Unasked::Refused));
     }
 }

@@ -81,6 +81,7 @@ fn opens(first: u32) -> Vec<u8> {
             precondition: options.precondition,
             resume: options.resume,
             recognise: options.recognise,
+            unasked: options.unasked,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

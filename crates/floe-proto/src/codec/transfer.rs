@@ -6,7 +6,7 @@ use super::values::ascend;
 use crate::command::Violation;
 use crate::frame::{
     Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, RecogniseWish,
-    ResumeWish, Want,
+    ResumeWish, Unasked, Want,
 };
 use alloc::vec::Vec;
 use floe_types::{
@@ -18,6 +18,7 @@ const PACES: [Pace; 2] = [Pace::Streaming, Pace::Lockstep];
 const PRECONDITIONS: [Precondition; 2] = [Precondition::None, Precondition::Absent];
 const RESUMES: [ResumeWish; 2] = [ResumeWish::Continue, ResumeWish::Discard];
 const RECOGNISES: [RecogniseWish; 2] = [RecogniseWish::ByVersion, RecogniseWish::ByContent];
+const UNASKED: [Unasked; 2] = [Unasked::Refused, Unasked::Welcome];
 const BASES: [Basis; 2] = [Basis::Version, Basis::Content];
 const MORES: [More; 2] = [More::Last, More::Follows];
 
@@ -25,6 +26,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut transfer, mut direction, mut path) = (Field::new(), Field::new(), Field::new());
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
+    let mut unasked = Field::new();
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -35,6 +37,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         6 => precondition.set(r.choice(&PRECONDITIONS)),
         7 => resume.set(r.choice(&RESUMES)),
         8 => recognise.set(r.choice(&RECOGNISES)),
+        9 => unasked.set(r.choice(&UNASKED)),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -48,6 +51,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         precondition: precondition.need()?,
         resume: resume.need()?,
         recognise: recognise.need()?,
+        unasked: unasked.maybe().unwrap_or_default(),
     })
 }
 
@@ -59,12 +63,15 @@ fn read_window(r: &mut Reader<'_>) -> Result<ByteCount, Violation> {
 }
 
 pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
-    w.map(9, &[]).uint(0).uint(open.transfer.0.into());
+    w.map(9, &[open.unasked != Unasked::Refused]).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
     w.uint(5).choice(&PACES, &open.pace);
     w.uint(6).choice(&PRECONDITIONS, &open.precondition);
     w.uint(7).choice(&RESUMES, &open.resume).uint(8).choice(&RECOGNISES, &open.recognise);
+    if open.unasked != Unasked::Refused {
+        w.uint(9).choice(&UNASKED, &open.unasked);
+    }
 }
 
 pub(super) fn read_opened(r: &mut Reader<'_>) -> Result<Opened, Violation> {

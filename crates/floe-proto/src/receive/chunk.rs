@@ -13,12 +13,9 @@ use crate::io::{Io, ReceiveOp};
 use alloc::vec::Vec;
 use floe_types::planted::{self, Bug};
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId,
-    Subtree, Time,
+    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Limits, Offset, Range, Seq,
+    StreamId, Subtree, Time,
 };
-
-/// The longest object that may be sent without being asked for.
-const UNASKED_MAX: ByteCount = ByteCount(64 << 10);
 
 /// A chunk that has begun and is not recorded.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -153,7 +150,8 @@ impl Receiver {
         if !self.queue.contains(&index) {
             return Some(Use::Write);
         }
-        let small = self.entries.get(&index)?.size.is_some_and(|size| size <= UNASKED_MAX);
+        let small =
+            self.entries.get(&index)?.size.is_some_and(|size| size <= Limits::UNASKED_BYTES);
         if !small {
             return None;
         }

@@ -64,6 +64,9 @@ impl Receiver {
         for done in list {
             self.known(done.index)?;
             let Some(entry) = self.entries.get_mut(&done.index) else { continue };
+            if entry.stage == Stage::Committing && entry.finished.is_some() {
+                continue; // it stands there already: what came before WANT was not needed
+            }
             if !matches!(entry.body, EntryBody::File { .. }) || entry.done.is_some() {
                 return violation("DONE for an entry that is not open");
             }

@@ -7,7 +7,7 @@
 //!  check       Digesting ------------------------------> over  (nothing sent if it agrees)
 //! ```
 
-use super::entry::SendEntry;
+use super::entry::{SendEntry, WantOf};
 use super::{Queued, Sender, Stage, Tell};
 use crate::causes::Cause;
 use crate::disk::{DiskDone, DiskOp, Ends, Keep, Lane};
@@ -137,6 +137,9 @@ impl<P: Clone> Sender<P> {
             };
             if !entry.has_work() {
                 without.push(index);
+                continue;
+            }
+            if entry.want == WantOf::Behind && io.lead != Some(stream) {
                 continue;
             }
             let next = entry.checks.front().map(|_| ByteCount::ZERO);

@@ -35,6 +35,15 @@ pub(super) enum Restart {
     Used,
 }
 
+/// Whether an entry's chunks wait for its WANT.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum WantOf {
+    /// They do, or it came.
+    First,
+    /// They go before it comes, on the lead stream.
+    Behind,
+}
+
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct SendEntry<P> {
@@ -45,6 +54,7 @@ pub(super) struct SendEntry<P> {
     pub(super) size: Option<ByteCount>,
     pub(super) version: Option<SourceVersion>,
     pub(super) freshness: Freshness,
+    pub(super) want: WantOf,
     pub(super) replaces: Option<EntryIndex>,
     /// What of the one that it replaces counts in the window until the receiver hears of this.
     pub(super) dropped: ByteCount,
@@ -85,6 +95,7 @@ impl<P> SendEntry<P> {
             size: None,
             version: None,
             freshness: Freshness::Fresh,
+            want: WantOf::First,
             replaces: None,
             dropped: ByteCount::ZERO,
             restart: Restart::Possible,

@@ -2,7 +2,7 @@
 
 use super::chunk::{Phase, Purpose};
 use super::claims::Filled;
-use super::entry::{Restart, SendEntry};
+use super::entry::{Restart, SendEntry, WantOf};
 use super::{Ending, Sender, Stage, Tell};
 use crate::command::{Event, Violation};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow};
@@ -36,6 +36,13 @@ impl<P: Clone> Sender<P> {
         let index = want.entry.index;
         let Some(entry) = self.entries.get_mut(&index) else { return self.known(index) };
         if entry.stage == Stage::Ending {
+            return Ok(());
+        }
+        if entry.want == WantOf::Behind {
+            // All of it is on its way: what the receiver holds changes nothing.
+            if want.more == More::Last {
+                entry.want = WantOf::First;
+            }
             return Ok(());
         }
         if entry.stage != Stage::Announced || !matches!(entry.body, Some(EntryBody::File { .. })) {
@@ -374,7 +381,12 @@ impl<P: Clone> Sender<P> {
     fn committed(&mut self, committed: CommittedEntry, io: &mut Io<P>) -> Heard {
         let index = committed.index;
         let Some(entry) = self.entries.get(&index) else { return self.known(index) };
-        let object = match (&entry.body, entry.stage, entry.size) {
+        let stage = match (entry.want, entry.stage) {
+            // What was sent before it was wanted was not needed.
+            (WantOf::Behind, Stage::Sending | Stage::Checking | Stage::Done) => Stage::Announced,
+            (_, stage) => stage,
+        };
+        let object = match (&entry.body, stage, entry.size) {
             (_, Stage::Ending | Stage::Opening, _) => return Ok(()),
             (Some(EntryBody::File { .. }), Stage::Announced, Some(size)) => {
                 let Some(root) = committed.root else {
@@ -399,7 +411,7 @@ impl<P: Clone> Sender<P> {
         let unrecorded: u64 = self
             .flights
             .values()
-            .filter(|flight| flight.entry == index)
+            .filter(|flight| flight.entry == index && stage != Stage::Announced)
             .map(|flight| flight.range.len().0)
             .sum();
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(unrecorded));

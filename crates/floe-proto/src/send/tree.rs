@@ -2,14 +2,17 @@
 //!
 //! `walk` says what comes next; here it becomes operations and announcements, within bounds.
 
-use super::entry::{SendEntry, Stage};
+use super::entry::{SendEntry, Stage, WantOf};
 use super::{Ending, Listing, Sender, Tell};
 use crate::command::{Event, Walk as WalkState};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow, Reread};
-use crate::frame::{Entry, EntryBody, Failed, Frame};
+use crate::frame::{Entry, EntryBody, Failed, Frame, Pace, Unasked};
 use crate::io::{Io, Owner, SendOp};
+use crate::plan::ChunkPlan;
 use crate::walk::{OpenedChild, Room, Step};
-use floe_types::{Code, EntryCount, EntryId, EntryIndex, Fault, ObjectPath};
+use floe_types::{
+    ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, RangeSet,
+};
 
 impl<P: Clone> Sender<P> {
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
@@ -122,6 +125,23 @@ impl<P: Clone> Sender<P> {
             }
         }
         self.queue_announcement(Entry { index, path, replaces: None, body }, io);
+        self.send_unasked(index);
+    }
+
+    /// The small file that is all of a get goes right behind its ENTRY, where it is welcome.
+    fn send_unasked(&mut self, index: EntryIndex) {
+        let welcome =
+            self.options.unasked == Unasked::Welcome && self.options.pace == Pace::Streaming;
+        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let once = entry.fill.is_some();
+        let small = |size: &ByteCount| (1..=Limits::UNASKED_BYTES.0).contains(&size.0);
+        let Some(size) = entry.size.filter(small) else { return };
+        if !welcome || once || !entry.path.is_root() {
+            return;
+        }
+        (entry.stage, entry.want) = (Stage::Sending, WantOf::Behind);
+        entry.plan = ChunkPlan::new(size, &RangeSet::new());
+        self.ready.insert(index);
     }
 
     fn queue_announcement(&mut self, entry: Entry, io: &mut Io<P>) {

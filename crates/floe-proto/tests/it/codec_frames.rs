@@ -124,6 +124,7 @@ fn open() -> impl Strategy<Value = Open> {
         prop_oneof![Just(Precondition::None), Just(Precondition::Absent)],
         prop_oneof![Just(ResumeWish::Continue), Just(ResumeWish::Discard)],
         prop_oneof![Just(RecogniseWish::ByVersion), Just(RecogniseWish::ByContent)],
+        prop_oneof![Just(Unasked::Refused), Just(Unasked::Welcome)],
     );
     (transfer(), path(), 18u32..=24, window(), how).prop_map(
         |(transfer, path, bits, window, how)| Open {
@@ -136,6 +137,7 @@ fn open() -> impl Strategy<Value = Open> {
             precondition: how.2,
             resume: how.3,
             recognise: how.4,
+            unasked: how.5,
         },
     )
 }

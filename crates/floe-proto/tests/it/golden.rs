@@ -131,6 +131,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         precondition: Precondition::None,
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
     };
     let get = Open {
         direction: Direction::Get,
@@ -139,6 +140,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         precondition: Precondition::Absent,
         resume: ResumeWish::Discard,
         recognise: RecogniseWish::ByContent,
+        unasked: Unasked::Welcome,
         ..put.clone()
     };
     let opened = Opened { transfer: TRANSFER, handle: vec![1, 2, 3], window: Limits::WINDOW_BYTES };
@@ -151,8 +153,8 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         ),
         (
             Frame::Open(get),
-            "0000001b 10 00 0000 \
-             a9000701010280031a00100000041a040000000501060107010801",
+            "0000001d 10 00 0000 \
+             aa000701010280031a00100000041a0400000005010601070108010901",
         ),
         (Frame::Opened(opened), "0000000e 11 00 0000 a300070143010203021a04000000"),
     ]

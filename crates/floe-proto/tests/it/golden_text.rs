@@ -245,6 +245,7 @@ fn worked_opening(
         precondition: Precondition::None,
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

@@ -10,7 +10,7 @@ use floe_proto::command::{
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{
     Await, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace, RecogniseWish,
-    ResumeWish, Seal, Verbs,
+    ResumeWish, Seal, Unasked, Verbs,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -260,6 +260,7 @@ pub fn open(transfer: TransferId, direction: Direction) -> Frame<Bytes> {
         precondition: Precondition::None,
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
     })
 }
 

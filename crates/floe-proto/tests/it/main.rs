@@ -18,4 +18,5 @@ mod liars; // peers that lie about what they were told
 mod stray; // frames about what never was
 mod stalls; // nobody has anything left to do
 mod transfers;
+mod unasked; // a small get before WANT
 mod matrix;

@@ -9,7 +9,7 @@ use floe_proto::disk::{DiskDone, DiskOp, Lane, Opened, Reread, Took};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Data, Direction, DoneEntry, Entry, EntryBody, Failed, Frame,
     Header, Hello, Join, Level, More, Open, Pace, RecogniseWish, Reply, Request, ResumeWish, Seal,
-    SeqRange, Stats, Verbs, Verdict, Want, Welcome,
+    SeqRange, Stats, Unasked, Verbs, Verdict, Want, Welcome,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -64,6 +64,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         precondition: Precondition::None,
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::machine::{Change, Machine};
 use crate::options::Tries;
 use crate::oracle::Name;
 use floe_proto::command::TransferOptions;
-use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish};
+use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish, Unasked};
 use floe_types::{ChunkSize, Metadata, Micros, Mode, ObjectPath, Precondition, Rate};
 
 /// What a tree holds beside its files.
@@ -202,6 +202,7 @@ impl World {
             } else {
                 RecogniseWish::ByVersion
             },
+            unasked: if dice.one_in(2) { Unasked::Welcome } else { Unasked::Refused },
             rate: if dice.one_in(8) { Rate::new(200_000) } else { None },
             ..TransferOptions::default()
         }

@@ -6,8 +6,8 @@ use crate::session::dice::Dice;
 use crate::session::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header,
-    Level, More, Open, Opened, Pace, RecogniseWish, Reply, ResumeWish, Seal, SeqRange, Verdict,
-    Want,
+    Level, More, Open, Opened, Pace, RecogniseWish, Reply, ResumeWish, Seal, SeqRange, Unasked,
+    Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChunkSize, Component, EntryCount, EntryId, EntryIndex, Freshness, ObjectPath,
@@ -49,6 +49,7 @@ fn opens(dice: &mut Dice<'_>) -> Said {
         precondition: Precondition::None,
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
+        unasked: Unasked::Refused,
     })
 }
 

@@ -1,18 +1,19 @@
-//! Whether a byte that changes on the way leaves names alone.
+//! Whether a byte that changes on the way leaves names, and texts of links, alone.
 //!
 //! In plaintext nothing vouches for frames that carry no bytes. A name that became another is a
-//! command that nobody gave, and no oracle can tell it from one that somebody did.
+//! command that nobody gave, and no oracle can tell it from one that somebody did; the text of a
+//! link is all of it.
 
 use floe_engine::buffer::Piece;
 use floe_proto::codec::{Decoded, Decoder};
-use floe_proto::frame::{Frame, Request};
+use floe_proto::frame::{EntryBody, Frame, Request};
 use floe_types::{Limits, ObjectPath};
 
 /// What a frame names.
 #[derive(PartialEq, Eq)]
 enum Names<'a> {
     Path(&'a ObjectPath),
-    Paths(Vec<&'a ObjectPath>),
+    Entries(Vec<(&'a ObjectPath, Option<&'a [u8]>)>),
     Asks(&'a Request),
     None,
 }
@@ -35,7 +36,14 @@ pub(super) fn keeps_names(frame: &Frame<Piece>, bytes: &[u8]) -> bool {
 fn names_of<P>(frame: &Frame<P>) -> Names<'_> {
     match frame {
         Frame::Open(open) => Names::Path(&open.path),
-        Frame::Entries(_, list) => Names::Paths(list.iter().map(|entry| &entry.path).collect()),
+        Frame::Entries(_, list) => Names::Entries(
+            list.iter()
+                .map(|entry| match &entry.body {
+                    EntryBody::Link { target, .. } => (&entry.path, Some(target.as_slice())),
+                    _ => (&entry.path, None),
+                })
+                .collect(),
+        ),
         Frame::Request(_, request) => Names::Asks(request),
         _ => Names::None,
     }

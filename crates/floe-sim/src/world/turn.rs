@@ -371,7 +371,8 @@ impl World {
     /// The connection is gone, for this end.
     fn lose(&mut self, id: PeerId, peer: &mut Peer, stream: StreamId, own: &mut Stream, why: Lost) {
         own.phase = Phase::Gone;
-        if why != Lost::HungUp {
+        // One that was hung up for its silence is lost as well; at the end it is not.
+        if why != Lost::HungUp || peer.ending.is_none() {
             self.clients[peer.client].count_loss();
         }
         self.leave_link(own.link, own.side);

@@ -5,7 +5,7 @@ use super::coarse::coarsened;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
-use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Frame, More, Want};
+use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Failed, Frame, More, Want};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -138,9 +138,10 @@ impl Receiver {
         let first = self.announced == 1 || replaces.is_some();
         match &parent {
             None if !first => return violation("ENTRY outside the tree"),
-            Some(parent) if !self.dirs.contains_key(parent) => {
-                return violation("ENTRY outside its directory");
-            }
+            Some(parent) if !self.dirs.contains_key(parent) => match replaces {
+                Some(_) => return self.came_too_late(index, path, io),
+                None => return violation("ENTRY outside its directory"),
+            },
             _ => {}
         }
         let size = match &body {
@@ -163,6 +164,15 @@ impl Receiver {
             self.behind.insert(old, index);
         }
         self.begin_in(parent, index, io, now);
+        Ok(())
+    }
+
+    /// What it replaces had failed here before its sender could hear of that, and then the
+    /// directory ended.
+    fn came_too_late<P>(&self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) -> Heard {
+        let detail = alloc::format!("write {path:?}: its directory is finished");
+        let fault = Fault::new(Code::SourceChanged, detail);
+        io.say(Frame::Failed(Failed { entry: self.entry_id(index), path, fault }));
         Ok(())
     }
 
@@ -260,6 +270,7 @@ impl Receiver {
     /// The sender's source changed: that entry is let go of, without a word. What is being
     /// committed cannot be called back, and is whole: the one that replaces it waits for it.
     fn replaced<P: Clone>(&mut self, old: EntryIndex, path: &ObjectPath, io: &mut Io<P>) -> Heard {
+        self.known(old)?;
         let Some(entry) = self.entries.get_mut(&old) else { return Ok(()) };
         if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
             return violation("ENTRY replaces another path");

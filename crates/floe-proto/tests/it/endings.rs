@@ -7,8 +7,8 @@ use crate::transfers::{path, run, tree};
 use crate::world::{Faults, Setup};
 use floe_proto::command::Config;
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Direction, Failed, Frame, Verbs};
-use floe_types::{Code, Fault, ObjectPath};
+use floe_proto::frame::{Direction, Entry, Failed, Frame, Verbs};
+use floe_types::{Code, EntryIndex, Fault, ObjectPath};
 
 fn failed(index: u64, path: &str, code: Code) -> Frame<crate::disk::Bytes> {
     let path = if path.is_empty() { ObjectPath::root() } else { crate::transfers::path(path) };
@@ -236,4 +236,33 @@ fn a_change_that_is_under_way_when_the_source_is_opened_again_counts_once() {
     it.does_all();
     assert!(it.has_said(|frame| matches!(frame, Frame::Failed(f) if f.entry == entry(2))));
     assert_eq!(announced(&it), 3, "another change is one too many");
+}
+
+#[test]
+fn what_replaces_an_entry_that_failed_may_come_after_its_directory_ended() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, ""), file(1, "f", 5, 1), end_of(2, "", 0)]));
+    (0..2).for_each(|_| it.does(is_open));
+    it.hears(LEAD, header(0, 1, 0, Some(5)));
+    it.hears(LEAD, data(0, 0, 0, 5));
+    it.fails(is_write, Code::Io);
+    it.does_all();
+    let ended = |frame: &Frame<_>| matches!(frame, Frame::Committed(_, list) if list.len() == 1);
+    assert!(it.has_said(ended), "the directory is done");
+    let replaces = Some(EntryIndex(1));
+    it.hears(LEAD, entries(vec![Entry { replaces, ..file(3, "f", 6, 2) }]));
+    let late = |frame: &Frame<_>| {
+        matches!(frame, Frame::Failed(failed) if
+        failed.entry == entry(3) && failed.fault.code == Code::SourceChanged)
+    };
+    assert!(it.has_said(late));
+    it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(4)));
+    it.does_all();
+    assert!(it.has_said(|frame| matches!(frame, Frame::Completed(_))));
+    assert_eq!(it.result().unwrap().unwrap_err().code, Code::Partial);
+    let unknown = Some(EntryIndex(9));
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, "")]));
+    let lie = entries(vec![Entry { replaces: unknown, ..file(1, "f", 6, 2) }]);
+    assert!(it.try_hears(LEAD, lie).is_err());
 }

@@ -187,7 +187,7 @@ impl Object {
         let mut filled = Filled { sent: 0, covered: 0 };
         let (sink, held) = match store.open_sink(self.spec.clone(), &|_, _| {})? {
             OpenedSink::Finished { sink, .. } => {
-                filled.covered = self.bytes.len() as u64;
+                // It may have been renamed only, and not synced: that is the commit's to promise.
                 return Ok((sink, filled));
             }
             OpenedSink::Staged { sink, have, basis } => {

@@ -5,7 +5,9 @@
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Retry};
 use floe_engine::identity::Identity;
 use floe_engine::secure::Security;
-use floe_engine::server::{Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server};
+use floe_engine::server::{
+    Access, Confine, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
+};
 use floe_engine::state::State;
 use floe_proto::command::{StreamCount, TransferOptions};
 use floe_types::{Limits, ObjectPath};
@@ -30,6 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         access: Access { read_only: ReadOnly::No, public: Public::No },
         limits: Limits::default(),
         memory: MEMORY_BYTES,
+        confine: Confine::Nothing,
     })
     .await?;
     let address = server.addresses()[0];

@@ -8,8 +8,10 @@ mod ear;
 mod gate;
 mod attend;
 mod root; // the id of what is served
+mod confine; // what the process may touch
 
 pub(crate) use attend::owner_id;
+pub use confine::{Confine, Confinement};
 pub use root::root_id_of;
 
 use crate::buffer::Pool;
@@ -55,6 +57,8 @@ pub struct Serve {
     pub limits: Limits,
     /// The budget of resident memory: buffers take at most half of it.
     pub memory: ByteCount,
+    /// Whether its process is confined to the directory and the state.
+    pub confine: Confine,
 }
 
 /// How a server's connections are secured.
@@ -131,6 +135,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     owner: OwnerTicket,
+    confinement: Confinement,
 }
 
 /// What all connections of a server share.
@@ -163,9 +168,10 @@ impl Server {
     /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
     /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
-        let Serve { root, listen, state, security, access, limits, memory } = serve;
-        let store = Arc::new(LocalStore::open(&root)?);
-        let root = root::id(&store, &root, &state, access.read_only)?;
+        let Serve { root, listen, state, security, access, limits, memory, confine } = serve;
+        let (dir, state_dir) = (root, state.path().to_owned());
+        let store = Arc::new(LocalStore::open(&dir)?);
+        let root = root::id(&store, &dir, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
         let (tls, pin) = match security {
             ServeSecurity::Tls(identity) => (Some(TlsServer::new(&identity)?), identity.pin()),
@@ -179,6 +185,11 @@ impl Server {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
+        // Before there are threads, and behind all that is read elsewhere.
+        let confinement = match confine {
+            Confine::Process => confine::confine(&dir, &state_dir, access.read_only.into()),
+            Confine::Nothing => Confinement::None,
+        };
         let buffers = ByteCount(memory.0 / 2);
         let lanes = Lanes::count_for_server();
         let descriptors = descriptors::raise();
@@ -208,7 +219,7 @@ impl Server {
             draining: AtomicBool::new(false),
             sweeping: Arc::new(Semaphore::new(1)),
         };
-        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner })
+        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
     }
 
     /// Where it listens, in the order of `Serve::listen`.
@@ -221,6 +232,12 @@ impl Server {
     #[must_use]
     pub fn owner_ticket(&self) -> &OwnerTicket {
         &self.owner
+    }
+
+    /// How far the process is confined.
+    #[must_use]
+    pub const fn confinement(&self) -> Confinement {
+        self.confinement
     }
 
     /// The buffers of all its sessions: what they hold, and held at most.

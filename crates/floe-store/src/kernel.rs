@@ -40,6 +40,8 @@ impl KernelDisk {
     /// # Errors
     /// `NotFound`, `NotDirectory`, `PermissionDenied`, the system's.
     pub fn open(root: &Path) -> DiskResult<Self> {
+        // Known from now on; where it cannot be read, journals are not trusted.
+        let _ = stat::boot_id();
         Ok(Self { root: KernelHandle(open::named_by_person(root)?) })
     }
 }

@@ -13,7 +13,9 @@ use crate::settings::{
 };
 use crate::signals::{Manner, Signals};
 use floe_engine::identity::{Identity, KeyPin};
-use floe_engine::server::{Access, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server};
+use floe_engine::server::{
+    Access, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
+};
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Limits};
 use std::net::SocketAddr;
@@ -127,6 +129,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         access: settled.access,
         limits: Limits::default(),
         memory: settled.memory,
+        confine: Confine::Process,
     })
     .await
     .map_err(|fault| {
@@ -146,6 +149,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
+    voice.say(&format_args!("confined      {}", confined(server.confinement())));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
     tell_login(voice, &addresses, pin);
     let (stop, stopped) = watch::channel(false);
@@ -211,6 +215,15 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         state: open_state_or(&args.state, file.state)?,
         voice: Voice::of(&output, Channel::Output),
     })
+}
+
+/// What a mistake in this program could still touch.
+const fn confined(to: Confinement) -> &'static str {
+    match to {
+        Confinement::Full => "to this directory and the state directory",
+        Confinement::Partial => "to both directories, as far as this kernel can (Landlock)",
+        Confinement::None => "no: this kernel has no Landlock",
+    }
 }
 
 /// The line to type on the other machine.

@@ -4,7 +4,7 @@ use floe_engine::buffer::Pool;
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Outcome, Retry};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::secure::Security;
-use floe_engine::server::{Access, Public, ReadOnly, Serve, ServeSecurity, Server};
+use floe_engine::server::{Access, Confine, Public, ReadOnly, Serve, ServeSecurity, Server};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_proto::command::{StreamCount, TransferOptions};
@@ -71,6 +71,7 @@ impl House {
             access: plan.access,
             limits: Limits::default(),
             memory: plan.memory,
+            confine: Confine::Nothing,
         })
         .await
         .unwrap();

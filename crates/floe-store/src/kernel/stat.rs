@@ -10,6 +10,7 @@ use rustix::fs::{
 };
 use rustix::time::ClockId;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 pub(super) fn of_handle(of: &OwnedFd) -> DiskResult<FileStat> {
     let flags = AtFlags::EMPTY_PATH;
@@ -127,7 +128,17 @@ fn locality(magic: u64) -> Locality {
     }
 }
 
+/// Read once: it is the same for as long as a process lives, and a process that was confined later
+/// could not read it. `KernelDisk::open` sees to that.
 pub(super) fn boot_id() -> DiskResult<BootId> {
+    static BOOT: OnceLock<BootId> = OnceLock::new();
+    match BOOT.get() {
+        Some(known) => Ok(*known),
+        None => read_boot_id().map(|read| *BOOT.get_or_init(|| read)),
+    }
+}
+
+fn read_boot_id() -> DiskResult<BootId> {
     let text = std::fs::read("/proc/sys/kernel/random/boot_id").map_err(|error| of_io(&error))?;
     parse_uuid(&text).map(BootId).ok_or(DiskError::new(Code::Unsupported))
 }

@@ -6,11 +6,12 @@
 
 mod ear;
 mod gate;
+mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
 
 pub(crate) use attend::owner_id;
-pub use root::root_id_of;
+pub use root::{find_prefix, root_id_of};
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration, timestamp};
@@ -26,9 +27,11 @@ use crate::ticket::{OwnerTicket, RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_proto::frame::Verbs;
 use floe_store::Store;
+use floe_store::confined::Confined;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
+use roster::Roster;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -144,7 +147,7 @@ struct Hall {
     limits: Limits,
     access: Access,
     tls: Option<TlsServer>,
-    tickets: TicketStore,
+    roster: Roster,
     root: RootId,
     store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
     registry: Arc<Registry>,
@@ -199,7 +202,7 @@ impl Server {
             limits,
             access,
             tls,
-            tickets,
+            roster: Roster::new(tickets),
             root,
             store,
             registry: Arc::new(Registry::new(buffers, sessions_max)),
@@ -359,7 +362,9 @@ impl Hall {
         duration(self.limits.greeting)
     }
 
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
+    /// What lies beneath a directory of the served one.
+    fn store_beneath(&self, prefix: ObjectPath) -> Arc<dyn Store> {
+        let store = Arc::clone(&self.store);
+        if prefix.is_root() { store } else { Arc::new(Confined::new(store, prefix)) }
     }
 }

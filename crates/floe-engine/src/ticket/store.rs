@@ -1,8 +1,12 @@
 //! The server's side of tickets: public halves, and what each allows. No secrets.
 //!
 //! One file in the state directory, replaced whole under a lock, so that `floe ticket` and a
-//! running server share it. The server looks at the file's stamp at every HELLO and reads it again
-//! when it changed: a new or revoked ticket counts for the next session, not for running ones.
+//! running server share it. `refresh` looks at the file's stamp and reads it again when it changed;
+//! it may wait for a disk. `verify` only looks at what was read: it never waits. A server refreshes
+//! on a disk thread before it verifies, so that a ticket counts, or does not any more, from the
+//! moment on that the command that changed it has ended.
+//!
+//! A file that cannot be read, or that says something unknown, lets nobody in.
 //!
 //! Expiry compares civil time and nothing else: a clock that is set back makes an expired ticket
 //! valid again. To be sure that a ticket is gone, revoke it.
@@ -12,6 +16,7 @@ mod file;
 pub use file::{format_entries, parse_entries};
 
 use super::{RootId, Ticket, TicketId, is_signed};
+use crate::grant::Bounds;
 use crate::identity::KeyPin;
 use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
@@ -32,11 +37,9 @@ pub struct Entry {
     /// The root that it opens, and no other.
     pub root: RootId,
     /// What it allows there.
-    pub verbs: Verbs,
+    pub bounds: Bounds,
     /// When it was made.
     pub created: Timestamp,
-    /// From when on it is not taken any more.
-    pub expires: Option<Timestamp>,
     /// The owner ticket's text lies in this file of the state directory.
     owner_file: Option<String>,
 }
@@ -46,10 +49,8 @@ pub struct Entry {
 pub struct NewTicket {
     /// 1 to 64 printable characters, not "owner", no other ticket's of that root.
     pub name: String,
-    /// What it allows; not nothing.
-    pub verbs: Verbs,
-    /// From when on it is not taken any more.
-    pub expires: Option<Timestamp>,
+    /// What it allows.
+    pub bounds: Bounds,
     /// The root that it opens.
     pub root: RootId,
     /// The server's key.
@@ -64,7 +65,7 @@ pub struct Grant {
     /// Its name, for logs.
     pub name: String,
     /// What it allows.
-    pub verbs: Verbs,
+    pub bounds: Bounds,
 }
 
 /// As whom a client is let in.
@@ -89,16 +90,16 @@ pub struct OwnerTicket {
 #[derive(Debug)]
 pub struct TicketStore {
     state: State,
-    cached: Mutex<Cached>,
+    /// Held only to take or to put.
+    known: Mutex<Known>,
+    /// The stamp of what is known; held while a file is read.
+    stamp: Mutex<Option<Stamp>>,
     /// A key that no ticket has: an unknown id takes as long as a wrong signature.
     decoy: [u8; 32],
 }
 
-#[derive(Debug)]
-struct Cached {
-    stamp: Option<Stamp>,
-    entries: Arc<Vec<Entry>>,
-}
+/// The entries of the file, or why it cannot be read.
+type Known = Result<Arc<Vec<Entry>>, Fault>;
 
 impl TicketStore {
     /// Reads the tickets of a state directory; none where there is no file.
@@ -107,8 +108,35 @@ impl TicketStore {
     /// `State`.
     pub fn open(state: &State) -> Result<Self, Fault> {
         let decoy = Ticket::generate(KeyPin([0; 32]))?.public();
-        let cached = Mutex::new(load(state)?);
-        Ok(Self { state: state.clone(), cached, decoy })
+        let (entries, stamp) = load(state)?;
+        let (known, stamp) = (Mutex::new(Ok(entries)), Mutex::new(stamp));
+        Ok(Self { state: state.clone(), known, stamp, decoy })
+    }
+
+    /// Reads the file again if another stands there. May wait for a disk; nobody who verifies waits
+    /// for it.
+    ///
+    /// # Errors
+    /// `State`: nothing is known any more, until it can be read.
+    pub fn refresh(&self) -> Result<(), Fault> {
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.state.stamp(FILE);
+        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) && self.known().is_ok() {
+            return Ok(());
+        }
+        let (known, read) = match standing.and_then(|_| load(&self.state)) {
+            Ok((entries, read)) => (Ok(entries), read),
+            Err(fault) => (Err(fault), None),
+        };
+        *stamp = read;
+        let answer = known.as_ref().map(|_| ()).map_err(Clone::clone);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        answer
+    }
+
+    /// What was read last.
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes a ticket. Only its public half stays here: show the ticket now or never. Durable.
@@ -129,9 +157,8 @@ impl TicketStore {
                 name: new.name,
                 public: ticket.public(),
                 root: new.root,
-                verbs: new.verbs,
+                bounds: new.bounds,
                 created: now,
-                expires: new.expires,
                 owner_file: None,
             });
             Ok(ticket)
@@ -143,7 +170,8 @@ impl TicketStore {
     /// # Errors
     /// `State`.
     pub fn list(&self, root: RootId) -> Result<Vec<Entry>, Fault> {
-        let entries = self.entries()?;
+        self.refresh()?;
+        let entries = self.known()?;
         Ok(entries.iter().filter(|entry| entry.root == root).cloned().collect())
     }
 
@@ -153,27 +181,28 @@ impl TicketStore {
     /// # Errors
     /// `NotFound`, `State`.
     pub fn revoke(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
-        let id = name_or_id.to_ascii_lowercase();
         self.change(|entries| {
-            entries
-                .iter()
-                .position(|entry| {
-                    entry.root == root && (entry.name == name_or_id || entry.id.to_string() == id)
-                })
-                .map(|nth| entries.remove(nth))
-                .ok_or_else(|| {
-                    let shown = floe_types::escape::Escaped(name_or_id.as_bytes());
-                    Fault::new(Code::NotFound, format!("revoke ticket \"{shown}\""))
-                })
+            let nth = position(entries, root, name_or_id, "revoke")?;
+            Ok(entries.remove(nth))
         })
+    }
+
+    /// A ticket of a root, by its name or id.
+    ///
+    /// # Errors
+    /// `NotFound`, `State`.
+    pub fn find(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
+        self.refresh()?;
+        let entries = self.known()?;
+        Ok(entries[position(&entries, root, name_or_id, "show")?].clone())
     }
 
     /// What the ticket of a proof allows at a root.
     ///
     /// # Errors
     /// `TicketUnknown`: no such ticket, or not its signature, which takes the same time;
-    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Other`: the tickets cannot be
-    /// read, and the server's log says why.
+    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Other`: the tickets could not be
+    /// read by the last `refresh`.
     pub fn verify(
         &self,
         proof: &TicketProof,
@@ -181,24 +210,23 @@ impl TicketStore {
         root: RootId,
         now: SystemTime,
     ) -> Result<Grant, Fault> {
-        let entries = self.entries().map_err(|fault| {
-            tracing::error!(%fault, "tickets cannot be read, nobody is let in");
-            Fault::new(Code::Other, "the server cannot read its tickets")
-        })?;
+        let entries = self
+            .known()
+            .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
         let entry = entries.iter().find(|entry| entry.id.0 == proof.ticket);
         let public = entry.map_or(&self.decoy, |entry| &entry.public);
         let signed = is_signed(public, message, &proof.signature);
         let Some(entry) = entry.filter(|_| signed) else {
             return Err(Fault::new(Code::TicketUnknown, "log in"));
         };
-        if entry.expires.is_some_and(|end| end <= timestamp(now)) {
+        if entry.bounds.has_expired(timestamp(now)) {
             return Err(Fault::new(Code::TicketExpired, "log in"));
         }
         if entry.root != root {
             let detail = "log in: the ticket is for another directory of this server";
             return Err(Fault::new(Code::NotAllowed, detail));
         }
-        Ok(Grant { id: entry.id, name: entry.name.clone(), verbs: entry.verbs })
+        Ok(Grant { id: entry.id, name: entry.name.clone(), bounds: entry.bounds.clone() })
     }
 
     /// The owner ticket of a root: allows everything, never expires. Made at the first call, and
@@ -229,9 +257,8 @@ impl TicketStore {
                 name: OWNER_NAME.to_owned(),
                 public: ticket.public(),
                 root,
-                verbs: Verbs::ALL,
+                bounds: Bounds::of(Verbs::ALL),
                 created: timestamp(now),
-                expires: None,
                 owner_file: Some(file.clone()),
             });
             Ok(OwnerTicket { path: self.state.path().join(file), id: ticket.id() })
@@ -255,19 +282,10 @@ impl TicketStore {
         self.state.replace(file, text.as_bytes())
     }
 
-    /// The entries as the file has them now.
-    fn entries(&self) -> Result<Arc<Vec<Entry>>, Fault> {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.stamp(FILE)? != cached.stamp {
-            *cached = load(&self.state)?;
-        }
-        Ok(cached.entries.clone())
-    }
-
     /// Changes the entries, alone among all processes; nothing is written if `by` fails.
     fn change<T>(&self, by: impl FnOnce(&mut Vec<Entry>) -> Result<T, Fault>) -> Result<T, Fault> {
         let _held = self.state.hold(LOCK)?;
-        let before = load(&self.state)?.entries;
+        let (before, _) = load(&self.state)?;
         let mut entries = before.as_ref().clone();
         let made = by(&mut entries)?;
         if entries.len() > ENTRIES_MAX {
@@ -276,6 +294,7 @@ impl TicketStore {
         }
         if entries != *before {
             self.state.replace(FILE, &format_entries(&entries))?;
+            self.refresh()?;
         }
         Ok(made)
     }
@@ -292,13 +311,7 @@ impl NewTicket {
         if self.name == OWNER_NAME {
             return refuse("the name \"owner\" is the owner ticket's");
         }
-        if self.verbs == Verbs::default() || !Verbs::ALL.allow(self.verbs) {
-            return refuse("it must allow something");
-        }
-        if self.expires.is_some_and(|end| end <= now) {
-            return refuse("it would have expired already");
-        }
-        Ok(())
+        self.bounds.check(now).or_else(refuse)
     }
 }
 
@@ -310,14 +323,24 @@ impl Entry {
     }
 }
 
-fn load(state: &State) -> Result<Cached, Fault> {
-    match state.read_stamped(FILE, Privacy::Any)? {
-        None => Ok(Cached { stamp: None, entries: Arc::default() }),
-        Some(Stamped { bytes, stamp }) => {
-            let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
-            Ok(Cached { stamp: Some(stamp), entries: Arc::new(entries) })
-        }
-    }
+/// The entries of the file, and its stamp; none where there is no file.
+fn load(state: &State) -> Result<(Arc<Vec<Entry>>, Option<Stamp>), Fault> {
+    let Some(Stamped { bytes, stamp }) = state.read_stamped(FILE, Privacy::Any)? else {
+        return Ok(Default::default());
+    };
+    let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
+    Ok((Arc::new(entries), Some(stamp)))
+}
+
+/// Where a ticket stands, by its name or id.
+fn position(entries: &[Entry], root: RootId, which: &str, doing: &str) -> Result<usize, Fault> {
+    let id = which.to_ascii_lowercase();
+    let is_it =
+        |entry: &Entry| entry.root == root && (entry.name == which || entry.id.to_string() == id);
+    entries.iter().position(is_it).ok_or_else(|| {
+        let shown = floe_types::escape::Escaped(which.as_bytes());
+        Fault::new(Code::NotFound, format!("{doing} ticket \"{shown}\""))
+    })
 }
 
 /// Whole seconds of civil time.

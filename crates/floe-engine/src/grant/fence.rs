@@ -1,0 +1,182 @@
+//! A store as a ticket's holder may use it: what only a store knows is asked here.
+//!
+//! A write makes the directories above it that are missing; without the verb mkdir they must stand.
+//! Whoever may neither read nor list is not told whether they do: such a holder writes in the root.
+
+use floe_proto::frame::Verbs;
+use floe_store::{
+    Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
+    Progress, RootWanted, Sink, SinkSpec, Stat, Store,
+};
+use floe_types::{Code, Fault, ObjectPath, Precondition};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// What a session holds of its ticket now.
+#[derive(Debug)]
+pub struct Held {
+    verbs: AtomicU8,
+}
+
+impl Held {
+    /// Those verbs.
+    #[must_use]
+    pub const fn new(verbs: Verbs) -> Self {
+        Self { verbs: AtomicU8::new(verbs.0) }
+    }
+
+    fn verbs(&self) -> Verbs {
+        Verbs(self.verbs.load(Ordering::Acquire))
+    }
+}
+
+/// A store behind what a ticket allows.
+pub struct Fence {
+    store: Arc<dyn Store>,
+    held: Arc<Held>,
+}
+
+impl Fence {
+    /// That store, for a session that holds so much.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, held: Arc<Held>) -> Self {
+        Self { store, held }
+    }
+
+    /// Whether a directory may be written in: it stands, or may be made.
+    fn may_enter(&self, directory: &ObjectPath) -> Result<()> {
+        let verbs = self.held.verbs();
+        if directory.is_root() || verbs.allow(Verbs::MAKE_DIRECTORY) {
+            return Ok(());
+        }
+        let refused = || Fault::new(Code::NotAllowed, format!("make directory {directory:?}"));
+        if verbs.only(Verbs::SHOWS) == Verbs::default() {
+            return Err(refused());
+        }
+        match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
+            Err(fault) if fault.code == Code::NotFound => Err(refused()),
+            // What else is wrong with it the write itself says.
+            _ => Ok(()),
+        }
+    }
+
+    /// An object was asked when it was staged, a directory when it was made.
+    fn may_commit(&self, commit: &Commit) -> Result<()> {
+        match commit {
+            Commit::Link { path, .. } => self.may_write(path),
+            Commit::Object { .. } | Commit::Directory { .. } => Ok(()),
+        }
+    }
+
+    fn may_write(&self, path: &ObjectPath) -> Result<()> {
+        path.split_last().map_or(Ok(()), |(parent, _)| self.may_enter(&parent))
+    }
+}
+
+impl Store for Fence {
+    fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
+        self.store.open(path, follow)
+    }
+
+    fn list(
+        &self,
+        path: &ObjectPath,
+        after: Option<&Cursor>,
+        max: usize,
+        detail: Detail,
+    ) -> Result<Page> {
+        self.store.list(path, after, max, detail)
+    }
+
+    fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
+        self.may_write(&spec.path)?;
+        self.store.open_sink(spec, progress)
+    }
+
+    fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
+        self.may_enter(path)?;
+        self.store.begin_directory(path, precondition)
+    }
+
+    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+        let mut answers: Vec<Result<()>> = batch.iter().map(|_| Ok(())).collect();
+        let (mut allowed, mut places) = (Vec::new(), Vec::new());
+        for (nth, commit) in batch.into_iter().enumerate() {
+            match self.may_commit(&commit) {
+                Ok(()) => {
+                    allowed.push(commit);
+                    places.push(nth);
+                }
+                Err(fault) => answers[nth] = Err(fault),
+            }
+        }
+        for (place, answer) in places.into_iter().zip(self.store.commit(allowed)) {
+            answers[place] = answer;
+        }
+        answers
+    }
+
+    fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
+        self.store.discard(sink)
+    }
+
+    fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {
+        self.store.stat(path, root, progress)
+    }
+
+    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+        self.store.remove(path, depth)
+    }
+
+    fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
+        self.store.rename(from, to, overwrite)
+    }
+
+    fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+        self.store.make_dir(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use floe_store::memory::MemoryStore;
+
+    fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
+        let store = MemoryStore::default();
+        store.make_dir(&path("here")).unwrap();
+        let fence = Fence::new(Arc::new(store.clone()), Arc::new(Held::new(verbs)));
+        (store, fence)
+    }
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn begin(fence: &Fence, at: &str) -> std::result::Result<Begun, Code> {
+        fence.begin_directory(&path(at), Precondition::Absent).map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn nothing_is_made_above_a_write_without_the_verb() {
+        let (store, fence) = fenced(Verbs::WRITE_NEW.and(Verbs::LIST));
+        assert_eq!(begin(&fence, "here"), Ok(Begun::Stood));
+        assert_eq!(begin(&fence, "there"), Err(Code::NotAllowed));
+        assert_eq!(begin(&fence, "there/beneath"), Err(Code::NotAllowed));
+        assert!(store.stat(&path("there"), RootWanted::IfKnown, &|_, _| {}).is_err());
+        let (_, fence) = fenced(Verbs::WRITE_NEW.and(Verbs::MAKE_DIRECTORY));
+        assert_eq!(begin(&fence, "there/beneath"), Ok(Begun::Made));
+    }
+
+    #[test]
+    fn who_sees_nothing_learns_of_no_directory() {
+        let (_, fence) = fenced(Verbs::WRITE_NEW);
+        let answers = ["here", "there"].map(|at| begin(&fence, at));
+        assert_eq!(answers, [Err(Code::NotAllowed); 2]);
+        let fault = fence.begin_directory(&path("here"), Precondition::Absent).unwrap_err();
+        assert_eq!(fault.detail, "make directory \"here\"");
+        assert!(fence.begin_directory(&path(""), Precondition::Absent).is_ok());
+    }
+}

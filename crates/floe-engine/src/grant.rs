@@ -6,7 +6,7 @@
 
 mod fence;
 
-pub use fence::{Fence, Held};
+pub use fence::Fence;
 
 use floe_proto::frame::Verbs;
 use floe_types::{Escaped, ObjectPath, Timestamp};
@@ -33,6 +33,13 @@ impl Bounds {
     #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Whether a session that began with these may go on now that its ticket allows `now`: nothing
+    /// was taken from it. What was added counts for the next session.
+    #[must_use]
+    pub fn still_hold(&self, now: &Self) -> bool {
+        now.verbs.allow(self.verbs) && now.prefix == self.prefix
     }
 
     /// Whether it makes sense, for a ticket that begins at `now`.
@@ -106,6 +113,18 @@ mod tests {
         for (bad, why) in [("write", "write-new"), ("READ", "no verb"), ("", "no verb")] {
             assert!(verb_of(bad).unwrap_err().contains(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_session_goes_on_while_nothing_is_taken_from_it() {
+        let was = Bounds { expires: Some(stamp(5)), ..Bounds::of(Verbs::READ.and(Verbs::LIST)) };
+        let longer = Bounds { expires: Some(stamp(50)), ..was.clone() };
+        let wider = Bounds { verbs: Verbs::ALL, ..was.clone() };
+        let narrower = Bounds { verbs: Verbs::READ, ..was.clone() };
+        let prefix = ObjectPath::parse(b"a").unwrap();
+        let moved = Bounds { prefix, ..was.clone() };
+        let goes_on = [&was, &longer, &wider, &narrower, &moved].map(|now| was.still_hold(now));
+        assert_eq!(goes_on, [true, true, true, false, false]);
     }
 
     #[test]

@@ -250,15 +250,26 @@ impl Server {
             doors.spawn(accept(Arc::clone(&self.hall), listener));
         }
         doors.spawn(sweep(Arc::clone(&self.hall)));
+        let patrol = AbortOnDrop(tokio::spawn(roster::patrol(Arc::clone(&self.hall))));
         // A sender that is gone means stop, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.hall.draining.store(true, Ordering::Release);
         doors.shutdown().await;
         self.hall.drain().await;
+        drop(patrol);
         // One that is cut short leaves what it made for itself.
         let _ = timeout(CLOSE, self.hall.sweeping.acquire()).await;
         drop(open);
         Ok(())
+    }
+}
+
+/// A task that ends with whoever began it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

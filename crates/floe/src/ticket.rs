@@ -1,12 +1,14 @@
-//! `floe ticket`: make, list, show and revoke tickets, on the server.
+//! `floe ticket`: make, list, show, change and revoke tickets, on the server.
 //!
 //! A ticket is shown once, on standard output, when it is made; the server keeps only what checks
-//! it. A running server looks at the list whenever a session begins.
+//! it. A running server looks at the list whenever a session begins, and twice a second for those
+//! that run.
 
 mod bounds; // what a ticket allows, as flags and as text
 mod create;
 mod list;
 mod revoke;
+mod set;
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::fault::{Failure, Result};
@@ -16,7 +18,7 @@ use floe_engine::state::State;
 use floe_engine::ticket::RootId;
 use std::path::PathBuf;
 
-/// Make, list, show and revoke tickets (on the server)
+/// Make, list, show, change and revoke tickets (on the server)
 ///
 /// A ticket lets a client in to one served directory, or to a part of it, for what it says. The
 /// owner ticket, made at the first 'floe serve', allows everything there.
@@ -32,6 +34,7 @@ enum TicketVerb {
     Create(create::CreateArgs),
     List(list::ListArgs),
     Show(list::ShowArgs),
+    Set(set::SetArgs),
     Revoke(revoke::RevokeArgs),
 }
 
@@ -62,6 +65,7 @@ impl TicketArgs {
             TicketVerb::Create(args) => &args.output,
             TicketVerb::List(args) => &args.output,
             TicketVerb::Show(args) => &args.output,
+            TicketVerb::Set(args) => &args.output,
             TicketVerb::Revoke(args) => &args.output,
         }
     }
@@ -76,6 +80,7 @@ pub fn run(args: &TicketArgs) -> Result<()> {
         TicketVerb::Create(args) => create::run(args),
         TicketVerb::List(args) => list::run(args),
         TicketVerb::Show(args) => list::show(args),
+        TicketVerb::Set(args) => set::run(args),
         TicketVerb::Revoke(args) => revoke::run(args),
     }
 }

@@ -10,49 +10,29 @@ use floe_store::{
 };
 use floe_types::{Code, Fault, ObjectPath, Precondition};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 type Result<T> = std::result::Result<T, Fault>;
-
-/// What a session holds of its ticket now.
-#[derive(Debug)]
-pub struct Held {
-    verbs: AtomicU8,
-}
-
-impl Held {
-    /// Those verbs.
-    #[must_use]
-    pub const fn new(verbs: Verbs) -> Self {
-        Self { verbs: AtomicU8::new(verbs.0) }
-    }
-
-    fn verbs(&self) -> Verbs {
-        Verbs(self.verbs.load(Ordering::Acquire))
-    }
-}
 
 /// A store behind what a ticket allows.
 pub struct Fence {
     store: Arc<dyn Store>,
-    held: Arc<Held>,
+    verbs: Verbs,
 }
 
 impl Fence {
-    /// That store, for a session that holds so much.
+    /// That store, for a session that has those verbs.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, held: Arc<Held>) -> Self {
-        Self { store, held }
+    pub fn new(store: Arc<dyn Store>, verbs: Verbs) -> Self {
+        Self { store, verbs }
     }
 
     /// Whether a directory may be written in: it stands, or may be made.
     fn may_enter(&self, directory: &ObjectPath) -> Result<()> {
-        let verbs = self.held.verbs();
-        if directory.is_root() || verbs.allow(Verbs::MAKE_DIRECTORY) {
+        if directory.is_root() || self.verbs.allow(Verbs::MAKE_DIRECTORY) {
             return Ok(());
         }
         let refused = || Fault::new(Code::NotAllowed, format!("make directory {directory:?}"));
-        if verbs.only(Verbs::SHOWS) == Verbs::default() {
+        if self.verbs.only(Verbs::SHOWS) == Verbs::default() {
             return Err(refused());
         }
         match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
@@ -147,7 +127,7 @@ mod tests {
     fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
         let store = MemoryStore::default();
         store.make_dir(&path("here")).unwrap();
-        let fence = Fence::new(Arc::new(store.clone()), Arc::new(Held::new(verbs)));
+        let fence = Fence::new(Arc::new(store.clone()), verbs);
         (store, fence)
     }
 

@@ -8,10 +8,10 @@ use super::ear::Ear;
 use super::gate::block_of;
 use super::{Hall, Public};
 use crate::files::Files;
-use crate::grant::{Bounds, Fence, Held};
+use crate::grant::Fence;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
-use crate::registry::{Member, Party, SessionId};
+use crate::registry::{Member, Party, Pass, SessionId};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
@@ -102,7 +102,7 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Busy(BUSY)).await;
         };
         let admitted = self.check(&claim).await.and_then(|one| self.admit(&claim, one));
-        let Admitted { name, verbs, owner, party, store } = match admitted {
+        let Admitted { name, verbs, owner, party, store, pass } = match admitted {
             Ok(admitted) => admitted,
             Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
         };
@@ -116,7 +116,7 @@ impl Visit<'_> {
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
         let running = self.running(verbs, owner, store);
-        let member = Member { running: Arc::clone(&running), secret, channel };
+        let member = Member { running: Arc::clone(&running), secret, channel, pass };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
@@ -172,15 +172,16 @@ impl Visit<'_> {
         let access = self.hall.access;
         match admission {
             Admission::Ticket(grant) => {
-                let Bounds { verbs, prefix, .. } = grant.bounds;
-                let verbs = access.leaves(verbs);
-                let held = Arc::new(Held::new(verbs));
+                let pass = Pass { id: grant.id, bounds: grant.bounds };
+                let verbs = access.leaves(pass.bounds.verbs);
+                let beneath = self.hall.store_beneath(pass.bounds.prefix.clone());
                 Ok(Admitted {
                     owner: owner_id(Some(grant.id.0), client, Direction::Put),
                     party: Party::Ticket(grant.id.0),
                     name: grant.name,
                     verbs,
-                    store: Arc::new(Fence::new(self.hall.store_beneath(prefix), held)),
+                    store: Arc::new(Fence::new(beneath, verbs)),
+                    pass: Some(pass),
                 })
             }
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
@@ -189,6 +190,7 @@ impl Visit<'_> {
                 name: "(public)".to_owned(),
                 verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
                 store: self.hall.store_beneath(ObjectPath::root()),
+                pass: None,
             }),
             Admission::Anonymous => {
                 Err(Fault::new(Code::NotAllowed, "log in without a ticket: it is not public"))
@@ -275,6 +277,7 @@ struct Admitted {
     owner: OwnerId,
     party: Party,
     store: Arc<dyn Store>,
+    pass: Option<Pass>,
 }
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {

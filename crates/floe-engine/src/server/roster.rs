@@ -1,14 +1,24 @@
 //! The tickets of a running server as they are now.
 //!
 //! The ticket file is looked at by a thread of its own: no greeting holds up the others while a disk
-//! takes its time. Every HELLO with a ticket has it looked at once, before it is answered.
+//! takes its time. Every HELLO with a ticket has it looked at once, before it is answered. Twice a
+//! second it is looked at for the sessions that run: one whose ticket is revoked or has expired is
+//! closed, and so is one that would be allowed less now; its client comes again and continues as
+//! far as it still may.
 
+use super::Hall;
 use crate::disk_threads::Crew;
-use crate::ticket::TicketStore;
+use crate::registry::{Member, Pass};
+use crate::ticket::{RootId, TicketStore};
+use floe_proto::command::Command;
 use floe_types::{Code, Fault};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How often it is looked whether sessions may go on: a revocation is to count within two seconds.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// Who is let in.
 pub(super) struct Roster {
@@ -29,15 +39,47 @@ impl Roster {
         let (said, heard) = oneshot::channel();
         let tickets = Arc::clone(&self.tickets);
         self.reader.submit(Box::new(move || {
-            if let Err(fault) = tickets.refresh() {
-                tracing::error!(%fault, "tickets cannot be read, nobody is let in");
-            }
-            // Whoever asked may have left.
-            let _ = said.send(());
+            let _ = said.send(tickets.refresh());
         }));
         match timeout_at(deadline, heard).await {
-            Ok(Ok(())) => Ok(&self.tickets),
+            Ok(Ok(Err(fault))) => {
+                tracing::error!(%fault, "tickets cannot be read, nobody is let in");
+                Ok(&self.tickets)
+            }
+            Ok(Ok(Ok(()))) => Ok(&self.tickets),
             _ => Err(Fault::new(Code::TimedOut, "look at the tickets")),
         }
     }
+}
+
+/// Goes round the sessions, for ever.
+pub(super) async fn patrol(hall: Arc<Hall>) {
+    loop {
+        sleep(ROUND).await;
+        // Where the file cannot be looked at, what is known of it still expires.
+        let _ = hall.roster.now(Instant::now() + ROUND).await;
+        for member in hall.registry.members() {
+            if let Some(why) = member.pass.as_ref().and_then(|pass| {
+                ending(&hall.roster.tickets, pass, hall.root, SystemTime::now())
+            }) {
+                close(&member, why);
+            }
+        }
+    }
+}
+
+/// Why a session may not go on; nothing where it may, or where nothing is known.
+fn ending(tickets: &TicketStore, pass: &Pass, root: RootId, now: SystemTime) -> Option<Fault> {
+    match tickets.bounds_now(pass.id, root, now) {
+        Ok(bounds) if pass.bounds.still_hold(&bounds) => None,
+        Ok(_) => Some(Fault::new(Code::TicketChanged, "")),
+        // A file that is damaged for a while ends nobody's work; nobody is let in meanwhile.
+        Err(fault) if fault.code == Code::Other => None,
+        Err(fault) => Some(fault),
+    }
+}
+
+fn close(member: &Member, why: Fault) {
+    // One that is over needs no command.
+    let _ = member.running.command(Command::Close(Some(why)));
 }

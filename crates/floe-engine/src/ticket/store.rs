@@ -21,6 +21,7 @@ use crate::identity::KeyPin;
 use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
 use floe_types::{Code, Fault, Timestamp};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -99,7 +100,25 @@ pub struct TicketStore {
 }
 
 /// The entries of the file, or why it cannot be read.
-type Known = Result<Arc<Vec<Entry>>, Fault>;
+type Known = Result<Arc<Entries>, Fault>;
+
+/// The entries in the order they were made, and where each id stands.
+#[derive(Debug, Default)]
+struct Entries {
+    list: Vec<Entry>,
+    by_id: BTreeMap<TicketId, usize>,
+}
+
+impl Entries {
+    fn new(list: Vec<Entry>) -> Self {
+        let by_id = list.iter().enumerate().map(|(nth, entry)| (entry.id, nth)).collect();
+        Self { list, by_id }
+    }
+
+    fn get(&self, id: TicketId) -> Option<&Entry> {
+        self.list.get(*self.by_id.get(&id)?)
+    }
+}
 
 impl TicketStore {
     /// Reads the tickets of a state directory; none where there is no file.
@@ -172,11 +191,10 @@ impl TicketStore {
     pub fn list(&self, root: RootId) -> Result<Vec<Entry>, Fault> {
         self.refresh()?;
         let entries = self.known()?;
-        Ok(entries.iter().filter(|entry| entry.root == root).cloned().collect())
+        Ok(entries.list.iter().filter(|entry| entry.root == root).cloned().collect())
     }
 
-    /// Takes a ticket of a root back, by its name or id, for all sessions that begin from now on.
-    /// Durable.
+    /// Takes a ticket of a root back, by its name or id. Durable.
     ///
     /// # Errors
     /// `NotFound`, `State`.
@@ -194,7 +212,7 @@ impl TicketStore {
     pub fn find(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
         self.refresh()?;
         let entries = self.known()?;
-        Ok(entries[position(&entries, root, name_or_id, "show")?].clone())
+        Ok(entries.list[position(&entries.list, root, name_or_id, "show")?].clone())
     }
 
     /// What the ticket of a proof allows at a root.
@@ -213,7 +231,7 @@ impl TicketStore {
         let entries = self
             .known()
             .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
-        let entry = entries.iter().find(|entry| entry.id.0 == proof.ticket);
+        let entry = entries.get(TicketId(proof.ticket));
         let public = entry.map_or(&self.decoy, |entry| &entry.public);
         let signed = is_signed(public, message, &proof.signature);
         let Some(entry) = entry.filter(|_| signed) else {
@@ -227,6 +245,58 @@ impl TicketStore {
             return Err(Fault::new(Code::NotAllowed, detail));
         }
         Ok(Grant { id: entry.id, name: entry.name.clone(), bounds: entry.bounds.clone() })
+    }
+
+    /// What a ticket allows now whose session began before.
+    ///
+    /// # Errors
+    /// `TicketRevoked`; `TicketExpired`; `Other`: nothing is known.
+    pub fn bounds_now(
+        &self,
+        id: TicketId,
+        root: RootId,
+        now: SystemTime,
+    ) -> Result<Bounds, Fault> {
+        let entries = self
+            .known()
+            .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
+        match entries.get(id).filter(|entry| entry.root == root) {
+            None => Err(Fault::new(Code::TicketRevoked, "")),
+            Some(entry) if entry.bounds.has_expired(timestamp(now)) => {
+                Err(Fault::new(Code::TicketExpired, ""))
+            }
+            Some(entry) => Ok(entry.bounds.clone()),
+        }
+    }
+
+    /// Changes what a ticket of a root allows; its holder keeps it. Durable. `by` cannot change
+    /// its prefix.
+    ///
+    /// # Errors
+    /// `NotFound`; `Usage`: it is the owner ticket, or would make no sense; `State`.
+    pub fn change_bounds(
+        &self,
+        root: RootId,
+        name_or_id: &str,
+        now: SystemTime,
+        by: impl FnOnce(&mut Bounds),
+    ) -> Result<Entry, Fault> {
+        self.change(|entries| {
+            let nth = position(entries, root, name_or_id, "change")?;
+            let entry = &mut entries[nth];
+            if entry.is_owner() {
+                let detail = "change the owner ticket, which allows everything";
+                return Err(Fault::new(Code::Usage, detail));
+            }
+            let prefix = entry.bounds.prefix.clone();
+            by(&mut entry.bounds);
+            entry.bounds.prefix = prefix;
+            let shown = floe_types::escape::Escaped(entry.name.as_bytes());
+            entry.bounds.check(timestamp(now)).map_err(|why| {
+                Fault::new(Code::Usage, format!("change ticket \"{shown}\": {why}"))
+            })?;
+            Ok(entry.clone())
+        })
     }
 
     /// The owner ticket of a root: allows everything, never expires. Made at the first call, and
@@ -286,13 +356,13 @@ impl TicketStore {
     fn change<T>(&self, by: impl FnOnce(&mut Vec<Entry>) -> Result<T, Fault>) -> Result<T, Fault> {
         let _held = self.state.hold(LOCK)?;
         let (before, _) = load(&self.state)?;
-        let mut entries = before.as_ref().clone();
+        let mut entries = before.list.clone();
         let made = by(&mut entries)?;
         if entries.len() > ENTRIES_MAX {
             let detail = format!("create a ticket: there are {ENTRIES_MAX}");
             return Err(Fault::new(Code::LimitExceeded, detail));
         }
-        if entries != *before {
+        if entries != before.list {
             self.state.replace(FILE, &format_entries(&entries))?;
             self.refresh()?;
         }
@@ -324,12 +394,12 @@ impl Entry {
 }
 
 /// The entries of the file, and its stamp; none where there is no file.
-fn load(state: &State) -> Result<(Arc<Vec<Entry>>, Option<Stamp>), Fault> {
+fn load(state: &State) -> Result<(Arc<Entries>, Option<Stamp>), Fault> {
     let Some(Stamped { bytes, stamp }) = state.read_stamped(FILE, Privacy::Any)? else {
         return Ok(Default::default());
     };
     let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
-    Ok((Arc::new(entries), Some(stamp)))
+    Ok((Arc::new(Entries::new(entries)), Some(stamp)))
 }
 
 /// Where a ticket stands, by its name or id.

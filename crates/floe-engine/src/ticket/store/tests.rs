@@ -86,6 +86,34 @@ fn revokes_by_id_and_only_in_its_own_root() {
 }
 
 #[test]
+fn a_change_counts_for_sessions_that_run_and_leaves_the_secret() {
+    let (_dir, server) = fresh();
+    let command = TicketStore::open(&server.state).unwrap();
+    let ticket = command.create(new("ci"), at(10)).unwrap();
+    let now = |secs| {
+        server.refresh().unwrap();
+        server.bounds_now(ticket.id(), ROOT, at(secs)).map_err(|fault| fault.code)
+    };
+    assert_eq!(now(999), Ok(new("ci").bounds));
+    assert_eq!(now(1000), Err(Code::TicketExpired));
+    let later = |bounds: &mut Bounds| {
+        bounds.expires = Timestamp::new(2000, 0);
+        bounds.prefix = ObjectPath::root();
+    };
+    command.change_bounds(ROOT, "ci", at(1500), later).unwrap();
+    let renewed = Bounds { expires: Timestamp::new(2000, 0), ..new("ci").bounds };
+    assert_eq!(now(1500), Ok(renewed), "the prefix stays");
+    assert!(server.verify(&proof(&ticket, b"m"), b"m", ROOT, at(1500)).is_ok());
+    let nothing = |bounds: &mut Bounds| bounds.verbs = Verbs::default();
+    assert_eq!(command.change_bounds(ROOT, "ci", at(1500), nothing).unwrap_err().code, Code::Usage);
+    command.revoke(ROOT, "ci").unwrap();
+    assert_eq!(now(11), Err(Code::TicketRevoked));
+    let owner = command.owner(ROOT, PIN, at(10)).unwrap().id.to_string();
+    let answer = command.change_bounds(ROOT, &owner, at(11), nothing);
+    assert_eq!(answer.unwrap_err().code, Code::Usage);
+}
+
+#[test]
 fn refuses_names_and_tickets_that_make_no_sense() {
     let (_dir, store) = fresh();
     let long = "x".repeat(65);

@@ -1,10 +1,10 @@
 //! The tickets of a running server as they are now.
 //!
-//! The ticket file is looked at by a thread of its own: no greeting holds up the others while a disk
-//! takes its time. Every HELLO with a ticket has it looked at once, before it is answered. Twice a
-//! second it is looked at for the sessions that run: one whose ticket is revoked or has expired is
-//! closed, and so is one that would be allowed less now; its client comes again and continues as
-//! far as it still may.
+//! The ticket file is looked at by a thread of its own: no greeting holds up the others while a
+//! disk takes its time. Every HELLO with a ticket has it looked at once, before it is answered.
+//! Twice a second it is looked at for the sessions that run: one whose ticket is revoked or has
+//! expired is closed, and so is one that would be allowed less now; its client comes again and
+//! continues as far as it still may.
 
 use super::Hall;
 use crate::disk_threads::Crew;

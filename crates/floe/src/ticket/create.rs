@@ -23,10 +23,10 @@ use std::time::{Duration, SystemTime};
 /// The ticket goes to standard output, and nothing can show it again. Give it to one person or
 /// machine over a safe channel; there it is typed into, or piped into, 'floe login'.
 ///
-/// Verbs: 'read' gets objects. 'list' lists and stats, and is needed to get a directory. 'write-new'
-/// puts objects under names that nothing has; 'overwrite', beside it, also where something stands.
-/// 'mkdir' makes directories, which a put of a directory needs where they are missing. 'remove'
-/// removes; with 'write-new' it renames.
+/// Verbs: 'read' gets objects. 'list' lists and stats, and is needed to get a directory.
+/// 'write-new' puts objects under names that nothing has; 'overwrite', beside it, also where
+/// something stands. 'mkdir' makes directories, which a put of a directory needs where they are
+/// missing. 'remove' removes; with 'write-new' it renames.
 ///
 /// With 'write-new' alone a ticket is a drop box: its holder puts objects into the root (or, with
 /// --prefix, into that directory), and is told nothing of what is there but that a name is taken.

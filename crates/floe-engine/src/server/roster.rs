@@ -56,25 +56,26 @@ impl Roster {
 pub(super) async fn patrol(hall: Arc<Hall>) {
     loop {
         sleep(ROUND).await;
-        // Where the file cannot be looked at, what is known of it still expires.
+        // Where the file cannot be looked at, what was read last counts, and expires.
         let _ = hall.roster.now(Instant::now() + ROUND).await;
         for member in hall.registry.members() {
-            if let Some(why) = member.pass.as_ref().and_then(|pass| {
-                ending(&hall.roster.tickets, pass, hall.root, SystemTime::now())
-            }) {
+            if let Some(why) = member
+                .pass
+                .as_ref()
+                .and_then(|pass| ending(&hall.roster.tickets, pass, hall.root, SystemTime::now()))
+            {
                 close(&member, why);
             }
         }
     }
 }
 
-/// Why a session may not go on; nothing where it may, or where nothing is known.
+/// Why a session may not go on; nothing where it may. A file that is damaged for a while ends
+/// nobody's work (nobody is let in meanwhile), and lengthens nobody's: what was read last counts.
 fn ending(tickets: &TicketStore, pass: &Pass, root: RootId, now: SystemTime) -> Option<Fault> {
     match tickets.bounds_now(pass.id, root, now) {
         Ok(bounds) if pass.bounds.still_hold(&bounds) => None,
         Ok(_) => Some(Fault::new(Code::TicketChanged, "")),
-        // A file that is damaged for a while ends nobody's work; nobody is let in meanwhile.
-        Err(fault) if fault.code == Code::Other => None,
         Err(fault) => Some(fault),
     }
 }

@@ -99,8 +99,20 @@ pub struct TicketStore {
     decoy: [u8; 32],
 }
 
-/// The entries of the file, or why it cannot be read.
-type Known = Result<Arc<Entries>, Fault>;
+/// What the last looks at the file gave.
+#[derive(Clone, Debug)]
+struct Known {
+    /// The entries when the file could be read last: by them sessions that run are judged.
+    entries: Arc<Entries>,
+    /// Why the file cannot be read now: then nobody is let in.
+    fault: Option<Fault>,
+}
+
+impl Known {
+    fn readable(self) -> Result<Arc<Entries>, Fault> {
+        self.fault.map_or(Ok(self.entries), Err)
+    }
+}
 
 /// The entries in the order they were made, and where each id stands.
 #[derive(Debug, Default)]
@@ -128,7 +140,8 @@ impl TicketStore {
     pub fn open(state: &State) -> Result<Self, Fault> {
         let decoy = Ticket::generate(KeyPin([0; 32]))?.public();
         let (entries, stamp) = load(state)?;
-        let (known, stamp) = (Mutex::new(Ok(entries)), Mutex::new(stamp));
+        let known = Known { entries, fault: None };
+        let (known, stamp) = (Mutex::new(known), Mutex::new(stamp));
         Ok(Self { state: state.clone(), known, stamp, decoy })
     }
 
@@ -136,26 +149,36 @@ impl TicketStore {
     /// for it.
     ///
     /// # Errors
-    /// `State`: nothing is known any more, until it can be read.
+    /// `State`: nobody is let in until it can be read.
     pub fn refresh(&self) -> Result<(), Fault> {
         let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         let standing = self.state.stamp(FILE);
-        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) && self.known().is_ok() {
+        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) && self.entries().is_ok() {
             return Ok(());
         }
-        let (known, read) = match standing.and_then(|_| load(&self.state)) {
-            Ok((entries, read)) => (Ok(entries), read),
-            Err(fault) => (Err(fault), None),
+        let loaded = standing.and_then(|_| load(&self.state));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, answer) = match loaded {
+            Ok((entries, read)) => {
+                *known = Known { entries, fault: None };
+                (read, Ok(()))
+            }
+            Err(fault) => {
+                known.fault = Some(fault.clone());
+                (None, Err(fault))
+            }
         };
         *stamp = read;
-        let answer = known.as_ref().map(|_| ()).map_err(Clone::clone);
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         answer
     }
 
-    /// What was read last.
     fn known(&self) -> Known {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was read last, if it can be read.
+    fn entries(&self) -> Result<Arc<Entries>, Fault> {
+        self.known().readable()
     }
 
     /// Makes a ticket. Only its public half stays here: show the ticket now or never. Durable.
@@ -190,7 +213,7 @@ impl TicketStore {
     /// `State`.
     pub fn list(&self, root: RootId) -> Result<Vec<Entry>, Fault> {
         self.refresh()?;
-        let entries = self.known()?;
+        let entries = self.entries()?;
         Ok(entries.list.iter().filter(|entry| entry.root == root).cloned().collect())
     }
 
@@ -211,7 +234,7 @@ impl TicketStore {
     /// `NotFound`, `State`.
     pub fn find(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
         self.refresh()?;
-        let entries = self.known()?;
+        let entries = self.entries()?;
         Ok(entries.list[position(&entries.list, root, name_or_id, "show")?].clone())
     }
 
@@ -229,7 +252,7 @@ impl TicketStore {
         now: SystemTime,
     ) -> Result<Grant, Fault> {
         let entries = self
-            .known()
+            .entries()
             .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
         let entry = entries.get(TicketId(proof.ticket));
         let public = entry.map_or(&self.decoy, |entry| &entry.public);
@@ -247,20 +270,13 @@ impl TicketStore {
         Ok(Grant { id: entry.id, name: entry.name.clone(), bounds: entry.bounds.clone() })
     }
 
-    /// What a ticket allows now whose session began before.
+    /// What a ticket allows now whose session began before. Where the file cannot be read, that is
+    /// what it allowed when it could be read last, and it expires as it would have then.
     ///
     /// # Errors
-    /// `TicketRevoked`; `TicketExpired`; `Other`: nothing is known.
-    pub fn bounds_now(
-        &self,
-        id: TicketId,
-        root: RootId,
-        now: SystemTime,
-    ) -> Result<Bounds, Fault> {
-        let entries = self
-            .known()
-            .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
-        match entries.get(id).filter(|entry| entry.root == root) {
+    /// `TicketRevoked`; `TicketExpired`.
+    pub fn bounds_now(&self, id: TicketId, root: RootId, now: SystemTime) -> Result<Bounds, Fault> {
+        match self.known().entries.get(id).filter(|entry| entry.root == root) {
             None => Err(Fault::new(Code::TicketRevoked, "")),
             Some(entry) if entry.bounds.has_expired(timestamp(now)) => {
                 Err(Fault::new(Code::TicketExpired, ""))

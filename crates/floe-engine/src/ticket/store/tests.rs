@@ -164,6 +164,19 @@ fn a_damaged_file_lets_nobody_in_and_tells_the_peer_no_path() {
 }
 
 #[test]
+fn a_damaged_file_lets_what_runs_go_on_until_it_expires() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    store.state.replace(FILE, b"{").unwrap();
+    let now = |secs| {
+        assert_eq!(store.refresh().unwrap_err().code, Code::State);
+        store.bounds_now(ticket.id(), ROOT, at(secs)).map_err(|fault| fault.code)
+    };
+    assert_eq!(now(999), Ok(new("ci").bounds));
+    assert_eq!(now(1000), Err(Code::TicketExpired));
+}
+
+#[test]
 fn a_lost_file_lets_nobody_in() {
     let (_dir, store) = fresh();
     let ticket = store.create(new("ci"), at(10)).unwrap();

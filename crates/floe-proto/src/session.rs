@@ -281,7 +281,9 @@ impl<P: Clone> Session<P> {
             Owner::Request(id) => {
                 // It counts until its answer is taken.
                 let reply = match done {
-                    DiskDone::Applied(reply) => Ok(reply),
+                    // A root tells of an object's bytes: it is for those who may read them.
+                    DiskDone::Applied(reply) if self.config.verbs.allow(Verbs::READ) => Ok(reply),
+                    DiskDone::Applied(reply) => Ok(reply.without_roots()),
                     DiskDone::Failed(fault) => Err(fault),
                     _ => Err(Fault::new(Code::Other, "the disk answered another question")),
                 };

@@ -10,6 +10,7 @@ use data_encoding::HEXLOWER;
 use floe_proto::frame::Verbs;
 use floe_types::{ObjectPath, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +55,13 @@ pub fn parse_entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     }
     let whole: Whole = serde_json::from_slice(bytes).map_err(damaged)?;
     let entry = |line: Line| line.entry(version).ok_or("an entry is damaged".into());
-    whole.tickets.into_iter().map(entry).collect()
+    let entries: Vec<Entry> = whole.tickets.into_iter().map(entry).collect::<Result<_, String>>()?;
+    let mut ids = BTreeSet::new();
+    match entries.iter().find(|entry| !ids.insert(entry.id)) {
+        // Which of the two counts nobody could tell, and one that is revoked would leave the other.
+        Some(twice) => Err(format!("ticket {} stands there twice", twice.id)),
+        None => Ok(entries),
+    }
 }
 
 /// The bytes of the ticket file.

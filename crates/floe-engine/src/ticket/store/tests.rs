@@ -186,6 +186,16 @@ fn a_lost_file_lets_nobody_in() {
 }
 
 #[test]
+fn a_ticket_that_stands_twice_in_the_file_is_refused() {
+    let (_dir, store) = fresh();
+    store.create(new("ci"), at(10)).unwrap();
+    let entry = store.list(ROOT).unwrap().remove(0);
+    assert_eq!(parse_entries(&format_entries(&[entry.clone()])).unwrap(), [entry.clone()]);
+    let wider = Entry { bounds: Bounds::of(Verbs::ALL), ..entry.clone() };
+    assert!(parse_entries(&format_entries(&[entry, wider])).unwrap_err().contains("twice"));
+}
+
+#[test]
 fn what_the_file_holds_opens_nothing() {
     // Whoever steals the file has ids and public halves: neither signs.
     let (_dir, store) = fresh();

@@ -3,7 +3,8 @@
 //! Paths that change something are joined to the directory's, as lists of names; the disk passes no
 //! link on such a path. Paths that read are resolved beneath the directory's own handle, so that no
 //! link leads out of it, also none that its holder made. Stages lie in the whole store's `.floe`.
-//! No fault names the directory: its holder need not know where it lies.
+//! No fault names the directory: its holder need not know where it lies. Its mode and time are not
+//! the holder's to set: a tree that is put there sets those of what is in it.
 
 use crate::api::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
@@ -125,6 +126,10 @@ impl<D: Disk> Store for Confined<D> {
 
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
         let doing = "make directory";
+        if path.is_root() {
+            // Never a transfer's own: neither lent to it, nor given its mode at the end.
+            return self.make_dir(path).map(|()| Begun::Stood);
+        }
         told(self.store.begin_directory(&self.whole(doing, path)?, precondition), doing, path)
     }
 
@@ -132,6 +137,9 @@ impl<D: Disk> Store for Confined<D> {
         let mut answers: Vec<Result<()>> = batch.iter().map(|_| Ok(())).collect();
         let (mut whole, mut places) = (Vec::new(), Vec::new());
         for (nth, commit) in batch.into_iter().enumerate() {
+            if matches!(&commit, Commit::Directory { path, .. } if path.is_root()) {
+                continue;
+            }
             match self.whole_commit(commit) {
                 Ok((commit, path)) => {
                     whole.push(commit);

@@ -4,8 +4,9 @@ use crate::tree::{Tree, path};
 use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_store::{Commit, Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Store};
+use floe_store::{Begun, Commit, Depth, Detail, Follow, OpenedEntry, Overwrite, RootWanted, Store};
 use floe_types::{Code, Fault, Metadata, Mode, Precondition, Timestamp};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 fn confined(tree: &Tree) -> Confined<KernelDisk> {
@@ -81,6 +82,31 @@ fn the_root_of_it_is_not_its_holders_to_remove_or_rename() {
         assert_eq!(answer.unwrap_err().code, Code::Usage);
     }
     assert!(tree.at("team/box/own").exists());
+}
+
+#[test]
+fn the_root_of_it_keeps_its_mode_and_time() {
+    let tree = Tree::new();
+    tree.file("team/box/own", b"o");
+    let store = confined(&tree);
+    let of = |at: &str| {
+        let found = std::fs::metadata(tree.at(at)).unwrap();
+        (found.mode(), found.mtime(), found.mtime_nsec())
+    };
+    let before = of("team/box");
+    let metadata = Metadata { mode: Mode::from_bits(0), mtime: Timestamp::default() };
+    let root = path("");
+    for precondition in [Precondition::None, Precondition::Absent] {
+        assert_eq!(store.begin_directory(&root, precondition).unwrap(), Begun::Stood);
+    }
+    let answers = store.commit(vec![Commit::Directory { path: root, metadata }]);
+    assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!(of("team/box"), before);
+    // What is in it is the holder's.
+    std::fs::create_dir(tree.at("team/box/d")).unwrap();
+    let answers = store.commit(vec![Commit::Directory { path: path("d"), metadata }]);
+    assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    assert_eq!((of("team/box/d").0 & 0o777, of("team/box/d").1), (0, 0));
 }
 
 #[test]

@@ -55,7 +55,8 @@ pub fn parse_entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     }
     let whole: Whole = serde_json::from_slice(bytes).map_err(damaged)?;
     let entry = |line: Line| line.entry(version).ok_or("an entry is damaged".into());
-    let entries: Vec<Entry> = whole.tickets.into_iter().map(entry).collect::<Result<_, String>>()?;
+    let entries: Vec<Entry> =
+        whole.tickets.into_iter().map(entry).collect::<Result<_, String>>()?;
     let mut ids = BTreeSet::new();
     match entries.iter().find(|entry| !ids.insert(entry.id)) {
         // Which of the two counts nobody could tell, and one that is revoked would leave the other.

@@ -12,6 +12,7 @@ use crate::registry::{Member, Pass};
 use crate::ticket::{RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_types::{Code, Fault};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
@@ -58,14 +59,23 @@ pub(super) async fn patrol(hall: Arc<Hall>) {
         sleep(ROUND).await;
         // Where the file cannot be looked at, what was read last counts, and expires.
         let _ = hall.roster.now(Instant::now() + ROUND).await;
-        for member in hall.registry.members() {
+        go_round(hall.registry.members(), |member| {
             if let Some(why) = member
                 .pass
                 .as_ref()
                 .and_then(|pass| ending(&hall.roster.tickets, pass, hall.root, SystemTime::now()))
             {
-                close(&member, why);
+                close(member, why);
             }
+        });
+    }
+}
+
+/// Looks at each session. One whose core panics meanwhile is over; the others are looked at.
+fn go_round(members: Vec<Arc<Member>>, look: impl Fn(&Member)) {
+    for member in members {
+        if catch_unwind(AssertUnwindSafe(|| look(&member))).is_err() {
+            member.running.break_off(Fault::new(Code::Other, "a session's core failed"));
         }
     }
 }
@@ -84,3 +94,6 @@ fn close(member: &Member, why: Fault) {
     // One that is over needs no command.
     let _ = member.running.command(Command::Close(Some(why)));
 }
+
+#[cfg(test)]
+mod tests;

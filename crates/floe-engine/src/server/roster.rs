@@ -13,9 +13,9 @@ use crate::ticket::{RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_types::{Code, Fault};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
-use tokio::sync::oneshot;
+use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// How often it is looked whether sessions may go on: a revocation is to count within two seconds.
@@ -25,11 +25,37 @@ const ROUND: Duration = Duration::from_millis(500);
 pub(super) struct Roster {
     tickets: Arc<TicketStore>,
     reader: Crew,
+    /// The look that was asked for and has not begun, if there is one: it answers all who wait.
+    asked: Arc<Mutex<Option<broadcast::Sender<Answer>>>>,
 }
+
+type Answer = Result<(), Fault>;
 
 impl Roster {
     pub(super) fn new(tickets: TicketStore) -> Self {
-        Self { tickets: Arc::new(tickets), reader: Crew::new("floe-tickets", 1) }
+        let (reader, asked) = (Crew::new("floe-tickets", 1), Arc::default());
+        Self { tickets: Arc::new(tickets), reader, asked }
+    }
+
+    /// Has the file looked at from now on. Whoever asks before that begins shares its answer: a
+    /// disk that hangs holds up two looks, the one that runs and the one that is asked for.
+    fn ask(&self) -> broadcast::Receiver<Answer> {
+        let mut asked = lock(&self.asked);
+        if let Some(waiting) = &*asked {
+            return waiting.subscribe();
+        }
+        let (said, heard) = broadcast::channel(1);
+        *asked = Some(said);
+        drop(asked);
+        let (tickets, asked) = (Arc::clone(&self.tickets), Arc::clone(&self.asked));
+        self.reader.submit(Box::new(move || {
+            // What changes from here on may be missed: who asks next has it looked at again.
+            let waiting = lock(&asked).take();
+            let answer = tickets.refresh();
+            // Nobody may wait any more.
+            let _ = waiting.map(|waiting| waiting.send(answer));
+        }));
+        heard
     }
 
     /// The tickets as they stood when they were looked at, which is after this was called.
@@ -37,12 +63,7 @@ impl Roster {
     /// # Errors
     /// `TimedOut`: the state directory does not answer.
     pub(super) async fn now(&self, deadline: Instant) -> Result<&TicketStore, Fault> {
-        let (said, heard) = oneshot::channel();
-        let tickets = Arc::clone(&self.tickets);
-        self.reader.submit(Box::new(move || {
-            let _ = said.send(tickets.refresh());
-        }));
-        match timeout_at(deadline, heard).await {
+        match timeout_at(deadline, self.ask().recv()).await {
             Ok(Ok(Err(fault))) => {
                 tracing::error!(%fault, "tickets cannot be read, nobody is let in");
                 Ok(&self.tickets)
@@ -51,6 +72,10 @@ impl Roster {
             _ => Err(Fault::new(Code::TimedOut, "look at the tickets")),
         }
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Goes round the sessions, for ever.

@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
 use crate::files::Files;
 use crate::running::{Running, Terms};
+use crate::state::State;
 use floe_proto::command::{Config, Role, StreamCount};
 use floe_proto::frame::Verbs;
 use floe_proto::greeting::Channel;
@@ -40,4 +41,21 @@ fn a_session_whose_core_panics_is_over_and_the_others_are_looked_at() {
     assert_eq!(seen.get(), 2);
     assert!(bad.running.is_broken() && matches!(bad.running.ending(), Some(Err(_))));
     assert!(!good.running.is_broken() && good.running.ending().is_none());
+}
+
+#[test]
+fn a_state_directory_that_hangs_has_one_look_queued_that_answers_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let roster = Roster::new(TicketStore::open(&state).unwrap());
+    let (go, hung) = std::sync::mpsc::channel::<()>();
+    roster.reader.submit(Box::new(move || assert!(hung.recv().is_ok())));
+    let mut heard: Vec<_> = (0..100).map(|_| roster.ask()).collect();
+    assert_eq!(Arc::strong_count(&roster.tickets), 2, "each look that is queued has them too");
+    go.send(()).unwrap();
+    for one in &mut heard {
+        assert_eq!(one.blocking_recv().unwrap(), Ok(()));
+    }
+    // One that has begun does not answer who asks later.
+    assert_eq!(roster.ask().blocking_recv().unwrap(), Ok(()));
 }

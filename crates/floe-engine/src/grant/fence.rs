@@ -19,6 +19,12 @@ pub struct Fence {
     verbs: Verbs,
 }
 
+/// Whether a directory is there.
+enum Stands {
+    Yes,
+    No,
+}
+
 impl Fence {
     /// That store, for a session that has those verbs.
     #[must_use]
@@ -28,17 +34,29 @@ impl Fence {
 
     /// Whether a directory may be written in: it stands, or may be made.
     fn may_enter(&self, directory: &ObjectPath) -> Result<()> {
-        if directory.is_root() || self.verbs.allow(Verbs::MAKE_DIRECTORY) {
+        if self.verbs.allow(Verbs::MAKE_DIRECTORY) {
             return Ok(());
+        }
+        let stands = || match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
+            Err(fault) if fault.code == Code::NotFound => Stands::No,
+            // What else is wrong with it the write itself says.
+            _ => Stands::Yes,
+        };
+        if directory.is_root() {
+            // A ticket's own directory that somebody removed: who asks for a name in it learns that
+            // in any case, and nothing else.
+            return match stands() {
+                Stands::Yes => Ok(()),
+                Stands::No => Err(Fault::new(Code::NotFound, format!("write in {directory:?}"))),
+            };
         }
         let refused = || Fault::new(Code::NotAllowed, format!("make directory {directory:?}"));
         if self.verbs.only(Verbs::SHOWS) == Verbs::default() {
             return Err(refused());
         }
-        match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
-            Err(fault) if fault.code == Code::NotFound => Err(refused()),
-            // What else is wrong with it the write itself says.
-            _ => Ok(()),
+        match stands() {
+            Stands::Yes => Ok(()),
+            Stands::No => Err(refused()),
         }
     }
 
@@ -122,6 +140,8 @@ impl Store for Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use floe_store::confined::Confined;
+    use floe_store::local::LocalStore;
     use floe_store::memory::MemoryStore;
 
     fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
@@ -148,6 +168,25 @@ mod tests {
         assert!(store.stat(&path("there"), RootWanted::IfKnown, &|_, _| {}).is_err());
         let (_, fence) = fenced(Verbs::WRITE_NEW.and(Verbs::MAKE_DIRECTORY));
         assert_eq!(begin(&fence, "there/beneath"), Ok(Begun::Made));
+    }
+
+    #[test]
+    fn a_tickets_own_directory_is_made_again_only_with_the_verb() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = Arc::new(LocalStore::open(dir.path()).unwrap());
+        let fence = |verbs| {
+            let store = Confined::new(Arc::clone(&whole), path("team/box"));
+            Fence::new(Arc::new(store), verbs)
+        };
+        for verbs in [Verbs::WRITE_NEW, Verbs::WRITE_NEW.and(Verbs::LIST)] {
+            assert_eq!(begin(&fence(verbs), ""), Err(Code::NotFound));
+            assert_eq!(begin(&fence(verbs), "d"), Err(Code::NotAllowed));
+        }
+        assert!(!dir.path().join("team").exists());
+        let may_make = fence(Verbs::WRITE_NEW.and(Verbs::MAKE_DIRECTORY));
+        assert_eq!(begin(&may_make, ""), Ok(Begun::Stood));
+        assert_eq!(begin(&fence(Verbs::WRITE_NEW), ""), Ok(Begun::Stood));
+        assert!(dir.path().join("team/box").exists());
     }
 
     #[test]

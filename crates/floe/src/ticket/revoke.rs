@@ -11,8 +11,8 @@ use floe_types::{Code, Escaped};
 
 /// Revoke a ticket, for sessions that run and all that would begin
 ///
-/// A running server closes the ticket's sessions within two seconds; what they have staged stays for
-/// seven days, for nobody but the same client with the same ticket.
+/// A running server closes the ticket's sessions within two seconds; what they have staged stays
+/// for seven days, for nobody but the same client with the same ticket.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct RevokeArgs {

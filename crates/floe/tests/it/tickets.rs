@@ -56,7 +56,7 @@ fn a_prefix_is_all_that_its_holder_sees() {
     assert!(!stage.path("srv/team/alice/t").exists());
     // What fails does not tell where it lies.
     for args in
-        [&["get", "alice:/none", "-"][..], &["put", "f", "alice:/own/f"], &["ls", "alice:/own"]]
+        [&["get", "alice:/none", "-"][..], &["put", "f", "alice:/own/f"], &["ls", "alice:/none"]]
     {
         let ended = stage.run(args);
         assert!(ended.status != 0 && !ended.err.contains("team"), "{args:?}: {}", ended.err);
@@ -121,8 +121,13 @@ fn directories_are_made_only_with_their_verb() {
     stage.run(&["mkdir", "flat:/e"]).fails(4, &["make directory \"e\"", "not allow"]);
     stage.run(&["mv", "flat:/f", "flat:/g"]).fails(4, &["remove", "not allow"]);
     assert!(!stage.path("srv/e").exists());
-    // A directory that stands is written in.
-    stage.run(&["put", "t", "flat:/d"]).fails(4, &["overwrite \"d/g\""]);
+    // A directory that stands is written in. What this client put there is known; another is new.
+    stage.run(&["put", "t", "flat:/d"]).ok();
+    stage.file("t/g", 4);
+    let ended = stage.run(&["put", "t", "flat:/d"]);
+    assert_eq!(ended.status, 10, "{}", ended.err);
+    assert!(ended.err.contains("overwrite \"d/g\": not allowed"), "{}", ended.err);
+    assert_eq!(fs::read(stage.path("srv/d/g")).unwrap().len(), 3);
     // A rename brings a new name.
     grant(&stage, &server, "sweeper", &["--allow", "list,remove"]);
     stage.run(&["mv", "sweeper:/d/f", "sweeper:/d/h"]).fails(4, &["write", "not allow"]);
@@ -134,7 +139,7 @@ fn a_drop_box_takes_and_tells_nothing() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);
     write(&stage, "srv/box/taken", "t");
-    write(&stage, "srv/box/dir/inner", "i");
+    write(&stage, "srv/box/room/inner", "i");
     grant(&stage, &server, "drop", &["--prefix", "box", "--allow", "write-new"]);
     let f = stage.file("f", 3_000_000);
     stage.run(&["put", "f", "drop:/new"]).ok();
@@ -150,11 +155,11 @@ fn a_drop_box_takes_and_tells_nothing() {
     stage.file("g", 100);
     let taken = told("taken");
     assert!(taken.contains("overwrite \"NAME\": not allowed"), "{taken}");
-    assert_eq!(told("dir"), taken);
+    assert_eq!(told("room"), taken);
     // Beneath a name there is one answer, whether it stands or not, and what it is.
     let beneath = told("none/f");
     assert!(beneath.contains("make directory"), "{beneath}");
-    for name in ["dir/f", "taken/f", "dir/inner"] {
+    for name in ["room/f", "taken/f", "room/inner"] {
         let answer = told(name).replace(name.split('/').next().unwrap(), "PARENT");
         assert_eq!(answer, beneath.replace("none", "PARENT"), "{name}");
     }
@@ -167,7 +172,7 @@ fn a_drop_box_takes_and_tells_nothing() {
         &["rm", "drop:/taken"],
         &["rm", "drop:/none"],
         &["mv", "drop:/taken", "drop:/x"],
-        &["mkdir", "drop:/dir"],
+        &["mkdir", "drop:/room"],
         &["mkdir", "drop:/x"],
     ] {
         stage.run(args).fails(4, &["not allowed"]);

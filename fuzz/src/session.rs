@@ -113,7 +113,7 @@ fn config(dice: &mut Dice<'_>) -> Config {
     let verbs = match dice.byte() % 8 {
         7 => Verbs::READ.and(Verbs::LIST).and(Verbs::UNCHANGING),
         6 => Verbs::READ,
-        5 => Verbs::WRITE,
+        5 => Verbs::WRITE_NEW,
         _ => Verbs::ALL,
     };
     let piece_bytes = ByteCount(dice.pick(&[1 << 16, 1 << 18]));

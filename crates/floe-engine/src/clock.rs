@@ -1,7 +1,7 @@
 //! The engine's clock: monotonic, from an origin that only this process knows.
 //!
-//! The core is told the time and never asks for it. Civil time stamps what has no stamp of its own
-//! and tells how old a file is; nothing else depends on it.
+//! The core is told the time and never asks for it. Civil time stamps what has no stamp of its own,
+//! tells how old a file is and when a ticket expires; nothing else depends on it.
 
 use floe_types::{Micros, Time, Timestamp};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

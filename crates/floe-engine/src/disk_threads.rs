@@ -86,7 +86,9 @@ struct State {
 }
 
 impl Crew {
-    fn new(name: &'static str, threads_max: usize) -> Self {
+    /// A crew of so many threads at most.
+    #[must_use]
+    pub fn new(name: &'static str, threads_max: usize) -> Self {
         let desk = Desk { name, threads_max, state: Mutex::default(), work: Condvar::new() };
         Self { desk: Arc::new(desk) }
     }

@@ -171,7 +171,8 @@ pub async fn receive(
 
 /// Server: who a HELLO is from, and what that one may.
 ///
-/// Anonymous clients are told as such; whether they are served is the caller's matter.
+/// Anonymous clients are told as such; whether they are served is the caller's matter. Waits for
+/// nothing: `TicketStore::refresh` is done before, elsewhere.
 ///
 /// # Errors
 /// As `TicketStore::verify`.

@@ -5,7 +5,9 @@
 //! open, not as long as its session. The share of the buffers that a session may hold changes as
 //! sessions come and go.
 
+use crate::grant::Bounds;
 use crate::running::Running;
+use crate::ticket::TicketId;
 use floe_proto::greeting::Channel;
 use floe_store::OwnerId;
 use floe_types::{ByteCount, ObjectPath, SourceVersion};
@@ -21,6 +23,17 @@ pub struct Member {
     pub secret: [u8; 32],
     /// What its first stream runs over.
     pub channel: Channel,
+    /// The ticket it began with, and what that allowed then; nothing for an anonymous one.
+    pub pass: Option<Pass>,
+}
+
+/// With what a session was let in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pass {
+    /// Which ticket.
+    pub id: TicketId,
+    /// What it allowed.
+    pub bounds: Bounds,
 }
 
 /// What makes a stage, as in the store: different versions to one path are staged apart, and the

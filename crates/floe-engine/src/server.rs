@@ -6,13 +6,14 @@
 
 mod ear;
 mod gate;
+mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
 mod confine; // what the process may touch
 
 pub(crate) use attend::owner_id;
 pub use confine::{Confine, Confinement};
-pub use root::root_id_of;
+pub use root::{find_prefix, root_id_of};
 
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration, timestamp};
@@ -28,9 +29,11 @@ use crate::ticket::{OwnerTicket, RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_proto::frame::Verbs;
 use floe_store::Store;
+use floe_store::confined::Confined;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
+use roster::Roster;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -149,7 +152,7 @@ struct Hall {
     limits: Limits,
     access: Access,
     tls: Option<TlsServer>,
-    tickets: TicketStore,
+    roster: Roster,
     root: RootId,
     store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
     registry: Arc<Registry>,
@@ -210,7 +213,7 @@ impl Server {
             limits,
             access,
             tls,
-            tickets,
+            roster: Roster::new(tickets),
             root,
             store,
             registry: Arc::new(Registry::new(buffers, sessions_max)),
@@ -264,15 +267,26 @@ impl Server {
             doors.spawn(accept(Arc::clone(&self.hall), listener));
         }
         doors.spawn(sweep(Arc::clone(&self.hall)));
+        let patrol = AbortOnDrop(tokio::spawn(roster::patrol(Arc::clone(&self.hall))));
         // A sender that is gone means stop, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.hall.draining.store(true, Ordering::Release);
         doors.shutdown().await;
         self.hall.drain().await;
+        drop(patrol);
         // One that is cut short leaves what it made for itself.
         let _ = timeout(CLOSE, self.hall.sweeping.acquire()).await;
         drop(open);
         Ok(())
+    }
+}
+
+/// A task that ends with whoever began it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -376,7 +390,9 @@ impl Hall {
         duration(self.limits.greeting)
     }
 
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
+    /// What lies beneath a directory of the served one.
+    fn store_beneath(&self, prefix: ObjectPath) -> Arc<dyn Store> {
+        let store = Arc::clone(&self.store);
+        if prefix.is_root() { store } else { Arc::new(Confined::new(store, prefix)) }
     }
 }

@@ -123,8 +123,11 @@ impl Ticket {
     }
 
     fn key_pair(&self) -> Option<Ed25519KeyPair> {
-        let seed = Zeroizing::new(blake3::derive_key(SEED_CONTEXT, self.secret.as_slice()));
-        Ed25519KeyPair::from_seed_unchecked(seed.as_slice()).ok()
+        Ed25519KeyPair::from_seed_unchecked(self.seed().as_slice()).ok()
+    }
+
+    fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(blake3::derive_key(SEED_CONTEXT, self.secret.as_slice()))
     }
 }
 

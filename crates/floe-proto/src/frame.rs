@@ -113,26 +113,37 @@ impl Verbs {
     pub const READ: Self = Self(1);
     /// List directories and stat entries.
     pub const LIST: Self = Self(2);
-    /// Write new objects and directories.
-    pub const WRITE: Self = Self(4);
+    /// Write objects under names that nothing has.
+    pub const WRITE_NEW: Self = Self(4);
     /// Replace objects.
     pub const OVERWRITE: Self = Self(8);
     /// Remove and rename.
     pub const REMOVE: Self = Self(16);
+    /// Make directories.
+    pub const MAKE_DIRECTORY: Self = Self(64);
     /// All of them.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(95);
 
     /// Those that change something.
-    pub const CHANGES: Self = Self(28);
+    pub const CHANGES: Self = Self(92);
+    /// Those that show something of what stands.
+    pub const SHOWS: Self = Self(3);
     /// No verb: the server changes nothing, whatever a ticket allows.
     pub const UNCHANGING: Self = Self(32);
 
-    /// What the first of them is called.
+    /// What the first of them does.
     #[must_use]
     pub const fn name(self) -> &'static str {
-        const NAMES: [&str; 5] = ["read", "list", "write", "overwrite", "remove"];
+        const NAMES: [&str; 7] =
+            ["read", "list", "write", "overwrite", "remove", "use", "make directory"];
         let first = self.0.trailing_zeros() as usize;
         if first < NAMES.len() { NAMES[first] } else { "use" }
+    }
+
+    /// The verbs that `held` lacks.
+    #[must_use]
+    pub const fn beyond(self, held: Self) -> Self {
+        Self(self.0 & !held.0)
     }
 
     /// Whether every verb of `other` is among these.

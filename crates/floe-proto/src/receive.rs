@@ -79,6 +79,22 @@ pub(crate) struct Receiver {
 pub(crate) enum Replacing {
     Allowed,
     Denied,
+    /// Nor is the peer to learn what stands there: a name that is taken has one answer.
+    Unseen,
+}
+
+impl Replacing {
+    /// Whether a fault is told as one of replacing what stands.
+    const fn hides(self, code: Code) -> bool {
+        match self {
+            Self::Allowed => false,
+            Self::Denied => matches!(code, Code::Exists),
+            Self::Unseen => matches!(
+                code,
+                Code::Exists | Code::IsDirectory | Code::NotDirectory | Code::NotRegular
+            ),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -280,13 +296,7 @@ impl Receiver {
             return self.end_entry(index, wish, io);
         }
         let path = entry.path.clone();
-        let fault = match (fault.code, self.replacing) {
-            (Code::Exists, Replacing::Denied) => {
-                let full = self.full_path(index).unwrap_or_else(|_| path.clone());
-                Fault::new(Code::NotAllowed, alloc::format!("overwrite {full:?}"))
-            }
-            _ => fault,
-        };
+        let fault = self.as_told(&path, fault);
         let id = self.entry_id(index);
         io.say(Frame::Failed(Failed { entry: id, path: path.clone(), fault: fault.clone() }));
         // What lies in a directory that could not be made is no failure of its own.
@@ -295,6 +305,15 @@ impl Receiver {
         if !follows {
             self.count_failure(id, path, fault, io);
         }
+    }
+
+    /// A fault as the peer may know it.
+    fn as_told(&self, path: &ObjectPath, fault: Fault) -> Fault {
+        if !self.replacing.hides(fault.code) {
+            return fault;
+        }
+        let full = self.base.join_path(path).unwrap_or_else(|_| path.clone());
+        Fault::new(Code::NotAllowed, alloc::format!("overwrite {full:?}"))
     }
 
     fn count_failure<P: Clone>(

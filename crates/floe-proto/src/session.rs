@@ -203,12 +203,13 @@ impl<P: Clone> Session<P> {
         if self.config.verbs.allow(verbs) {
             return Ok(());
         }
-        let changes = Verbs::CHANGES.only(verbs) != Verbs::default();
+        let lacked = verbs.beyond(self.config.verbs);
+        let changes = Verbs::CHANGES.only(lacked) != Verbs::default();
         let code = match changes && self.config.verbs.allow(Verbs::UNCHANGING) {
             true => Code::ReadOnly,
             false => Code::NotAllowed,
         };
-        Err(Fault::new(code, alloc::format!("{} {path:?}", verbs.name())))
+        Err(Fault::new(code, alloc::format!("{} {path:?}", lacked.name())))
     }
 
     fn cancel(&mut self, transfer: TransferId, fault: Fault) {
@@ -281,7 +282,9 @@ impl<P: Clone> Session<P> {
             Owner::Request(id) => {
                 // It counts until its answer is taken.
                 let reply = match done {
-                    DiskDone::Applied(reply) => Ok(reply),
+                    // A root tells of an object's bytes: it is for those who may read them.
+                    DiskDone::Applied(reply) if self.config.verbs.allow(Verbs::READ) => Ok(reply),
+                    DiskDone::Applied(reply) => Ok(reply.without_roots()),
                     DiskDone::Failed(fault) => Err(fault),
                     _ => Err(Fault::new(Code::Other, "the disk answered another question")),
                 };
@@ -435,7 +438,7 @@ impl<P: Clone> Half<P> {
 /// The verbs that a transfer needs at the server.
 const fn needed_for(direction: Direction) -> Verbs {
     match direction {
-        Direction::Put => Verbs::WRITE,
+        Direction::Put => Verbs::WRITE_NEW,
         Direction::Get => Verbs::READ,
     }
 }
@@ -447,8 +450,10 @@ const fn needed_by(request: &Request) -> Verbs {
         // What an object's root says of its bytes, only who may read them is told.
         Request::Stat { root: RootWish::Computed, .. } => Verbs::LIST.and(Verbs::READ),
         Request::Stat { .. } => Verbs::LIST,
-        Request::Remove { .. } | Request::Rename { .. } => Verbs::REMOVE,
-        Request::MakeDirectory { .. } => Verbs::WRITE,
+        Request::Remove { .. } => Verbs::REMOVE,
+        // One name goes, and another comes.
+        Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
+        Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
     }
 }
 

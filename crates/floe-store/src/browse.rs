@@ -35,6 +35,13 @@ impl<D: Disk> Browser<D> {
         Self { disk, root, readers: Arc::default(), mark }
     }
 
+    /// The same beneath a directory, which no link may lead to: nothing beyond it is reached.
+    pub(crate) fn beneath(&self, path: &ObjectPath) -> DiskResult<Self> {
+        let root = Arc::new(self.disk.open_directory(&self.root, path.components())?);
+        let (disk, readers) = (Arc::clone(&self.disk), Arc::clone(&self.readers));
+        Ok(Self { disk, root, readers, mark: self.mark })
+    }
+
     pub(crate) fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
         self.opened(path, follow).doing(format_args!("open {path:?}"))
     }

@@ -16,6 +16,7 @@ mod browse; // what needs no stage: open, list, stat, remove, rename, make direc
 pub mod journal; // the journal of a stage as bytes
 pub mod replay; // what a journal's records mean, and how far they are trusted
 pub mod local; // the store over a disk: staging, journal, commit
+pub mod confined; // a part of a local store as a store of its own
 pub mod memory; // a store in memory
 pub mod conformance; // what every store promises, as checks
 

@@ -158,6 +158,11 @@ impl<D: Disk> LocalStore<D> {
         self.ground.areas.sweep(now)
     }
 
+    /// What reads beneath a directory of it, and nothing beyond.
+    pub(crate) fn browser_beneath(&self, path: &ObjectPath) -> DiskResult<Browser<D>> {
+        self.browser.beneath(path)
+    }
+
     /// Whether a directory is a transfer's own, made now or earlier and not committed.
     fn begun(&self, path: &ObjectPath, made: usize) -> Begun {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);

@@ -42,6 +42,7 @@ macro_rules! codes {
                         | Self::Busy
                         | Self::ShuttingDown
                         | Self::Elsewhere
+                        | Self::TicketChanged
                 )
             }
 
@@ -127,6 +128,12 @@ codes! {
     /// A directory with something in it.
     NotEmpty = 13, exit 1, User, "the directory is not empty",
         "remove what is in it first, and let nothing write there meanwhile";
+    /// The ticket was taken back while a session ran.
+    TicketRevoked = 14, exit 4, User, "the ticket was revoked",
+        "ask for a new one (floe ticket create)";
+    /// What the ticket allows was changed while a session ran: another begins under what it is now.
+    TicketChanged = 15, exit 4, User, "what the ticket allows was changed",
+        "run the same command again: it continues with what is allowed now";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

@@ -101,8 +101,27 @@ struct Way<'a> {
     interrupted: watch::Receiver<bool>,
 }
 
+/// Whether this errand had a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WasIn {
+    Yes,
+    No,
+}
+
+impl WasIn {
+    /// A ticket that was known before and is not now was revoked. That the server said so may have
+    /// been lost behind bytes that nobody took any more.
+    fn tells(self, fault: Fault) -> Fault {
+        match (self, fault.code) {
+            (Self::Yes, Code::TicketUnknown) => Fault::new(Code::TicketRevoked, fault.detail),
+            _ => fault,
+        }
+    }
+}
+
 impl Way<'_> {
     async fn go(&mut self) -> Result<(), Fault> {
+        let mut was_in = WasIn::No;
         loop {
             if self.shared.is_interrupted() {
                 return Err(interrupted());
@@ -113,6 +132,7 @@ impl Way<'_> {
             };
             let lost = match session {
                 Ok(live) => {
+                    was_in = WasIn::Yes;
                     if self.reconnects > 0 {
                         self.tell(Notice::Reconnected);
                     }
@@ -122,7 +142,7 @@ impl Way<'_> {
                     }
                 }
                 Err(fault) if fault.code.is_lost() => fault,
-                Err(fault) => return Err(fault),
+                Err(fault) => return Err(was_in.tells(fault)),
             };
             self.pause(lost).await?;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::grant::Bounds;
 use crate::identity::{Identity, KeyPin};
 use crate::secure::{TlsServer, client_handshake, plaintext, server_handshake};
 use crate::state::State;
@@ -38,8 +39,8 @@ impl Server {
 
     fn ticket(&self) -> Ticket {
         let pin = self.identity.pin();
-        let new =
-            NewTicket { name: "ci".into(), verbs: Verbs::READ, expires: None, root: ROOT, pin };
+        let bounds = Bounds::of(Verbs::READ);
+        let new = NewTicket { name: "ci".into(), bounds, root: ROOT, pin };
         self.tickets.create(new, SystemTime::now()).unwrap()
     }
 
@@ -131,7 +132,7 @@ async fn a_ticket_is_let_in_over_both_channels() {
         let (client, admission) = greet(&server, channel, Some(&ticket)).await;
         assert_eq!(client.unwrap(), welcome());
         let Admission::Ticket(grant) = admission.unwrap() else { panic!("anonymous") };
-        assert_eq!((grant.id, grant.verbs), (ticket.id(), Verbs::READ));
+        assert_eq!((grant.id, grant.bounds.verbs), (ticket.id(), Verbs::READ));
         let (client, admission) = greet(&server, channel, None).await;
         assert!(client.is_ok());
         assert_eq!(admission.unwrap(), Admission::Anonymous);

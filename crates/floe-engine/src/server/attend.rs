@@ -8,9 +8,10 @@ use super::ear::Ear;
 use super::gate::block_of;
 use super::{Hall, Public};
 use crate::files::Files;
+use crate::grant::Fence;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
-use crate::registry::{Member, Party, SessionId};
+use crate::registry::{Member, Party, Pass, SessionId};
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
@@ -20,9 +21,9 @@ use floe_proto::command::{Config, Role, StreamCount};
 use floe_proto::frame::{Direction, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
-use floe_store::OwnerId;
+use floe_store::{OwnerId, Store};
 use floe_types::escape::Escaped;
-use floe_types::{ByteCount, Code, Fault, Limits, Micros};
+use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -100,9 +101,8 @@ impl Visit<'_> {
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.turn_away(link, Refusal::Busy(BUSY)).await;
         };
-        let admission = check_hello(&claim, &hall.tickets, hall.root, SystemTime::now());
-        let admitted = admission.and_then(|admission| self.admit(&claim, admission));
-        let Admitted { name, verbs, owner, party } = match admitted {
+        let admitted = self.check(&claim).await.and_then(|one| self.admit(&claim, one));
+        let Admitted { name, verbs, owner, party, store, pass } = match admitted {
             Ok(admitted) => admitted,
             Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
         };
@@ -115,8 +115,8 @@ impl Visit<'_> {
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
-        let running = self.running(verbs, owner);
-        let member = Member { running: Arc::clone(&running), secret, channel };
+        let running = self.running(verbs, owner, store);
+        let member = Member { running: Arc::clone(&running), secret, channel, pass };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
@@ -159,21 +159,38 @@ impl Visit<'_> {
         Ok(())
     }
 
+    async fn check(&self, claim: &HelloClaim) -> Result<Admission, Fault> {
+        if claim.hello().proof.is_none() {
+            return Ok(Admission::Anonymous);
+        }
+        let tickets = self.hall.roster.now(self.deadline).await?;
+        check_hello(claim, tickets, self.hall.root, SystemTime::now())
+    }
+
     fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
         let client = claim.hello().client;
         let access = self.hall.access;
         match admission {
-            Admission::Ticket(grant) => Ok(Admitted {
-                owner: owner_id(Some(grant.id.0), client, Direction::Put),
-                party: Party::Ticket(grant.id.0),
-                name: grant.name,
-                verbs: access.leaves(grant.verbs),
-            }),
+            Admission::Ticket(grant) => {
+                let pass = Pass { id: grant.id, bounds: grant.bounds };
+                let verbs = access.leaves(pass.bounds.verbs);
+                let beneath = self.hall.store_beneath(pass.bounds.prefix.clone());
+                Ok(Admitted {
+                    owner: owner_id(Some(grant.id.0), client, Direction::Put),
+                    party: Party::Ticket(grant.id.0),
+                    name: grant.name,
+                    verbs,
+                    store: Arc::new(Fence::new(beneath, verbs)),
+                    pass: Some(pass),
+                })
+            }
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {
                 owner: owner_id(None, client, Direction::Put),
                 party: Party::Address(block_of(self.peer.ip())),
                 name: "(public)".to_owned(),
                 verbs: access.leaves(Verbs::READ.and(Verbs::LIST)),
+                store: self.hall.store_beneath(ObjectPath::root()),
+                pass: None,
             }),
             Admission::Anonymous => {
                 Err(Fault::new(Code::NotAllowed, "log in without a ticket: it is not public"))
@@ -181,7 +198,7 @@ impl Visit<'_> {
         }
     }
 
-    fn running(&self, verbs: Verbs, owner: OwnerId) -> Arc<Running> {
+    fn running(&self, verbs: Verbs, owner: OwnerId, store: Arc<dyn Store>) -> Arc<Running> {
         let hall = self.hall;
         let config = Config {
             limits: hall.limits.clone(),
@@ -192,7 +209,7 @@ impl Visit<'_> {
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
         let pages = hall.limits.page_entries_max;
-        let files = Files::served(hall.store(), owner, hall.pool.clone(), pages);
+        let files = Files::served(store, owner, hall.pool.clone(), pages);
         let threads = hall.threads.clone();
         let terms = Terms { piece_bytes_max: hall.limits.piece_bytes_max };
         Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
@@ -259,6 +276,8 @@ struct Admitted {
     verbs: Verbs,
     owner: OwnerId,
     party: Party,
+    store: Arc<dyn Store>,
+    pass: Option<Pass>,
 }
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {

@@ -7,11 +7,14 @@
 use super::ReadOnly;
 use crate::state::{Privacy, State, show};
 use crate::ticket::RootId;
+use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_types::{Code, Fault};
+use floe_store::{RootWanted, Store};
+use floe_types::{Code, Fault, ObjectPath};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The id of a directory that is or will be served; made, and durable, if it has none.
 ///
@@ -21,7 +24,18 @@ pub fn root_id_of(root: &Path, state: &State) -> Result<RootId, Fault> {
     id(&LocalStore::open(root)?, root, state, ReadOnly::Yes)
 }
 
-/// The same, of an open store.
+/// Looks for a directory that is to be a ticket's root.
+///
+/// # Errors
+/// `NotFound`, `NotDirectory` (also for a link, or where one is passed), the system's.
+pub fn find_prefix(root: &Path, prefix: &ObjectPath) -> Result<(), Fault> {
+    let store = Confined::new(Arc::new(LocalStore::open(root)?), prefix.clone());
+    let found = store.stat(&ObjectPath::root(), RootWanted::IfKnown, &|_, _| {});
+    let refuse = |fault: Fault| Fault::new(fault.code, format!("use {prefix:?} as a root"));
+    found.map(|_| ()).map_err(refuse)
+}
+
+/// The id of an open store's root.
 pub(super) fn id(
     store: &LocalStore<KernelDisk>,
     root: &Path,

@@ -1,8 +1,12 @@
 //! The server's side of tickets: public halves, and what each allows. No secrets.
 //!
 //! One file in the state directory, replaced whole under a lock, so that `floe ticket` and a
-//! running server share it. The server looks at the file's stamp at every HELLO and reads it again
-//! when it changed: a new or revoked ticket counts for the next session, not for running ones.
+//! running server share it. `refresh` looks at the file's stamp and reads it again when it changed;
+//! it may wait for a disk. `verify` only looks at what was read: it never waits. A server refreshes
+//! on a disk thread before it verifies, so that a ticket counts, or does not any more, from the
+//! moment on that the command that changed it has ended.
+//!
+//! A file that cannot be read, or that says something unknown, lets nobody in.
 //!
 //! Expiry compares civil time and nothing else: a clock that is set back makes an expired ticket
 //! valid again. To be sure that a ticket is gone, revoke it.
@@ -12,10 +16,12 @@ mod file;
 pub use file::{format_entries, parse_entries};
 
 use super::{RootId, Ticket, TicketId, is_signed};
+use crate::grant::Bounds;
 use crate::identity::KeyPin;
 use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
 use floe_types::{Code, Fault, Timestamp};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,11 +38,9 @@ pub struct Entry {
     /// The root that it opens, and no other.
     pub root: RootId,
     /// What it allows there.
-    pub verbs: Verbs,
+    pub bounds: Bounds,
     /// When it was made.
     pub created: Timestamp,
-    /// From when on it is not taken any more.
-    pub expires: Option<Timestamp>,
     /// The owner ticket's text lies in this file of the state directory.
     owner_file: Option<String>,
 }
@@ -46,10 +50,8 @@ pub struct Entry {
 pub struct NewTicket {
     /// 1 to 64 printable characters, not "owner", no other ticket's of that root.
     pub name: String,
-    /// What it allows; not nothing.
-    pub verbs: Verbs,
-    /// From when on it is not taken any more.
-    pub expires: Option<Timestamp>,
+    /// What it allows.
+    pub bounds: Bounds,
     /// The root that it opens.
     pub root: RootId,
     /// The server's key.
@@ -64,7 +66,7 @@ pub struct Grant {
     /// Its name, for logs.
     pub name: String,
     /// What it allows.
-    pub verbs: Verbs,
+    pub bounds: Bounds,
 }
 
 /// As whom a client is let in.
@@ -89,15 +91,45 @@ pub struct OwnerTicket {
 #[derive(Debug)]
 pub struct TicketStore {
     state: State,
-    cached: Mutex<Cached>,
+    /// Held only to take or to put.
+    known: Mutex<Known>,
+    /// The stamp of what is known; held while a file is read.
+    stamp: Mutex<Option<Stamp>>,
     /// A key that no ticket has: an unknown id takes as long as a wrong signature.
     decoy: [u8; 32],
 }
 
-#[derive(Debug)]
-struct Cached {
-    stamp: Option<Stamp>,
-    entries: Arc<Vec<Entry>>,
+/// What the last looks at the file gave.
+#[derive(Clone, Debug)]
+struct Known {
+    /// The entries when the file could be read last: by them sessions that run are judged.
+    entries: Arc<Entries>,
+    /// Why the file cannot be read now: then nobody is let in.
+    fault: Option<Fault>,
+}
+
+impl Known {
+    fn readable(self) -> Result<Arc<Entries>, Fault> {
+        self.fault.map_or(Ok(self.entries), Err)
+    }
+}
+
+/// The entries in the order they were made, and where each id stands.
+#[derive(Debug, Default)]
+struct Entries {
+    list: Vec<Entry>,
+    by_id: BTreeMap<TicketId, usize>,
+}
+
+impl Entries {
+    fn new(list: Vec<Entry>) -> Self {
+        let by_id = list.iter().enumerate().map(|(nth, entry)| (entry.id, nth)).collect();
+        Self { list, by_id }
+    }
+
+    fn get(&self, id: TicketId) -> Option<&Entry> {
+        self.list.get(*self.by_id.get(&id)?)
+    }
 }
 
 impl TicketStore {
@@ -107,8 +139,46 @@ impl TicketStore {
     /// `State`.
     pub fn open(state: &State) -> Result<Self, Fault> {
         let decoy = Ticket::generate(KeyPin([0; 32]))?.public();
-        let cached = Mutex::new(load(state)?);
-        Ok(Self { state: state.clone(), cached, decoy })
+        let (entries, stamp) = load(state)?;
+        let known = Known { entries, fault: None };
+        let (known, stamp) = (Mutex::new(known), Mutex::new(stamp));
+        Ok(Self { state: state.clone(), known, stamp, decoy })
+    }
+
+    /// Reads the file again if another stands there. May wait for a disk; nobody who verifies waits
+    /// for it.
+    ///
+    /// # Errors
+    /// `State`: nobody is let in until it can be read.
+    pub fn refresh(&self) -> Result<(), Fault> {
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let standing = self.state.stamp(FILE);
+        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) && self.entries().is_ok() {
+            return Ok(());
+        }
+        let loaded = standing.and_then(|_| load(&self.state));
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (read, answer) = match loaded {
+            Ok((entries, read)) => {
+                *known = Known { entries, fault: None };
+                (read, Ok(()))
+            }
+            Err(fault) => {
+                known.fault = Some(fault.clone());
+                (None, Err(fault))
+            }
+        };
+        *stamp = read;
+        answer
+    }
+
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What was read last, if it can be read.
+    fn entries(&self) -> Result<Arc<Entries>, Fault> {
+        self.known().readable()
     }
 
     /// Makes a ticket. Only its public half stays here: show the ticket now or never. Durable.
@@ -129,9 +199,8 @@ impl TicketStore {
                 name: new.name,
                 public: ticket.public(),
                 root: new.root,
-                verbs: new.verbs,
+                bounds: new.bounds,
                 created: now,
-                expires: new.expires,
                 owner_file: None,
             });
             Ok(ticket)
@@ -143,37 +212,38 @@ impl TicketStore {
     /// # Errors
     /// `State`.
     pub fn list(&self, root: RootId) -> Result<Vec<Entry>, Fault> {
+        self.refresh()?;
         let entries = self.entries()?;
-        Ok(entries.iter().filter(|entry| entry.root == root).cloned().collect())
+        Ok(entries.list.iter().filter(|entry| entry.root == root).cloned().collect())
     }
 
-    /// Takes a ticket of a root back, by its name or id, for all sessions that begin from now on.
-    /// Durable.
+    /// Takes a ticket of a root back, by its name or id. Durable.
     ///
     /// # Errors
     /// `NotFound`, `State`.
     pub fn revoke(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
-        let id = name_or_id.to_ascii_lowercase();
         self.change(|entries| {
-            entries
-                .iter()
-                .position(|entry| {
-                    entry.root == root && (entry.name == name_or_id || entry.id.to_string() == id)
-                })
-                .map(|nth| entries.remove(nth))
-                .ok_or_else(|| {
-                    let shown = floe_types::escape::Escaped(name_or_id.as_bytes());
-                    Fault::new(Code::NotFound, format!("revoke ticket \"{shown}\""))
-                })
+            let nth = position(entries, root, name_or_id, "revoke")?;
+            Ok(entries.remove(nth))
         })
+    }
+
+    /// A ticket of a root, by its name or id.
+    ///
+    /// # Errors
+    /// `NotFound`, `State`.
+    pub fn find(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
+        self.refresh()?;
+        let entries = self.entries()?;
+        Ok(entries.list[position(&entries.list, root, name_or_id, "show")?].clone())
     }
 
     /// What the ticket of a proof allows at a root.
     ///
     /// # Errors
     /// `TicketUnknown`: no such ticket, or not its signature, which takes the same time;
-    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Other`: the tickets cannot be
-    /// read, and the server's log says why.
+    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Other`: the tickets could not be
+    /// read by the last `refresh`.
     pub fn verify(
         &self,
         proof: &TicketProof,
@@ -181,24 +251,68 @@ impl TicketStore {
         root: RootId,
         now: SystemTime,
     ) -> Result<Grant, Fault> {
-        let entries = self.entries().map_err(|fault| {
-            tracing::error!(%fault, "tickets cannot be read, nobody is let in");
-            Fault::new(Code::Other, "the server cannot read its tickets")
-        })?;
-        let entry = entries.iter().find(|entry| entry.id.0 == proof.ticket);
+        let entries = self
+            .entries()
+            .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
+        let entry = entries.get(TicketId(proof.ticket));
         let public = entry.map_or(&self.decoy, |entry| &entry.public);
         let signed = is_signed(public, message, &proof.signature);
         let Some(entry) = entry.filter(|_| signed) else {
             return Err(Fault::new(Code::TicketUnknown, "log in"));
         };
-        if entry.expires.is_some_and(|end| end <= timestamp(now)) {
+        if entry.bounds.has_expired(timestamp(now)) {
             return Err(Fault::new(Code::TicketExpired, "log in"));
         }
         if entry.root != root {
             let detail = "log in: the ticket is for another directory of this server";
             return Err(Fault::new(Code::NotAllowed, detail));
         }
-        Ok(Grant { id: entry.id, name: entry.name.clone(), verbs: entry.verbs })
+        Ok(Grant { id: entry.id, name: entry.name.clone(), bounds: entry.bounds.clone() })
+    }
+
+    /// What a ticket allows now whose session began before. Where the file cannot be read, that is
+    /// what it allowed when it could be read last, and it expires as it would have then.
+    ///
+    /// # Errors
+    /// `TicketRevoked`; `TicketExpired`.
+    pub fn bounds_now(&self, id: TicketId, root: RootId, now: SystemTime) -> Result<Bounds, Fault> {
+        match self.known().entries.get(id).filter(|entry| entry.root == root) {
+            None => Err(Fault::new(Code::TicketRevoked, "")),
+            Some(entry) if entry.bounds.has_expired(timestamp(now)) => {
+                Err(Fault::new(Code::TicketExpired, ""))
+            }
+            Some(entry) => Ok(entry.bounds.clone()),
+        }
+    }
+
+    /// Changes what a ticket of a root allows; its holder keeps it. Durable. `by` cannot change
+    /// its prefix.
+    ///
+    /// # Errors
+    /// `NotFound`; `Usage`: it is the owner ticket, or would make no sense; `State`.
+    pub fn change_bounds(
+        &self,
+        root: RootId,
+        name_or_id: &str,
+        now: SystemTime,
+        by: impl FnOnce(&mut Bounds),
+    ) -> Result<Entry, Fault> {
+        self.change(|entries| {
+            let nth = position(entries, root, name_or_id, "change")?;
+            let entry = &mut entries[nth];
+            if entry.is_owner() {
+                let detail = "change the owner ticket, which allows everything";
+                return Err(Fault::new(Code::Usage, detail));
+            }
+            let prefix = entry.bounds.prefix.clone();
+            by(&mut entry.bounds);
+            entry.bounds.prefix = prefix;
+            let shown = floe_types::escape::Escaped(entry.name.as_bytes());
+            entry.bounds.check(timestamp(now)).map_err(|why| {
+                Fault::new(Code::Usage, format!("change ticket \"{shown}\": {why}"))
+            })?;
+            Ok(entry.clone())
+        })
     }
 
     /// The owner ticket of a root: allows everything, never expires. Made at the first call, and
@@ -229,9 +343,8 @@ impl TicketStore {
                 name: OWNER_NAME.to_owned(),
                 public: ticket.public(),
                 root,
-                verbs: Verbs::ALL,
+                bounds: Bounds::of(Verbs::ALL),
                 created: timestamp(now),
-                expires: None,
                 owner_file: Some(file.clone()),
             });
             Ok(OwnerTicket { path: self.state.path().join(file), id: ticket.id() })
@@ -255,27 +368,19 @@ impl TicketStore {
         self.state.replace(file, text.as_bytes())
     }
 
-    /// The entries as the file has them now.
-    fn entries(&self) -> Result<Arc<Vec<Entry>>, Fault> {
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.state.stamp(FILE)? != cached.stamp {
-            *cached = load(&self.state)?;
-        }
-        Ok(cached.entries.clone())
-    }
-
     /// Changes the entries, alone among all processes; nothing is written if `by` fails.
     fn change<T>(&self, by: impl FnOnce(&mut Vec<Entry>) -> Result<T, Fault>) -> Result<T, Fault> {
         let _held = self.state.hold(LOCK)?;
-        let before = load(&self.state)?.entries;
-        let mut entries = before.as_ref().clone();
+        let (before, _) = load(&self.state)?;
+        let mut entries = before.list.clone();
         let made = by(&mut entries)?;
         if entries.len() > ENTRIES_MAX {
             let detail = format!("create a ticket: there are {ENTRIES_MAX}");
             return Err(Fault::new(Code::LimitExceeded, detail));
         }
-        if entries != *before {
+        if entries != before.list {
             self.state.replace(FILE, &format_entries(&entries))?;
+            self.refresh()?;
         }
         Ok(made)
     }
@@ -292,13 +397,7 @@ impl NewTicket {
         if self.name == OWNER_NAME {
             return refuse("the name \"owner\" is the owner ticket's");
         }
-        if self.verbs == Verbs::default() || !Verbs::ALL.allow(self.verbs) {
-            return refuse("it must allow something");
-        }
-        if self.expires.is_some_and(|end| end <= now) {
-            return refuse("it would have expired already");
-        }
-        Ok(())
+        self.bounds.check(now).or_else(refuse)
     }
 }
 
@@ -310,14 +409,24 @@ impl Entry {
     }
 }
 
-fn load(state: &State) -> Result<Cached, Fault> {
-    match state.read_stamped(FILE, Privacy::Any)? {
-        None => Ok(Cached { stamp: None, entries: Arc::default() }),
-        Some(Stamped { bytes, stamp }) => {
-            let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
-            Ok(Cached { stamp: Some(stamp), entries: Arc::new(entries) })
-        }
-    }
+/// The entries of the file, and its stamp; none where there is no file.
+fn load(state: &State) -> Result<(Arc<Entries>, Option<Stamp>), Fault> {
+    let Some(Stamped { bytes, stamp }) = state.read_stamped(FILE, Privacy::Any)? else {
+        return Ok(Default::default());
+    };
+    let entries = parse_entries(&bytes).map_err(|why| state.fault("read", FILE, &why))?;
+    Ok((Arc::new(Entries::new(entries)), Some(stamp)))
+}
+
+/// Where a ticket stands, by its name or id.
+fn position(entries: &[Entry], root: RootId, which: &str, doing: &str) -> Result<usize, Fault> {
+    let id = which.to_ascii_lowercase();
+    let is_it =
+        |entry: &Entry| entry.root == root && (entry.name == which || entry.id.to_string() == id);
+    entries.iter().position(is_it).ok_or_else(|| {
+        let shown = floe_types::escape::Escaped(which.as_bytes());
+        Fault::new(Code::NotFound, format!("{doing} ticket \"{shown}\""))
+    })
 }
 
 /// Whole seconds of civil time.

@@ -5,7 +5,7 @@ use floe_engine::greeting::{Caller, hello};
 use floe_engine::secure::{Flushed, Scratch, Secured, Took, client_handshake};
 use floe_proto::codec::{Decoded, Decoder, encode};
 use floe_proto::command::TransferOptions;
-use floe_proto::frame::{Direction, Frame, Open, Welcome};
+use floe_proto::frame::{Direction, Frame, Open, Unasked, Welcome};
 use floe_types::{ByteCount, Limits, ObjectPath, TransferId};
 use std::io::IoSlice;
 use std::time::Duration;
@@ -52,6 +52,7 @@ impl Peer {
             precondition,
             resume,
             recognise,
+            unasked: Unasked::Refused,
         };
         self.say(&Frame::Open(open)).await;
         transfer

@@ -130,7 +130,7 @@ async fn the_owner_ticket_of_a_first_start_lets_its_holder_in() {
     let (welcomed, admission) = tokio::join!(client, server);
     assert_eq!(welcomed, welcome());
     let Admission::Ticket(grant) = admission else { panic!("anonymous") };
-    assert_eq!((grant.id, grant.verbs), (owner.id, Verbs::ALL));
+    assert_eq!((grant.id, grant.bounds.verbs), (owner.id, Verbs::ALL));
 }
 
 fn welcome() -> Welcome {

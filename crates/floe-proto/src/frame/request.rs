@@ -88,6 +88,23 @@ pub enum Reply {
     },
 }
 
+impl Reply {
+    /// The same without what objects' roots tell of their bytes.
+    #[must_use]
+    pub fn without_roots(mut self) -> Self {
+        match &mut self {
+            Self::Done => {}
+            Self::Stat(stat) => stat.root = None,
+            Self::Page { names, .. } => {
+                for stat in names.iter_mut().filter_map(|(_, stat)| stat.as_mut()) {
+                    stat.root = None;
+                }
+            }
+        }
+        self
+    }
+}
+
 /// What stands at a path.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Stat {

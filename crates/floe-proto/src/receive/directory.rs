@@ -150,6 +150,7 @@ impl Receiver {
             return self.fail(index, fault, io);
         }
         let (id, path) = (self.entry_id(index), entry.path.clone());
+        let fault = self.as_told(&path, fault);
         if !self.is_unplaced(&path) {
             // Said at once: nothing beneath it is wanted.
             let (entry, path, fault) = (id, path.clone(), fault.clone());

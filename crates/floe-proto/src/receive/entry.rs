@@ -242,7 +242,7 @@ impl Receiver {
     pub(super) fn precondition(&self) -> Precondition {
         match self.replacing {
             Replacing::Allowed => self.options.precondition,
-            Replacing::Denied => Precondition::Absent,
+            Replacing::Denied | Replacing::Unseen => Precondition::Absent,
         }
     }
 

@@ -220,8 +220,7 @@ impl<P: Clone> Session<P> {
         options.window = window;
         let half = match direction {
             Direction::Put => {
-                let overwrite = self.config.verbs.allow(Verbs::OVERWRITE);
-                let replacing = if overwrite { Replacing::Allowed } else { Replacing::Denied };
+                let replacing = replacing(self.config.verbs);
                 Half::Receive(Receiver::new(transfer, path, options, replacing, &self.config, now))
             }
             Direction::Get => {
@@ -346,6 +345,17 @@ impl<P: Clone> Session<P> {
             Half::Receive(half) => half.is_on(stream).then_some(*id),
             Half::Send(_) => None,
         })
+    }
+}
+
+/// What a put may do with a name that something has.
+fn replacing(verbs: Verbs) -> Replacing {
+    if verbs.allow(Verbs::OVERWRITE) {
+        Replacing::Allowed
+    } else if verbs.only(Verbs::SHOWS) == Verbs::default() {
+        Replacing::Unseen
+    } else {
+        Replacing::Denied
     }
 }
 

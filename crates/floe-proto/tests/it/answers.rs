@@ -1,17 +1,18 @@
 //! What one end answers: to a chunk whose length is not said, to the digest of one that it may
 //! hold, to what is not allowed, and to frames that contradict what was said before them.
 
-use crate::disk::{Bytes, Disk};
+use crate::disk::{Bytes, Disk, METADATA};
 use crate::hand::*;
 use crate::transfers::path;
 use floe_proto::command::{Config, Event, Role, TransferOptions};
 use floe_proto::disk::{DiskDone, DiskOp};
 use floe_proto::frame::{
-    Await, Direction, DoneEntry, Entry, Frame, Header, Pace, Seal, SeqRange, Verbs, Verdict,
+    Await, Direction, DoneEntry, Entry, Frame, Header, Pace, Reply, Request, RootWish, Seal,
+    SeqRange, Stat, Verbs, Verdict,
 };
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkHasher, Code, EntryCount, EntryIndex, Fault, Offset, Root, Seq,
-    StreamId,
+    ByteCount, ChunkDigest, ChunkHasher, Code, Component, EntryCount, EntryIndex, EntryKind, Fault,
+    Offset, RequestId, Root, Seq, StreamId,
 };
 
 fn digest(start: u64, end: u64) -> ChunkDigest {
@@ -187,8 +188,42 @@ fn a_tree_is_not_listed_for_a_client_that_may_only_read() {
 }
 
 #[test]
+fn roots_are_told_only_to_a_client_that_may_read() {
+    let stat = Stat {
+        kind: EntryKind::File,
+        size: ByteCount(1),
+        metadata: METADATA,
+        target: None,
+        root: Some(Root::of(b"x")),
+    };
+    let name = Component::new(b"x").unwrap();
+    let page = Reply::Page { names: vec![(name, Some(stat.clone()))], next: None };
+    let list = || Request::List { path: path(""), after: None, max: EntryCount(1) };
+    let ask = |root| Request::Stat { path: path("x"), root };
+    for (verbs, is_told) in [(Verbs::LIST, false), (Verbs::LIST.and(Verbs::READ), true)] {
+        for (request, reply) in
+            [(list(), page.clone()), (ask(RootWish::IfKnown), Reply::Stat(stat.clone()))]
+        {
+            let mut it = Hand::new(Role::Server, Config { verbs, ..config() });
+            it.hears(LEAD, Frame::Request(RequestId(0), request));
+            let (_, id, _) = it.ops.remove(0);
+            it.ends(id, DiskDone::Applied(reply.clone()));
+            let expected = if is_told { reply } else { reply.without_roots() };
+            assert!(
+                it.has_said(|frame| *frame == Frame::Reply(RequestId(0), Ok(expected.clone())))
+            );
+        }
+        let mut it = Hand::new(Role::Server, Config { verbs, ..config() });
+        it.hears(LEAD, Frame::Request(RequestId(0), ask(RootWish::Computed)));
+        assert_eq!(it.ops.is_empty(), !is_told, "it is not computed either");
+    }
+    let Reply::Stat(bare) = Reply::Stat(stat.clone()).without_roots() else { panic!("no stat") };
+    assert_eq!(bare, Stat { root: None, ..stat });
+}
+
+#[test]
 fn what_stands_is_not_replaced_for_a_client_that_may_only_write() {
-    let mut it = Hand::receiving_with(Config { verbs: Verbs::WRITE, ..config() });
+    let mut it = Hand::receiving_with(Config { verbs: Verbs::WRITE_NEW, ..config() });
     it.hears_file(GRAIN);
     it.hears_chunk(LEAD, 0, 0, GRAIN);
     it.hears(LEAD, done(0, GRAIN));

@@ -199,7 +199,7 @@ fn an_announced_file_that_is_none_any_more_ends() {
 
 #[test]
 fn a_directory_that_stands_keeps_its_metadata_where_nothing_may_be_replaced() {
-    for (verbs, commits) in [(Verbs::ALL, 1), (Verbs::WRITE, 0)] {
+    for (verbs, commits) in [(Verbs::ALL, 1), (Verbs::WRITE_NEW, 0)] {
         let mut it = Hand::receiving_with(Config { verbs, ..config() });
         it.disk.dirs.insert(path("f"));
         it.hears(LEAD, entries(vec![dir(0, ""), end_of(1, "", 0)]));

@@ -294,7 +294,7 @@ fn a_file_where_a_directory_must_be_fails_and_the_rest_goes_on() {
 
 #[test]
 fn a_ticket_without_the_verb_is_refused() {
-    for (direction, verbs) in [(Direction::Put, Verbs::READ), (Direction::Get, Verbs::WRITE)] {
+    for (direction, verbs) in [(Direction::Put, Verbs::READ), (Direction::Get, Verbs::WRITE_NEW)] {
         let mut setup = Setup::new(direction, "file");
         setup.verbs = verbs.and(Verbs(0));
         let config = floe_proto::command::Config {

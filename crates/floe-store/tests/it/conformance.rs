@@ -1,6 +1,7 @@
 //! Every store keeps every promise of its contract.
 
 use floe_store::Store;
+use floe_store::confined::Confined;
 use floe_store::conformance::{self, Subject};
 use floe_store::local::LocalStore;
 use floe_store::memory::MemoryStore;
@@ -104,6 +105,32 @@ impl Subject for Simulated {
 fn the_local_store_keeps_every_promise_on_a_simulated_disk() {
     conformance::run(&|| {
         let mut subject = Simulated(SimulatedDisk::default(), None);
+        subject.restart();
+        Box::new(subject)
+    });
+}
+
+struct Prefixed(tempfile::TempDir, Option<Arc<dyn Store>>);
+
+impl Subject for Prefixed {
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(self.1.as_ref().unwrap())
+    }
+
+    fn restart(&mut self) {
+        self.1 = None;
+        let whole = Arc::new(LocalStore::open(self.0.path()).unwrap());
+        let directory = floe_types::ObjectPath::parse(b"team/box").unwrap();
+        self.1 = Some(Arc::new(Confined::new(whole, directory)));
+    }
+}
+
+#[test]
+fn a_part_of_a_store_keeps_every_promise() {
+    conformance::run(&|| {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("team/box")).unwrap();
+        let mut subject = Prefixed(directory, None);
         subject.restart();
         Box::new(subject)
     });

@@ -3,6 +3,7 @@
 
 mod browse;
 mod conformance;
+mod confined;
 mod containment;
 mod crash;
 mod faulty;

@@ -10,6 +10,8 @@ mod crowd; // many clients at once
 mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
+mod tickets; // what tickets allow
+mod live_tickets; // what becomes of sessions when tickets change
 mod surface; // help, completions, manual, JSON
 mod spoken; // events, hints, standard output
 mod advice; // what a line says to do

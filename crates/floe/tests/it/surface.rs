@@ -44,7 +44,6 @@ fn what_is_not_here_is_an_unknown_option() {
         &["put", "a", "nas:/a", "--background"],
         &["ticket", "create", "x", "--quota", "1G"],
         &["ticket", "create", "x", "--rate", "1M"],
-        &["ticket", "create", "x", "--prefix", "a"],
         &["frobnicate"],
         &[],
     ] {

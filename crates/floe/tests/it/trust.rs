@@ -149,10 +149,12 @@ fn tickets_allow_what_they_say() {
     stage.file("f", 3);
     fs::write(stage.path("srv/a"), b"a").unwrap();
     stage.log_in("reader", &server, &ticket(&stage, &["r", "--allow", "read,list"]), &[]).ok();
-    stage.log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write"]), &[]).ok();
+    stage
+        .log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write-new,mkdir"]), &[])
+        .ok();
     assert_eq!(stage.run(&["get", "reader:/a", "-"]).ok().out, b"a");
     stage.run(&["put", "f", "reader:/f"]).fails(4, &["write \"f\"", "not allow"]);
-    stage.run(&["mkdir", "reader:/d"]).fails(4, &["write \"d\"", "not allow"]);
+    stage.run(&["mkdir", "reader:/d"]).fails(4, &["make directory \"d\"", "not allow"]);
     stage.run(&["rm", "reader:/a"]).fails(4, &["remove \"a\"", "not allow"]);
     stage.run(&["put", "f", "writer:/f"]).ok();
     stage.run(&["get", "writer:/f", "-"]).fails(4, &["not allow"]);
@@ -168,7 +170,9 @@ fn a_ticket_that_may_not_overwrite_leaves_directories_as_they_stand() {
     use std::os::unix::fs::PermissionsExt;
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);
-    stage.log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write"]), &[]).ok();
+    stage
+        .log_in("writer", &server, &ticket(&stage, &["w", "--allow", "write-new,mkdir"]), &[])
+        .ok();
     let mode = |at: &str| fs::metadata(stage.path(at)).unwrap().permissions().mode() & 0o777;
     let set = |at: &str, mode| {
         fs::set_permissions(stage.path(at), fs::Permissions::from_mode(mode)).unwrap();
@@ -202,7 +206,7 @@ fn tickets_are_listed_revoked_and_expire() {
     let list = words([&"ticket", &"list", &"--root", &root, &"--state", &state]);
     let text = stage.run(&list).ok().text();
     assert_eq!(text.lines().count(), 3, "{text}");
-    assert!(text.contains("\tkept\tread,list,write,overwrite,remove\t"), "{text}");
+    assert!(text.contains("\tkept\tread,list,write-new,overwrite,remove,mkdir\t/\t"), "{text}");
     assert!(!text.contains("floe1"), "{text}");
     stage.log_in("kept", &server, &kept, &[]).ok();
     let revoke = words([&"ticket", &"revoke", &"kept", &"--root", &root, &"--state", &state]);

@@ -1,24 +1,34 @@
 //! The ticket file: JSON, so that an operator can read it. Everything is checked when it is read.
+//!
+//! A field that this floe does not know is no reason to go on without it: it may be a bound. Files
+//! of version 1 are read too; they knew one verb for new objects and directories.
 
 use super::Entry;
+use crate::grant::{Bounds, VERBS, words_of};
 use crate::ticket::{RootId, TicketId};
 use data_encoding::HEXLOWER;
 use floe_proto::frame::Verbs;
-use floe_types::Timestamp;
+use floe_types::{ObjectPath, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Whole {
     version: u32,
     tickets: Vec<Line>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Line {
     id: String,
     name: String,
     public: String,
     root: String,
+    /// Beneath the root, with `/` between names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
     verbs: Vec<String>,
     /// Seconds since 1970.
     created: i64,
@@ -27,17 +37,32 @@ struct Line {
     owner_file: Option<String>,
 }
 
+/// What tells which version a file has, whatever else it holds.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 /// Reads the bytes of the ticket file.
 ///
 /// # Errors
 /// What is wrong with them.
 pub fn parse_entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
-    let whole: Whole = serde_json::from_slice(bytes)
-        .map_err(|error| format!("line {}: it is damaged", error.line()))?;
-    if whole.version != VERSION {
-        return Err(format!("it has version {}, this floe reads {VERSION}", whole.version));
+    let damaged = |error: serde_json::Error| format!("line {}: it is damaged", error.line());
+    let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if version == 0 || version > VERSION {
+        return Err(format!("it has version {version}, this floe reads up to {VERSION}"));
     }
-    whole.tickets.into_iter().map(|line| line.entry().ok_or("an entry is damaged".into())).collect()
+    let whole: Whole = serde_json::from_slice(bytes).map_err(damaged)?;
+    let entry = |line: Line| line.entry(version).ok_or("an entry is damaged".into());
+    let entries: Vec<Entry> =
+        whole.tickets.into_iter().map(entry).collect::<Result<_, String>>()?;
+    let mut ids = BTreeSet::new();
+    match entries.iter().find(|entry| !ids.insert(entry.id)) {
+        // Which of the two counts nobody could tell, and one that is revoked would leave the other.
+        Some(twice) => Err(format!("ticket {} stands there twice", twice.id)),
+        None => Ok(entries),
+    }
 }
 
 /// The bytes of the ticket file.
@@ -52,23 +77,27 @@ pub fn format_entries(entries: &[Entry]) -> Vec<u8> {
 
 impl Line {
     fn of(entry: &Entry) -> Self {
-        let verbs = VERBS.iter().filter(|(verb, _)| entry.verbs.allow(*verb));
+        let Bounds { verbs, prefix, expires } = &entry.bounds;
         Self {
             id: entry.id.to_string(),
             name: entry.name.clone(),
             public: HEXLOWER.encode(&entry.public),
             root: entry.root.to_string(),
-            verbs: verbs.map(|(_, word)| (*word).to_owned()).collect(),
+            prefix: (!prefix.is_root()).then(|| text_of(prefix)),
+            verbs: words_of(*verbs).map(str::to_owned).collect(),
             created: entry.created.secs(),
-            expires: entry.expires.map(Timestamp::secs),
+            expires: expires.map(Timestamp::secs),
             owner_file: entry.owner_file.clone(),
         }
     }
 
-    fn entry(self) -> Option<Entry> {
+    fn entry(self, version: u32) -> Option<Entry> {
         let public = bytes(&self.public)?;
         let id = TicketId(bytes(&self.id)?);
         let verbs = self.verbs.iter().try_fold(Verbs::default(), |verbs, word| {
+            if (version, word.as_str()) == (1, "write") {
+                return Some(verbs.and(Verbs::WRITE_NEW).and(Verbs::MAKE_DIRECTORY));
+            }
             let (verb, _) = VERBS.iter().find(|(_, known)| known == word)?;
             Some(verbs.and(*verb))
         })?;
@@ -77,28 +106,31 @@ impl Line {
         if id != TicketId::of_public(&public) || !self.owner_file.as_ref().is_none_or(is_name) {
             return None;
         }
+        let expires = match self.expires {
+            None => None,
+            Some(secs) => Some(Timestamp::new(secs, 0)?),
+        };
+        let prefix = ObjectPath::parse(self.prefix.unwrap_or_default().as_bytes()).ok()?;
         Some(Entry {
             id,
             name: self.name,
             public,
             root: RootId(bytes(&self.root)?),
-            verbs,
+            bounds: Bounds { verbs, prefix, expires },
             created: Timestamp::new(self.created, 0)?,
-            expires: self.expires.and_then(|secs| Timestamp::new(secs, 0)),
             owner_file: self.owner_file,
         })
     }
+}
+
+/// A prefix came from text, and is the same text again.
+fn text_of(prefix: &ObjectPath) -> String {
+    let names = prefix.components().iter().map(|name| name.as_bytes());
+    String::from_utf8_lossy(&names.collect::<Vec<_>>().join(&b'/')).into_owned()
 }
 
 fn bytes<const LEN: usize>(hex: &str) -> Option<[u8; LEN]> {
     HEXLOWER.decode(hex.as_bytes()).ok()?.try_into().ok()
 }
 
-const VERSION: u32 = 1;
-const VERBS: [(Verbs, &str); 5] = [
-    (Verbs::READ, "read"),
-    (Verbs::LIST, "list"),
-    (Verbs::WRITE, "write"),
-    (Verbs::OVERWRITE, "overwrite"),
-    (Verbs::REMOVE, "remove"),
-];
+const VERSION: u32 = 2;

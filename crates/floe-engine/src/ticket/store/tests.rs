@@ -1,4 +1,6 @@
 use super::*;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use floe_types::ObjectPath;
 use std::time::Duration;
 
 const PIN: KeyPin = KeyPin([1; 32]);
@@ -17,8 +19,12 @@ fn at(secs: u64) -> SystemTime {
 }
 
 fn new(name: &str) -> NewTicket {
-    let verbs = Verbs::READ.and(Verbs::LIST);
-    NewTicket { name: name.into(), verbs, expires: Timestamp::new(1000, 0), root: ROOT, pin: PIN }
+    let bounds = Bounds {
+        expires: Timestamp::new(1000, 0),
+        prefix: ObjectPath::parse(b"team/a").unwrap(),
+        ..Bounds::of(Verbs::READ.and(Verbs::LIST))
+    };
+    NewTicket { name: name.into(), bounds, root: ROOT, pin: PIN }
 }
 
 fn proof(ticket: &Ticket, message: &[u8]) -> TicketProof {
@@ -36,7 +42,7 @@ fn a_created_ticket_is_let_in_until_it_expires() {
     let proof = proof(&ticket, b"m");
     let grant = store.verify(&proof, b"m", ROOT, at(999)).unwrap();
     assert_eq!((grant.id, grant.name.as_str()), (ticket.id(), "ci"));
-    assert_eq!(grant.verbs, Verbs::READ.and(Verbs::LIST));
+    assert_eq!(grant.bounds, new("ci").bounds);
     assert_eq!(code(store.verify(&proof, b"m", ROOT, at(1000))), Code::TicketExpired);
     assert!(store.verify(&proof, b"m", ROOT, at(0)).is_ok(), "a clock set back locks nobody out");
     assert_eq!(code(store.verify(&proof, b"other", ROOT, at(11))), Code::TicketUnknown);
@@ -61,8 +67,10 @@ fn a_running_server_sees_what_another_process_changes() {
     let command = TicketStore::open(&server.state).unwrap();
     let ticket = command.create(new("late"), at(10)).unwrap();
     let proof = proof(&ticket, b"m");
+    server.refresh().unwrap();
     assert!(server.verify(&proof, b"m", ROOT, at(11)).is_ok());
     assert_eq!(command.revoke(ROOT, "late").unwrap().id, ticket.id());
+    server.refresh().unwrap();
     assert_eq!(code(server.verify(&proof, b"m", ROOT, at(11))), Code::TicketUnknown);
     assert_eq!(command.revoke(ROOT, "late").unwrap_err().code, Code::NotFound);
 }
@@ -78,13 +86,41 @@ fn revokes_by_id_and_only_in_its_own_root() {
 }
 
 #[test]
+fn a_change_counts_for_sessions_that_run_and_leaves_the_secret() {
+    let (_dir, server) = fresh();
+    let command = TicketStore::open(&server.state).unwrap();
+    let ticket = command.create(new("ci"), at(10)).unwrap();
+    let now = |secs| {
+        server.refresh().unwrap();
+        server.bounds_now(ticket.id(), ROOT, at(secs)).map_err(|fault| fault.code)
+    };
+    assert_eq!(now(999), Ok(new("ci").bounds));
+    assert_eq!(now(1000), Err(Code::TicketExpired));
+    let later = |bounds: &mut Bounds| {
+        bounds.expires = Timestamp::new(2000, 0);
+        bounds.prefix = ObjectPath::root();
+    };
+    command.change_bounds(ROOT, "ci", at(1500), later).unwrap();
+    let renewed = Bounds { expires: Timestamp::new(2000, 0), ..new("ci").bounds };
+    assert_eq!(now(1500), Ok(renewed), "the prefix stays");
+    assert!(server.verify(&proof(&ticket, b"m"), b"m", ROOT, at(1500)).is_ok());
+    let nothing = |bounds: &mut Bounds| bounds.verbs = Verbs::default();
+    assert_eq!(command.change_bounds(ROOT, "ci", at(1500), nothing).unwrap_err().code, Code::Usage);
+    command.revoke(ROOT, "ci").unwrap();
+    assert_eq!(now(11), Err(Code::TicketRevoked));
+    let owner = command.owner(ROOT, PIN, at(10)).unwrap().id.to_string();
+    let answer = command.change_bounds(ROOT, &owner, at(11), nothing);
+    assert_eq!(answer.unwrap_err().code, Code::Usage);
+}
+
+#[test]
 fn refuses_names_and_tickets_that_make_no_sense() {
     let (_dir, store) = fresh();
     let long = "x".repeat(65);
     for name in ["", "owner", "a\nb", " a", "\u{202e}a", &long] {
         assert_eq!(store.create(new(name), at(10)).unwrap_err().code, Code::Usage, "{name:?}");
     }
-    let nothing = NewTicket { verbs: Verbs::default(), ..new("a") };
+    let nothing = NewTicket { bounds: Bounds::of(Verbs::default()), ..new("a") };
     assert_eq!(store.create(nothing, at(10)).unwrap_err().code, Code::Usage);
     assert_eq!(store.create(new("a"), at(1000)).unwrap_err().code, Code::Usage);
     store.create(new("a"), at(10)).unwrap();
@@ -102,7 +138,7 @@ fn the_file_holds_no_secret_and_survives_a_reload() {
     assert!(!text.contains(&secret[5..]));
     let again = TicketStore::open(&store.state).unwrap();
     assert_eq!(again.list(ROOT).unwrap(), store.list(ROOT).unwrap());
-    assert_eq!(again.list(ROOT).unwrap()[0].expires, Timestamp::new(1000, 0));
+    assert_eq!(again.list(ROOT).unwrap()[0].bounds, new("ci").bounds);
 }
 
 #[test]
@@ -110,14 +146,88 @@ fn a_damaged_file_lets_nobody_in_and_tells_the_peer_no_path() {
     let (_dir, store) = fresh();
     let ticket = store.create(new("ci"), at(10)).unwrap();
     let good = std::fs::read_to_string(store.state.path().join(FILE)).unwrap();
-    for bad in ["{", "{\"version\":2,\"tickets\":[]}", &good.replace("read", "fly"), ""] {
+    let later = good.replace("\"version\": 2", "\"version\": 3");
+    let unknown = good.replace("\"created\"", "\"hours\": \"9-17\", \"created\"");
+    assert!(later != good && unknown != good);
+    for bad in ["{", &later, &unknown, &good.replace("read", "fly"), ""] {
         store.state.replace(FILE, bad.as_bytes()).unwrap();
+        assert_eq!(store.refresh().unwrap_err().code, Code::State);
         let fault = store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11)).unwrap_err();
         assert_eq!(fault.code, Code::Other);
         assert!(!fault.detail.contains('/'), "{fault}");
         assert_eq!(store.list(ROOT).unwrap_err().code, Code::State);
         assert_eq!(store.create(new("b"), at(11)).unwrap_err().code, Code::State);
     }
+    store.state.replace(FILE, good.as_bytes()).unwrap();
+    store.refresh().unwrap();
+    assert!(store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11)).is_ok());
+}
+
+#[test]
+fn a_damaged_file_lets_what_runs_go_on_until_it_expires() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    store.state.replace(FILE, b"{").unwrap();
+    let now = |secs| {
+        assert_eq!(store.refresh().unwrap_err().code, Code::State);
+        store.bounds_now(ticket.id(), ROOT, at(secs)).map_err(|fault| fault.code)
+    };
+    assert_eq!(now(999), Ok(new("ci").bounds));
+    assert_eq!(now(1000), Err(Code::TicketExpired));
+}
+
+#[test]
+fn a_lost_file_lets_nobody_in() {
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    std::fs::remove_file(store.state.path().join(FILE)).unwrap();
+    store.refresh().unwrap();
+    assert_eq!(code(store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11))), Code::TicketUnknown);
+}
+
+#[test]
+fn a_ticket_that_stands_twice_in_the_file_is_refused() {
+    let (_dir, store) = fresh();
+    store.create(new("ci"), at(10)).unwrap();
+    let entry = store.list(ROOT).unwrap().remove(0);
+    assert_eq!(parse_entries(&format_entries(&[entry.clone()])).unwrap(), [entry.clone()]);
+    let wider = Entry { bounds: Bounds::of(Verbs::ALL), ..entry.clone() };
+    assert!(parse_entries(&format_entries(&[entry, wider])).unwrap_err().contains("twice"));
+}
+
+#[test]
+fn what_the_file_holds_opens_nothing() {
+    // Whoever steals the file has ids and public halves: neither signs.
+    let (_dir, store) = fresh();
+    let ticket = store.create(new("ci"), at(10)).unwrap();
+    let stolen = std::fs::read_to_string(store.state.path().join(FILE)).unwrap();
+    let entries = parse_entries(stolen.as_bytes()).unwrap();
+    let shown = format!("{}{}", hex(&entries[0].public), entries[0].id);
+    for secret in [&ticket.reveal()[5..], &hex(&*ticket.secret), &hex(&ticket.seed()[..])] {
+        assert!(!stolen.contains(secret) && !shown.contains(secret));
+    }
+    for guess in [entries[0].public, blake3::hash(&entries[0].public).into()] {
+        let key = Ed25519KeyPair::from_seed_unchecked(&guess).unwrap();
+        let signature = key.sign(b"m").as_ref().try_into().unwrap();
+        let proof = TicketProof { ticket: entries[0].id.0, signature };
+        assert_eq!(code(store.verify(&proof, b"m", ROOT, at(11))), Code::TicketUnknown);
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+#[test]
+fn a_file_of_version_1_is_read_with_the_verbs_it_knew() {
+    let (_dir, store) = fresh();
+    store.create(new("ci"), at(10)).unwrap();
+    let now = std::fs::read_to_string(store.state.path().join(FILE)).unwrap();
+    let old = now.replace("\"version\": 2", "\"version\": 1").replace("\"list\"", "\"write\"");
+    let verbs = parse_entries(old.as_bytes()).unwrap()[0].bounds.verbs;
+    assert_eq!(verbs, Verbs::READ.and(Verbs::WRITE_NEW).and(Verbs::MAKE_DIRECTORY));
+    let wrong = now.replace("\"list\"", "\"write\"");
+    assert!(parse_entries(wrong.as_bytes()).is_err(), "a later file does not know that verb");
 }
 
 #[test]
@@ -146,7 +256,7 @@ fn owner_ticket_is_made_once_a_root_and_opens_only_that() {
     assert_ne!(other.path, first.path);
     let ticket: Ticket = std::fs::read_to_string(&first.path).unwrap().parse().unwrap();
     let grant = store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(u64::from(u32::MAX))).unwrap();
-    assert_eq!((grant.verbs, grant.id), (Verbs::ALL, first.id));
+    assert_eq!((grant.bounds, grant.id), (Bounds::of(Verbs::ALL), first.id));
     let elsewhere = store.verify(&proof(&ticket, b"m"), b"m", OTHER_ROOT, at(11));
     assert_eq!(code(elsewhere), Code::NotAllowed);
     use std::os::unix::fs::PermissionsExt;

@@ -1,0 +1,145 @@
+//! What a ticket allows: values, and decisions that need no file, clock or thread.
+//!
+//! Verbs are asked for by the core at every OPEN and REQUEST (`floe_proto::session`); `Fence` asks
+//! again where only a store knows what a write comes to. The prefix is no check at all: whoever
+//! holds the ticket is given a store that ends there (`floe_store::confined`).
+
+mod fence;
+
+pub use fence::Fence;
+
+use floe_proto::frame::Verbs;
+use floe_types::{Escaped, ObjectPath, Timestamp};
+
+/// What a ticket allows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// What may be done.
+    pub verbs: Verbs,
+    /// What its holder sees as the root: a directory beneath the served one.
+    pub prefix: ObjectPath,
+    /// From when on it is not taken any more.
+    pub expires: Option<Timestamp>,
+}
+
+impl Bounds {
+    /// Those verbs everywhere, for ever.
+    #[must_use]
+    pub const fn of(verbs: Verbs) -> Self {
+        Self { verbs, prefix: ObjectPath::root(), expires: None }
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| end <= now)
+    }
+
+    /// Whether a session that began with these may go on now that its ticket allows `now`: nothing
+    /// was taken from it. What was added counts for the next session.
+    #[must_use]
+    pub fn still_hold(&self, now: &Self) -> bool {
+        now.verbs.allow(self.verbs) && now.prefix == self.prefix
+    }
+
+    /// Whether it makes sense, for a ticket that begins at `now`.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self, now: Timestamp) -> Result<(), &'static str> {
+        if self.verbs == Verbs::default() || !Verbs::ALL.allow(self.verbs) {
+            return Err("it must allow something");
+        }
+        if self.verbs.allow(Verbs::OVERWRITE) && !self.verbs.allow(Verbs::WRITE_NEW) {
+            return Err("overwrite needs write-new beside it");
+        }
+        if self.has_expired(now) {
+            return Err("it would have expired already");
+        }
+        Ok(())
+    }
+}
+
+/// The verbs as people and files write them.
+pub const VERBS: [(Verbs, &str); 6] = [
+    (Verbs::READ, "read"),
+    (Verbs::LIST, "list"),
+    (Verbs::WRITE_NEW, "write-new"),
+    (Verbs::OVERWRITE, "overwrite"),
+    (Verbs::REMOVE, "remove"),
+    (Verbs::MAKE_DIRECTORY, "mkdir"),
+];
+
+/// The words of verbs, in the order of `VERBS`.
+pub fn words_of(verbs: Verbs) -> impl Iterator<Item = &'static str> {
+    VERBS.iter().filter(move |(verb, _)| verbs.allow(*verb)).map(|(_, word)| *word)
+}
+
+/// The verb of a word.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn verb_of(word: &str) -> Result<Verbs, String> {
+    if word == "write" {
+        // It meant both once, and would mean more to a reader who does not know.
+        return Err("'write' is said as write-new, or as write-new,overwrite; trees also need \
+                    mkdir"
+            .to_owned());
+    }
+    let found = VERBS.iter().find(|(_, known)| *known == word);
+    found
+        .map(|(verb, _)| *verb)
+        .ok_or_else(|| format!("\"{}\" is no verb; {VERBS_ARE}", Escaped(word.as_bytes())))
+}
+
+const VERBS_ARE: &str = "verbs are read, list, write-new, overwrite, remove, mkdir, or all";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(secs: i64) -> Timestamp {
+        Timestamp::new(secs, 0).unwrap()
+    }
+
+    #[test]
+    fn every_verb_has_one_word_and_reads_back() {
+        let all = VERBS.iter().fold(Verbs::default(), |all, (verb, _)| all.and(*verb));
+        assert_eq!(all, Verbs::ALL);
+        for (verb, word) in VERBS {
+            assert_eq!(verb_of(word), Ok(verb));
+            assert_eq!(words_of(verb).collect::<Vec<_>>(), [word]);
+        }
+        for (bad, why) in [("write", "write-new"), ("READ", "no verb"), ("", "no verb")] {
+            assert!(verb_of(bad).unwrap_err().contains(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_session_goes_on_while_nothing_is_taken_from_it() {
+        let was = Bounds { expires: Some(stamp(5)), ..Bounds::of(Verbs::READ.and(Verbs::LIST)) };
+        let longer = Bounds { expires: Some(stamp(50)), ..was.clone() };
+        let wider = Bounds { verbs: Verbs::ALL, ..was.clone() };
+        let narrower = Bounds { verbs: Verbs::READ, ..was.clone() };
+        let prefix = ObjectPath::parse(b"a").unwrap();
+        let moved = Bounds { prefix, ..was.clone() };
+        let goes_on = [&was, &longer, &wider, &narrower, &moved].map(|now| was.still_hold(now));
+        assert_eq!(goes_on, [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn bounds_make_sense_or_say_what_does_not() {
+        let good = Bounds::of(Verbs::WRITE_NEW);
+        assert_eq!(good.check(stamp(5)), Ok(()));
+        for bad in [
+            Bounds::of(Verbs::default()),
+            Bounds::of(Verbs::UNCHANGING),
+            Bounds::of(Verbs::OVERWRITE),
+            Bounds { expires: Some(stamp(5)), ..good.clone() },
+        ] {
+            assert!(bad.check(stamp(5)).is_err(), "{bad:?}");
+        }
+        let until = Bounds { expires: Some(stamp(5)), ..good };
+        assert!(!until.has_expired(stamp(4)) && until.has_expired(stamp(5)));
+    }
+}

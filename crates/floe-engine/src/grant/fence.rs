@@ -1,0 +1,201 @@
+//! A store as a ticket's holder may use it: what only a store knows is asked here.
+//!
+//! A write makes the directories above it that are missing; without the verb mkdir they must stand.
+//! Whoever may neither read nor list is not told whether they do: such a holder writes in the root.
+
+use floe_proto::frame::Verbs;
+use floe_store::{
+    Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
+    Progress, RootWanted, Sink, SinkSpec, Stat, Store,
+};
+use floe_types::{Code, Fault, ObjectPath, Precondition};
+use std::sync::Arc;
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// A store behind what a ticket allows.
+pub struct Fence {
+    store: Arc<dyn Store>,
+    verbs: Verbs,
+}
+
+/// Whether a directory is there.
+enum Stands {
+    Yes,
+    No,
+}
+
+impl Fence {
+    /// That store, for a session that has those verbs.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, verbs: Verbs) -> Self {
+        Self { store, verbs }
+    }
+
+    /// Whether a directory may be written in: it stands, or may be made.
+    fn may_enter(&self, directory: &ObjectPath) -> Result<()> {
+        if self.verbs.allow(Verbs::MAKE_DIRECTORY) {
+            return Ok(());
+        }
+        let stands = || match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
+            Err(fault) if fault.code == Code::NotFound => Stands::No,
+            // What else is wrong with it the write itself says.
+            _ => Stands::Yes,
+        };
+        if directory.is_root() {
+            // A ticket's own directory that somebody removed: who asks for a name in it learns that
+            // in any case, and nothing else.
+            return match stands() {
+                Stands::Yes => Ok(()),
+                Stands::No => Err(Fault::new(Code::NotFound, format!("write in {directory:?}"))),
+            };
+        }
+        let refused = || Fault::new(Code::NotAllowed, format!("make directory {directory:?}"));
+        if self.verbs.only(Verbs::SHOWS) == Verbs::default() {
+            return Err(refused());
+        }
+        match stands() {
+            Stands::Yes => Ok(()),
+            Stands::No => Err(refused()),
+        }
+    }
+
+    /// An object was asked when it was staged, a directory when it was made.
+    fn may_commit(&self, commit: &Commit) -> Result<()> {
+        match commit {
+            Commit::Link { path, .. } => self.may_write(path),
+            Commit::Object { .. } | Commit::Directory { .. } => Ok(()),
+        }
+    }
+
+    fn may_write(&self, path: &ObjectPath) -> Result<()> {
+        path.split_last().map_or(Ok(()), |(parent, _)| self.may_enter(&parent))
+    }
+}
+
+impl Store for Fence {
+    fn open(&self, path: &ObjectPath, follow: Follow) -> Result<OpenedEntry> {
+        self.store.open(path, follow)
+    }
+
+    fn list(
+        &self,
+        path: &ObjectPath,
+        after: Option<&Cursor>,
+        max: usize,
+        detail: Detail,
+    ) -> Result<Page> {
+        self.store.list(path, after, max, detail)
+    }
+
+    fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
+        self.may_write(&spec.path)?;
+        self.store.open_sink(spec, progress)
+    }
+
+    fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
+        self.may_enter(path)?;
+        self.store.begin_directory(path, precondition)
+    }
+
+    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+        let mut answers: Vec<Result<()>> = batch.iter().map(|_| Ok(())).collect();
+        let (mut allowed, mut places) = (Vec::new(), Vec::new());
+        for (nth, commit) in batch.into_iter().enumerate() {
+            match self.may_commit(&commit) {
+                Ok(()) => {
+                    allowed.push(commit);
+                    places.push(nth);
+                }
+                Err(fault) => answers[nth] = Err(fault),
+            }
+        }
+        for (place, answer) in places.into_iter().zip(self.store.commit(allowed)) {
+            answers[place] = answer;
+        }
+        answers
+    }
+
+    fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
+        self.store.discard(sink)
+    }
+
+    fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {
+        self.store.stat(path, root, progress)
+    }
+
+    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+        self.store.remove(path, depth)
+    }
+
+    fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
+        self.store.rename(from, to, overwrite)
+    }
+
+    fn make_dir(&self, path: &ObjectPath) -> Result<()> {
+        self.store.make_dir(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use floe_store::confined::Confined;
+    use floe_store::local::LocalStore;
+    use floe_store::memory::MemoryStore;
+
+    fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
+        let store = MemoryStore::default();
+        store.make_dir(&path("here")).unwrap();
+        let fence = Fence::new(Arc::new(store.clone()), verbs);
+        (store, fence)
+    }
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn begin(fence: &Fence, at: &str) -> std::result::Result<Begun, Code> {
+        fence.begin_directory(&path(at), Precondition::Absent).map_err(|fault| fault.code)
+    }
+
+    #[test]
+    fn nothing_is_made_above_a_write_without_the_verb() {
+        let (store, fence) = fenced(Verbs::WRITE_NEW.and(Verbs::LIST));
+        assert_eq!(begin(&fence, "here"), Ok(Begun::Stood));
+        assert_eq!(begin(&fence, "there"), Err(Code::NotAllowed));
+        assert_eq!(begin(&fence, "there/beneath"), Err(Code::NotAllowed));
+        assert!(store.stat(&path("there"), RootWanted::IfKnown, &|_, _| {}).is_err());
+        let (_, fence) = fenced(Verbs::WRITE_NEW.and(Verbs::MAKE_DIRECTORY));
+        assert_eq!(begin(&fence, "there/beneath"), Ok(Begun::Made));
+    }
+
+    #[test]
+    fn a_tickets_own_directory_is_made_again_only_with_the_verb() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = Arc::new(LocalStore::open(dir.path()).unwrap());
+        let fence = |verbs| {
+            let store = Confined::new(Arc::clone(&whole), path("team/box"));
+            Fence::new(Arc::new(store), verbs)
+        };
+        for verbs in [Verbs::WRITE_NEW, Verbs::WRITE_NEW.and(Verbs::LIST)] {
+            assert_eq!(begin(&fence(verbs), ""), Err(Code::NotFound));
+            assert_eq!(begin(&fence(verbs), "d"), Err(Code::NotAllowed));
+        }
+        assert!(!dir.path().join("team").exists());
+        let may_make = fence(Verbs::WRITE_NEW.and(Verbs::MAKE_DIRECTORY));
+        assert_eq!(begin(&may_make, ""), Ok(Begun::Stood));
+        assert_eq!(begin(&fence(Verbs::WRITE_NEW), ""), Ok(Begun::Stood));
+        assert!(dir.path().join("team/box").exists());
+    }
+
+    #[test]
+    fn who_sees_nothing_learns_of_no_directory() {
+        let (_, fence) = fenced(Verbs::WRITE_NEW);
+        let answers = ["here", "there"].map(|at| begin(&fence, at));
+        assert_eq!(answers, [Err(Code::NotAllowed); 2]);
+        let fault = fence.begin_directory(&path("here"), Precondition::Absent).unwrap_err();
+        assert_eq!(fault.detail, "make directory \"here\"");
+        assert!(fence.begin_directory(&path(""), Precondition::Absent).is_ok());
+    }
+}

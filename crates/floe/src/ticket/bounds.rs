@@ -1,0 +1,113 @@
+//! What a ticket allows: read from flags, and said in words and events.
+
+use crate::civil;
+use crate::event::Event;
+use crate::fault::{Failure, Result};
+use floe_engine::grant::{Bounds, verb_of, words_of};
+use floe_engine::ticket::Entry;
+use floe_proto::frame::Verbs;
+use floe_types::{Code, ObjectPath, Timestamp};
+use std::time::{Duration, SystemTime};
+
+/// Reads verbs with commas between.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn verbs(text: &str) -> std::result::Result<Verbs, String> {
+    text.split(',').try_fold(Verbs::default(), |verbs, word| {
+        Ok(verbs.and(if word == "all" { Verbs::ALL } else { verb_of(word)? }))
+    })
+}
+
+pub(super) fn verbs_text(verbs: Verbs) -> String {
+    words_of(verbs).collect::<Vec<_>>().join(",")
+}
+
+/// Reads a path beneath the served directory, as a remote name has it: a leading `/` is its root.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn prefix(text: &str) -> std::result::Result<ObjectPath, String> {
+    let beneath = text.strip_prefix('/').unwrap_or(text);
+    ObjectPath::parse(beneath.as_bytes()).map_err(|why| why.to_string())
+}
+
+pub(super) fn prefix_text(prefix: &ObjectPath) -> String {
+    if prefix.is_root() { "/".to_owned() } else { format!("/{prefix}") }
+}
+
+/// When a span is over that begins now.
+///
+/// # Errors
+/// `Usage`: it is too long.
+pub(super) fn expiry(now: SystemTime, span: Duration) -> Result<Timestamp> {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let at = since.checked_add(span).and_then(|at| i64::try_from(at.as_secs()).ok());
+    at.and_then(|secs| Timestamp::new(secs, 0))
+        .ok_or_else(|| Failure::new(Code::Usage, "--expires is too long"))
+}
+
+/// Adds what a ticket allows to an event.
+pub(super) fn with_bounds(event: Event, bounds: &Bounds) -> Event {
+    event
+        .with("allow", verbs_text(bounds.verbs))
+        .with("prefix", prefix_text(&bounds.prefix))
+        .with("expires", bounds.expires.map(civil::utc))
+}
+
+/// What a ticket allows, behind its name: `allows read,list in /team, until it is revoked`.
+pub(super) fn sentence(bounds: &Bounds) -> String {
+    let place = match bounds.prefix.is_root() {
+        true => String::new(),
+        false => format!(" in {}", prefix_text(&bounds.prefix)),
+    };
+    let until = match bounds.expires {
+        None => "until it is revoked".to_owned(),
+        Some(at) => format!("until {}", civil::utc(at)),
+    };
+    format!("allows {}{place}, {until}", verbs_text(bounds.verbs))
+}
+
+/// An event about a ticket.
+pub(super) fn ticket_event(entry: &Entry) -> Event {
+    let event = Event::new("ticket")
+        .with("name", entry.name.as_str())
+        .with("id", entry.id.to_string())
+        .with("created", civil::utc(entry.created));
+    with_bounds(event, &entry.bounds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_words_with_commas() {
+        assert_eq!(verbs("read,list"), Ok(Verbs::READ.and(Verbs::LIST)));
+        assert_eq!(verbs("all"), Ok(Verbs::ALL));
+        for bad in ["", "read,", "execute", "READ", "read list", "write", "read,write"] {
+            assert!(verbs(bad).is_err(), "{bad}");
+        }
+        assert_eq!(verbs_text(Verbs::ALL), "read,list,write-new,overwrite,remove,mkdir");
+    }
+
+    #[test]
+    fn a_prefix_is_a_path_beneath_the_root() {
+        let team = prefix("/team/a").unwrap();
+        assert_eq!(prefix("team/a/"), Ok(team.clone()));
+        assert_eq!(prefix_text(&team), "/team/a");
+        assert!(prefix("/").unwrap().is_root() && prefix_text(&prefix("").unwrap()) == "/");
+        for bad in ["..", "a/../b", "//a", ".floe", "a/.floe/b", "a\0b"] {
+            assert!(prefix(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_says_all_of_it() {
+        let bounds = Bounds::of(Verbs::READ);
+        assert_eq!(sentence(&bounds), "allows read, until it is revoked");
+        let expires = Timestamp::new(0, 0);
+        let bounds = Bounds { prefix: prefix("a/b").unwrap(), expires, ..bounds };
+        assert_eq!(sentence(&bounds), "allows read in /a/b, until 1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,40 @@
+//! `floe ticket revoke`.
+
+use super::{KNOWN, PlaceFlags};
+use crate::args::{AFTER_HELP, OutputFlags};
+use crate::event::{Channel, Event};
+use crate::fault::{Failure, Result};
+use crate::report::Voice;
+use crate::settings::open_state;
+use floe_engine::ticket::TicketStore;
+use floe_types::{Code, Escaped};
+
+/// Revoke a ticket, for sessions that run and all that would begin
+///
+/// A running server closes the ticket's sessions within two seconds; what they have staged stays
+/// for seven days, for nobody but the same client with the same ticket.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct RevokeArgs {
+    /// Its name or id, as 'floe ticket list' shows it
+    #[arg(value_name = "NAME|ID")]
+    ticket: String,
+    #[command(flatten)]
+    place: PlaceFlags,
+    #[command(flatten)]
+    pub(super) output: OutputFlags,
+}
+
+pub(super) fn run(args: &RevokeArgs) -> Result<()> {
+    let voice = Voice::of(&args.output, Channel::Output);
+    let state = open_state(&args.place.state)?;
+    let root = args.place.root_id(&state)?;
+    let gone = TicketStore::open(&state)?
+        .revoke(root, &args.ticket)
+        .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, KNOWN))?;
+    voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
+    voice.send(|| {
+        Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())
+    });
+    Ok(())
+}

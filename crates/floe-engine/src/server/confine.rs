@@ -1,10 +1,10 @@
 //! What the process of a server may touch from here on: the served root and its state.
 //!
-//! Paths are resolved beneath the root's handle anyway, by the kernel (`floe_store::kernel`). This is
-//! the second fence, for the mistake nobody has found: Landlock refuses the thread that asks for it,
-//! and every thread that it starts, all other files, whoever the process runs as. It cannot be taken
-//! back. Sockets are not touched. Without it (a kernel before 5.13, or one that has it switched off)
-//! a server serves all the same, and says so.
+//! Paths are resolved beneath the root's handle anyway, by the kernel (`floe_store::kernel`). This
+//! is the second fence, for the mistake nobody has found: Landlock refuses the thread that asks for
+//! it, and every thread that it starts, all other files, whoever the process runs as. It cannot be
+//! taken back. TCP is not touched. Without it (a kernel before 5.13, or one that has it switched
+//! off) a server serves all the same, and says so.
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,

@@ -152,6 +152,10 @@ impl Server {
         send(&self.child, signal);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as an operator does; the status.
     pub fn terminate(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);

@@ -48,6 +48,30 @@ fn serve_says_where_it_listens_and_how_to_log_in() {
 }
 
 #[test]
+fn the_process_of_a_server_is_confined() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let said = server.errors.lock().unwrap().clone();
+    let line = said.lines().find(|line| line.starts_with("confined ")).unwrap();
+    stage.run(&words([&"put", &stage.file("a", 300_000), &"nas:/a"])).ok();
+    if line.contains("no Landlock") {
+        return;
+    }
+    let mut threads = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
+        let task = task.unwrap().path();
+        let name = fs::read_to_string(task.join("comm")).unwrap();
+        if name.trim() == "signals" {
+            continue; // it opens nothing, and is there before
+        }
+        let status = fs::read_to_string(task.join("status")).unwrap();
+        assert!(status.contains("NoNewPrivs:\t1"), "{name}");
+        threads += 1;
+    }
+    assert!(threads > 3, "lanes, the porch and disks");
+}
+
+#[test]
 fn login_keeps_a_name_and_logout_forgets_it() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);

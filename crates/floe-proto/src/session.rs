@@ -18,7 +18,9 @@ mod frames; // what the peer says
 mod output; // what is handed out
 
 use crate::causes::Cause;
-use crate::command::{Accepted, Command, Config, Event, Role, Summary, TransferOptions, Violation};
+use crate::command::{
+    Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
+};
 use crate::disk::{DiskDone, DiskOp, Took};
 use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
 use crate::io::{Io, Owner};
@@ -236,12 +238,10 @@ impl<P: Clone> Session<P> {
     }
 
     /// What TCP says of a path.
-    pub fn handle_path(
-        &mut self,
-        _stream: StreamId,
-        sample: crate::command::PathSample,
-        _now: Time,
-    ) {
+    pub fn handle_path(&mut self, stream: StreamId, sample: PathSample, now: Time) {
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.clock.sample(&sample, now);
+        }
         let best = self.round_trip.map_or(sample.round_trip, |best| best.min(sample.round_trip));
         self.round_trip = Some(best);
         self.tune.path(best);

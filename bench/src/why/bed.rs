@@ -158,8 +158,8 @@ fn door(quota: Option<&Quota>) -> PathBuf {
 
 /// The limit that the summary names.
 fn named_in_events(text: &str) -> Option<String> {
-    let events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-    let summary = events.filter(|event: &serde_json::Value| event["event"] == "summary").last()?;
+    let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let summary = events.rfind(|event: &serde_json::Value| event["event"] == "summary")?;
     summary["limit"].as_str().map(str::to_owned)
 }
 
@@ -169,7 +169,7 @@ fn named_in_text(text: &str) -> Option<String> {
         let (percent, words) = line.strip_prefix("  ")?.split_once(" % ")?;
         percent.parse::<u8>().ok().map(|_| words.to_owned())
     };
-    text.lines().filter_map(words).last()
+    text.lines().filter_map(words).next_back()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub(crate) enum Cause {
     Limiter,
     Starved,
     SinkDisk,
+    SinkCpu,
     Sync,
     Memory,
     #[default]
@@ -47,6 +48,13 @@ impl CauseClock {
     /// The time since the last turn turns out to belong to `cause`.
     pub(crate) fn blame(&mut self, cause: Cause) {
         self.current = cause;
+    }
+
+    /// The disk that a stream waited for never made a thread wait: the processor did.
+    pub(crate) fn acquit_disk(&mut self) {
+        if self.current == Cause::SinkDisk {
+            self.current = Cause::SinkCpu;
+        }
     }
 
     /// What TCP and the thread say, from the last sample to this one.
@@ -75,6 +83,7 @@ impl CauseClock {
                 add(&mut into.starved, starved);
             }
             Cause::SinkDisk => add(&mut into.sink_disk, spent),
+            Cause::SinkCpu => add(&mut into.sink_cpu, spent),
             Cause::Sync => add(&mut into.sync, spent),
             Cause::Memory => add(&mut into.memory, spent),
             Cause::Idle => add(&mut into.idle, spent),

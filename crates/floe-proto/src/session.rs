@@ -21,9 +21,9 @@ use crate::causes::Cause;
 use crate::command::{
     Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
 };
-use crate::disk::{DiskDone, DiskOp, Took};
+use crate::disk::{DiskDone, DiskOp, Took, Waited};
 use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
-use crate::io::{Io, Owner};
+use crate::io::{Io, Owner, ReceiveOp};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
 use crate::tune::Tune;
@@ -262,7 +262,14 @@ impl<P: Clone> Session<P> {
         }
         let Some(owner) = self.io.end(op) else { return };
         self.moved = now;
-        let queued = if took.queued == Micros::ZERO { Queued::Inline } else { Queued::Waited };
+        let inline = took.queued == Micros::ZERO || took.waited == Waited::No;
+        let queued = if inline { Queued::Inline } else { Queued::Waited };
+        if let (Owner::Receive(_, ReceiveOp::Write(_, _, stream, _)), Waited::No) =
+            (owner, took.waited)
+            && let Some(pipe) = self.io.pipes.get_mut(&stream)
+        {
+            pipe.clock.acquit_disk();
+        }
         self.route(owner, done, queued, now);
         self.settle(now);
     }

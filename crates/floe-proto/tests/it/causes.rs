@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::hand::*;
 use floe_proto::causes::Limit;
 use floe_proto::command::{Congestion, PathSample};
+use floe_proto::disk::{Took, Waited};
 use floe_proto::frame::{Causes, Direction, Frame, Opened, Stats};
 use floe_types::{ByteCount, Micros, StreamId};
 
@@ -143,6 +144,31 @@ fn a_receiver_whose_thread_never_rests_is_the_limit_of_who_waits_for_it() {
     let shut = PathSample { peer_limited: Micros(QUARTER), ..full_path() };
     assert_eq!(limit_of(shut, theirs), Some(Limit::ReceiverCpu));
     assert_eq!(limit_of(shut, starved()), Some(Limit::Network));
+}
+
+#[test]
+fn a_disk_that_makes_no_thread_wait_is_not_what_a_stream_waits_for() {
+    for waited in [Waited::Yes, Waited::No] {
+        let mut it = Hand::receiving();
+        it.hears_file(8 * GRAIN);
+        for nth in 0..4 {
+            it.hears_chunk(LEAD, nth, nth * GRAIN, (nth + 1) * GRAIN);
+        }
+        it.hears(LEAD, header(4, 0, 4 * GRAIN, Some(GRAIN)));
+        assert_eq!(it.session.data_room(LEAD), ByteCount::ZERO);
+        it.now = it.now.plus(Micros(1_000_000));
+        let (_, id, op) = it.takes(is_write);
+        let done = it.disk.run(LEAD.0, op);
+        let took = Took { queued: Micros(9), busy: Micros(9), waited };
+        it.session.handle_disk(id, done, took, it.now);
+        it.poll();
+        let causes = it.session.summary(T).unwrap().causes;
+        let (disk, cpu) = match waited {
+            Waited::Yes => (1_000_000, 0),
+            Waited::No => (0, 1_000_000),
+        };
+        assert_eq!((causes.sink_disk.0, causes.sink_cpu.0), (disk, cpu), "{causes:?}");
+    }
 }
 
 #[test]

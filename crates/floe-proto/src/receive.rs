@@ -22,6 +22,7 @@ use crate::bucket::Bucket;
 use crate::causes::Cause;
 use crate::command::{Config, Event, OnFailure, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, Opened};
+use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
@@ -52,7 +53,7 @@ pub(crate) struct Receiver {
     replacing: Replacing,
     limits: Limits,
     piece: ByteCount,
-    entries: BTreeMap<EntryIndex, RecvEntry>,
+    entries: Entries<RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
     /// Files that wait until fewer objects are open.
     queue: VecDeque<EntryIndex>,
@@ -124,7 +125,7 @@ impl Receiver {
             replacing,
             limits: config.limits.clone(),
             piece: config.piece_bytes,
-            entries: BTreeMap::new(),
+            entries: Entries::new(),
             dirs: BTreeMap::new(),
             queue: VecDeque::new(),
             behind: BTreeMap::new(),
@@ -212,7 +213,7 @@ impl Receiver {
         now: Time,
     ) {
         if let Some(index) = entry_of(op)
-            && let Some(entry) = self.entries.get_mut(&index)
+            && let Some(entry) = self.entries.lend(&index)
         {
             entry.ops -= 1;
         }
@@ -232,13 +233,13 @@ impl Receiver {
                 self.recorded(index, seq, io, now)
             }
             (ReceiveOp::Forget(index, range), DiskDone::Forgotten) => {
-                if let Some(entry) = self.entries.get_mut(&index) {
+                if let Some(entry) = self.entries.lend(&index) {
                     entry.forgetting.remove(range);
                 }
                 io.wake_streams();
             }
             (ReceiveOp::Checkpoint(index), DiskDone::Checkpointed) => {
-                if let Some(entry) = self.entries.get_mut(&index) {
+                if let Some(entry) = self.entries.lend(&index) {
                     entry.checkpoint.ended(now);
                 }
             }
@@ -389,7 +390,7 @@ impl Receiver {
         }
         self.ending = Ending::Stopped(fault);
         self.queue.clear();
-        let indices: Vec<_> = self.entries.keys().copied().collect();
+        let indices: Vec<_> = self.entries.keys().collect();
         for index in indices {
             self.end_entry(index, wish, io);
         }
@@ -420,8 +421,9 @@ impl Receiver {
 
     /// When something falls due by itself: a batch, a checkpoint.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let checkpoint =
-            self.entries.values().filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
+        let timed = self.entries.tally().timed > 0;
+        let entries = timed.then(|| self.entries.values()).into_iter().flatten();
+        let checkpoint = entries.filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
         [self.batch.due(&self.limits), checkpoint].into_iter().flatten().min()
     }
 
@@ -430,7 +432,7 @@ impl Receiver {
             .entries
             .iter()
             .filter(|(_, entry)| entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now))
-            .map(|(index, _)| *index)
+            .map(|(index, _)| index)
             .collect();
         for index in due {
             self.checkpoint(index, io);

@@ -22,6 +22,7 @@ mod peer; // what the receiver says
 use crate::bucket::Bucket;
 use crate::command::{Config, Event, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
+use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
@@ -46,7 +47,7 @@ pub(crate) struct Sender<P> {
     piece: ByteCount,
     listing: Listing,
     walk: Walk,
-    entries: BTreeMap<EntryIndex, SendEntry<P>>,
+    entries: Entries<SendEntry<P>>,
     dirs: SentDirs,
     /// Entries that streams can pull from.
     ready: BTreeSet<EntryIndex>,
@@ -109,7 +110,7 @@ impl<P: Clone> Sender<P> {
             piece: config.piece_bytes,
             listing,
             walk: Walk::new(),
-            entries: BTreeMap::new(),
+            entries: Entries::new(),
             dirs: SentDirs::default(),
             ready: BTreeSet::new(),
             once: None,
@@ -177,7 +178,7 @@ impl<P: Clone> Sender<P> {
         why: SendOp,
         io: &mut Io<P>,
     ) {
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.ops += 1;
         }
         io.submit(lane, op, Owner::Send(self.id, why));
@@ -196,7 +197,7 @@ impl<P: Clone> Sender<P> {
         | SendOp::Check(index)
         | SendOp::Spend(index)
         | SendOp::Release(index) = op
-            && let Some(entry) = self.entries.get_mut(&index)
+            && let Some(entry) = self.entries.lend(&index)
         {
             entry.ops -= 1;
         }
@@ -252,7 +253,7 @@ impl<P: Clone> Sender<P> {
 
     /// An entry fails: its work is dropped, its handle released, its line reported.
     pub(super) fn fail(&mut self, index: EntryIndex, fault: Fault, tell: Tell, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage == Stage::Ending {
             return;
         }
@@ -301,7 +302,7 @@ impl<P: Clone> Sender<P> {
         }
         self.ending = Ending::Stopped(fault);
         self.walk.stop();
-        let indices: alloc::vec::Vec<_> = self.entries.keys().copied().collect();
+        let indices: alloc::vec::Vec<_> = self.entries.keys().collect();
         for index in indices {
             self.end_entry(index, io);
         }
@@ -312,7 +313,7 @@ impl<P: Clone> Sender<P> {
         self.ready.remove(&index);
         self.drop_flights(index, io);
         self.drop_tasks(index, io);
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.stage = Stage::Ending;
             if let Some(EntryBody::DirectoryEnd { begun, .. }) = entry.body {
                 self.dirs.end(begun);
@@ -326,7 +327,7 @@ impl<P: Clone> Sender<P> {
     }
 
     fn release_if_quiet(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Ending || entry.ops > 0 {
             return;
         }

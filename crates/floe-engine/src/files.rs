@@ -7,6 +7,7 @@
 mod table; // what is open
 mod apply;
 mod commit;
+mod hole;
 
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
@@ -252,6 +253,8 @@ impl Files {
             }
             DiskOp::Apply { request } => self.apply(request, working),
             DiskOp::Record { entry, chunk, digest } => self.record(entry, chunk, &digest),
+            DiskOp::ReadHole { entry, chunk } => self.read_hole(entry, chunk),
+            DiskOp::WriteHole { entry, chunk } => self.write_hole(entry, chunk),
             DiskOp::Open { entry, .. }
             | DiskOp::Read { entry, .. }
             | DiskOp::Write { entry, .. }
@@ -343,16 +346,20 @@ impl Files {
         let reread = Reread::Yes;
         match opened {
             OpenedEntry::File { source, version, freshness, metadata } => {
+                let holes = source.holes();
                 self.open.add(entry, Handle::Source(source), slot);
                 let size = version.map(|version| version.size);
-                let body = EntryBody::File { size, version, freshness, metadata };
-                Opened::Source { body, metadata, reread }
+                let told = ByteCount::ZERO;
+                let body = EntryBody::File { size, holes: told, version, freshness, metadata };
+                Opened::Source { body, metadata, reread, holes }
             }
             OpenedEntry::Directory { metadata } => {
-                Opened::Source { body: EntryBody::Directory, metadata, reread }
+                let (body, holes) = (EntryBody::Directory, Vec::new());
+                Opened::Source { body, metadata, reread, holes }
             }
             OpenedEntry::Link { target, metadata } => {
-                Opened::Source { body: EntryBody::Link { target, metadata }, metadata, reread }
+                let (body, holes) = (EntryBody::Link { target, metadata }, Vec::new());
+                Opened::Source { body, metadata, reread, holes }
             }
         }
     }
@@ -362,6 +369,7 @@ impl Files {
             path,
             owner: self.owner,
             size: wish.size,
+            holes: wish.holes,
             version: wish.version,
             freshness: wish.freshness,
             metadata: wish.metadata,
@@ -456,8 +464,9 @@ fn passed_over_in(path: &ObjectPath, name: &[u8]) -> Fault {
 fn opened_input(mtime: Timestamp, spent: Vec<Subtree>) -> Opened {
     let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
     let freshness = Freshness::Fresh;
-    let body = EntryBody::File { size: None, version: None, freshness, metadata };
-    Opened::Source { body, metadata, reread: Reread::No { spent } }
+    let holes = ByteCount::ZERO;
+    let body = EntryBody::File { size: None, holes, version: None, freshness, metadata };
+    Opened::Source { body, metadata, reread: Reread::No { spent }, holes: Vec::new() }
 }
 
 /// The core asked for an entry that is not open.

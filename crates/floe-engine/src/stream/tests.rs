@@ -10,7 +10,7 @@ use crate::files::Files;
 use crate::running::{Running, Terms};
 use crate::secure::plaintext;
 use floe_proto::codec::encode;
-use floe_proto::command::{Config, Role, StreamCount, TransferOptions};
+use floe_proto::command::{Config, Holes, Role, StreamCount, TransferOptions};
 use floe_proto::frame::{Direction, Frame, Open, Verbs};
 use floe_proto::session::Session;
 use floe_store::OwnerId;
@@ -28,6 +28,7 @@ fn session() -> Arc<Running> {
         piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
         streams: StreamCount::Fixed(1),
         buffers: ByteCount(1 << 20),
+        holes: Holes::AsHoles,
     };
     let core = Session::new(Role::Server, config, clock.now());
     let files = Files::local(OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);

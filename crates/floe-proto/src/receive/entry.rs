@@ -218,16 +218,19 @@ impl Receiver {
         let Some(entry) = self.entries.get_mut(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
-            EntryBody::File { size, version, freshness, metadata } => OpenHow::Sink(SinkWish {
-                size: *size,
-                version: *version,
-                freshness: *freshness,
-                metadata: *metadata,
-                precondition,
-                resume: self.options.resume,
-                recognise: self.options.recognise,
-                journal: entry.journal,
-            }),
+            EntryBody::File { size, holes, version, freshness, metadata } => {
+                OpenHow::Sink(SinkWish {
+                    size: *size,
+                    holes: *holes,
+                    version: *version,
+                    freshness: *freshness,
+                    metadata: *metadata,
+                    precondition,
+                    resume: self.options.resume,
+                    recognise: self.options.recognise,
+                    journal: entry.journal,
+                })
+            }
             _ => OpenHow::Directory(precondition),
         };
         match self.full_path(index) {

@@ -5,7 +5,7 @@ use crate::disk_threads::DiskThreads;
 use crate::files::Files;
 use crate::running::{Running, Terms};
 use crate::state::State;
-use floe_proto::command::{Config, Role, StreamCount};
+use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::frame::Verbs;
 use floe_proto::greeting::Channel;
 use floe_proto::session::Session;
@@ -21,6 +21,7 @@ fn member() -> Arc<Member> {
         piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
         streams: StreamCount::Fixed(1),
         buffers: ByteCount(1 << 20),
+        holes: Holes::AsHoles,
     };
     let core = Session::new(Role::Server, config, clock.now());
     let files = Files::local(OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);

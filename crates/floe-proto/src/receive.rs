@@ -407,6 +407,7 @@ impl Receiver {
     pub(crate) fn handle_stream_lost<P: Clone>(&mut self, stream: StreamId, io: &mut Io<P>) {
         self.current.remove(&stream);
         self.abandon_stream(stream);
+        self.begin_holes(io);
         io.wake_streams();
     }
 

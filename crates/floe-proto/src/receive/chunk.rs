@@ -398,7 +398,9 @@ impl Receiver {
     /// A chunk is given up: kept only while writes of it are under way.
     pub(super) fn abandon(&mut self, seq: Seq) {
         let Some(chunk) = self.chunks.get_mut(&seq) else { return };
-        if chunk.seal.is_some() && chunk.use_of == Use::Write {
+        // A hole is sealed from its header on: one that still waits is given up.
+        let begun = chunk.writes > 0 || chunk.digest.is_some();
+        if chunk.seal.is_some() && chunk.use_of == Use::Write && begun {
             return;
         }
         self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));

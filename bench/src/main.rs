@@ -22,8 +22,10 @@ mod report; // Markdown and JSON
 mod session; // what the commands share: options, files of results
 mod loopback; // everything on this machine
 mod link; // a long path as a program
+mod joined; // two networks that it joins
 mod wan; // everything over it
 mod resume; // what it costs to continue
+mod why; // whether floe names what limits it
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Bench {
     Wan(wan::WanArgs),
     /// How soon a command that was killed sends data again, and as after a power loss
     Resume(resume::ResumeArgs),
+    /// How often floe names the limit of a transfer that has one constructed for it
+    Why(why::WhyArgs),
     /// The emulated path, started by the others
     #[command(hide = true)]
     Link(link::LinkArgs),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Bench::Loopback(args) => loopback::run(&args),
         Bench::Wan(args) => wan::run(&args),
         Bench::Resume(args) => resume::run(&args),
+        Bench::Why(args) => why::run(&args),
         Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),
     };

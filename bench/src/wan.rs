@@ -7,20 +7,14 @@
 //! was is said with the results.
 
 use crate::Result;
-use crate::accounts;
 use crate::bar::{Against, Asked, Bar, Measure};
 use crate::content::Content;
 use crate::job::{Act, Job, Outcome, Place};
-use crate::link::DEVICE;
+use crate::joined::{Joined, RMEM, Setting, WMEM};
 use crate::peer::{Reach, Task};
-use crate::process::{Process, await_that};
 use crate::session::Choices;
-use crate::site::{Site, WITH_PARENT, run as command};
 use floe_types::ByteCount;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -99,9 +93,9 @@ pub fn run(args: &WanArgs) -> Result<()> {
         if !jobs.iter().any(|job| args.choices.wants(&job.name)) {
             continue;
         }
-        match Link::lay(args, condition) {
+        match Joined::lay(&args.setting(condition)) {
             Ok(link) => {
-                let ground = args.choices.ground(link.site(args, condition), program.clone())?;
+                let ground = args.choices.ground(link.site(), program.clone())?;
                 outcomes.extend(args.choices.perform(&ground, &args.choices.plan(0), &jobs));
                 remarks.push(link.remark(&condition.name()));
             }
@@ -136,6 +130,18 @@ impl WanArgs {
             "link: {} Mbit/s of IP packets each way, queue {queue}, seed {}",
             self.rate, self.seed
         )
+    }
+
+    fn setting(&self, condition: &Condition) -> Setting {
+        Setting {
+            bits: self.bits(),
+            rtt_ms: condition.rtt_ms,
+            loss_ppm: condition.loss.ppm,
+            congestion: condition.congestion.clone(),
+            queue_bytes: self.queue_kib.map(|kib| kib << 10),
+            seed: self.seed,
+            rmem: RMEM,
+        }
     }
 
     fn bits(&self) -> u64 {
@@ -197,115 +203,6 @@ impl WanArgs {
         bars.retain(|bar| outcomes.iter().any(|outcome| outcome.job == bar.job));
         bars
     }
-}
-
-/// A running link, and where its ends are.
-struct Link {
-    process: Process,
-    near: u32,
-    far: u32,
-    begun: Instant,
-    _said: tempfile::TempDir,
-}
-
-/// As distributions ship them.
-const RMEM: &str = "4096 131072 6291456";
-const WMEM: &str = "4096 16384 4194304";
-/// Of the range that is set aside for benchmarks of networks (RFC 2544).
-const NEAR: &str = "198.18.0.1";
-const FAR: &str = "198.18.0.2";
-const NET: &str = "198.18.0.0/30";
-/// Packets that a device holds for the link's program; the link's own queue is to be the limit.
-const DEVICE_PACKETS: &str = "20000";
-const PATIENCE: Duration = Duration::from_secs(5);
-
-impl Link {
-    fn lay(args: &WanArgs, condition: &Condition) -> Result<Self> {
-        let dir = tempfile::tempdir().map_err(|error| format!("make a directory: {error}"))?;
-        let said = dir.path().join("said");
-        let carried = args.bits() / 8 * condition.rtt_ms / 1000;
-        let queue = args.queue_kib.map_or(carried, |kib| kib << 10).max(64 << 10);
-        let own = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
-        // A link does not wait for a core; where this is not allowed, nice goes on without.
-        let mut command = Command::new(WITH_PARENT[0]);
-        command
-            .args(&WITH_PARENT[1..])
-            .args(["nice", "-n", "-15"])
-            .arg(own)
-            .arg("link")
-            .args(["--rate", &args.bits().to_string()]);
-        command.args(["--delay-us", &(condition.rtt_ms * 500).to_string()]);
-        command.args(["--queue-bytes", &queue.to_string()]);
-        command.args(["--loss-ppm", &condition.loss.ppm.to_string()]);
-        command.args(["--seed", &args.seed.to_string()]);
-        let process = Process::start(&mut command, "the link", &said)?;
-        await_that(PATIENCE, || ends(&said).is_some() || process.is_over());
-        let (near, far) =
-            ends(&said).ok_or_else(|| format!("the link does not run: {}", process.words()))?;
-        let link = Self { process, near, far, begun: Instant::now(), _said: dir };
-        set_up(&network(near), NEAR, &condition.congestion)?;
-        set_up(&network(far), FAR, &condition.congestion)?;
-        Ok(link)
-    }
-
-    fn site(&self, args: &WanArgs, condition: &Condition) -> Site {
-        Site {
-            near: entering(&network(self.near)),
-            far: entering(&network(self.far)),
-            host: FAR.to_owned(),
-            watched: self.near,
-            interface: DEVICE,
-            rtt_ms: condition.rtt_ms,
-            bandwidth: args.bits() / 8,
-            congestion: condition.congestion.clone(),
-            remarks: Vec::new(),
-        }
-    }
-
-    /// How busy the program was, and what its devices lost on their own.
-    fn remark(&self, name: &str) -> String {
-        let busy =
-            accounts::cpu(self.process.id()).as_secs_f64() / self.begun.elapsed().as_secs_f64();
-        let lost = |pid| accounts::dropped(pid, DEVICE).unwrap_or(0);
-        let lost = lost(self.near) + lost(self.far);
-        format!(
-            "{name}: the link's program used {:.0} % of a core; devices lost {lost}",
-            busy * 100.0
-        )
-    }
-}
-
-/// What the link's program says first: `near PID far TID`.
-fn ends(said: &Path) -> Option<(u32, u32)> {
-    let text = fs::read_to_string(said).ok()?;
-    let (near, far) = text.strip_suffix('\n')?.strip_prefix("near ")?.split_once(" far ")?;
-    Some((near.parse().ok()?, far.parse().ok()?))
-}
-
-fn network(pid: u32) -> PathBuf {
-    PathBuf::from(format!("/proc/{pid}/ns/net"))
-}
-
-/// What stands before a command to run it in a network, without the right to configure it.
-fn entering(network: &Path) -> Vec<String> {
-    let net = format!("--net={}", network.display());
-    let without = ["--inh-caps=-net_admin", "--bounding-set=-net_admin"];
-    let words = [&["nsenter", &net], WITH_PARENT, &without].concat();
-    words.into_iter().map(str::to_owned).collect()
-}
-
-fn set_up(network: &Path, address: &str, congestion: &str) -> Result<()> {
-    let net = format!("--net={}", network.display());
-    let inside = |words: &[&str]| command(&[&["nsenter", &net], words].concat());
-    inside(&["ip", "link", "set", "lo", "up"])?;
-    inside(&["ip", "address", "add", &format!("{address}/30"), "dev", DEVICE])?;
-    inside(&["ip", "link", "set", DEVICE, "mtu", "1500", "txqueuelen", DEVICE_PACKETS, "up"])?;
-    inside(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_rmem={RMEM}")])?;
-    inside(&["sysctl", "-q", "-w", &format!("net.ipv4.tcp_wmem={WMEM}")])?;
-    // By route, since which ones a network may have as its default is the machine's to say.
-    let route = ["ip", "route", "replace", NET, "dev", DEVICE, "src", address];
-    inside(&[&route[..], &["congctl", "lock", congestion]].concat())
-        .map_err(|error| format!("congestion control {congestion} is not to be had: {error}"))
 }
 
 /// Limits that are the machine's, not the network's.

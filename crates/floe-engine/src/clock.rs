@@ -40,6 +40,20 @@ pub fn timestamp() -> Timestamp {
     Timestamp::new(secs, since.subsec_nanos()).unwrap_or_default()
 }
 
+/// How often this thread has waited so far, for anything but a core; `None` where the system does
+/// not tell.
+#[must_use]
+#[allow(unsafe_code)] // no safe wrapper of getrusage for a thread exists in rustix
+pub fn waits() -> Option<u64> {
+    // SAFETY: rusage is plain numbers, for which zero is a value; the kernel writes one.
+    let (used, done) = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        let done = libc::getrusage(libc::RUSAGE_THREAD, &raw mut used);
+        (used, done)
+    };
+    if done == 0 { u64::try_from(used.ru_nvcsw).ok() } else { None }
+}
+
 /// A span in microseconds; saturates.
 #[must_use]
 pub fn micros(span: Duration) -> Micros {

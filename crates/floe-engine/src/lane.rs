@@ -3,11 +3,14 @@
 //! A task stays on the lane it was put on, so nothing it holds needs to be shared. A lane never
 //! blocks on a disk. Load counts the streams a lane serves; new ones go where it is least.
 
-use floe_types::{Code, Fault};
+use crate::clock::micros;
+use floe_types::{Code, Fault, Micros};
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -89,9 +92,46 @@ impl Lanes {
     }
 }
 
+/// How long this lane has not rested so far: time in which its thread had something to do, whether
+/// it had a core or not.
+pub fn worked() -> Micros {
+    REST.with(|rest| {
+        let (rested, now) = (rest.rested.get(), Instant::now());
+        micros(now.duration_since(rest.begun).saturating_sub(rested))
+    })
+}
+
+/// The rest of a lane: what its runtime spent waiting for anything to do.
+struct Rest {
+    begun: Instant,
+    rested: Cell<Duration>,
+    since: Cell<Option<Instant>>,
+}
+
+impl Rest {
+    fn begins(&self) {
+        self.since.set(Some(Instant::now()));
+    }
+
+    fn ends(&self) {
+        if let Some(since) = self.since.take() {
+            self.rested.set(self.rested.get() + since.elapsed());
+        }
+    }
+}
+
+thread_local! {
+    static REST: Rest =
+        Rest { begun: Instant::now(), rested: Cell::default(), since: Cell::default() };
+}
+
 fn start_lane(name: String) -> std::io::Result<Lane> {
     let (inbox, mut starts) = mpsc::unbounded_channel::<Start>();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_park(|| REST.with(Rest::begins))
+        .on_thread_unpark(|| REST.with(Rest::ends))
+        .build()?;
     std::thread::Builder::new().name(name).spawn(move || {
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
@@ -120,5 +160,25 @@ mod tests {
             said.send(std::thread::current().name().map(str::to_owned)).unwrap();
         });
         assert_eq!(heard.recv().unwrap().as_deref(), Some("floe-lane-0"));
+    }
+
+    #[test]
+    fn a_lane_knows_how_long_it_worked_and_not_how_long_it_rested() {
+        let lanes = Lanes::start("floe-lane", 1).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        lanes.spawn(lanes.least_loaded(), move || async move {
+            let (begun, before) = (Instant::now(), worked());
+            let nap = Duration::from_millis(200);
+            let _ = tokio::time::timeout(nap, std::future::pending::<()>()).await;
+            let rested = (begun.elapsed(), worked().0 - before.0);
+            let (begun, before) = (Instant::now(), worked());
+            while begun.elapsed() < nap {
+                std::hint::spin_loop();
+            }
+            said.send((rested, worked().0 - before.0)).unwrap();
+        });
+        let ((slept, idle), busy) = heard.recv().unwrap();
+        assert!(busy >= 200_000, "{busy}");
+        assert!(u128::from(idle) + 150_000 < slept.as_micros(), "{idle} of {slept:?}");
     }
 }

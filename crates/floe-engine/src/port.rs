@@ -17,7 +17,7 @@ use crate::descriptors::Slot;
 use crate::disk_threads::{DiskThreads, Job, Strand};
 use crate::files::{Done, Files, Handle, Op, wrong_kind};
 use crate::line::{Line, Reading, Writing};
-use floe_proto::disk::{DiskOp, OpenHow, Took};
+use floe_proto::disk::{DiskOp, OpenHow, Took, Waited};
 use floe_proto::frame::{RecogniseWish, Request, RootWish};
 use floe_store::Source;
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, OpId, Range};
@@ -186,7 +186,8 @@ impl Port {
         if self.line.all_ended_before(op) {
             let started = Instant::now();
             if let Some(count) = source.read_cached(piece.start(), into.bytes_mut())? {
-                let took = Took { queued: Micros::ZERO, busy: micros(started.elapsed()) };
+                let busy = micros(started.elapsed());
+                let took = Took { queued: Micros::ZERO, busy, waited: Waited::No };
                 self.settle(op, read_done(into.seal(count)), took);
                 return Ok(());
             }

@@ -188,13 +188,13 @@ impl Server {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
-        // Before there are threads, and behind all that is read elsewhere.
+        let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
+        // Before there are threads of its own, and behind all that is read elsewhere.
         let confinement = match confine {
             Confine::Process => confine::confine(&dir, &state_dir, access.read_only.into()),
             Confine::Nothing => Confinement::None,
         };
         let buffers = ByteCount(memory.0 / 2);
-        let lanes = Lanes::count_for_server();
         let descriptors = descriptors::raise();
         let sockets = usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(SOCKETS_MAX);
         let sessions_max = sessions_max(sockets, memory);
@@ -204,7 +204,7 @@ impl Server {
         let hall = Hall {
             lanes: Lanes::start("floe-lane", lanes)?,
             porch: Lanes::start("floe-porch", 1)?,
-            threads: DiskThreads::new(),
+            threads,
             pool: Pool::bounded(
                 ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX)),
                 lent_bytes_max(buffers, lanes),
@@ -266,7 +266,9 @@ impl Server {
         for listener in self.listeners {
             doors.spawn(accept(Arc::clone(&self.hall), listener));
         }
-        doors.spawn(sweep(Arc::clone(&self.hall)));
+        if self.hall.access.read_only == ReadOnly::No {
+            doors.spawn(sweep(Arc::clone(&self.hall)));
+        }
         let patrol = AbortOnDrop(tokio::spawn(roster::patrol(Arc::clone(&self.hall))));
         // A sender that is gone means stop, too.
         let _ = stop.wait_for(|stop| *stop).await;

@@ -3,8 +3,8 @@
 //! Kernel autotuning is left alone, but on loopback, where explicit buffers were measured to be
 //! half as fast again. Nothing is read or written here.
 
-use floe_proto::command::PathSample;
-use floe_types::{Code, Fault, Micros};
+use floe_proto::command::{Congestion, PathSample};
+use floe_types::{ByteCount, Code, Fault, Micros};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -191,7 +191,25 @@ fn choose_congestion(socket: &SockRef<'_>, wanted: &[&[u8]]) {
 #[must_use]
 pub fn path(stream: &TcpStream) -> Option<PathSample> {
     let state = tcp_state(stream)?;
-    Some(PathSample { round_trip: Micros(u64::from(state.tcpi_rtt)) })
+    let micros = |time: u32| Micros(u64::from(time));
+    Some(PathSample {
+        round_trip: micros(state.tcpi_rtt),
+        round_trip_min: micros(state.tcpi_min_rtt.min(state.tcpi_rtt)),
+        peer_window: ByteCount(state.tcpi_snd_wnd.into()),
+        sending: Micros(state.tcpi_busy_time),
+        peer_limited: Micros(state.tcpi_rwnd_limited),
+        sent: ByteCount(state.tcpi_bytes_sent),
+        sent_again: ByteCount(state.tcpi_bytes_retrans),
+        congestion: congestion(stream),
+        worked: Micros::ZERO,
+    })
+}
+
+fn congestion(stream: &TcpStream) -> Congestion {
+    match SockRef::from(stream).tcp_congestion() {
+        Ok(name) if name.starts_with(b"bbr") => Congestion::Model,
+        _ => Congestion::Losses,
+    }
 }
 
 /// The state of a connection, by TCP_INFO.

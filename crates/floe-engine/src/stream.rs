@@ -14,6 +14,7 @@ mod inlet;
 mod outlet;
 
 use crate::buffer::{Bell, Charge, Piece};
+use crate::lane;
 use crate::port::{Ended, Port};
 use crate::running::{Running, Seat};
 use crate::secure::{Flushed, Secured};
@@ -67,7 +68,7 @@ const TURN_BYTES: u64 = 512 << 10;
 const TURNS: u32 = 16;
 /// How long a stream may hold one piece while others wait for memory.
 const HOLD: Duration = Duration::from_secs(2);
-const SAMPLE: Duration = Duration::from_secs(1);
+const SAMPLE: Duration = Duration::from_millis(250);
 /// How long a stream that closes in order may take to say its last frames.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long it then waits for the peer's end, so that no reset overtakes what was said.
@@ -318,7 +319,8 @@ impl Stream {
             return None;
         }
         self.sampled = Some(now);
-        socket::path(self.link.socket())
+        let path = socket::path(self.link.socket())?;
+        Some(PathSample { worked: lane::worked(), ..path })
     }
 
     async fn wait(&mut self) -> Result<(), Fault> {

@@ -166,11 +166,38 @@ pub struct Violation {
     pub what: &'static str,
 }
 
-/// What TCP says of a path, sampled by the engine.
+/// What TCP says of a stream's path, and how busy the thread is that serves it; sampled by the
+/// engine a few times a second. Times and counts are totals since the stream began.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PathSample {
     /// Smoothed round trip.
     pub round_trip: Micros,
+    /// The shortest of late.
+    pub round_trip_min: Micros,
+    /// The window that the peer's TCP offers now.
+    pub peer_window: ByteCount,
+    /// How long there was anything to send,
+    pub sending: Micros,
+    /// and of it, how long the peer's window was full.
+    pub peer_limited: Micros,
+    /// Bytes sent, again and again included,
+    pub sent: ByteCount,
+    /// and of them, those that were sent again.
+    pub sent_again: ByteCount,
+    /// What the congestion control takes a loss for.
+    pub congestion: Congestion,
+    /// How long the thread worked.
+    pub worked: Micros,
+}
+
+/// What a congestion control takes a loss for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Congestion {
+    /// A sign that the path is full: it slows down (Reno, CUBIC).
+    #[default]
+    Losses,
+    /// Noise: it knows the path by a model (BBR).
+    Model,
 }
 
 /// What a session tells the engine.

@@ -27,6 +27,18 @@ pub struct Took {
     pub queued: Micros,
     /// From start to end.
     pub busy: Micros,
+    /// Whether its thread waited for anything but a core meanwhile.
+    pub waited: Waited,
+}
+
+/// Whether a thread waited for anything but a core: for a device, a lock, another program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Waited {
+    /// It did, or nobody knows.
+    #[default]
+    Yes,
+    /// It did not: however long it took, it was the processor's time.
+    No,
 }
 
 /// Whether a piece ends its chunk.

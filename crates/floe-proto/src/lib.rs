@@ -16,7 +16,7 @@ pub mod greeting; // from a connection to a session: steps consumed by value
 
 mod bucket; // the rate limit
 mod turns; // whose turn it is to pay
-mod causes; // where the time goes
+pub mod causes; // where the time goes, and what that says
 mod io; // what waits to be taken, and what is under way
 mod plan; // what is still to be sent of an object
 mod walk; // the source's walk of a tree

@@ -18,10 +18,12 @@ mod frames; // what the peer says
 mod output; // what is handed out
 
 use crate::causes::Cause;
-use crate::command::{Accepted, Command, Config, Event, Role, Summary, TransferOptions, Violation};
-use crate::disk::{DiskDone, DiskOp, Took};
+use crate::command::{
+    Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
+};
+use crate::disk::{DiskDone, DiskOp, Took, Waited};
 use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
-use crate::io::{Io, Owner};
+use crate::io::{Io, Owner, ReceiveOp};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
 use crate::tune::Tune;
@@ -236,12 +238,10 @@ impl<P: Clone> Session<P> {
     }
 
     /// What TCP says of a path.
-    pub fn handle_path(
-        &mut self,
-        _stream: StreamId,
-        sample: crate::command::PathSample,
-        _now: Time,
-    ) {
+    pub fn handle_path(&mut self, stream: StreamId, sample: PathSample, now: Time) {
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.clock.sample(&sample, now);
+        }
         let best = self.round_trip.map_or(sample.round_trip, |best| best.min(sample.round_trip));
         self.round_trip = Some(best);
         self.tune.path(best);
@@ -262,7 +262,14 @@ impl<P: Clone> Session<P> {
         }
         let Some(owner) = self.io.end(op) else { return };
         self.moved = now;
-        let queued = if took.queued == Micros::ZERO { Queued::Inline } else { Queued::Waited };
+        let inline = took.queued == Micros::ZERO || took.waited == Waited::No;
+        let queued = if inline { Queued::Inline } else { Queued::Waited };
+        if let (Owner::Receive(_, ReceiveOp::Write(_, _, stream, _)), Waited::No) =
+            (owner, took.waited)
+            && let Some(pipe) = self.io.pipes.get_mut(&stream)
+        {
+            pipe.clock.acquit_disk();
+        }
         self.route(owner, done, queued, now);
         self.settle(now);
     }

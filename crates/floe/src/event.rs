@@ -161,6 +161,9 @@ pub fn causes(causes: &Causes) -> Value {
         "sync": micros(causes.sync),
         "memory": micros(causes.memory),
         "idle": micros(causes.idle),
+        "loss": micros(causes.loss),
+        "peer_socket": micros(causes.peer_socket),
+        "sink_cpu": micros(causes.sink_cpu),
     })
 }
 

@@ -8,7 +8,8 @@ use crate::args::OutputFlags;
 use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::progress::{Audience, Progress};
-use crate::why::Why;
+use crate::why::{self, Why};
+use floe_proto::causes::Limited;
 use floe_proto::command::Summary;
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root};
 use std::fmt;
@@ -335,8 +336,12 @@ impl Report {
 
     /// A transfer that took no time to speak of was not slow.
     fn why_slow(&self, finished: &Finished) -> Option<String> {
-        let causes = &finished.summary.causes;
-        (finished.elapsed >= WHY_FROM).then(|| self.why.line(causes)).flatten()
+        self.limit(finished).and_then(|_| self.why.line(&finished.summary.causes))
+    }
+
+    fn limit(&self, finished: &Finished) -> Option<Limited> {
+        let slow = finished.elapsed >= WHY_FROM;
+        slow.then(|| self.why.limit(&finished.summary.causes)).flatten()
     }
 
     fn summary_event(&self, finished: &Finished) -> Event {
@@ -349,6 +354,8 @@ impl Report {
             .with_sums(sums)
             .with("streams", self.streams_max)
             .with("causes", event::causes(&sums.causes))
+            .with("limit", self.limit(finished).map(|limited| why::name(limited.by)))
+            .with("limit_percent", self.limit(finished).map(|limited| limited.percent))
             .with("why", self.why_slow(finished))
             .with("reconnects", finished.reconnects)
             .with("elapsed", finished.elapsed.as_secs_f64())

@@ -222,7 +222,7 @@ const fn confined(to: Confinement) -> &'static str {
     match to {
         Confinement::Full => "to this directory and the state directory",
         Confinement::Partial => "to both directories, as far as this kernel can (Landlock)",
-        Confinement::None => "no: this kernel has no Landlock",
+        Confinement::None => "no (this kernel's Landlock, if it has one, cannot)",
     }
 }
 

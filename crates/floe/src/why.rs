@@ -1,101 +1,89 @@
 //! Why a transfer is as slow as it is: one line, from where its streams spent their time.
 //!
-//! Both ends measure, for every stream, what it waits for (floe-proto's causes). The sender's times
-//! make up the whole; what it spent on a full socket or window is the receiver's disk, as far as
-//! the receiver says that it was busy with that. Where no cause makes up half of the whole, or the
-//! other end has said too little, there is nothing honest to say, and nothing is said.
+//! Both ends measure, for every stream, what it waits for; floe-proto's causes say what that comes
+//! to. Where no cause makes up half of the whole, or the other end has said too little, there is
+//! nothing honest to say, and nothing is said.
 
-use floe_proto::frame::Causes;
-use floe_types::Micros;
+use floe_proto::causes::{Limit, Limited};
+use floe_proto::frame::{Causes, Direction};
 
 /// Which way the bytes go, and between what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Why {
-    way: Way,
+    direction: Direction,
     /// What the sender reads.
     source: &'static str,
     /// What the receiver writes.
     sink: &'static str,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    Put,
-    Get,
-}
-
 impl Why {
     /// Of a `put` of SRC.
     pub fn of_put(source: &str) -> Self {
         let source = if source == "-" { INPUT } else { SOURCE };
-        Self { way: Way::Put, source, sink: SINK }
+        Self { direction: Direction::Put, source, sink: SINK }
     }
 
     /// Of a `get` to DEST.
     pub fn of_get(dest: &str) -> Self {
         let sink = if dest == "-" { OUTPUT } else { SINK };
-        Self { way: Way::Get, source: SOURCE, sink }
+        Self { direction: Direction::Get, source: SOURCE, sink }
     }
 
-    /// The cause that makes up half of the time or more, as in `87 % waiting for the receiver's
-    /// disk`.
+    /// The cause that makes up half of the time or more.
+    pub fn limit(self, causes: &Causes) -> Option<Limited> {
+        causes.limit(self.direction).filter(|limited| limited.percent >= DOMINATES)
+    }
+
+    /// The same in words, as in `87 % waiting for the receiver's disk`.
     pub fn line(self, causes: &Causes) -> Option<String> {
-        if !self.is_heard(causes) {
-            return None;
-        }
-        let shares = self.shares(causes);
-        let whole: u128 = shares.iter().map(|(_, time)| u128::from(*time)).sum();
-        let (what, most) = shares.into_iter().max_by_key(|(_, time)| *time)?;
-        let percent = (u128::from(most) * 100).checked_div(whole)?;
-        (percent >= DOMINATES).then(|| format!("{percent} % {what}"))
+        let limited = self.limit(causes)?;
+        Some(format!("{} % {}", limited.percent, self.words(limited.by)))
     }
 
-    /// Whether the other end, which tells its times now and then, has told enough of them.
-    fn is_heard(self, causes: &Causes) -> bool {
-        let sender = sum(&[causes.source_disk, causes.cpu, causes.network, causes.window]);
-        let receiver = sum(&[causes.starved, causes.sink_disk, causes.memory]);
-        match self.way {
-            Way::Put => receiver.saturating_add(causes.sync.0) >= sender / 4,
-            Way::Get => sender > 0 && sender >= receiver / 4,
-        }
-    }
-
-    /// What the sender's time went to, in words, and making durable, for which it has none.
-    fn shares(self, causes: &Causes) -> [(String, u64); 8] {
-        // A window can be full because what came is just being made durable.
-        let window = causes.window.0.saturating_sub(causes.sync.0);
-        let waiting = causes.network.0.saturating_add(window);
-        let theirs_limiter = if self.way == Way::Get { causes.limiter.0 } else { 0 };
-        let theirs = [causes.sink_disk.0, causes.memory.0, theirs_limiter];
-        let busy = sum(&theirs.map(Micros));
-        let taken = waiting.min(busy);
-        let [sink, memory, limiter] = theirs.map(|time| part(time, taken, busy));
-        let rest = waiting - taken;
-        // A sender is short of buffers, too, and a put is limited where it is sent.
-        let memory = memory.max(if self.way == Way::Put { causes.memory.0 } else { 0 });
-        let limiter = if self.way == Way::Put { causes.limiter.0 } else { limiter };
-        // What standard output does not take is not recorded, and so not answered.
-        let answers = match self.sink {
-            OUTPUT => format!("waiting for {OUTPUT}, or for the receiver's answers"),
-            _ => "waiting for the receiver's answers; a larger --window may help".to_owned(),
-        };
+    fn words(self, limit: Limit) -> String {
         let disk = |which: &str| match which {
             SOURCE | SINK => format!("waiting for {which}; more streams will not help"),
             _ => format!("waiting for {which}"),
         };
-        [
-            (disk(self.source), causes.source_disk.0),
-            ("hashing and encrypting at the sender".to_owned(), causes.cpu.0),
-            (
-                "waiting for the network, or the receiver's CPU".to_owned(),
-                part(causes.network.0, rest, waiting),
-            ),
-            (answers, part(window, rest, waiting)),
-            ("held back by --limit".to_owned(), limiter),
-            (disk(self.sink), sink),
-            (format!("making durable what came ({SINK})"), causes.sync.0),
-            ("waiting for buffers".to_owned(), memory),
-        ]
+        let text = match limit {
+            Limit::SourceDisk => return disk(self.source),
+            Limit::SinkDisk => return disk(self.sink),
+            Limit::Sync => return format!("making durable what came ({SINK})"),
+            // What standard output does not take is not recorded, and so not answered.
+            Limit::Window if self.sink == OUTPUT => {
+                return format!("waiting for {OUTPUT}, or for the receiver's answers");
+            }
+            Limit::Window => "waiting for the receiver's answers; a larger --window may help",
+            Limit::SenderCpu => "hashing and encrypting at the sender",
+            Limit::ReceiverCpu => "decrypting and hashing at the receiver",
+            Limit::Network => "waiting for the network",
+            Limit::Loss => "waiting for the network, which loses packets; more streams may help",
+            Limit::PeerSocket => {
+                "waiting for the receiver's TCP window; a larger tcp_rmem there, or more streams, \
+                 may help"
+            }
+            Limit::Limiter => "held back by --limit",
+            Limit::Memory => "waiting for buffers",
+        };
+        text.to_owned()
+    }
+}
+
+/// A limit's name for programs.
+pub const fn name(limit: Limit) -> &'static str {
+    match limit {
+        Limit::SourceDisk => "source_disk",
+        Limit::SenderCpu => "sender_cpu",
+        Limit::Network => "network",
+        Limit::Loss => "loss",
+        Limit::PeerSocket => "receiver_tcp_window",
+        Limit::Window => "window",
+        Limit::Limiter => "limiter",
+        Limit::SinkDisk => "sink_disk",
+        Limit::ReceiverCpu => "receiver_cpu",
+        Limit::Sync => "sync",
+        Limit::Memory => "memory",
     }
 }
 
@@ -105,21 +93,12 @@ const INPUT: &str = "standard input";
 const OUTPUT: &str = "whatever reads standard output";
 
 /// Percent from which on a cause explains the whole.
-const DOMINATES: u128 = 50;
-
-fn sum(times: &[Micros]) -> u64 {
-    times.iter().fold(0, |sum, time| sum.saturating_add(time.0))
-}
-
-/// `time * taken / all`.
-fn part(time: u64, taken: u64, all: u64) -> u64 {
-    let scaled = (u128::from(time) * u128::from(taken)).checked_div(u128::from(all)).unwrap_or(0);
-    u64::try_from(scaled).unwrap_or(u64::MAX)
-}
+const DOMINATES: u8 = 50;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use floe_types::Micros;
 
     fn put(causes: Causes) -> Option<String> {
         Why::of_put("a").line(&causes)
@@ -143,7 +122,7 @@ mod tests {
         assert_eq!(put(causes).as_deref(), Some(line));
         assert_eq!(get(causes).as_deref(), Some(line));
         let idle = Causes { sink_disk: Micros(0), starved: Micros(98), ..causes };
-        let line = "87 % waiting for the network, or the receiver's CPU";
+        let line = "87 % waiting for the network";
         assert_eq!(put(idle).as_deref(), Some(line));
         let output = Why::of_get("-");
         let line = "87 % waiting for whatever reads standard output";
@@ -172,6 +151,19 @@ mod tests {
                 "80 % making durable what came (the receiver's disk)",
             ),
             (Causes { memory: Micros(9), ..base }, "90 % waiting for buffers"),
+            (
+                Causes { loss: Micros(9), ..base },
+                "90 % waiting for the network, which loses packets; more streams may help",
+            ),
+            (
+                Causes { peer_socket: Micros(9), ..base },
+                "90 % waiting for the receiver's TCP window; a larger tcp_rmem there, or more \
+                 streams, may help",
+            ),
+            (
+                Causes { network: Micros(9), sink_cpu: Micros(9), ..base },
+                "90 % decrypting and hashing at the receiver",
+            ),
         ] {
             assert_eq!(put(causes).as_deref(), Some(line), "{causes:?}");
         }

@@ -190,7 +190,8 @@ impl Driver {
         let (lane, id, op) = self.ops.remove(nth);
         let done = self.disk.run(lane, &op, how, dice);
         note("ends", &(lane, id, &done));
-        let took = Took { queued: Micros(dice.small(2)), busy: Micros(dice.small(9)) };
+        let (queued, busy) = (Micros(dice.small(2)), Micros(dice.small(9)));
+        let took = Took { queued, busy, ..Took::default() };
         self.core.handle_disk(id, done, took, self.now);
         self.poll();
     }

@@ -6,7 +6,7 @@
 
 use floe_proto::command::Summary;
 use floe_proto::frame::Causes;
-use floe_types::{ByteCount, Micros};
+use floe_types::ByteCount;
 
 /// Numbers of the sessions that are over.
 #[derive(Default)]
@@ -26,7 +26,7 @@ impl Totals {
 
     /// All of it, if the session under way ended here.
     pub(super) fn with(&self, now: &Summary) -> Summary {
-        let own = less(&now.causes, &self.others);
+        let own = now.causes.beyond(self.others);
         let Some(before) = &self.before else { return Summary { causes: own, ..now.clone() } };
         let found = now.bytes_resumed.minus(before.bytes_sent);
         Summary {
@@ -61,26 +61,10 @@ impl Totals {
     }
 }
 
-/// Cause by cause, what `all` holds beyond `others`.
-fn less(all: &Causes, others: &Causes) -> Causes {
-    let less = |all: Micros, others: Micros| Micros(all.0.saturating_sub(others.0));
-    Causes {
-        source_disk: less(all.source_disk, others.source_disk),
-        cpu: less(all.cpu, others.cpu),
-        network: less(all.network, others.network),
-        window: less(all.window, others.window),
-        limiter: less(all.limiter, others.limiter),
-        starved: less(all.starved, others.starved),
-        sink_disk: less(all.sink_disk, others.sink_disk),
-        sync: less(all.sync, others.sync),
-        memory: less(all.memory, others.memory),
-        idle: less(all.idle, others.idle),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use floe_types::Micros;
 
     #[test]
     fn times_are_those_of_this_transfer() {

@@ -1,9 +1,9 @@
 //! Where the ends of operations arrive, and the promise that each does.
 
 use crate::buffer::Bell;
-use crate::clock::micros;
+use crate::clock::{micros, waits};
 use crate::files::Done;
-use floe_proto::disk::Took;
+use floe_proto::disk::{Took, Waited};
 use floe_types::{ByteCount, Code, Fault, OpId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,6 +62,8 @@ pub(super) struct Reply {
     op: OpId,
     pub(super) submitted: Instant,
     queued: Option<Duration>,
+    /// Of the thread that began, at that time.
+    waits: Option<u64>,
     ended: Sent,
 }
 
@@ -74,11 +76,19 @@ enum Sent {
 impl Reply {
     pub(super) fn new(inbox: &Arc<Inbox>, op: OpId) -> Self {
         let submitted = Instant::now();
-        Self { inbox: Arc::clone(inbox), op, submitted, queued: None, ended: Sent::Not }
+        Self {
+            inbox: Arc::clone(inbox),
+            op,
+            submitted,
+            queued: None,
+            waits: None,
+            ended: Sent::Not,
+        }
     }
 
     pub(super) fn begin(&mut self) {
         self.queued = Some(self.submitted.elapsed());
+        self.waits = waits();
     }
 
     /// What a long operation tells how far it is, now and then.
@@ -111,7 +121,13 @@ impl Reply {
     fn end_with(&self, done: Done) -> Ended {
         let all = self.submitted.elapsed();
         let queued = self.queued.unwrap_or(all);
-        let took = Took { queued: micros(queued), busy: micros(all.saturating_sub(queued)) };
+        // It ends on the thread that began it, or nothing is known.
+        let waited = match self.waits {
+            Some(before) if waits() == Some(before) => Waited::No,
+            _ => Waited::Yes,
+        };
+        let busy = micros(all.saturating_sub(queued));
+        let took = Took { queued: micros(queued), busy, waited };
         Ended { op: self.op, done, took }
     }
 }

@@ -28,7 +28,7 @@ pub enum Confinement {
     Full,
     /// As far as this kernel can: some accesses it does not know.
     Partial,
-    /// Not at all: this kernel cannot, or nobody asked.
+    /// Not at all: this kernel cannot (it has no Landlock, or the first one), or nobody asked.
     None,
 }
 
@@ -41,8 +41,8 @@ pub(super) fn confine(root: &Path, state: &Path, change: Change) -> Confinement 
         Ok(RulesetStatus::FullyEnforced) => Confinement::Full,
         Ok(RulesetStatus::PartiallyEnforced) => Confinement::Partial,
         Ok(RulesetStatus::NotEnforced) => Confinement::None,
-        Err(error) => {
-            tracing::warn!(%error, "the process is not confined");
+        Err(why) => {
+            tracing::warn!(why, "the process is not confined");
             Confinement::None
         }
     }
@@ -64,19 +64,33 @@ impl From<super::ReadOnly> for Change {
     }
 }
 
-fn restrict(root: &Path, state: &Path, change: Change) -> Result<RulesetStatus, RulesetError> {
+fn restrict(root: &Path, state: &Path, change: Change) -> Result<RulesetStatus, String> {
     let beneath_root = if change == Change::Allowed { written() } else { read() };
-    let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))?
-        .scope(Scope::from_all(NEWEST))?
-        .create()?;
-    for (path, access) in [(root, beneath_root), (state, written())] {
-        if let Ok(path) = PathFd::new(path) {
-            rules = rules.add_rule(PathBeneath::new(path, access))?;
-        }
+    let mut rules = Ruleset::default();
+    if change == Change::Allowed {
+        // The first Landlock refuses every rename from a stage to its place: rather none than that.
+        rules = rules
+            .set_compatibility(CompatLevel::SoftRequirement)
+            .handle_access(AccessFs::Refer)
+            .map_err(told)?;
     }
-    Ok(rules.restrict_self()?.ruleset)
+    let mut rules = rules
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))
+        .map_err(told)?
+        .scope(Scope::from_all(NEWEST))
+        .map_err(told)?
+        .create()
+        .map_err(told)?;
+    for (path, access) in [(root, beneath_root), (state, written())] {
+        let path = PathFd::new(path).map_err(|why| why.to_string())?;
+        rules = rules.add_rule(PathBeneath::new(path, access)).map_err(told)?;
+    }
+    Ok(rules.restrict_self().map_err(told)?.ruleset)
+}
+
+fn told(error: impl Into<RulesetError>) -> String {
+    error.into().to_string()
 }
 
 fn read() -> BitFlags<AccessFs> {

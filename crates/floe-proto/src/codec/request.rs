@@ -226,7 +226,7 @@ pub(super) fn write_stats(w: &mut Writer<'_>, stats: &Stats) {
 const WORKS: [Work; 2] = [Work::None, Work::UnderWay];
 
 /// The causes, by key.
-const fn in_order(causes: &Causes) -> [Micros; 10] {
+const fn in_order(causes: &Causes) -> [Micros; 13] {
     [
         causes.source_disk,
         causes.cpu,
@@ -238,17 +238,21 @@ const fn in_order(causes: &Causes) -> [Micros; 10] {
         causes.sync,
         causes.memory,
         causes.idle,
+        causes.loss,
+        causes.peer_socket,
+        causes.sink_cpu,
     ]
 }
 
 fn read_causes(r: &mut Reader<'_>) -> Result<Causes, Violation> {
-    let mut fields = [const { Field::new() }; 10];
+    let mut fields = [const { Field::new() }; 13];
     r.map(|r, key| match usize::try_from(key).ok().and_then(|nth| fields.get_mut(nth)) {
         Some(field) => field.set(r.micros()),
         None => Ok(Key::Unknown),
     })?;
-    let [source_disk, cpu, network, window, limiter, starved, sink_disk, sync, memory, idle] =
-        fields.map(|field| field.maybe().unwrap_or_default());
+    let times = fields.map(|field| field.maybe().unwrap_or_default());
+    let [source_disk, cpu, network, window, limiter, starved, sink_disk, ..] = times;
+    let [.., sync, memory, idle, loss, peer_socket, sink_cpu] = times;
     Ok(Causes {
         source_disk,
         cpu,
@@ -260,5 +264,8 @@ fn read_causes(r: &mut Reader<'_>) -> Result<Causes, Violation> {
         sync,
         memory,
         idle,
+        loss,
+        peer_socket,
+        sink_cpu,
     })
 }

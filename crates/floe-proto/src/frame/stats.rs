@@ -32,7 +32,7 @@ pub struct Causes {
     pub source_disk: Micros,
     /// The sender hashes or encrypts.
     pub cpu: Micros,
-    /// The sender waits for room in the socket.
+    /// The sender waits for room in the socket: the path carries no more.
     pub network: Micros,
     /// The sender's window is full.
     pub window: Micros,
@@ -48,4 +48,10 @@ pub struct Causes {
     pub memory: Micros,
     /// No work.
     pub idle: Micros,
+    /// The sender waits for room in the socket: losses hold the path down.
+    pub loss: Micros,
+    /// The sender waits for room in the socket: the receiver's TCP offers no larger window.
+    pub peer_socket: Micros,
+    /// The receiver decrypts and hashes.
+    pub sink_cpu: Micros,
 }

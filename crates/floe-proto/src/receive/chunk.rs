@@ -130,11 +130,9 @@ impl Receiver {
             };
         }
         if chunk.use_of == Use::Write {
+            self.check_wanted(index)?;
             self.supersede(index, chunk.range());
-            let Some(use_of) = self.open_for_chunk(index, io) else {
-                return violation("HEADER before WANT");
-            };
-            chunk.use_of = use_of;
+            chunk.use_of = self.open_for_chunk(index, io);
         }
         self.chunks.insert(header.seq, chunk);
         self.current.insert(stream, header.seq);
@@ -142,6 +140,16 @@ impl Receiver {
         match header.content {
             Content::Bytes => Ok(()),
             Content::Hole => self.hole_heard(header.seq, io),
+        }
+    }
+
+    /// Only small files come before their WANT, which says what of them is held.
+    fn check_wanted(&self, index: EntryIndex) -> Heard {
+        let Some(entry) = self.entries.get(&index) else { return Ok(()) };
+        let small = entry.size.is_some_and(|size| size <= Limits::UNASKED_BYTES);
+        match entry.stage {
+            Stage::Waiting | Stage::Opening if !small => violation("HEADER before WANT"),
+            _ => Ok(()),
         }
     }
 
@@ -156,22 +164,17 @@ impl Receiver {
     /// A chunk of an object that waits comes unasked, on the lead: what would let others end is
     /// behind it. The object is opened beyond the limit, within a bound; beyond that its chunk
     /// comes again.
-    fn open_for_chunk<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) -> Option<Use> {
+    fn open_for_chunk<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) -> Use {
         if !self.queue.contains(&index) {
-            return Some(Use::Write);
-        }
-        let small =
-            self.entries.get(&index)?.size.is_some_and(|size| size <= Limits::UNASKED_BYTES);
-        if !small {
-            return None;
+            return Use::Write;
         }
         if io.objects_open >= self.limits.objects_open_max.saturating_mul(2) {
-            return Some(Use::Refused);
+            return Use::Refused;
         }
         self.queue.retain(|waiting| *waiting != index);
         self.take_slot(index, io);
         self.open(index, io);
-        Some(Use::Write)
+        Use::Write
     }
 
     /// Chunks of an entry that are written and touch a range.
@@ -378,6 +381,19 @@ impl Receiver {
         let Some(chunk) = self.chunks.get_mut(&seq) else { return };
         chunk.use_of = Use::Already;
         self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
+    }
+
+    /// What came before WANT of an entry that an earlier run had recorded is not written again.
+    pub(super) fn pass_over_held(&mut self, index: EntryIndex) {
+        let Some(entry) = self.entries.get(&index) else { return };
+        let held: Vec<_> = self
+            .chunks
+            .iter()
+            .filter(|(_, chunk)| chunk.entry == index && chunk.use_of == Use::Write)
+            .filter(|(_, chunk)| entry.held.covers(chunk.range()))
+            .map(|(seq, _)| *seq)
+            .collect();
+        held.into_iter().for_each(|seq| self.pass_over(seq));
     }
 
     /// An entry is held whole: nothing of it is written any more.

@@ -138,9 +138,9 @@ impl Receiver {
         let first = self.announced == 1 || replaces.is_some();
         match &parent {
             None if !first => return violation("ENTRY outside the tree"),
-            Some(parent) if !self.dirs.contains_key(parent) => match replaces {
-                Some(_) => return self.came_too_late(index, path, io),
-                None => return violation("ENTRY outside its directory"),
+            Some(parent) if !self.dirs.contains_key(parent) => match (replaces, &body) {
+                (Some(_), EntryBody::File { .. }) => return self.came_too_late(index, path, io),
+                _ => return violation("ENTRY outside its directory"),
             },
             _ => {}
         }
@@ -334,6 +334,7 @@ impl Receiver {
                 }
             }
         }
+        self.pass_over_held(index);
         let lists: Vec<_> =
             have.chunks(self.limits.want_ranges_max as usize).map(<[_]>::to_vec).collect();
         let last = lists.len().saturating_sub(1);

@@ -394,6 +394,9 @@ impl<P: Clone> Sender<P> {
                 let Some(root) = committed.root else {
                     return violation("COMMITTED without a root");
                 };
+                if entry.stage == Stage::Done && entry.known.root(size) != Some(root) {
+                    return violation("COMMITTED with another root");
+                }
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
                 self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
                 Some((size, root))

@@ -6,7 +6,16 @@ use crate::transfers::path;
 use floe_proto::command::Event;
 use floe_proto::disk::{DiskDone, Opened};
 use floe_proto::frame::{Basis, Entry, EntryBody, Frame};
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Freshness, Root, StreamId, TransferId};
+use floe_types::{
+    ByteCount, ChunkDigest, ChunkHasher, Code, EntryIndex, Fault, Freshness, Offset, Range, Root,
+    StreamId, Subtree, TransferId,
+};
+
+fn digest_of(bytes: &[u8]) -> ChunkDigest {
+    let mut hasher = ChunkHasher::new(Offset(0));
+    hasher.update(bytes);
+    hasher.finish().unwrap()
+}
 
 fn committed(it: &Hand) -> bool {
     it.has_said(|frame| matches!(frame, Frame::Committed(..)))
@@ -109,9 +118,9 @@ fn a_chunk_that_comes_again_while_it_is_recorded_is_not_written_again() {
 #[test]
 fn a_piece_that_is_handed_in_without_room_fails_its_entry_and_is_not_written() {
     let mut it = Hand::receiving();
-    it.hears(LEAD, entries(vec![file(0, "", GRAIN, 1)]));
-    it.hears(LEAD, header(0, 0, 0, Some(GRAIN)));
-    it.hears(LEAD, data(0, 0, 0, GRAIN));
+    it.hears(LEAD, entries(vec![file(0, "", 9, 1)]));
+    it.hears(LEAD, header(0, 0, 0, Some(9)));
+    it.hears(LEAD, data(0, 0, 0, 9));
     assert_eq!(writes(&it), 0);
     assert!(it.has_said(|frame| matches!(frame, Frame::Failed(_))));
 }
@@ -387,4 +396,28 @@ fn what_is_under_way_of_a_transfer_that_was_stopped_is_passed_over() {
     it.hears(SECOND, data(1, GRAIN, GRAIN, 2 * GRAIN));
     it.hears(SECOND, seal(1, GRAIN, 2 * GRAIN));
     assert!(it.try_hears(SECOND, seal(2, GRAIN, 2 * GRAIN)).is_err());
+}
+
+#[test]
+fn a_large_file_may_not_come_before_its_want_and_write_over_what_is_held() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![file(0, "", 4 * GRAIN, 1)]));
+    assert!(it.ops.iter().any(|(_, _, op)| is_open(op)), "its stage is being opened");
+    assert!(it.try_hears(LEAD, header(0, 0, 0, Some(GRAIN))).is_err());
+}
+
+#[test]
+fn a_small_file_that_comes_before_its_want_does_not_write_over_what_is_held() {
+    let mut it = Hand::receiving_with(config());
+    it.hears(LEAD, entries(vec![file(0, "", 100, 1)]));
+    it.hears(LEAD, header(0, 0, 0, Some(100)));
+    let have = vec![Subtree {
+        range: Range::new(Offset(0), Offset(100)),
+        digest: digest_of(&content(0, 100)),
+    }];
+    let (_, id, _) = it.takes(is_open);
+    let opened = Opened::Sink { have, basis: Basis::Version, finished: None };
+    it.ends(id, DiskDone::Opened(opened));
+    it.hears(LEAD, piece(0, 0, &[7; 100]));
+    assert!(!it.ops.iter().any(|(_, _, op)| is_write(op)), "it is verified already");
 }

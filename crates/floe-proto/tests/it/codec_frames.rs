@@ -231,23 +231,26 @@ pub fn request() -> impl Strategy<Value = Frame<()>> {
 
 fn stats() -> impl Strategy<Value = Stats> {
     let work = option::of(prop_oneof![Just(Work::None), Just(Work::UnderWay)]);
-    let sums = (any::<[u64; 10]>(), any::<u64>(), option::of(any::<u64>()), work);
+    let sums = (any::<[u64; 13]>(), any::<u64>(), option::of(any::<u64>()), work);
     sums.prop_map(|(c, bytes, trip, work)| {
-        let [source_disk, cpu, network, window, limiter, starved, sink_disk, sync, memory, idle] =
-            c.map(Micros);
-        let (first, last) = ((source_disk, cpu, network), (sync, memory, idle));
+        let times = c.map(Micros);
+        let [source_disk, cpu, network, window, limiter, starved, sink_disk, ..] = times;
+        let [.., sync, memory, idle, loss, peer_socket, sink_cpu] = times;
         Stats {
             causes: Causes {
-                source_disk: first.0,
-                cpu: first.1,
-                network: first.2,
+                source_disk,
+                cpu,
+                network,
                 window,
                 limiter,
                 starved,
                 sink_disk,
-                sync: last.0,
-                memory: last.1,
-                idle: last.2,
+                sync,
+                memory,
+                idle,
+                loss,
+                peer_socket,
+                sink_cpu,
             },
             data_bytes: ByteCount(bytes),
             round_trip: trip.map(Micros),

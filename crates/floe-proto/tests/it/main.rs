@@ -17,6 +17,7 @@ mod bounds; // what a peer can cause is bounded
 mod holes;
 mod liars; // peers that lie about what they were told
 mod stray; // frames about what never was
+mod causes; // where the time goes
 mod stalls; // nobody has anything left to do
 mod transfers;
 mod unasked; // a small get before WANT

@@ -8,7 +8,7 @@ use crate::disk::{Bytes, Disk};
 use floe_proto::command::{
     Command, Config, Event, Holes, Lost, Role, StreamCount, Summary, TransferOptions,
 };
-use floe_proto::disk::{DiskOp, Lane, Took};
+use floe_proto::disk::{DiskOp, Lane, Took, Waited};
 use floe_proto::frame::{Data, Direction, Frame, Verbs};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, ChunkSize, Fault, Limits, Micros, ObjectPath, OpId, StreamId, Time};
@@ -368,7 +368,7 @@ impl World {
                 let (_, lane, id, op) = self.ends[nth].running.remove(chosen);
                 let end = &mut self.ends[nth];
                 let done = end.disk.run(lane, op);
-                let took = Took { queued: Micros(1), busy: Micros(1) };
+                let took = Took { queued: Micros(1), busy: Micros(1), waited: Waited::Yes };
                 end.session.handle_disk(id, done, took, now);
                 return true;
             }

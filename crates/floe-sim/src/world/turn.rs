@@ -12,7 +12,7 @@ use crate::wire::Taken;
 use floe_engine::buffer::Piece;
 use floe_engine::files::Done;
 use floe_proto::command::{Command, Event, Lost};
-use floe_proto::disk::{Lane, Took};
+use floe_proto::disk::{Lane, Took, Waited};
 use floe_proto::frame::Frame;
 use floe_types::{ByteCount, Code, Fault, Micros, OpId, StreamId, Time};
 
@@ -20,7 +20,7 @@ const FRAMES_A_ROUND: usize = 64;
 const FRAMES_OUT_MAX: usize = 32;
 const SMALL_BYTES: u64 = 16 << 10;
 const FAREWELL: Micros = Micros::from_secs(5);
-const TOOK: Took = Took { queued: Micros(1), busy: Micros(1) };
+const TOOK: Took = Took { queued: Micros(1), busy: Micros(1), waited: Waited::Yes };
 
 impl World {
     pub(super) fn turn(&mut self, id: PeerId, lane: Lane) {

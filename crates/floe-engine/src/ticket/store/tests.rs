@@ -190,7 +190,8 @@ fn a_ticket_that_stands_twice_in_the_file_is_refused() {
     let (_dir, store) = fresh();
     store.create(new("ci"), at(10)).unwrap();
     let entry = store.list(ROOT).unwrap().remove(0);
-    assert_eq!(parse_entries(&format_entries(&[entry.clone()])).unwrap(), [entry.clone()]);
+    let one = std::slice::from_ref(&entry);
+    assert_eq!(parse_entries(&format_entries(one)).unwrap(), one);
     let wider = Entry { bounds: Bounds::of(Verbs::ALL), ..entry.clone() };
     assert!(parse_entries(&format_entries(&[entry, wider])).unwrap_err().contains("twice"));
 }

@@ -157,6 +157,12 @@ impl Receiver {
     /// the sender knows already.
     fn supersede(&mut self, index: EntryIndex, range: Range) {
         for seq in self.touching(index, range) {
+            // A hole is sealed from its header on, also while it waits: two would wait for each
+            // other.
+            if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains(&seq))
+            {
+                hole.seal = None;
+            }
             self.abandon(seq);
         }
     }
@@ -414,9 +420,7 @@ impl Receiver {
     /// A chunk is given up: kept only while writes of it are under way.
     pub(super) fn abandon(&mut self, seq: Seq) {
         let Some(chunk) = self.chunks.get_mut(&seq) else { return };
-        // A hole is sealed from its header on: one that still waits is given up.
-        let begun = chunk.writes > 0 || chunk.digest.is_some();
-        if chunk.seal.is_some() && chunk.use_of == Use::Write && begun {
+        if chunk.seal.is_some() && chunk.use_of == Use::Write {
             return;
         }
         self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));

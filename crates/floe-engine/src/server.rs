@@ -191,7 +191,7 @@ impl Server {
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         // Before there are threads of its own, and behind all that is read elsewhere.
         let confinement = match confine {
-            Confine::Process => confine::confine(&dir, &state_dir, access.read_only.into()),
+            Confine::Process => confine::confine(&dir, &state_dir, access.read_only),
             Confine::Nothing => Confinement::None,
         };
         let buffers = ByteCount(memory.0 / 2);

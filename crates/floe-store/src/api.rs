@@ -425,3 +425,29 @@ pub trait Store: Send + Sync {
     /// `NotDirectory`, the system's.
     fn make_dir(&self, path: &ObjectPath) -> Result<()>;
 }
+
+/// Commits what `admit` lets through, in the form that it gives it; what it does not is answered as
+/// it says. `tell` makes of the store's answer the one to give, by what `admit` kept beside.
+pub fn commit_admitted<T>(
+    store: &dyn Store,
+    batch: Vec<Commit>,
+    mut admit: impl FnMut(Commit) -> std::result::Result<(Commit, T), Result<()>>,
+    tell: impl Fn(T, Result<()>) -> Result<()>,
+) -> Vec<Result<()>> {
+    let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
+    let (mut admitted, mut places) = (Vec::new(), Vec::new());
+    for (nth, commit) in batch.into_iter().enumerate() {
+        answers.push(match admit(commit) {
+            Ok((commit, beside)) => {
+                admitted.push(commit);
+                places.push((nth, beside));
+                Ok(())
+            }
+            Err(answer) => answer,
+        });
+    }
+    for ((nth, beside), answer) in places.into_iter().zip(store.commit(admitted)) {
+        answers[nth] = tell(beside, answer);
+    }
+    answers
+}

@@ -8,7 +8,7 @@
 
 use crate::api::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store,
+    Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store, commit_admitted,
 };
 use crate::browse::Browser;
 use crate::disk::{Disk, Doing};
@@ -138,24 +138,11 @@ impl<D: Disk> Store for Confined<D> {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        let mut answers: Vec<Result<()>> = batch.iter().map(|_| Ok(())).collect();
-        let (mut whole, mut places) = (Vec::new(), Vec::new());
-        for (nth, commit) in batch.into_iter().enumerate() {
-            if matches!(&commit, Commit::Directory { path, .. } if path.is_root()) {
-                continue;
-            }
-            match self.whole_commit(commit) {
-                Ok((commit, path)) => {
-                    whole.push(commit);
-                    places.push((nth, path));
-                }
-                Err(fault) => answers[nth] = Err(fault),
-            }
-        }
-        for ((nth, path), answer) in places.into_iter().zip(self.store.commit(whole)) {
-            answers[nth] = told(answer, "commit", &path);
-        }
-        answers
+        let admit = |commit| match &commit {
+            Commit::Directory { path, .. } if path.is_root() => Err(Ok(())),
+            _ => self.whole_commit(commit).map_err(Err),
+        };
+        commit_admitted(&*self.store, batch, admit, |path, answer| told(answer, "commit", &path))
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {

@@ -18,8 +18,10 @@ use floe_engine::server::{
 };
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Limits};
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 /// Serve a directory to clients with a ticket
@@ -111,7 +113,11 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
-        Some((cert, key)) => own_identity(cert, key)?,
+        Some((cert, key)) => {
+            let own = own_identity(cert, key)?;
+            refuse_within(&settled.dir, key, "the key")?;
+            own
+        }
         None => Identity::load_or_create(&settled.state)?,
     };
     let (security, pin) = match settled.wire {
@@ -196,6 +202,8 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     output.json |= file.json;
     let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
     refuse_reserved(&dir)?;
+    let state = open_state_or(&args.state, file.state)?;
+    refuse_within(&dir, state.path(), "the state directory")?;
     Ok(Settled {
         dir,
         listen,
@@ -212,9 +220,28 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
         memory,
-        state: open_state_or(&args.state, file.state)?,
+        state,
         voice: Voice::of(&output, Channel::Output),
     })
+}
+
+/// Refuses to serve what lets anybody in: whoever may read would be the owner.
+fn refuse_within(dir: &Path, secret: &Path, what: &str) -> Result<()> {
+    // What is not there yet is told by whoever opens it.
+    let (Ok(dir), Ok(secret)) = (fs::metadata(dir), fs::canonicalize(secret)) else {
+        return Ok(());
+    };
+    let is_dir = |above: &Path| {
+        fs::metadata(above).is_ok_and(|it| (it.dev(), it.ino()) == (dir.dev(), dir.ino()))
+    };
+    if !secret.ancestors().any(is_dir) {
+        return Ok(());
+    }
+    Err(Failure::hinted(
+        Code::Usage,
+        format!("{what} {} is inside the served directory", Shown(&secret)),
+        "clients could read it; choose another with --state (or --key), or serve another directory",
+    ))
 }
 
 /// What a mistake in this program could still touch.

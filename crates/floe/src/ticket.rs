@@ -13,9 +13,11 @@ mod set;
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::fault::{Failure, Result};
 use crate::place::refuse_reserved;
+use crate::settings::open_state;
 use floe_engine::server::root_id_of;
 use floe_engine::state::State;
-use floe_engine::ticket::RootId;
+use floe_engine::ticket::{RootId, TicketStore};
+use floe_types::{Code, Fault};
 use std::path::PathBuf;
 
 /// Make, list, show, change and revoke tickets (on the server)
@@ -48,6 +50,16 @@ struct PlaceFlags {
 }
 
 impl PlaceFlags {
+    /// The tickets of this machine, and the id of the served directory.
+    ///
+    /// # Errors
+    /// `State`, and as `root_id`.
+    fn open(&self) -> Result<(TicketStore, RootId)> {
+        let state = open_state(&self.state)?;
+        let root = self.root_id(&state)?;
+        Ok((TicketStore::open(&state)?, root))
+    }
+
     /// The id of the served directory.
     ///
     /// # Errors
@@ -83,6 +95,11 @@ pub fn run(args: &TicketArgs) -> Result<()> {
         TicketVerb::Set(args) => set::run(args),
         TicketVerb::Revoke(args) => revoke::run(args),
     }
+}
+
+/// Of a ticket that was named.
+fn unknown(fault: Fault) -> Failure {
+    Failure::from(fault).hinting(Code::NotFound, KNOWN)
 }
 
 const KNOWN: &str = "floe ticket list shows the tickets of --root";

@@ -34,6 +34,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// What standard output may have to hold back for one chunk that is late.
 const OUTPUT_WINDOW: ByteCount = ByteCount(16 << 20);
 
+/// The window of a get with a rate limit holds what comes in so many seconds, and two chunks.
+const LIMITED_WINDOW_SECS: u64 = 2;
+
 /// How often a server is asked to begin, and for how long, if it takes the connection and then does
 /// not answer: it is busy, or was killed just now.
 const CONTACTS_MAX: u32 = 5;
@@ -63,6 +66,13 @@ pub(super) async fn first_contact(shared: &Arc<Shared>) -> Result<Arc<Live>, Fau
 pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
     if matches!(errand.end.at, LocalEnd::Output(_)) {
         errand.options.window = errand.options.window.min(OUTPUT_WINDOW);
+    }
+    if let (Direction::Get, Some(rate)) = (errand.direction, errand.options.rate) {
+        // What a slow receiver leaves in the socket stands before whatever else it is told.
+        let chunk = errand.options.chunk.bytes();
+        let seconds = ByteCount(rate.bytes_per_sec().saturating_mul(LIMITED_WINDOW_SECS));
+        let most = seconds.max(chunk.plus(chunk));
+        errand.options.window = errand.options.window.min(most);
     }
     let started = Instant::now();
     let mut way = Way {

@@ -6,7 +6,7 @@
 use floe_proto::frame::Verbs;
 use floe_store::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, RootWanted, Sink, SinkSpec, Stat, Store,
+    Progress, RootWanted, Sink, SinkSpec, Stat, Store, commit_admitted,
 };
 use floe_types::{Code, Fault, ObjectPath, Precondition};
 use std::sync::Arc;
@@ -99,21 +99,11 @@ impl Store for Fence {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        let mut answers: Vec<Result<()>> = batch.iter().map(|_| Ok(())).collect();
-        let (mut allowed, mut places) = (Vec::new(), Vec::new());
-        for (nth, commit) in batch.into_iter().enumerate() {
-            match self.may_commit(&commit) {
-                Ok(()) => {
-                    allowed.push(commit);
-                    places.push(nth);
-                }
-                Err(fault) => answers[nth] = Err(fault),
-            }
-        }
-        for (place, answer) in places.into_iter().zip(self.store.commit(allowed)) {
-            answers[place] = answer;
-        }
-        answers
+        let admit = |commit| match self.may_commit(&commit) {
+            Ok(()) => Ok((commit, ())),
+            refused => Err(refused),
+        };
+        commit_admitted(&*self.store, batch, admit, |(), answer| answer)
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {

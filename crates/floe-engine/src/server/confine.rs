@@ -6,10 +6,12 @@
 //! taken back. TCP is not touched. Without it (a kernel before 5.13, or one that has it switched
 //! off) a server serves all the same, and says so.
 
+use super::ReadOnly;
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use std::error::Error;
 use std::path::Path;
 
 /// Whether a server confines its process.
@@ -36,61 +38,39 @@ pub enum Confinement {
 const NEWEST: ABI = ABI::V6;
 
 /// Confines this thread, and every one it starts.
-pub(super) fn confine(root: &Path, state: &Path, change: Change) -> Confinement {
-    match restrict(root, state, change) {
+pub(super) fn confine(root: &Path, state: &Path, read_only: ReadOnly) -> Confinement {
+    match restrict(root, state, read_only) {
         Ok(RulesetStatus::FullyEnforced) => Confinement::Full,
         Ok(RulesetStatus::PartiallyEnforced) => Confinement::Partial,
         Ok(RulesetStatus::NotEnforced) => Confinement::None,
-        Err(why) => {
-            tracing::warn!(why, "the process is not confined");
+        Err(error) => {
+            tracing::warn!(%error, "the process is not confined");
             Confinement::None
         }
     }
 }
 
-/// Whether what is served may be changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Change {
-    Allowed,
-    Refused,
-}
-
-impl From<super::ReadOnly> for Change {
-    fn from(read_only: super::ReadOnly) -> Self {
-        match read_only {
-            super::ReadOnly::Yes => Self::Refused,
-            super::ReadOnly::No => Self::Allowed,
-        }
-    }
-}
-
-fn restrict(root: &Path, state: &Path, change: Change) -> Result<RulesetStatus, String> {
-    let beneath_root = if change == Change::Allowed { written() } else { read() };
+fn restrict(
+    root: &Path,
+    state: &Path,
+    read_only: ReadOnly,
+) -> Result<RulesetStatus, Box<dyn Error>> {
+    let beneath_root = if read_only == ReadOnly::Yes { read() } else { written() };
     let mut rules = Ruleset::default();
-    if change == Change::Allowed {
+    if read_only == ReadOnly::No {
         // The first Landlock refuses every rename from a stage to its place: rather none than that.
-        rules = rules
-            .set_compatibility(CompatLevel::SoftRequirement)
-            .handle_access(AccessFs::Refer)
-            .map_err(told)?;
+        rules =
+            rules.set_compatibility(CompatLevel::SoftRequirement).handle_access(AccessFs::Refer)?;
     }
     let mut rules = rules
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(NEWEST))
-        .map_err(told)?
-        .scope(Scope::from_all(NEWEST))
-        .map_err(told)?
-        .create()
-        .map_err(told)?;
+        .handle_access(AccessFs::from_all(NEWEST))?
+        .scope(Scope::from_all(NEWEST))?
+        .create()?;
     for (path, access) in [(root, beneath_root), (state, written())] {
-        let path = PathFd::new(path).map_err(|why| why.to_string())?;
-        rules = rules.add_rule(PathBeneath::new(path, access)).map_err(told)?;
+        rules = rules.add_rule(PathBeneath::new(PathFd::new(path)?, access))?;
     }
-    Ok(rules.restrict_self().map_err(told)?.ruleset)
-}
-
-fn told(error: impl Into<RulesetError>) -> String {
-    error.into().to_string()
+    Ok(rules.restrict_self()?.ruleset)
 }
 
 fn read() -> BitFlags<AccessFs> {
@@ -117,7 +97,7 @@ mod tests {
     use std::io::ErrorKind;
 
     /// In a thread of its own: it cannot be taken back.
-    fn confined<R: Send>(change: Change, then: impl FnOnce(&Path) -> R + Send) -> Option<R> {
+    fn confined<R: Send>(read_only: ReadOnly, then: impl FnOnce(&Path) -> R + Send) -> Option<R> {
         let dir = tempfile::tempdir().unwrap();
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         fs::create_dir(&root).unwrap();
@@ -126,7 +106,7 @@ mod tests {
         fs::write(dir.path().join("outside"), "secret").unwrap();
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let done = confine(&root, &state, change);
+                let done = confine(&root, &state, read_only);
                 (done != Confinement::None).then(|| then(dir.path()))
             });
             thread.join().unwrap()
@@ -140,7 +120,7 @@ mod tests {
     #[test]
     fn nothing_outside_can_be_read_made_or_reached_by_a_link() {
         // A kernel without Landlock cannot show it.
-        let _ = confined(Change::Allowed, |dir| {
+        let _ = confined(ReadOnly::No, |dir| {
             assert!(denied(fs::read(dir.join("outside"))));
             assert!(denied(fs::write(dir.join("new"), "x")));
             assert!(denied(fs::read_dir("/etc")));
@@ -160,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_is_served_read_only_cannot_be_changed() {
-        let _ = confined(Change::Refused, |dir| {
+        let _ = confined(ReadOnly::Yes, |dir| {
             assert_eq!(fs::read_to_string(dir.join("root/old")).unwrap(), "old");
             assert!(denied(fs::write(dir.join("root/old"), "x")));
             assert!(denied(fs::remove_file(dir.join("root/old"))));

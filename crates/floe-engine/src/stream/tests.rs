@@ -3,38 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Activity, Place, Stream};
-use crate::buffer::Pool;
-use crate::clock::Clock;
-use crate::disk_threads::DiskThreads;
-use crate::files::Files;
-use crate::running::{Running, Terms};
+use crate::running::Running;
 use crate::secure::plaintext;
 use floe_proto::codec::encode;
-use floe_proto::command::{Config, Holes, Role, StreamCount, TransferOptions};
-use floe_proto::frame::{Direction, Frame, Open, Verbs};
-use floe_proto::session::Session;
-use floe_store::OwnerId;
-use floe_types::{ByteCount, Limits, ObjectPath, TransferId};
-use std::sync::Arc;
+use floe_proto::command::TransferOptions;
+use floe_proto::frame::{Direction, Frame, Open};
+use floe_types::{ByteCount, ObjectPath, TransferId};
 use tokio::net::{TcpListener, TcpStream};
-
-/// A server's session that nobody has joined.
-fn session() -> Arc<Running> {
-    let limits = Limits::default();
-    let clock = Clock::start();
-    let config = Config {
-        limits: limits.clone(),
-        verbs: Verbs::LIST,
-        piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
-        streams: StreamCount::Fixed(1),
-        buffers: ByteCount(1 << 20),
-        holes: Holes::AsHoles,
-    };
-    let core = Session::new(Role::Server, config, clock.now());
-    let files = Files::local(OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);
-    let terms = Terms { piece_bytes_max: Limits::PIECE_BYTES };
-    Running::new(core, clock, limits, terms, Arc::new(files), DiskThreads::new())
-}
 
 async fn pair() -> (TcpStream, TcpStream) {
     let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -45,7 +20,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 #[tokio::test]
 async fn a_peer_that_asks_and_takes_no_answer_is_not_heard_for_ever() {
     let (near, far) = pair().await;
-    let running = session();
+    let running = Running::unjoined();
     let mut stream = Stream::new(Place::take(&running), plaintext(near));
     // Each is refused: an answer waits for each. Far more than two sockets hold.
     let (mut said, mut idle, mut next) = (0, 0, 0);

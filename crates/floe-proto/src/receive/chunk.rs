@@ -193,6 +193,11 @@ impl Receiver {
             .collect()
     }
 
+    /// Chunks of an entry that are written.
+    fn all_written(&self, index: EntryIndex) -> Vec<Seq> {
+        self.touching(index, Range::new(Offset::ZERO, Offset(u64::MAX)))
+    }
+
     /// Chunks of an entry that was just opened get their verdicts.
     pub(super) fn verdicts_due<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let seqs: Vec<_> = self
@@ -369,10 +374,7 @@ impl Receiver {
         }
         // What waited for this range to be written comes a second time.
         for seq in self.touching(index, subtree.range) {
-            let covered = self.chunks.get(&seq).is_some_and(|chunk| {
-                self.entries.get(&index).is_some_and(|entry| entry.held.covers(chunk.range()))
-            });
-            if !covered {
+            if !self.is_held(seq) {
                 let fault = Fault::new(Code::Violation, "chunks of one object overlap");
                 return self.fail(index, fault, io);
             }
@@ -389,23 +391,25 @@ impl Receiver {
         self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
     }
 
+    /// Whether all of a chunk is held.
+    fn is_held(&self, seq: Seq) -> bool {
+        self.chunks.get(&seq).is_some_and(|chunk| {
+            self.entries.get(&chunk.entry).is_some_and(|entry| entry.held.covers(chunk.range()))
+        })
+    }
+
     /// What came before WANT of an entry that an earlier run had recorded is not written again.
     pub(super) fn pass_over_held(&mut self, index: EntryIndex) {
-        let Some(entry) = self.entries.get(&index) else { return };
-        let held: Vec<_> = self
-            .chunks
-            .iter()
-            .filter(|(_, chunk)| chunk.entry == index && chunk.use_of == Use::Write)
-            .filter(|(_, chunk)| entry.held.covers(chunk.range()))
-            .map(|(seq, _)| *seq)
-            .collect();
-        held.into_iter().for_each(|seq| self.pass_over(seq));
+        for seq in self.all_written(index) {
+            if self.is_held(seq) {
+                self.pass_over(seq);
+            }
+        }
     }
 
     /// An entry is held whole: nothing of it is written any more.
     pub(super) fn pass_over_all(&mut self, index: EntryIndex) {
-        let whole = Range::new(Offset::ZERO, Offset(u64::MAX));
-        for seq in self.touching(index, whole) {
+        for seq in self.all_written(index) {
             self.pass_over(seq);
         }
     }

@@ -384,8 +384,8 @@ impl<P: Clone> Sender<P> {
         let index = committed.index;
         let Some(entry) = self.entries.get(&index) else { return self.known(index) };
         let stage = match (entry.want, entry.stage) {
-            // What was sent before it was wanted was not needed.
-            (WantOf::Behind, Stage::Sending | Stage::Checking | Stage::Done) => Stage::Announced,
+            // What was sent before it was wanted was not needed. Behind DONE roots are compared.
+            (WantOf::Behind, Stage::Sending | Stage::Checking) => Stage::Announced,
             (_, stage) => stage,
         };
         let object = match (&entry.body, stage, entry.size) {
@@ -394,9 +394,6 @@ impl<P: Clone> Sender<P> {
                 let Some(root) = committed.root else {
                     return violation("COMMITTED without a root");
                 };
-                if entry.stage == Stage::Done && entry.known.root(size) != Some(root) {
-                    return violation("COMMITTED with another root");
-                }
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
                 self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
                 Some((size, root))

@@ -292,7 +292,7 @@ fn a_done_below_what_came_fails_the_entry() {
 #[test]
 fn an_object_of_several_chunks_that_fill_the_window_is_recorded() {
     let mut it = Hand::new(floe_proto::command::Role::Server, config());
-    let Frame::Open(mut asked) = open(T, floe_proto::frame::Direction::Put) else { unreachable!() };
+    let mut asked = opening(T, floe_proto::frame::Direction::Put);
     (asked.chunk, asked.window) = (floe_types::ChunkSize::DEFAULT, ByteCount(2 * GRAIN));
     it.hears(LEAD, Frame::Open(asked));
     it.hears_file(4 * GRAIN);

@@ -251,7 +251,12 @@ pub fn is_commit(op: &DiskOp<Bytes>) -> bool {
 }
 
 pub fn open(transfer: TransferId, direction: Direction) -> Frame<Bytes> {
-    Frame::Open(Open {
+    Frame::Open(opening(transfer, direction))
+}
+
+/// What OPEN says.
+pub fn opening(transfer: TransferId, direction: Direction) -> Open {
+    Open {
         transfer,
         direction,
         path: ObjectPath::parse(b"f").unwrap(),
@@ -262,7 +267,7 @@ pub fn open(transfer: TransferId, direction: Direction) -> Frame<Bytes> {
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
-    })
+    }
 }
 
 pub fn entries(list: Vec<Entry>) -> Frame<Bytes> {

@@ -12,8 +12,7 @@ use floe_types::{EntryIndex, Root};
 fn asked(len: usize, change: impl Fn(&mut Open)) -> Hand {
     let mut it = Hand::new(Role::Server, config());
     it.disk.files.insert(path("f"), content("f", len));
-    let Frame::Open(mut open) = hand::open(T, Direction::Get) else { unreachable!() };
-    open.unasked = Unasked::Welcome;
+    let mut open = Open { unasked: Unasked::Welcome, ..hand::opening(T, Direction::Get) };
     change(&mut open);
     it.hears(LEAD, Frame::Open(open));
     it.does_all();
@@ -57,8 +56,8 @@ fn nothing_else_goes_before_it_is_wanted() {
     let mut tree = Hand::new(Role::Server, config());
     tree.disk.dirs.insert(path("f"));
     tree.disk.files.insert(path("f/small"), content("small", 10));
-    let Frame::Open(open) = hand::open(T, Direction::Get) else { unreachable!() };
-    tree.hears(LEAD, Frame::Open(Open { unasked: Unasked::Welcome, ..open }));
+    let open = Open { unasked: Unasked::Welcome, ..hand::opening(T, Direction::Get) };
+    tree.hears(LEAD, Frame::Open(open));
     tree.does_all();
     assert!(tree.has_said(|frame| matches!(frame, Frame::Entries(..))) && !goes(&tree));
 }

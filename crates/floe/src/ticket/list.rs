@@ -1,16 +1,15 @@
 //! `floe ticket list` and `floe ticket show`.
 
 use super::bounds::{prefix_text, ticket_event, verbs_text};
-use super::{KNOWN, PlaceFlags};
+use super::{PlaceFlags, unknown};
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::civil;
 use crate::event::Channel;
-use crate::fault::{Failure, Result};
+use crate::fault::Result;
 use crate::output;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
-use floe_engine::ticket::{Entry, TicketStore};
-use floe_types::{Code, Escaped};
+use floe_engine::ticket::Entry;
+use floe_types::Escaped;
 
 /// List the tickets of a served directory
 ///
@@ -39,8 +38,8 @@ pub(super) struct ShowArgs {
 
 pub(super) fn run(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.place.state)?;
-    for entry in TicketStore::open(&state)?.list(args.place.root_id(&state)?)? {
+    let (tickets, root) = args.place.open()?;
+    for entry in tickets.list(root)? {
         match voice.form {
             Form::Json(channel) => ticket_event(&entry).send(channel),
             Form::Text => output::line(&entry_line(&entry))?,
@@ -51,11 +50,8 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
 
 pub(super) fn show(args: &ShowArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.place.state)?;
-    let root = args.place.root_id(&state)?;
-    let entry = TicketStore::open(&state)?
-        .find(root, &args.ticket)
-        .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, KNOWN))?;
+    let (tickets, root) = args.place.open()?;
+    let entry = tickets.find(root, &args.ticket).map_err(unknown)?;
     match voice.form {
         Form::Json(channel) => ticket_event(&entry).send(channel),
         Form::Text => {

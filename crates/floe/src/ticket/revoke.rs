@@ -1,13 +1,11 @@
 //! `floe ticket revoke`.
 
-use super::{KNOWN, PlaceFlags};
+use super::{PlaceFlags, unknown};
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::event::{Channel, Event};
-use crate::fault::{Failure, Result};
+use crate::fault::Result;
 use crate::report::Voice;
-use crate::settings::open_state;
-use floe_engine::ticket::TicketStore;
-use floe_types::{Code, Escaped};
+use floe_types::Escaped;
 
 /// Revoke a ticket, for sessions that run and all that would begin
 ///
@@ -27,11 +25,8 @@ pub(super) struct RevokeArgs {
 
 pub(super) fn run(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.place.state)?;
-    let root = args.place.root_id(&state)?;
-    let gone = TicketStore::open(&state)?
-        .revoke(root, &args.ticket)
-        .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, KNOWN))?;
+    let (tickets, root) = args.place.open()?;
+    let gone = tickets.revoke(root, &args.ticket).map_err(unknown)?;
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));
     voice.send(|| {
         Event::new("revoked").with("name", gone.name.as_str()).with("id", gone.id.to_string())

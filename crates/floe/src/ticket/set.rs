@@ -1,14 +1,12 @@
 //! `floe ticket set`.
 
 use super::bounds::{expiry, sentence, ticket_event, verbs};
-use super::{KNOWN, PlaceFlags};
+use super::{PlaceFlags, unknown};
 use crate::args::{OutputFlags, after_help};
 use crate::civil;
 use crate::event::Channel;
-use crate::fault::{Failure, Result};
+use crate::fault::Result;
 use crate::report::Voice;
-use crate::settings::open_state;
-use floe_engine::ticket::TicketStore;
 use floe_proto::frame::Verbs;
 use floe_types::{Code, Escaped};
 use std::time::{Duration, SystemTime};
@@ -58,21 +56,18 @@ Examples:
 
 pub(super) fn run(args: &SetArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.place.state)?;
-    let root = args.place.root_id(&state)?;
+    let (tickets, root) = args.place.open()?;
     let now = SystemTime::now();
     let expires = match args.expires {
         None => None,
         Some(Lifetime::Endless) => Some(None),
         Some(Lifetime::Span(span)) => Some(Some(expiry(now, span)?)),
     };
-    let changed = TicketStore::open(&state)?.change_bounds(root, &args.ticket, now, |bounds| {
+    let changed = tickets.change_bounds(root, &args.ticket, now, |bounds| {
         bounds.verbs = args.allow.unwrap_or(bounds.verbs);
         bounds.expires = expires.unwrap_or(bounds.expires);
     });
-    let entry = changed.map_err(|fault| {
-        Failure::from(fault).hinting(Code::NotFound, KNOWN).hinting(Code::Usage, HELP)
-    })?;
+    let entry = changed.map_err(|fault| unknown(fault).hinting(Code::Usage, HELP))?;
     let name = Escaped(entry.name.as_bytes());
     voice.say(&format_args!("\"{name}\" {}", sentence(&entry.bounds)));
     voice.send(|| ticket_event(&entry));

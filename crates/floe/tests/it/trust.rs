@@ -3,6 +3,7 @@
 use crate::stage::{Stage, wait_until, words};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 fn fingerprint(stage: &Stage) -> String {
     let errors = stage.serve(&[]);
@@ -45,6 +46,21 @@ fn serve_says_where_it_listens_and_how_to_log_in() {
     let mode = fs::metadata(stage.path("state-server/owner.ticket")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(server.terminate(), 0);
+}
+
+#[test]
+fn a_server_does_not_serve_its_own_key_and_tickets() {
+    let stage = Stage::new();
+    let inside = stage.path("srv/a/state");
+    fs::create_dir_all(&inside).unwrap();
+    let serve = |dir: &Path, state: &Path| {
+        stage.run(&words([&"serve", &dir, &"--listen", &"127.0.0.1:0", &"--state", &state]))
+    };
+    let said = &["inside the served directory", "--state"];
+    serve(&stage.path("srv"), &inside).fails(2, said);
+    serve(&inside, &inside).fails(2, said);
+    std::os::unix::fs::symlink(&inside, stage.path("link")).unwrap();
+    serve(&stage.path("srv"), &stage.path("link")).fails(2, said);
 }
 
 #[test]

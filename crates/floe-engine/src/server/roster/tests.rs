@@ -1,33 +1,10 @@
 use super::*;
-use crate::buffer::Pool;
-use crate::clock::Clock;
-use crate::disk_threads::DiskThreads;
-use crate::files::Files;
-use crate::running::{Running, Terms};
+use crate::running::Running;
 use crate::state::State;
-use floe_proto::command::{Config, Holes, Role, StreamCount};
-use floe_proto::frame::Verbs;
 use floe_proto::greeting::Channel;
-use floe_proto::session::Session;
-use floe_store::OwnerId;
-use floe_types::{ByteCount, Limits};
 
 fn member() -> Arc<Member> {
-    let limits = Limits::default();
-    let clock = Clock::start();
-    let config = Config {
-        limits: limits.clone(),
-        verbs: Verbs::LIST,
-        piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
-        streams: StreamCount::Fixed(1),
-        buffers: ByteCount(1 << 20),
-        holes: Holes::AsHoles,
-    };
-    let core = Session::new(Role::Server, config, clock.now());
-    let files = Files::local(OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);
-    let terms = Terms { piece_bytes_max: Limits::PIECE_BYTES };
-    let threads = DiskThreads::new();
-    let running = Running::new(core, clock, limits, terms, Arc::new(files), threads);
+    let running = Running::unjoined();
     Arc::new(Member { running, secret: [0; 32], channel: Channel::Tls, pass: None })
 }
 

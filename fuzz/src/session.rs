@@ -11,7 +11,9 @@
 //! ```
 
 use crate::session::driver::Driver;
-use floe_proto::command::{Command, Config, Lost, OnFailure, Role, StreamCount, TransferOptions};
+use floe_proto::command::{
+    Command, Config, Holes, Lost, OnFailure, Role, StreamCount, TransferOptions,
+};
 use floe_proto::frame::{Direction, Pace, Request, RootWish, Unasked, Verbs};
 use floe_types::{ByteCount, ChunkSize, Code, EntryCount, Fault, Limits, Micros, Rate, TransferId};
 
@@ -120,7 +122,8 @@ fn config(dice: &mut Dice<'_>) -> Config {
     let piece_bytes = ByteCount(dice.pick(&[1 << 16, 1 << 18]));
     let streams = dice.pick(&[StreamCount::Fixed(1), StreamCount::Fixed(3), StreamCount::Auto]);
     let buffers = ByteCount(dice.pick(&[8 << 20, 1 << 16, 1 << 18]));
-    Config { limits, verbs, piece_bytes, streams, buffers }
+    let holes = if dice.once_in(8) { Holes::AsBytes } else { Holes::AsHoles };
+    Config { limits, verbs, piece_bytes, streams, buffers, holes }
 }
 
 fn command(dice: &mut Dice<'_>, role: Role) -> Command {

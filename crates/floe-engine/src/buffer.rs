@@ -246,6 +246,12 @@ impl Piece {
     pub fn bytes(&self) -> &[u8] {
         &self.held.bytes[..self.len]
     }
+
+    /// At most so many of its first bytes, shared.
+    #[must_use]
+    pub fn first(&self, len: usize) -> Self {
+        Self { len: len.min(self.len), held: Arc::clone(&self.held) }
+    }
 }
 
 impl PartialEq for Piece {

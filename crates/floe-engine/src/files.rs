@@ -9,6 +9,7 @@ mod short; // what takes one job in place of three
 mod open; // entries that are opened
 mod apply;
 mod commit;
+mod hole;
 
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
@@ -260,6 +261,8 @@ impl Files {
             }
             DiskOp::Apply { request } => self.apply(request, working),
             DiskOp::Record { entry, chunk, digest } => self.record(entry, chunk, &digest),
+            DiskOp::ReadHole { entry, chunk } => self.read_hole(entry, chunk),
+            DiskOp::WriteHole { entry, chunk } => self.write_hole(entry, chunk),
             DiskOp::Open { entry, .. }
             | DiskOp::Read { entry, .. }
             | DiskOp::Write { entry, .. }

@@ -451,7 +451,7 @@ impl Running {
     /// A server's session that nobody has joined.
     pub(crate) fn unjoined() -> Arc<Self> {
         use crate::buffer::Pool;
-        use floe_proto::command::{Config, Role, StreamCount};
+        use floe_proto::command::{Config, Holes, Role, StreamCount};
         use floe_proto::frame::Verbs;
         let limits = Limits::default();
         let clock = Clock::start();
@@ -461,6 +461,7 @@ impl Running {
             piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
             streams: StreamCount::Fixed(1),
             buffers: ByteCount(1 << 20),
+            holes: Holes::AsHoles,
         };
         let core = Session::new(Role::Server, config, clock.now());
         let files = Files::local(floe_store::OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);

@@ -39,6 +39,28 @@ pub struct Config {
     pub streams: StreamCount,
     /// What buffers the session may hold at first; `handle_budget` changes it.
     pub buffers: ByteCount,
+    /// How holes of sources go.
+    pub holes: Holes,
+}
+
+/// How holes go between two ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Holes {
+    /// As holes: both ends know them.
+    AsHoles,
+    /// As zeros.
+    AsBytes,
+}
+
+impl Holes {
+    /// The ability bit of an end that knows holes.
+    pub const ABILITY: u64 = 1;
+
+    /// How they go to and from a peer of these abilities.
+    #[must_use]
+    pub const fn with(peer: u64) -> Self {
+        if peer & Self::ABILITY == 0 { Self::AsBytes } else { Self::AsHoles }
+    }
 }
 
 /// How a transfer is done.

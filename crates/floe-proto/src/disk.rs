@@ -85,6 +85,8 @@ pub enum Followed {
 pub struct SinkWish {
     /// Its size, if known.
     pub size: Option<ByteCount>,
+    /// How much of it is to be holes: a hint.
+    pub holes: ByteCount,
     /// The sender's version, if it has one.
     pub version: Option<SourceVersion>,
     /// Whether that can be trusted.
@@ -146,6 +148,13 @@ pub enum DiskOp<P> {
         /// What becomes of the bytes.
         keep: Keep,
     },
+    /// Whether a chunk is still a hole of the source, and then its digest.
+    ReadHole {
+        /// Which.
+        entry: EntryId,
+        /// What.
+        chunk: Range,
+    },
     /// The source's version now.
     Check {
         /// Which.
@@ -171,6 +180,13 @@ pub enum DiskOp<P> {
         entry: EntryId,
         /// Where the chunk starts.
         chunk: Offset,
+    },
+    /// Make a chunk read as zeros, and hash it as such.
+    WriteHole {
+        /// Which.
+        entry: EntryId,
+        /// What.
+        chunk: Range,
     },
     /// Append to the journal, no sync.
     Record {
@@ -285,9 +301,14 @@ pub enum DiskDone<P> {
         /// The chunk's digest, at its end or the object's, unless the chunk is empty.
         digest: Option<ChunkDigest>,
     },
+    /// `ReadHole`: the chunk's digest; nothing where bytes stand there now.
+    Hole {
+        /// The chunk's digest.
+        digest: Option<ChunkDigest>,
+    },
     /// `Check`: the version now.
     Checked(Option<SourceVersion>),
-    /// `Write`, `Finish`: the chunk's digest at its end.
+    /// `Write`, `Finish`, `WriteHole`: the chunk's digest at its end.
     Wrote {
         /// The chunk's digest, at its end.
         digest: Option<ChunkDigest>,
@@ -330,6 +351,9 @@ pub enum Opened {
         metadata: Metadata,
         /// Whether the bytes can be read again.
         reread: Reread,
+        /// What of a file may be sent as holes: ascending, each from a multiple of the smallest
+        /// chunk to one, or to the object's end.
+        holes: Vec<Range>,
     },
     /// A stage.
     Sink {
@@ -373,9 +397,11 @@ impl<P> DiskOp<P> {
             Self::Open { entry, .. }
             | Self::List { entry, .. }
             | Self::Read { entry, .. }
+            | Self::ReadHole { entry, .. }
             | Self::Check { entry }
             | Self::Write { entry, .. }
             | Self::Finish { entry, .. }
+            | Self::WriteHole { entry, .. }
             | Self::Record { entry, .. }
             | Self::Forget { entry, .. }
             | Self::Checkpoint { entry }

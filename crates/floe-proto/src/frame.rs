@@ -85,7 +85,7 @@ pub enum Frame<P> {
 /// What the sender of HELLO wants to be let in as.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Hello {
-    /// Ability bits (none defined in floe/1).
+    /// Ability bits: `Holes::ABILITY`.
     pub abilities: u64,
     /// Random, kept by the client: part of a stage's key.
     pub client: [u8; 16],
@@ -168,7 +168,7 @@ impl Verbs {
 /// The session begins.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Welcome {
-    /// Ability bits (none defined in floe/1).
+    /// Ability bits: `Holes::ABILITY`.
     pub abilities: u64,
     /// Names the session to JOIN.
     pub session: [u8; 16],
@@ -301,6 +301,8 @@ pub enum EntryBody {
     File {
         /// Its size, if known.
         size: Option<ByteCount>,
+        /// How much of it the sender means to send as holes: a hint.
+        holes: ByteCount,
         /// Its source's version, if it has one.
         version: Option<SourceVersion>,
         /// Whether that can be trusted.
@@ -368,6 +370,27 @@ pub enum Await {
     Verdict,
 }
 
+/// What a chunk is made of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Content {
+    /// Bytes: DATA and SEAL follow its header.
+    Bytes,
+    /// Zeros that take no space: nothing follows its header.
+    Hole,
+}
+
+impl Content {
+    /// What a chunk of this length counts in the window. A hole counts as the smallest chunk: it
+    /// costs the receiver as much.
+    #[must_use]
+    pub fn window_bytes(self, len: ByteCount) -> ByteCount {
+        match self {
+            Self::Bytes => len,
+            Self::Hole => len.min(ChunkSize::MIN.bytes()),
+        }
+    }
+}
+
 /// A chunk comes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Header {
@@ -383,6 +406,8 @@ pub struct Header {
     pub awaits: Await,
     /// Its digest, where the sender knows it ahead.
     pub digest: Option<ChunkDigest>,
+    /// What it is made of. A hole has length and digest, and awaits nothing.
+    pub content: Content,
 }
 
 /// What the receiver says to a header.

@@ -11,7 +11,7 @@
 //!                                                              --> JoinClaim  --> JOINED
 //! ```
 
-use crate::command::Violation;
+use crate::command::{Holes, Violation};
 use crate::frame::{Frame, Hello, Join, TicketProof, Welcome};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -152,7 +152,8 @@ impl Greeter {
         proof: Option<TicketProof>,
         agent: String,
     ) -> (Frame<P>, AwaitWelcome) {
-        (Frame::Hello(Hello { abilities: 0, client, proof, agent }), AwaitWelcome(()))
+        let abilities = Holes::ABILITY;
+        (Frame::Hello(Hello { abilities, client, proof, agent }), AwaitWelcome(()))
     }
 
     /// Joins a session: send the frame.

@@ -3,15 +3,20 @@
 //! One plan is shared by all streams: no fixed split, so a slow stream gets less. What a lost
 //! stream had under way comes back and goes out first. A chunk starts at a multiple of its own
 //! nominal size and is shorter only at the object's end; where what is missing is not aligned to
-//! the wished size, smaller chunks lead up to it.
+//! the wished size, smaller chunks lead up to it. Holes are cut apart from bytes, and as long as
+//! can be, whatever size is wished.
 
+use crate::frame::Content;
 use alloc::collections::BTreeMap;
 use floe_types::{ByteCount, ChunkDigest, ChunkSize, Offset, Range, RangeSet};
 
 /// What is to be sent of one object.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct ChunkPlan {
+    /// To be sent as bytes.
     missing: RangeSet,
+    /// To be sent as holes.
+    holes: RangeSet,
     again: BTreeMap<Offset, Again>,
     size: ByteCount,
 }
@@ -28,34 +33,55 @@ pub(crate) struct Again {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Pulled {
     pub(crate) range: Range,
+    pub(crate) content: Content,
     /// Set where it was sent before.
     pub(crate) again: Option<Again>,
 }
 
 impl ChunkPlan {
-    /// A plan for everything but `have`.
-    pub(crate) fn new(size: ByteCount, have: &RangeSet) -> Self {
-        let mut missing = RangeSet::new();
-        missing.insert(Range::new(Offset::ZERO, Offset(size.0)));
-        have.iter().for_each(|range| missing.remove(range));
-        Self { missing, again: BTreeMap::new(), size }
+    /// A plan for everything but `have`. `holes` are the object's.
+    pub(crate) fn new(size: ByteCount, have: &RangeSet, holes: &RangeSet) -> Self {
+        let (missing, again) = (RangeSet::new(), BTreeMap::new());
+        let mut plan = Self { missing, holes: RangeSet::new(), again, size };
+        plan.add(Range::new(Offset::ZERO, Offset(size.0)), holes);
+        for range in have.iter() {
+            plan.missing.remove(range);
+            plan.holes.remove(range);
+        }
+        plan
     }
 
     /// The next chunk, lowest first, those that come again before all others.
-    pub(crate) fn pull(&mut self, nominal: ChunkSize) -> Option<Pulled> {
+    pub(crate) fn pull(&mut self, nominal: ChunkSize, holes: &RangeSet) -> Option<Pulled> {
         if let Some((_, again)) = self.again.pop_first() {
-            return Some(Pulled { range: again.range, again: Some(again) });
+            let content = content_of(again.range, holes);
+            return Some(Pulled { range: again.range, content, again: Some(again) });
         }
-        let range = cut(self.missing.first()?, nominal, self.size);
-        self.missing.remove(range);
-        Some(Pulled { range, again: None })
+        let (range, content) = self.next(nominal)?;
+        match content {
+            Content::Bytes => self.missing.remove(range),
+            Content::Hole => self.holes.remove(range),
+        }
+        Some(Pulled { range, content, again: None })
     }
 
-    /// The length the next chunk would have.
-    pub(crate) fn peek_len(&self, nominal: ChunkSize) -> Option<ByteCount> {
-        match self.again.first_key_value() {
-            Some((_, again)) => Some(again.range.len()),
-            None => Some(cut(self.missing.first()?, nominal, self.size).len()),
+    /// What the next chunk would count in the window.
+    pub(crate) fn peek_window(&self, nominal: ChunkSize, holes: &RangeSet) -> Option<ByteCount> {
+        let (range, content) = match self.again.first_key_value() {
+            Some((_, again)) => (again.range, content_of(again.range, holes)),
+            None => self.next(nominal)?,
+        };
+        Some(content.window_bytes(range.len()))
+    }
+
+    fn next(&self, nominal: ChunkSize) -> Option<(Range, Content)> {
+        let hole = self.holes.first().map(|hole| cut(hole, ChunkSize::MAX, self.size));
+        match (self.missing.first(), hole) {
+            (Some(bytes), Some(hole)) if hole.start() < bytes.start() => {
+                Some((hole, Content::Hole))
+            }
+            (Some(bytes), _) => Some((cut(bytes, nominal, self.size), Content::Bytes)),
+            (None, hole) => Some((hole?, Content::Hole)),
         }
     }
 
@@ -65,20 +91,29 @@ impl ChunkPlan {
     }
 
     /// More is missing than the receiver said: what the sender did not confirm.
-    pub(crate) fn add(&mut self, range: Range) {
+    pub(crate) fn add(&mut self, range: Range, holes: &RangeSet) {
         self.missing.insert(range);
+        for hole in holes.within(range) {
+            self.missing.remove(hole);
+            self.holes.insert(hole);
+        }
     }
 
     /// Whether nothing is left to pull.
     pub(crate) fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.again.is_empty()
+        self.missing.is_empty() && self.holes.is_empty() && self.again.is_empty()
     }
 
-    /// Bytes left to pull, as far as they are known.
+    /// Bytes left to be sent, as far as they are known: no holes.
     pub(crate) fn len(&self) -> ByteCount {
         let again: u64 = self.again.values().map(|again| again.range.len().0).sum();
         self.missing.len().plus(ByteCount(again))
     }
+}
+
+/// What a chunk of an object with these holes is made of.
+pub(crate) fn content_of(chunk: Range, holes: &RangeSet) -> Content {
+    if holes.covers(chunk) { Content::Hole } else { Content::Bytes }
 }
 
 /// The first chunk of a missing range: as large as alignment and the wish allow. It may be shorter
@@ -103,22 +138,42 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn drain(plan: &mut ChunkPlan, nominal: ChunkSize) -> Vec<Range> {
-        let mut ranges = Vec::new();
-        while let Some(pulled) = plan.pull(nominal) {
-            ranges.push(pulled.range);
-        }
-        ranges
+    fn drain(plan: &mut ChunkPlan, nominal: ChunkSize, holes: &RangeSet) -> Vec<Pulled> {
+        core::iter::from_fn(|| plan.pull(nominal, holes)).collect()
     }
 
     #[test]
     fn what_comes_back_goes_out_first() {
-        let mut plan = ChunkPlan::new(ByteCount(3 << 20), &RangeSet::new());
-        let first = plan.pull(ChunkSize::DEFAULT).unwrap();
-        plan.pull(ChunkSize::DEFAULT).unwrap();
+        let none = RangeSet::new();
+        let mut plan = ChunkPlan::new(ByteCount(3 << 20), &none, &none);
+        let first = plan.pull(ChunkSize::DEFAULT, &none).unwrap();
+        plan.pull(ChunkSize::DEFAULT, &none).unwrap();
         plan.give_back(Again { range: first.range, digest: None, attempts: 1 });
-        assert_eq!(plan.pull(ChunkSize::DEFAULT).unwrap().range, first.range);
+        assert_eq!(plan.pull(ChunkSize::DEFAULT, &none).unwrap().range, first.range);
         assert_eq!(plan.len(), ByteCount(1 << 20));
+    }
+
+    #[test]
+    fn a_hole_that_comes_back_is_one_yet_unless_bytes_came() {
+        let mut holes = RangeSet::new();
+        holes.insert(Range::new(Offset::ZERO, Offset(3 << 20)));
+        let mut plan = ChunkPlan::new(ByteCount(3 << 20), &RangeSet::new(), &holes);
+        assert_eq!(plan.len(), ByteCount::ZERO, "nothing of it is sent");
+        for content in [Content::Hole, Content::Bytes] {
+            let pulled = plan.pull(ChunkSize::DEFAULT, &holes).unwrap();
+            assert_eq!((pulled.range.len().0, pulled.content), (3 << 20, content));
+            plan.give_back(Again { range: pulled.range, digest: None, attempts: 1 });
+            holes.remove(Range::new(Offset(2 << 20), Offset(3 << 20)));
+        }
+    }
+
+    fn grains(ranges: Vec<(u64, u64)>, size: u64) -> RangeSet {
+        let (mut set, grain) = (RangeSet::new(), 256 * KIB);
+        for (start, len) in ranges {
+            let range = Range::new(Offset(start * grain), Offset((start + len) * grain));
+            set.insert(range.intersect(Range::new(Offset::ZERO, Offset(size))));
+        }
+        set
     }
 
     proptest! {
@@ -126,26 +181,32 @@ mod tests {
         fn chunks_are_aligned_and_cover_exactly_what_is_missing(
             size in 0..40_000 * KIB,
             have in prop::collection::vec((0u64..150, 1u64..9), 0..6),
+            holes in prop::collection::vec((0u64..150, 1u64..90), 0..6),
             shift in 0u32..7,
         ) {
             let nominal = ChunkSize::new((256 * KIB) << shift).unwrap();
-            let mut held = RangeSet::new();
-            for (start, len) in have {
-                let grain = 256 * KIB;
-                let range = Range::new(Offset(start * grain), Offset((start + len) * grain));
-                held.insert(range.intersect(Range::new(Offset::ZERO, Offset(size))));
-            }
-            let mut plan = ChunkPlan::new(ByteCount(size), &held);
+            let (held, holes) = (grains(have, size), grains(holes, size));
+            let mut plan = ChunkPlan::new(ByteCount(size), &held, &holes);
             let mut covered = held.clone();
-            for range in drain(&mut plan, nominal) {
+            while let Some(peeked) = plan.peek_window(nominal, &holes) {
+                let pulled = plan.pull(nominal, &holes).unwrap();
+                let range = pulled.range;
+                prop_assert_eq!(peeked, pulled.content.window_bytes(range.len()));
                 prop_assert!(Subtree::is_aligned(range), "{range:?}");
-                prop_assert!(range.len() <= nominal.bytes());
+                let longest = match pulled.content {
+                    Content::Bytes => nominal,
+                    Content::Hole => ChunkSize::MAX,
+                };
+                prop_assert!(range.len() <= longest.bytes());
+                prop_assert_eq!(holes.touches(range), pulled.content == Content::Hole);
+                prop_assert_eq!(holes.covers(range), pulled.content == Content::Hole);
                 prop_assert!(!covered.touches(range));
                 let whole = range.len().0.is_power_of_two() && range.len().0 >= 256 * KIB;
                 prop_assert!(whole || range.end().0 == size, "{range:?}");
                 covered.insert(range);
             }
             prop_assert!(covered.covers(Range::new(Offset::ZERO, Offset(size))));
+            prop_assert!(plan.is_empty() && drain(&mut plan, nominal, &holes).is_empty());
         }
     }
 }

@@ -15,18 +15,19 @@ mod entry; // one entry: announced, opened, wanted
 mod directory; // directories: made first, ended last
 mod chunk; // one chunk: header, seal, record
 mod piece; // its pieces: let in, written
+mod hole; // one that has none
 mod last; // the last of an entry
 mod commit; // batches, and what follows from them
 
 use crate::bucket::Bucket;
 use crate::causes::Cause;
-use crate::command::{Config, Event, OnFailure, Summary, TransferOptions, Violation};
+use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, Opened};
 use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use chunk::Chunk;
 use commit::Batch;
@@ -53,6 +54,7 @@ pub(crate) struct Receiver {
     replacing: Replacing,
     limits: Limits,
     piece: ByteCount,
+    holes: Holes,
     entries: Entries<RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
     /// Files that wait until fewer objects are open.
@@ -60,6 +62,8 @@ pub(crate) struct Receiver {
     /// By an entry that ends: the one that replaces it, and begins once it is gone.
     behind: BTreeMap<EntryIndex, EntryIndex>,
     chunks: BTreeMap<Seq, Chunk>,
+    /// Holes that wait until nothing else is written in their place.
+    holes_due: BTreeSet<Seq>,
     /// The chunk that each stream carries now.
     current: BTreeMap<StreamId, Seq>,
     batch: Batch,
@@ -125,11 +129,13 @@ impl Receiver {
             replacing,
             limits: config.limits.clone(),
             piece: config.piece_bytes,
+            holes: config.holes,
             entries: Entries::new(),
             dirs: BTreeMap::new(),
             queue: VecDeque::new(),
             behind: BTreeMap::new(),
             chunks: BTreeMap::new(),
+            holes_due: BTreeSet::new(),
             current: BTreeMap::new(),
             batch: Batch::default(),
             bucket,
@@ -270,6 +276,7 @@ impl Receiver {
 
     /// Flushes a batch that is due, and says COMPLETED when all is ended.
     pub(crate) fn settle<P: Clone>(&mut self, io: &mut Io<P>, now: Time) {
+        self.begin_holes(io);
         self.flush_if_due(io, now);
         if self.ending == Ending::Complete && self.entries.is_empty() {
             self.ending = Ending::Completed;
@@ -401,6 +408,7 @@ impl Receiver {
     pub(crate) fn handle_stream_lost<P: Clone>(&mut self, stream: StreamId, io: &mut Io<P>) {
         self.current.remove(&stream);
         self.abandon_stream(stream);
+        self.begin_holes(io);
         io.wake_streams();
     }
 

@@ -14,13 +14,14 @@ mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
 mod chunk; // one chunk on one stream: read, header, data, seal
+mod hole; // one that holds nothing
 mod dropped; // chunks of entries that ended here, and the window
 mod dirs; // directories begun and not ended, and those that could not be made
 mod tree; // what is walked: opened, announced, ended
 mod peer; // what the receiver says
 
 use crate::bucket::Bucket;
-use crate::command::{Config, Event, OnFailure, Summary, TransferOptions};
+use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
 use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
@@ -45,6 +46,7 @@ pub(crate) struct Sender<P> {
     limits: Limits,
     /// The largest piece both ends take.
     piece: ByteCount,
+    holes: Holes,
     listing: Listing,
     walk: Walk,
     entries: Entries<SendEntry<P>>,
@@ -108,6 +110,7 @@ impl<P: Clone> Sender<P> {
             options,
             limits,
             piece: config.piece_bytes,
+            holes: config.holes,
             listing,
             walk: Walk::new(),
             entries: Entries::new(),
@@ -202,8 +205,8 @@ impl<P: Clone> Sender<P> {
             entry.ops -= 1;
         }
         match (op, done) {
-            (SendOp::Open(index), DiskDone::Opened(Opened::Source { body, metadata, reread })) => {
-                self.opened(index, body, metadata, reread, io);
+            (SendOp::Open(index), DiskDone::Opened(opened @ Opened::Source { .. })) => {
+                self.opened(index, opened, io);
             }
             (SendOp::Open(index), DiskDone::Failed(fault)) => self.open_failed(index, fault, io),
             // Nothing of it is wanted any more.

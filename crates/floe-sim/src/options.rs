@@ -300,7 +300,7 @@ impl DiskTrouble {
         let without = |dice: &mut Dice| {
             if dice.one_in(4) { Offer::Refused } else { Offer::AsBelow }
         };
-        Self {
+        let mut drawn = Self {
             faults: Faults {
                 short_read: chance(dice, 2_000),
                 read_error: chance(dice, 300),
@@ -313,6 +313,7 @@ impl DiskTrouble {
                 metadata_error: chance(dice, 500),
                 without_xattr: without(dice),
                 without_allocate: without(dice),
+                without_holes: Offer::AsBelow,
                 space_bytes_max: None,
                 operations_max: None,
             },
@@ -322,7 +323,10 @@ impl DiskTrouble {
             stuck: chance(dice, 20),
             stuck_max: Micros::from_secs(150),
             full: count(dice, 2),
-        }
+        };
+        // What cannot set space aside cannot give it back.
+        drawn.faults.without_holes = drawn.faults.without_allocate;
+        drawn
     }
 }
 
@@ -418,6 +422,7 @@ pub const CALM_FAULTS: Faults = Faults {
     metadata_error: Chance::NEVER,
     without_xattr: Offer::AsBelow,
     without_allocate: Offer::AsBelow,
+    without_holes: Offer::AsBelow,
     space_bytes_max: None,
     operations_max: None,
 };

@@ -42,9 +42,15 @@ impl Stdin {
         Some(match op {
             DiskOp::Open { how: OpenHow::Source(_), .. } => {
                 let (metadata, freshness) = (self.metadata, Freshness::Fresh);
-                let body = EntryBody::File { size: None, version: None, freshness, metadata };
+                let body = EntryBody::File {
+                    size: None,
+                    holes: ByteCount::ZERO,
+                    version: None,
+                    freshness,
+                    metadata,
+                };
                 let reread = Reread::No { spent: self.spent().iter().collect() };
-                Done::Opened(Opened::Source { body, metadata, reread })
+                Done::Opened(Opened::Source { body, metadata, reread, holes: Vec::new() })
             }
             DiskOp::Check { .. } => Done::Checked(None),
             DiskOp::Spend { chunk, digest, .. } => {

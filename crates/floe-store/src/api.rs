@@ -39,6 +39,31 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// As `read_at`.
     fn read_cached(&self, at: Offset, into: &mut [u8]) -> Result<Option<usize>>;
+
+    /// Ranges that hold nothing and read as zeros, ascending: each starts at a multiple of the
+    /// smallest chunk, and ends at one or with the object. At most `Limits::HOLES_MAX`, the
+    /// longest. A hint: what is a hole may be written at any time, and what is left out be one.
+    /// Empty where that cannot be told.
+    fn holes(&self) -> Vec<Range> {
+        Vec::new()
+    }
+
+    /// What stands in a range now.
+    ///
+    /// # Errors
+    /// The system's.
+    fn standing_in(&self, _range: Range) -> Result<Stands> {
+        Ok(Stands::Bytes)
+    }
+}
+
+/// What a range of a source holds.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stands {
+    /// Nothing: it reads as zeros.
+    Hole,
+    /// Bytes, as far as can be told.
+    Bytes,
 }
 
 /// One object being staged. Dropping the last handle keeps what is staged and gives up its
@@ -49,6 +74,13 @@ pub trait Sink: Any + Send + Sync {
     /// # Errors
     /// The system's; `NoSpace` where the disk is full.
     fn write_at(&self, at: Offset, bytes: &[u8]) -> Result<()>;
+
+    /// Makes a chunk that is not recorded read as zeros, whatever was written there before, without
+    /// space where the disk can do so. Nothing vouches for them until `record`.
+    ///
+    /// # Errors
+    /// As `write_at`.
+    fn write_hole(&self, chunk: Range) -> Result<()>;
 
     /// Records that all bytes of `chunk` are written and have this digest. Not durable before
     /// `checkpoint`. Survives a kill of the process at any instant after it returned.
@@ -147,6 +179,8 @@ pub struct SinkSpec {
     pub owner: OwnerId,
     /// Its size, if the sender knows.
     pub size: Option<ByteCount>,
+    /// How much of it takes no space, as the sender says: a hint for what to set aside.
+    pub holes: ByteCount,
     /// The sender's version of its source, if it has one.
     pub version: Option<SourceVersion>,
     /// Whether that version can be trusted.

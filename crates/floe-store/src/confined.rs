@@ -67,6 +67,10 @@ impl Sink for ConfinedSink {
         told(self.whole.write_at(at, bytes), "write", &self.path)
     }
 
+    fn write_hole(&self, chunk: Range) -> Result<()> {
+        told(self.whole.write_hole(chunk), "write", &self.path)
+    }
+
     fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {
         told(self.whole.record(chunk, digest), "write", &self.path)
     }

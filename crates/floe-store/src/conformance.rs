@@ -93,6 +93,7 @@ fn sent(at: &str, size: u64, seed: u64) -> Sent {
         path: path(at),
         owner: OwnerId([7; 32]),
         size: Some(ByteCount(size)),
+        holes: ByteCount::ZERO,
         version: Some(version),
         freshness: Freshness::Settled,
         metadata: Metadata { mode: Mode::from_bits(0o640), mtime: time(1_000_000) },
@@ -146,6 +147,19 @@ impl Sent {
     #[track_caller]
     fn write(&self, sink: &dyn Sink, range: Range) {
         must(sink.write_at(range.start(), self.slice(range)));
+        must(sink.record(range, &self.digest(range)));
+    }
+
+    /// What its bytes are from now on in a range: zeros.
+    fn empty(&mut self, range: Range) {
+        let (start, end) = (ByteCount(range.start().0).to_len(), ByteCount(range.end().0).to_len());
+        let bytes = start.zip(end).and_then(|(start, end)| self.bytes.get_mut(start..end));
+        bytes.into_iter().for_each(|bytes| bytes.fill(0));
+    }
+
+    #[track_caller]
+    fn write_hole(&self, sink: &dyn Sink, range: Range) {
+        must(sink.write_hole(range));
         must(sink.record(range, &self.digest(range)));
     }
 

@@ -241,8 +241,16 @@ pub trait Disk: Send + Sync + 'static {
     /// had.
     fn allocate(&self, of: &Self::Handle, range: Range) -> DiskResult<()>;
 
-    /// Gives a range's space back; it reads as zeros. The size stays. `Unsupported` where that
-    /// cannot be had.
+    /// The first byte at or after an offset that may be other than zero; `None` where there is none
+    /// up to the end. `Unsupported` where the file system does not tell.
+    fn next_data(&self, of: &Self::Handle, from: Offset) -> DiskResult<Option<Offset>>;
+
+    /// The first byte at or after an offset that is in a hole, or the end; an offset at or past the
+    /// end may be an error. `Unsupported` where the file system does not tell.
+    fn next_hole(&self, of: &Self::Handle, from: Offset) -> DiskResult<Offset>;
+
+    /// Gives a range's space back; what of it is in the file reads as zeros. The size stays.
+    /// `Unsupported` where that cannot be had.
     fn punch(&self, of: &Self::Handle, range: Range) -> DiskResult<()>;
 
     /// Sets the size: cuts, or extends with zeros.

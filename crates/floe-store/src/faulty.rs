@@ -51,6 +51,8 @@ pub struct Faults {
     pub without_xattr: Offer,
     /// The file system cannot set space aside.
     pub without_allocate: Offer,
+    /// The file system tells of no holes, and makes none.
+    pub without_holes: Offer,
     /// After so many bytes written, every write gives ENOSPC, the one that meets the end after a
     /// part.
     pub space_bytes_max: Option<floe_types::ByteCount>,

@@ -16,7 +16,9 @@ use crate::disk::{
     FileStat, FileSystem, Lock, Name, XATTR_BYTES_MAX,
 };
 use floe_types::{ByteCount, Code, Component, Mode, Offset, Range, Timestamp};
-use rustix::fs::{self, Advice, AtFlags, FallocateFlags, FlockOperation, RenameFlags, XattrFlags};
+use rustix::fs::{
+    self, Advice, AtFlags, FallocateFlags, FlockOperation, RenameFlags, SeekFrom, XattrFlags,
+};
 use rustix::io::{Errno, ReadWriteFlags, retry_on_intr};
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
@@ -170,6 +172,27 @@ impl Disk for KernelDisk {
 
     fn allocate(&self, of: &KernelHandle, range: Range) -> DiskResult<()> {
         fallocate(of, range, FallocateFlags::KEEP_SIZE)
+    }
+
+    fn next_data(&self, of: &KernelHandle, from: Offset) -> DiskResult<Option<Offset>> {
+        // It moves the position of the descriptor, which nothing here goes by.
+        match fs::seek(&of.0, SeekFrom::Data(position(from)?)) {
+            Ok(at) => Ok(Some(Offset(at))),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL) => Err(DiskError::new(Code::Unsupported)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn next_hole(&self, of: &KernelHandle, from: Offset) -> DiskResult<Offset> {
+        if let Some(end) = stat::end_of_dense(&of.0)? {
+            return Ok(end);
+        }
+        match fs::seek(&of.0, SeekFrom::Hole(position(from)?)) {
+            Ok(at) => Ok(Offset(at)),
+            Err(Errno::INVAL) => Err(DiskError::new(Code::Unsupported)),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn punch(&self, of: &KernelHandle, range: Range) -> DiskResult<()> {

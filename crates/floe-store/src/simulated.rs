@@ -10,6 +10,7 @@
 
 mod world; // what is seen, and what would survive
 mod cut; // what is there after a cut
+mod holes; // where its files have none of their bytes
 mod disk; // each method of `Disk`
 mod glance; // what stands at a path
 
@@ -47,6 +48,8 @@ pub struct Breaks {
     pub space_bytes_max: Option<ByteCount>,
     /// Extended attributes are refused.
     pub without_xattr: bool,
+    /// It tells of no holes, and makes none.
+    pub without_holes: bool,
     /// Whether ids of mounts come again.
     pub mount_ids: Reuse,
 }

@@ -5,13 +5,14 @@
 //! the same file.
 
 mod readers;
+mod sparse; // where a file holds nothing
 mod stream;
 
 pub use stream::StreamSource;
 
 pub(crate) use readers::Readers;
 
-use crate::api::{Result, Source};
+use crate::api::{Result, Source, Stands};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, FileStat};
 use floe_types::{ByteCount, Freshness, ObjectPath, Offset, Range, SourceVersion, Timestamp};
 use readers::Reading;
@@ -23,6 +24,7 @@ pub struct FileSource<D: Disk> {
     disk: Arc<D>,
     handle: D::Handle,
     path: ObjectPath,
+    size: ByteCount,
     behind: Option<Behind>,
 }
 
@@ -56,7 +58,8 @@ impl<D: Disk> FileSource<D> {
             .then(|| Behind { reading: readers.enter(stat.inode), dropped: AtomicU64::new(0) });
         // A hint: a disk that cannot take it reads as well without.
         let _ = disk.expect_sequential(&handle);
-        Ok((Self { disk: Arc::clone(disk), handle, path: path.clone(), behind }, stat))
+        let (disk, path, size) = (Arc::clone(disk), path.clone(), stat.size);
+        Ok((Self { disk, handle, path, size, behind }, stat))
     }
 
     /// What the file is now.
@@ -110,6 +113,14 @@ impl<D: Disk> Source for FileSource<D> {
             self.passed(at.plus(ByteCount::of_len(count)).0);
         }
         Ok(count)
+    }
+
+    fn holes(&self) -> Vec<Range> {
+        sparse::holes(&*self.disk, &self.handle, self.size)
+    }
+
+    fn standing_in(&self, range: Range) -> Result<Stands> {
+        self.told(range.start(), sparse::standing_in(&*self.disk, &self.handle, range))
     }
 }
 

@@ -102,6 +102,8 @@ impl Limits {
     pub const PIECE_BYTES: u32 = 256 << 10;
     /// The longest file that may be sent before it was wanted.
     pub const UNASKED_BYTES: ByteCount = ByteCount(64 << 10);
+    /// Holes of one object that are known; the longest, where it has more. The others are read.
+    pub const HOLES_MAX: usize = 4096;
     /// The window where the person names none.
     pub const WINDOW_BYTES: ByteCount = ByteCount(64 << 20);
 

@@ -136,6 +136,15 @@ impl RangeSet {
         self.ends.iter().map(|(&start, &end)| Range { start, end })
     }
 
+    /// What of it lies in a range, ascending.
+    pub fn within(&self, range: Range) -> impl Iterator<Item = Range> + '_ {
+        let before = self.ends.range(..range.start()).next_back();
+        let from = before.map_or(range.start(), |(start, _)| *start);
+        let near = self.ends.range(from..range.end());
+        near.map(move |(&start, &end)| Range { start, end }.intersect(range))
+            .filter(|part| !part.is_empty())
+    }
+
     /// The lowest range.
     #[must_use]
     pub fn first(&self) -> Option<Range> {
@@ -184,6 +193,19 @@ mod tests {
                     let held = |i: u64| model[usize::try_from(i).unwrap()];
                     prop_assert_eq!(set.covers(range(a, b)), (a..b).all(held));
                     prop_assert_eq!(set.touches(range(a, b)), (a..b).any(held));
+                    let mut within = [false; 40];
+                    for part in set.within(range(a, b)) {
+                        (part.start().0..part.end().0)
+                            .for_each(|i| within[usize::try_from(i).unwrap()] = true);
+                    }
+                    let expected = |i: u64| (a..b).contains(&i) && held(i);
+                    let is = |i: u64| within[usize::try_from(i).unwrap()];
+                    prop_assert!((0..40).all(|i| is(i) == expected(i)));
+                    let mut rest = set.clone();
+                    set.within(range(a, b)).for_each(|part| rest.remove(part));
+                    prop_assert!(!rest.touches(range(a, b)));
+                    let within: u64 = set.within(range(a, b)).map(|part| part.len().0).sum();
+                    prop_assert_eq!(within, (a..b).filter(|at| held(*at)).count() as u64);
                 }
             }
             let ranges: alloc::vec::Vec<_> = set.iter().collect();

@@ -154,6 +154,7 @@ fn spec() -> SinkSpec {
         path: ObjectPath::parse(b"x").unwrap_or_default(),
         owner: OwnerId([3; 32]),
         size: Some(size),
+        holes: ByteCount::ZERO,
         version: Some(SourceVersion { inode: 1, size, mtime, ctime: mtime }),
         freshness: Freshness::Settled,
         metadata: Metadata { mode: Mode::from_bits(0o640), mtime },

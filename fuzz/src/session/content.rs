@@ -5,6 +5,14 @@ use floe_types::{ChainingValue, ChunkDigest, ChunkHasher, Offset, Range, Root};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
+/// The content that is zeros, as holes are.
+pub const ZEROS: u8 = u8::MAX;
+
+/// What a hole is.
+pub fn zeros(range: Range) -> Stretch {
+    Stretch { salt: ZEROS, from: range.start().0, len: range.len().0 }
+}
+
 /// A stretch of a content: the payload of the core under test.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Stretch {
@@ -146,6 +154,9 @@ fn each_byte(stretches: &[Stretch], mut take: impl FnMut(&[u8])) {
             let to = end.min(at.saturating_add(1 << 16));
             let bytes: Vec<u8> = (at..to)
                 .map(|nth| {
+                    if stretch.salt == ZEROS {
+                        return 0;
+                    }
                     let mixed = nth.wrapping_add(u64::from(stretch.salt) << 50);
                     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56).to_le_bytes()[0]
                 })

@@ -4,7 +4,7 @@
 //! all others of its entry; what is recorded is what was written, agrees with the digest and is
 //! not written again; what is committed is whole and has its root (promises 1 and 4).
 
-use super::content::{Stretch, Written, digest_of};
+use super::content::{Stretch, Written, ZEROS, digest_of, zeros};
 use super::dice::Dice;
 use floe_proto::disk::{
     CommitOp, CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, Lane, OpenHow, Opened, Reread,
@@ -55,6 +55,7 @@ enum Way {
 struct SourceFile {
     salt: u8,
     size: u64,
+    holes: RangeSet,
     version: Option<SourceVersion>,
     once: Once,
 }
@@ -91,6 +92,8 @@ impl Disk {
             DiskOp::Read { entry, chunk, piece, ends, keep } => {
                 self.read((lane, *entry), *chunk, *piece, *ends, *keep, badly.then_some(dice))
             }
+            DiskOp::ReadHole { entry, chunk } => self.read_hole(*entry, *chunk, how),
+            DiskOp::WriteHole { entry, chunk } => self.write_hole(*entry, *chunk),
             DiskOp::Check { entry } => {
                 let version = self.source(*entry).version;
                 let inode = if badly { u64::from(dice.byte()) } else { 1 };
@@ -146,6 +149,10 @@ impl Disk {
         self.sources.get(&entry).unwrap_or_else(|| panic!("not open to be read: {entry:?}"))
     }
 
+    fn source_mut(&mut self, entry: EntryId) -> &mut SourceFile {
+        self.sources.get_mut(&entry).unwrap_or_else(|| panic!("not open to be read: {entry:?}"))
+    }
+
     fn stage(&mut self, entry: EntryId) -> &mut Stage {
         self.sinks.get_mut(&entry).unwrap_or_else(|| panic!("not open to be written: {entry:?}"))
     }
@@ -174,13 +181,16 @@ impl Disk {
     /// A name says what it is; the dice say how large.
     fn open_source(&mut self, entry: EntryId, path: &ObjectPath, dice: &mut Dice<'_>) -> Done {
         let name = path.name().map_or(b'd', |name| name.as_bytes()[0]);
-        let source =
-            |body, reread| DiskDone::Opened(Opened::Source { body, metadata: METADATA, reread });
+        let none = RangeSet::new();
+        let source = |body, reread, holes: &RangeSet| {
+            let (metadata, holes) = (METADATA, holes.iter().collect());
+            DiskDone::Opened(Opened::Source { body, metadata, reread, holes })
+        };
         match name {
-            b'd' => source(EntryBody::Directory, Reread::Yes),
+            b'd' => source(EntryBody::Directory, Reread::Yes, &none),
             b'l' => {
                 let (target, metadata) = (b"a".to_vec(), METADATA);
-                source(EntryBody::Link { target, metadata }, Reread::Yes)
+                source(EntryBody::Link { target, metadata }, Reread::Yes, &none)
             }
             _ => {
                 let once = if name == b's' { Once::Yes } else { Once::No };
@@ -188,11 +198,16 @@ impl Disk {
                 let known = once == Once::No;
                 let version = (known && name != b'u').then(|| version_of(size));
                 let freshness = dice.pick(&[Freshness::Settled, Freshness::Fresh]);
-                self.sources.insert(entry, SourceFile { salt: 0, size, version, once });
-                let size = known.then_some(ByteCount(size));
-                let body = EntryBody::File { size, version, freshness, metadata: METADATA };
+                let holes = if known { holes_in(size, dice) } else { RangeSet::new() };
                 let spent = Vec::new();
-                source(body, if once == Once::Yes { Reread::No { spent } } else { Reread::Yes })
+                let reread = if known { Reread::Yes } else { Reread::No { spent } };
+                let (told, metadata) = (ByteCount::ZERO, METADATA);
+                let known = known.then_some(ByteCount(size));
+                let body =
+                    EntryBody::File { size: known, holes: told, version, freshness, metadata };
+                let opened = source(body, reread, &holes);
+                self.sources.insert(entry, SourceFile { salt: 0, size, holes, version, once });
+                opened
             }
         }
     }
@@ -253,7 +268,9 @@ impl Disk {
         let file = self.source(entry);
         let size = trouble.map_or(file.size, |dice| file.size.min(dice.pick(SIZES)));
         let len = piece.end().0.min(size).saturating_sub(piece.start().0);
-        let bytes = Stretch { salt: file.salt, from: piece.start().0, len };
+        let read = Range::new(piece.start(), piece.start().plus(ByteCount(len)));
+        let salt = if file.holes.covers(read) && len > 0 { ZEROS } else { file.salt };
+        let bytes = Stretch { salt, from: piece.start().0, len };
         let hashed = self.hash((lane, Way::Read), entry, chunk, piece.start(), bytes);
         assert!(hashed.is_ok(), "a piece is read out of order: {piece:?} of {chunk:?}");
         let ended = len < piece.len().0 || ends == Ends::Chunk;
@@ -283,6 +300,27 @@ impl Disk {
             self.held.entry(entry).or_default().insert(piece);
         }
         DiskDone::Wrote { digest }
+    }
+
+    fn read_hole(&mut self, entry: EntryId, chunk: Range, how: Ending) -> Done {
+        let file = self.source_mut(entry);
+        assert!(file.holes.covers(chunk), "asked for a hole that nobody spoke of");
+        if how == Ending::Badly {
+            file.holes.remove(chunk);
+            return DiskDone::Hole { digest: None };
+        }
+        DiskDone::Hole { digest: digest_of(chunk.start(), &[zeros(chunk)]) }
+    }
+
+    fn write_hole(&mut self, entry: EntryId, chunk: Range) -> Done {
+        let stage = self.stage(entry);
+        let again = stage.recorded.iter().any(|(range, _)| !range.intersect(chunk).is_empty());
+        assert!(!again, "a hole is made where something is recorded: {chunk:?}");
+        stage.written.write(chunk.start().0, zeros(chunk));
+        if stage.journal == Journal::None {
+            self.held.entry(entry).or_default().insert(chunk);
+        }
+        DiskDone::Wrote { digest: digest_of(chunk.start(), &[zeros(chunk)]) }
     }
 
     fn finish(&mut self, lane: Lane, entry: EntryId, chunk: Offset) -> Done {
@@ -350,6 +388,16 @@ impl Disk {
         }
         self.committed.insert((one.entry, Some(root)));
     }
+}
+
+/// Some of a file's whole smallest chunks.
+fn holes_in(size: u64, dice: &mut Dice<'_>) -> RangeSet {
+    let mut holes = RangeSet::new();
+    let mask = if size < GRAIN { 0 } else { dice.byte() };
+    for nth in (0..4).filter(|nth| mask & (0x10 << nth) != 0) {
+        holes.insert(Range::new(Offset(nth * GRAIN), Offset(size.min((nth + 1) * GRAIN))));
+    }
+    holes
 }
 
 fn failed(dice: &mut Dice<'_>) -> Done {

@@ -6,9 +6,9 @@ use super::content::{Stretch, Written};
 use super::dice::Dice;
 use super::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
-    Await, Basis, CommittedEntry, Data, Direction, DoneEntry, Entry, EntryBody, Failed, Frame,
-    Header, Hello, More, Open, Opened, Pace, RecogniseWish, Recursive, Replace, Reply, Request,
-    ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
+    Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
+    Frame, Header, Hello, More, Open, Opened, Pace, RecogniseWish, Recursive, Replace, Reply,
+    Request, ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, ChunkSize, Code, Component, EntryCount, EntryId,
@@ -152,7 +152,8 @@ fn entry(dice: &mut Dice<'_>) -> Entry {
             let version = (!dice.once_in(4)).then(|| version_of(size));
             let freshness = dice.pick(&[Freshness::Settled, Freshness::Fresh]);
             let size = (!dice.once_in(4)).then_some(ByteCount(size));
-            EntryBody::File { size, version, freshness, metadata }
+            let holes = size.filter(|_| dice.once_in(4)).unwrap_or_default();
+            EntryBody::File { size, holes, version, freshness, metadata }
         }
     };
     Entry { index, path, replaces, body }
@@ -199,7 +200,9 @@ fn header(dice: &mut Dice<'_>) -> Header {
     let len = (!dice.once_in(4)).then(|| chunk_len(dice));
     let awaits = dice.pick(&[Await::Implied, Await::Verdict]);
     let digest = dice.once_in(3).then(|| digest(dice, |_| offset));
-    Header { seq: seq(dice), entry: id(dice), offset, len, awaits, digest }
+    let told = awaits == Await::Implied && len.is_some() && digest.is_some();
+    let content = if told && dice.once_in(2) { Content::Hole } else { Content::Bytes };
+    Header { seq: seq(dice), entry: id(dice), offset, len, awaits, digest, content }
 }
 
 fn data(dice: &mut Dice<'_>) -> Data<Stretch> {

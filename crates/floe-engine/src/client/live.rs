@@ -11,7 +11,9 @@ use crate::secure::{Secured, Security, client_handshake, plaintext};
 use crate::server::owner_id;
 use crate::socket;
 use crate::stream::{Place, Stream};
-use floe_proto::command::{Accepted, Command, Config, Event, Role, StreamCount, TransferOptions};
+use floe_proto::command::{
+    Accepted, Command, Config, Event, Holes, Role, StreamCount, TransferOptions,
+};
 use floe_proto::frame::{Direction, Reply, Request, Welcome};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Escaped, Fault, Limits, ObjectPath, TransferId};
@@ -86,6 +88,7 @@ impl Live {
             piece_bytes: ByteCount(u64::from(piece)),
             streams,
             buffers: buffers_for(connect.streams),
+            holes: Holes::with(welcome.abilities),
         };
         let core = Session::new(Role::Client, config, shared.clock.now());
         let ticket = match &connect.credential {

@@ -66,19 +66,23 @@ impl Files {
         let reread = Reread::Yes;
         match opened {
             OpenedEntry::File { source, version, freshness, metadata } => {
+                let holes = source.holes();
                 match self.prefetch.read(&*source, version, &self.pool) {
                     Some(short) => self.open.add(entry, Handle::Short(Arc::new(short)), None),
                     None => self.open.add(entry, Handle::Source(source), Some(slot)),
                 }
                 let size = version.map(|version| version.size);
-                let body = EntryBody::File { size, version, freshness, metadata };
-                Opened::Source { body, metadata, reread }
+                let told = ByteCount::ZERO;
+                let body = EntryBody::File { size, holes: told, version, freshness, metadata };
+                Opened::Source { body, metadata, reread, holes }
             }
             OpenedEntry::Directory { metadata } => {
-                Opened::Source { body: EntryBody::Directory, metadata, reread }
+                let (body, holes) = (EntryBody::Directory, Vec::new());
+                Opened::Source { body, metadata, reread, holes }
             }
             OpenedEntry::Link { target, metadata } => {
-                Opened::Source { body: EntryBody::Link { target, metadata }, metadata, reread }
+                let (body, holes) = (EntryBody::Link { target, metadata }, Vec::new());
+                Opened::Source { body, metadata, reread, holes }
             }
         }
     }
@@ -88,6 +92,7 @@ impl Files {
             path,
             owner: self.owner,
             size: wish.size,
+            holes: wish.holes,
             version: wish.version,
             freshness: wish.freshness,
             metadata: wish.metadata,
@@ -139,6 +144,7 @@ impl Files {
 fn opened_input(mtime: Timestamp, spent: Vec<Subtree>) -> Opened {
     let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
     let freshness = Freshness::Fresh;
-    let body = EntryBody::File { size: None, version: None, freshness, metadata };
-    Opened::Source { body, metadata, reread: Reread::No { spent } }
+    let holes = ByteCount::ZERO;
+    let body = EntryBody::File { size: None, holes, version: None, freshness, metadata };
+    Opened::Source { body, metadata, reread: Reread::No { spent }, holes: Vec::new() }
 }

@@ -114,6 +114,7 @@ fn spec(target: Target, size: Option<ByteCount>) -> Result<SinkSpec, Fault> {
         path: target.path,
         owner: OwnerId(owner),
         size,
+        holes: ByteCount::ZERO,
         version: None,
         freshness: Freshness::Fresh,
         metadata: Metadata { mode: new_file_mode(), mtime: timestamp() },

@@ -17,7 +17,7 @@ use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::Admission;
-use floe_proto::command::{Config, Role, StreamCount};
+use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::frame::{Direction, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
@@ -114,8 +114,9 @@ impl Visit<'_> {
         let agent = Escaped(claim.hello().agent.as_bytes()).to_string();
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
+        let holes = Holes::with(claim.hello().abilities);
         let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
-        let running = self.running(verbs, owner, store);
+        let running = self.running((verbs, holes), owner, store);
         let member = Member { running: Arc::clone(&running), secret, channel, pass };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
@@ -198,7 +199,12 @@ impl Visit<'_> {
         }
     }
 
-    fn running(&self, verbs: Verbs, owner: OwnerId, store: Arc<dyn Store>) -> Arc<Running> {
+    fn running(
+        &self,
+        (verbs, holes): (Verbs, Holes),
+        owner: OwnerId,
+        store: Arc<dyn Store>,
+    ) -> Arc<Running> {
         let hall = self.hall;
         let config = Config {
             limits: hall.limits.clone(),
@@ -206,6 +212,7 @@ impl Visit<'_> {
             piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
             streams: StreamCount::Fixed(hall.limits.streams_max),
             buffers: hall.registry.share(),
+            holes,
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
         let pages = hall.limits.page_entries_max;
@@ -282,7 +289,7 @@ struct Admitted {
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {
     Welcome {
-        abilities: 0,
+        abilities: Holes::ABILITY,
         session,
         secret,
         verbs,

@@ -5,7 +5,7 @@ use super::bounds::bad;
 use super::cbor::{Field, Key, Reader, Writer};
 use crate::command::Violation;
 use crate::frame::{Entry, EntryBody};
-use floe_types::Freshness;
+use floe_types::{ByteCount, Freshness};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tag {
@@ -22,7 +22,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
     let (mut index, mut path, mut tag) = (Field::new(), Field::new(), Field::new());
     let (mut size, mut version, mut freshness) = (Field::new(), Field::new(), Field::new());
     let (mut metadata, mut begun, mut target) = (Field::new(), Field::new(), Field::new());
-    let mut replaces = Field::new();
+    let (mut replaces, mut holes) = (Field::new(), Field::new());
     let keys = r.map(|r, key| match key {
         0 => index.set(r.index()),
         1 => path.set(r.path()),
@@ -34,11 +34,12 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
         7 => begun.set(r.index()),
         8 => target.set(r.link()),
         9 => replaces.set(r.index()),
+        10 => holes.set(r.size()),
         _ => Ok(Key::Unknown),
     })?;
     let tag = tag.need()?;
     keys.only(match tag {
-        Tag::File => &[0, 1, 2, 3, 4, 5, 6, 9],
+        Tag::File => &[0, 1, 2, 3, 4, 5, 6, 9, 10],
         Tag::Directory => &[0, 1, 2, 9],
         Tag::DirectoryEnd => &[0, 1, 2, 6, 7, 9],
         Tag::Link => &[0, 1, 2, 6, 8, 9],
@@ -46,6 +47,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
     let body = match tag {
         Tag::File => EntryBody::File {
             size: size.maybe(),
+            holes: holes.maybe().unwrap_or_default(),
             version: version.maybe(),
             freshness: freshness.need()?,
             metadata: metadata.need()?,
@@ -56,6 +58,9 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
         }
         Tag::Link => EntryBody::Link { target: target.need()?, metadata: metadata.need()? },
     };
+    if matches!(&body, EntryBody::File { size, holes, .. } if *holes > size.unwrap_or_default()) {
+        return bad("holes beyond the object");
+    }
     let (index, path, replaces) = (index.need()?, path.need()?, replaces.maybe());
     let begun = match &body {
         EntryBody::DirectoryEnd { begun, .. } => Some(*begun),
@@ -68,19 +73,21 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Entry, Violation> {
 }
 
 pub(super) fn write(w: &mut Writer<'_>, entry: &Entry) {
-    let (always, size, version) = match &entry.body {
-        EntryBody::File { size, version, .. } => (5, size.is_some(), version.is_some()),
-        EntryBody::Directory => (3, false, false),
-        EntryBody::DirectoryEnd { .. } | EntryBody::Link { .. } => (5, false, false),
+    let (always, size, version, holes) = match &entry.body {
+        EntryBody::File { size, version, holes, .. } => {
+            (5, size.is_some(), version.is_some(), *holes > ByteCount::ZERO)
+        }
+        EntryBody::Directory => (3, false, false, false),
+        EntryBody::DirectoryEnd { .. } | EntryBody::Link { .. } => (5, false, false, false),
     };
-    w.map(always, &[size, version, entry.replaces.is_some()])
+    w.map(always, &[size, version, holes, entry.replaces.is_some()])
         .uint(0)
         .uint(entry.index.0)
         .uint(1)
         .path(&entry.path)
         .uint(2);
     match &entry.body {
-        EntryBody::File { size, version, freshness, metadata } => {
+        EntryBody::File { size, version, freshness, metadata, .. } => {
             w.choice(&TAGS, &Tag::File);
             if let Some(size) = size {
                 w.uint(3).uint(size.0);
@@ -104,5 +111,10 @@ pub(super) fn write(w: &mut Writer<'_>, entry: &Entry) {
     }
     if let Some(replaced) = entry.replaces {
         w.uint(9).uint(replaced.0);
+    }
+    if let EntryBody::File { holes, .. } = &entry.body
+        && *holes > ByteCount::ZERO
+    {
+        w.uint(10).uint(holes.0);
     }
 }

@@ -8,9 +8,11 @@
 //! ```
 
 use super::bounds::{CHUNK_BYTES_MAX, CodecLimits, OBJECT_BYTES_MAX, bad};
-use super::kind::{HEADER_AWAITS, HEADER_DIGEST, HEADER_LEN, Kind, STORED_DURABLE, WITH_ROOT};
+use super::kind::{
+    HEADER_AWAITS, HEADER_DIGEST, HEADER_HOLE, HEADER_LEN, Kind, STORED_DURABLE, WITH_ROOT,
+};
 use crate::command::Violation;
-use crate::frame::{Await, Frame, Header, Level, Seal, SeqRange, Verdict};
+use crate::frame::{Await, Content, Frame, Header, Level, Seal, SeqRange, Verdict};
 use alloc::vec::Vec;
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, ChunkSize, EntryId, EntryIndex, Offset, Root, Seq,
@@ -89,8 +91,13 @@ fn read_header(flags: u8, fields: &mut Fields<'_>) -> Result<Header, Violation> 
         return bad("a root value away from the first chunk, or none at it");
     }
     let awaits = if flags & HEADER_AWAITS != 0 { Await::Verdict } else { Await::Implied };
+    let content = if flags & HEADER_HOLE != 0 { Content::Hole } else { Content::Bytes };
+    let told = len.is_some() && digest.is_some() && awaits == Await::Implied;
+    if content == Content::Hole && !told {
+        return bad("a hole without length or digest, or one that waits");
+    }
     let entry = EntryId { transfer, index };
-    Ok(Header { seq, entry, offset: Offset(offset), len, awaits, digest })
+    Ok(Header { seq, entry, offset: Offset(offset), len, awaits, digest, content })
 }
 
 fn read_seal(flags: u8, fields: &mut Fields<'_>) -> Result<Seal, Violation> {
@@ -144,6 +151,9 @@ fn write_header(header: &Header, out: &mut Vec<u8>) -> u8 {
     let mut flags = 0;
     if header.awaits == Await::Verdict {
         flags |= HEADER_AWAITS;
+    }
+    if header.content == Content::Hole {
+        flags |= HEADER_HOLE;
     }
     put_u64(out, header.seq.0);
     put_u64(out, header.entry.index.0);

@@ -72,7 +72,7 @@ kinds! {
     Entries = 0x12, Cold, flags 0, "ENTRIES";
     Want = 0x13, Cold, flags 0, "WANT";
     Drop = 0x14, Cold, flags 0, "DROP";
-    Header = 0x15, Hot, flags 0x0f, "HEADER";
+    Header = 0x15, Hot, flags 0x1f, "HEADER";
     Verdict = 0x16, Hot, flags 0, "VERDICT";
     Data = 0x17, Hot, flags 0, "DATA";
     Seal = 0x18, Hot, flags 0x08, "SEAL";
@@ -100,6 +100,8 @@ pub(super) const HEADER_LEN: u8 = 0x02;
 pub(super) const HEADER_DIGEST: u8 = 0x04;
 /// HEADER, SEAL: the root value is there.
 pub(super) const WITH_ROOT: u8 = 0x08;
+/// HEADER: the chunk is a hole.
+pub(super) const HEADER_HOLE: u8 = 0x10;
 /// STORED: the chunks survive a power loss.
 pub(super) const STORED_DURABLE: u8 = 0x01;
 

@@ -68,7 +68,7 @@ pub fn name_bytes((name, stat): &(Component, Option<Stat>)) -> usize {
 #[must_use]
 pub fn entry_bytes(entry: &Entry) -> usize {
     let body = match &entry.body {
-        EntryBody::File { .. } => 5 + NUMBER + VERSION + METADATA,
+        EntryBody::File { .. } => 6 + 2 * NUMBER + VERSION + METADATA,
         EntryBody::Directory => 0,
         EntryBody::DirectoryEnd { .. } => 2 + NUMBER + METADATA,
         EntryBody::Link { target, .. } => 5 + METADATA + target.len(),

@@ -8,7 +8,7 @@
 use super::entry::{RecvEntry, Stage};
 use super::{Heard, Receiver, violation};
 use crate::disk::{DiskOp, Journal, Lane};
-use crate::frame::{Await, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
+use crate::frame::{Await, Content, EntryBody, Frame, Header, Seal, SeqRange, Verdict};
 use crate::io::{Io, ReceiveOp};
 use alloc::vec::Vec;
 use floe_types::planted::{self, Bug};
@@ -54,6 +54,23 @@ pub(super) enum Use {
 }
 
 impl Chunk {
+    fn begun(stream: StreamId, header: &Header) -> Self {
+        Self {
+            entry: header.entry.index,
+            stream,
+            start: header.offset,
+            end: header.len.map(|len| header.offset.plus(len)),
+            at: header.offset,
+            came: ByteCount::ZERO,
+            use_of: Use::Drop,
+            awaits: header.awaits,
+            ahead: header.digest,
+            writes: 0,
+            digest: None,
+            seal: None,
+        }
+    }
+
     /// What it touches for certain: all of it, or, where its length is not said, what came.
     pub(super) fn range(&self) -> Range {
         let least = self.at.max(self.start.plus(ByteCount(1)));
@@ -88,21 +105,11 @@ impl Receiver {
         if let Some(before) = self.current.remove(&stream) {
             self.abandon(before);
         }
-        let end = header.len.map(|len| header.offset.plus(len));
-        let mut chunk = Chunk {
-            entry: index,
-            stream,
-            start: header.offset,
-            end,
-            at: header.offset,
-            came: ByteCount::ZERO,
-            use_of: Use::Drop,
-            awaits: header.awaits,
-            ahead: header.digest,
-            writes: 0,
-            digest: None,
-            seal: None,
-        };
+        let mut chunk = Chunk::begun(stream, &header);
+        if header.content == Content::Hole {
+            chunk.seal = Some(self.seal_of_hole(&header)?);
+            chunk.at = chunk.range().end();
+        }
         if let Some(entry) = self.entries.get(&index) {
             if !matches!(entry.body, EntryBody::File { .. }) {
                 return violation("HEADER for an entry that has no bytes");
@@ -130,7 +137,10 @@ impl Receiver {
         self.chunks.insert(header.seq, chunk);
         self.current.insert(stream, header.seq);
         self.verdict(header.seq, io);
-        Ok(())
+        match header.content {
+            Content::Bytes => Ok(()),
+            Content::Hole => self.hole_heard(header.seq, io),
+        }
     }
 
     /// Only small files come before their WANT, which says what of them is held.
@@ -147,6 +157,12 @@ impl Receiver {
     /// the sender knows already.
     fn supersede(&mut self, index: EntryIndex, range: Range) {
         for seq in self.touching(index, range) {
+            // A hole is sealed from its header on, also while it waits: two would wait for each
+            // other.
+            if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains(&seq))
+            {
+                hole.seal = None;
+            }
             self.abandon(seq);
         }
     }
@@ -210,7 +226,9 @@ impl Receiver {
             let suspect =
                 self.entries.get(&index).and_then(|entry| entry.suspects.get(&range.start()));
             let same = suspect.is_some_and(|held| {
-                held.range == range && ahead.is_some_and(|ahead| ahead.value == held.digest.value)
+                awaits == Await::Verdict
+                    && held.range == range
+                    && ahead.is_some_and(|ahead| ahead.value == held.digest.value)
             });
             if same {
                 verdict = Verdict::Have;
@@ -265,25 +283,30 @@ impl Receiver {
                 self.submit(index, Lane::Stream(stream), op, why, io);
             }
             Use::Write => self.sealed(seal.seq, io, now),
-            Use::Already => {
-                self.chunks.remove(&seal.seq);
-                // Without a journal it is held and not recorded: COMMITTED says so for all of it.
-                let recorded = |entry: &RecvEntry| entry.journal == Journal::Kept;
-                if self.entries.get(&index).is_none_or(recorded) {
-                    io.say_stored(stream, seal.seq);
-                }
+            Use::Already | Use::Drop | Use::Refused | Use::Abandoned => {
+                self.answer_unwritten(seal.seq, io);
             }
-            Use::Drop => {
-                self.chunks.remove(&seal.seq);
-            }
-            Use::Refused => {
-                self.chunks.remove(&seal.seq);
-                io.say_on(stream, Frame::Corrupt(seal.seq));
-            }
-            // It goes with its last write.
-            Use::Abandoned => {}
         }
         Ok(())
+    }
+
+    /// The end of a chunk that was not written.
+    pub(super) fn answer_unwritten<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) {
+        let Some(chunk) = self.chunks.get(&seq) else { return };
+        let (index, stream, use_of) = (chunk.entry, chunk.stream, chunk.use_of);
+        // An abandoned one goes with its last write.
+        if matches!(use_of, Use::Already | Use::Drop | Use::Refused) {
+            self.chunks.remove(&seq);
+        }
+        // Without a journal it is held and not recorded: COMMITTED says so for all of it.
+        let recorded = |entry: &RecvEntry| entry.journal == Journal::Kept;
+        match use_of {
+            Use::Already if self.entries.get(&index).is_none_or(recorded) => {
+                io.say_stored(stream, seq);
+            }
+            Use::Refused => io.say_on(stream, Frame::Corrupt(seq)),
+            Use::Already | Use::Write | Use::Drop | Use::Abandoned => {}
+        }
     }
 
     /// Once all of a chunk is written, hashed and sealed: it is recorded, or was corrupt.
@@ -332,7 +355,7 @@ impl Receiver {
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
         if let Some(entry) = self.entries.lend(&index) {
-            entry.checkpoint.recorded(range.len());
+            entry.checkpoint.recorded(chunk.came);
             if entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now) {
                 self.checkpoint(index, io);
             }

@@ -150,7 +150,12 @@ impl Receiver {
         }
         // Without a journal nothing is acknowledged before the commit: it must fit the window.
         let unrecorded_max = self.options.chunk.bytes().min(ByteCount(self.options.window.0 / 2));
-        let small = size.is_some_and(|size| size <= unrecorded_max);
+        // Holes cut an object into chunks, and in lockstep each waits for STORED.
+        let holes = match &body {
+            EntryBody::File { holes, .. } => *holes,
+            _ => ByteCount::ZERO,
+        };
+        let small = size.is_some_and(|size| size <= unrecorded_max) && holes == ByteCount::ZERO;
         let journal = if small { Journal::None } else { Journal::Kept };
         self.entries.insert(index, RecvEntry::announced(path, body, size, journal, now));
         if let Some(old) = replaces.filter(|old| self.entries.contains_key(old)) {
@@ -214,16 +219,19 @@ impl Receiver {
         let Some(entry) = self.entries.lend(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
-            EntryBody::File { size, version, freshness, metadata } => OpenHow::Sink(SinkWish {
-                size: *size,
-                version: *version,
-                freshness: *freshness,
-                metadata: *metadata,
-                precondition,
-                resume: self.options.resume,
-                recognise: self.options.recognise,
-                journal: entry.journal,
-            }),
+            EntryBody::File { size, holes, version, freshness, metadata } => {
+                OpenHow::Sink(SinkWish {
+                    size: *size,
+                    holes: *holes,
+                    version: *version,
+                    freshness: *freshness,
+                    metadata: *metadata,
+                    precondition,
+                    resume: self.options.resume,
+                    recognise: self.options.recognise,
+                    journal: entry.journal,
+                })
+            }
             _ => OpenHow::Directory(precondition),
         };
         match self.full_path(index) {

@@ -19,7 +19,8 @@ const WRITE_COST_MIN: ByteCount = ByteCount(16 << 10);
 impl Receiver {
     /// How many bytes of DATA may be taken from a stream now.
     pub(crate) fn data_room<P>(&self, stream: StreamId, io: &Io<P>, now: Time) -> ByteCount {
-        let Some((chunk, pipe)) = self.current_chunk(stream).zip(io.pipes.get(&stream)) else {
+        let Some(((seq, chunk), pipe)) = self.current_chunk(stream).zip(io.pipes.get(&stream))
+        else {
             return self.piece;
         };
         if chunk.use_of != Use::Write {
@@ -30,7 +31,7 @@ impl Receiver {
             && (pipe.writing.plus(self.piece).0 > ahead_max
                 || io.buffered.plus(self.piece) > io.buffers_max);
         let limited = self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now));
-        if self.must_wait(chunk) || crowded || limited {
+        if self.must_wait(seq, chunk) || crowded || limited {
             return ByteCount::ZERO;
         }
         self.piece
@@ -38,11 +39,12 @@ impl Receiver {
 
     /// Whether the next piece of a chunk may not be written yet. Once it may, this stays so for as
     /// long as the chunk is written.
-    fn must_wait(&self, chunk: &Chunk) -> bool {
+    pub(super) fn must_wait(&self, seq: Seq, chunk: &Chunk) -> bool {
         let Some(entry) = self.entries.get(&chunk.entry) else { return false };
         let next = Range::new(chunk.start, chunk.end.unwrap_or(chunk.at.plus(self.piece)));
-        let blocked = self.chunks.values().any(|other| {
-            other.entry == chunk.entry
+        let blocked = self.chunks.iter().any(|(nr, other)| {
+            *nr != seq
+                && other.entry == chunk.entry
                 && (other.use_of == Use::Abandoned
                     || (other.use_of == Use::Write && other.seal.is_some()))
                 && !other.range().intersect(next).is_empty()
@@ -52,8 +54,9 @@ impl Receiver {
             || blocked
     }
 
-    fn current_chunk(&self, stream: StreamId) -> Option<&Chunk> {
-        self.chunks.get(self.current.get(&stream)?)
+    fn current_chunk(&self, stream: StreamId) -> Option<(Seq, &Chunk)> {
+        let seq = *self.current.get(&stream)?;
+        Some((seq, self.chunks.get(&seq)?))
     }
 
     /// Whether a stream carries a chunk of this transfer.
@@ -89,7 +92,7 @@ impl Receiver {
             piece = Range::new(chunk.start, chunk.start.plus(data.len));
         }
         self.may_hold(data.seq, chunk, piece)?;
-        let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(chunk));
+        let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(data.seq, chunk));
         let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
         chunk.at = end;
         if !writes {

@@ -4,6 +4,7 @@
 //! ```text
 //!  streaming   Sending --------------------------------> over  (digest behind the data)
 //!  lockstep    Digesting -> Waiting (VERDICT) -> Sending --> over  (digest ahead)
+//!  hole        Digesting ------------------------------> over  (nothing but a header)
 //!  check       Digesting ------------------------------> over  (nothing sent if it agrees)
 //! ```
 
@@ -11,9 +12,9 @@ use super::entry::{SendEntry, WantOf};
 use super::{Queued, Sender, Stage, Tell};
 use crate::causes::Cause;
 use crate::disk::{DiskDone, DiskOp, Ends, Keep, Lane};
-use crate::frame::{Await, Data, Frame, Header, Pace, Seal};
+use crate::frame::{Await, Content, Data, Frame, Header, Pace, Seal};
 use crate::io::{Io, SendOp};
-use crate::plan::Again;
+use crate::plan::{Again, content_of};
 use alloc::collections::VecDeque;
 use floe_types::planted::{self, Bug};
 use floe_types::{
@@ -27,6 +28,7 @@ pub(super) struct Task<P> {
     pub(super) entry: EntryIndex,
     pub(super) purpose: Purpose,
     pub(super) range: Range,
+    pub(super) content: Content,
     pub(super) phase: Phase,
     /// How far the present phase has read, or sent.
     pub(super) at: Offset,
@@ -62,11 +64,18 @@ pub(super) enum Phase {
 pub(super) struct Flight<P> {
     pub(super) entry: EntryIndex,
     pub(super) range: Range,
+    pub(super) content: Content,
     pub(super) stream: StreamId,
     pub(super) digest: Option<ChunkDigest>,
     pub(super) attempts: u32,
     /// Kept until it is recorded, where the source cannot be read twice.
     pub(super) kept: alloc::vec::Vec<(ByteCount, P)>,
+}
+
+impl<P> Flight<P> {
+    fn window_bytes(&self) -> ByteCount {
+        self.content.window_bytes(self.range.len())
+    }
 }
 
 /// DATA frames queued on a stream before the next read waits.
@@ -144,7 +153,7 @@ impl<P: Clone> Sender<P> {
             }
             let next = entry.checks.front().map(|_| ByteCount::ZERO);
             let held = entry.fill.as_ref().and_then(|fill| fill.chunk_len());
-            let planned = entry.plan.peek_len(self.options.chunk);
+            let planned = entry.plan.peek_window(self.options.chunk, &entry.holes);
             let len = next.or(held).or(planned).unwrap_or_default();
             let len = if planted::is(Bug::WindowOffByOne) { ByteCount(1) } else { len };
             let fits = self.in_flight.plus(len) <= self.window || self.in_flight.0 == 0;
@@ -165,7 +174,9 @@ impl<P: Clone> Sender<P> {
         let chunk = self.options.chunk;
         let lockstep = self.options.pace == Pace::Lockstep;
         let Some(entry) = self.entries.lend(&index) else { return false };
+        let mut content = Content::Bytes;
         let (range, purpose, again, held) = if let Some(check) = entry.checks.pop_front() {
+            content = content_of(check.range, &entry.holes);
             (check.range, Purpose::Check(check), None, VecDeque::new())
         } else if let Some(filled) = entry.fill.as_mut().and_then(super::fill::Fill::take_chunk) {
             let again = Again {
@@ -174,7 +185,8 @@ impl<P: Clone> Sender<P> {
                 attempts: filled.attempts,
             };
             (filled.range, Purpose::Send, Some(again), filled.pieces.into())
-        } else if let Some(pulled) = entry.plan.pull(chunk) {
+        } else if let Some(pulled) = entry.plan.pull(chunk, &entry.holes) {
+            content = pulled.content;
             let purpose = if entry.whole.is_some() { Purpose::Hash } else { Purpose::Send };
             (pulled.range, purpose, pulled.again, VecDeque::new())
         } else {
@@ -183,7 +195,8 @@ impl<P: Clone> Sender<P> {
         self.next_task += 1;
         entry.tasks += 1;
         let digest = again.and_then(|again| again.digest);
-        let digesting = purpose != Purpose::Send || (lockstep && held.is_empty());
+        let ahead = lockstep && held.is_empty() || content == Content::Hole;
+        let digesting = purpose != Purpose::Send || ahead;
         let phase = if digesting { Phase::Digesting } else { Phase::Sending };
         let at = range.start();
         let kept = held.iter().cloned().collect();
@@ -192,6 +205,7 @@ impl<P: Clone> Sender<P> {
             entry: index,
             purpose,
             range,
+            content,
             phase,
             at,
             reading: false,
@@ -203,9 +217,9 @@ impl<P: Clone> Sender<P> {
             let seq = io.take_seq();
             task.seq = Some(seq);
             let attempts = again.map_or(0, |again| again.attempts);
-            self.flights
-                .insert(seq, Flight { entry: index, range, stream, digest, attempts, kept });
-            self.in_flight = self.in_flight.plus(range.len());
+            let flight = Flight { entry: index, range, content, stream, digest, attempts, kept };
+            self.in_flight = self.in_flight.plus(flight.window_bytes());
+            self.flights.insert(seq, flight);
             self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
         }
         self.tasks.insert(stream, task);
@@ -227,10 +241,15 @@ impl<P: Clone> Sender<P> {
         let digest = if awaits == Await::Verdict { task.digest } else { None };
         let entry = floe_types::EntryId { transfer: id, index: task.entry };
         let (offset, len) = (task.range.start(), Some(task.range.len()));
-        io.say_on(stream, Frame::Header(Header { seq, entry, offset, len, awaits, digest }));
+        let content = Content::Bytes;
+        let header = Header { seq, entry, offset, len, awaits, digest, content };
+        io.say_on(stream, Frame::Header(header));
     }
 
     fn read_on(&mut self, stream: StreamId, io: &mut Io<P>) {
+        if self.tasks.get(&stream).is_some_and(|task| task.content == Content::Hole) {
+            return self.read_hole(stream, io);
+        }
         let piece_max =
             io.piece_len(self.piece_max(), ByteCount(self.limits.piece_bytes_min.into()));
         let Some(task) = self.tasks.get_mut(&stream) else { return };
@@ -281,6 +300,9 @@ impl<P: Clone> Sender<P> {
         let Some(task) = self.tasks.get(&stream).filter(|task| task.number == number) else {
             return;
         };
+        if task.content == Content::Hole {
+            return self.hole_read(index, stream, done, io);
+        }
         let phase = task.phase;
         let (len, bytes, digest) = match done {
             DiskDone::Read { bytes, len, digest } => (len, bytes, digest),
@@ -341,7 +363,7 @@ impl<P: Clone> Sender<P> {
     }
 
     /// A first pass is over: compare, or say the digest ahead.
-    fn digested(&mut self, stream: StreamId, digest: ChunkDigest, io: &mut Io<P>) {
+    pub(super) fn digested(&mut self, stream: StreamId, digest: ChunkDigest, io: &mut Io<P>) {
         let Some(task) = self.tasks.get_mut(&stream) else { return };
         let (index, range, purpose) = (task.entry, task.range, task.purpose);
         match purpose {
@@ -413,7 +435,7 @@ impl<P: Clone> Sender<P> {
 
     pub(super) fn take_flight(&mut self, seq: Seq, io: &mut Io<P>) -> Option<Flight<P>> {
         let flight = self.flights.remove(&seq)?;
-        self.in_flight = self.in_flight.minus(flight.range.len());
+        self.in_flight = self.in_flight.minus(flight.window_bytes());
         let kept: u64 = flight.kept.iter().map(|(len, _)| len.0).sum();
         io.buffered = io.buffered.minus(ByteCount(kept));
         io.wake_streams();

@@ -68,6 +68,8 @@ pub(super) struct SendEntry<P> {
     /// Operations under way.
     pub(super) ops: u32,
     pub(super) plan: ChunkPlan,
+    /// What of the source holds nothing, as far as it is known.
+    pub(super) holes: RangeSet,
     /// What the receiver says it holds, collected over WANT frames, then to be read and compared.
     pub(super) checks: VecDeque<Subtree>,
     /// Checks and chunks that streams have under way.
@@ -116,7 +118,8 @@ impl<P> SendEntry<P> {
             amid: false,
             handle: Handle::None,
             ops: 0,
-            plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new()),
+            plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new(), &RangeSet::new()),
+            holes: RangeSet::new(),
             checks: VecDeque::new(),
             tasks: 0,
             whole: None,

@@ -7,8 +7,8 @@ use super::{Ending, Sender, Stage, Tell};
 use crate::command::{Event, Violation};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow};
 use crate::frame::{
-    Basis, CommittedEntry, DoneEntry, EntryBody, Failed, Frame, More, RecogniseWish, SeqRange,
-    Verdict, Want,
+    Basis, CommittedEntry, Content, DoneEntry, EntryBody, Failed, Frame, More, RecogniseWish,
+    SeqRange, Verdict, Want,
 };
 use crate::io::{Io, SendOp};
 use crate::plan::{Again, ChunkPlan};
@@ -104,14 +104,14 @@ impl<P: Clone> Sender<P> {
         let Some(entry) = self.entries.lend(&index) else { return };
         let mut held = RangeSet::new();
         entry.checks.iter().for_each(|subtree| held.insert(subtree.range));
-        entry.plan = ChunkPlan::new(size, &held);
+        entry.plan = ChunkPlan::new(size, &held, &entry.holes);
         entry.whole = finished;
         let same = basis == Basis::Version && entry.freshness == Freshness::Settled;
         if same || planted::is(Bug::StaleWant) {
             let trusted = core::mem::take(&mut entry.checks);
             for subtree in trusted {
                 if !entry.known.insert(subtree) {
-                    entry.plan.add(subtree.range);
+                    entry.plan.add(subtree.range, &entry.holes);
                     continue;
                 }
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(subtree.range.len());
@@ -136,7 +136,7 @@ impl<P: Clone> Sender<P> {
         }
         io.say(Frame::Drop(self.entry_id(index), alloc::vec![held.range]));
         if let Some(entry) = self.entries.lend(&index) {
-            entry.plan.add(held.range);
+            entry.plan.add(held.range, &entry.holes);
             self.ready.insert(index);
         }
     }
@@ -155,7 +155,7 @@ impl<P: Clone> Sender<P> {
                 self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
             } else {
                 entry.known = Subtrees::new();
-                entry.plan = ChunkPlan::new(size, &RangeSet::new());
+                entry.plan = ChunkPlan::new(size, &RangeSet::new(), &entry.holes);
                 self.ready.insert(index);
                 io.say(Frame::Drop(id, alloc::vec![Range::new(Offset::ZERO, Offset(size.0))]));
                 return io.wake_streams();
@@ -298,7 +298,9 @@ impl<P: Clone> Sender<P> {
     /// A chunk goes back to the plan.
     fn send_again(&mut self, seq: Seq, io: &mut Io<P>) {
         let Some(flight) = self.take_flight(seq, io) else { return };
-        self.summary.bytes_repeated = self.summary.bytes_repeated.plus(flight.range.len());
+        if flight.content == Content::Bytes {
+            self.summary.bytes_repeated = self.summary.bytes_repeated.plus(flight.range.len());
+        }
         let index = flight.entry;
         if !self.takes_chunks(index) {
             return;

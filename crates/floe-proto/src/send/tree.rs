@@ -5,7 +5,7 @@
 use super::entry::{SendEntry, Stage, WantOf};
 use super::{Ending, Listing, Sender, Tell};
 use crate::command::{Event, Walk as WalkState};
-use crate::disk::{DiskOp, Followed, Lane, OpenHow, Reread};
+use crate::disk::{DiskOp, Followed, Lane, OpenHow, Opened, Reread};
 use crate::entries::Tally;
 use crate::frame::{Entry, EntryBody, Failed, Frame, Pace, Unasked};
 use crate::io::{Io, Owner, SendOp};
@@ -142,7 +142,7 @@ impl<P: Clone> Sender<P> {
             return;
         }
         (entry.stage, entry.want) = (Stage::Sending, WantOf::Behind);
-        entry.plan = ChunkPlan::new(size, &RangeSet::new());
+        entry.plan = ChunkPlan::new(size, &RangeSet::new(), &entry.holes);
         self.ready.insert(index);
     }
 
@@ -151,19 +151,15 @@ impl<P: Clone> Sender<P> {
         io.say_entry(self.id, entry);
     }
 
-    pub(super) fn opened(
-        &mut self,
-        index: EntryIndex,
-        body: EntryBody,
-        metadata: floe_types::Metadata,
-        reread: Reread,
-        io: &mut Io<P>,
-    ) {
+    pub(super) fn opened(&mut self, index: EntryIndex, opened: Opened, io: &mut Io<P>) {
+        let Opened::Source { body, metadata, reread, holes } = opened else { return };
+        let (body, holes) = self.known_holes(body, holes);
         let Some(entry) = self.entries.lend(&index) else { return };
         if let Reread::No { .. } = reread {
             self.once = Some(index);
         }
         entry.opened(body, metadata, reread);
+        entry.holes = holes;
         if entry.stage == Stage::Ending {
             return;
         }

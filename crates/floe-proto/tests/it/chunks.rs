@@ -275,7 +275,7 @@ fn a_done_below_what_came_fails_the_entry() {
     let Entry { index, path, replaces, body } = file(0, "", 0, 1);
     let EntryBody::File { metadata, .. } = body else { unreachable!() };
     let (size, version, freshness) = (None, None, Freshness::Fresh);
-    let body = EntryBody::File { size, version, freshness, metadata };
+    let body = EntryBody::File { size, holes: ByteCount::ZERO, version, freshness, metadata };
     it.hears(LEAD, entries(vec![Entry { index, path, replaces, body }]));
     it.does(is_open);
     it.hears_chunk(LEAD, 0, 0, GRAIN);

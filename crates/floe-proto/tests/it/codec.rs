@@ -229,7 +229,7 @@ fn heads_are_bounded_before_anything_is_kept() {
     assert_eq!(head(16, 0x17, 0, session), Err("a piece of nothing"));
     assert_eq!(head(0, 0x7f, 0, session), Err("a frame of an unknown kind"));
     assert_eq!(head(0, 0, 0, session), Err("a frame of an unknown kind"));
-    assert_eq!(head(9, 0x15, 0x10, session), Err("a flag without meaning"), "hole is reserved");
+    assert_eq!(head(9, 0x15, 0x20, session), Err("a flag without meaning"), "it is reserved");
     assert_eq!(head(9, 0x12, 0x01, session), Err("a flag without meaning"));
     assert!(head(4096, 0x02, 0, Phase::Greeting).is_ok());
     assert_eq!(head(4097, 0x02, 0, Phase::Greeting), Err("a frame above its bound"));
@@ -331,6 +331,7 @@ fn headers_are_aligned_and_bounded() {
             len: Some(ByteCount(len)),
             awaits: Await::Implied,
             digest,
+            content: Content::Bytes,
         };
         decode(&bytes_of(&Frame::Header(header))).map_err(|v| v.what)
     };

@@ -79,6 +79,10 @@ fn header() -> impl Strategy<Value = Header> {
             awaits,
             digest: digest
                 .map(|(value, root)| ChunkDigest { value, root: (chunk == 0).then_some(root) }),
+            content: match (len, awaits, digest) {
+                (Some(_), Await::Implied, Some(_)) => Content::Hole,
+                _ => Content::Bytes,
+            },
         },
     )
 }
@@ -155,9 +159,10 @@ pub fn entry() -> impl Strategy<Value = Entry> {
 fn body() -> impl Strategy<Value = EntryBody> {
     let freshness = prop_oneof![Just(Freshness::Settled), Just(Freshness::Fresh)];
     prop_oneof![
-        (option::of(size()), option::of(version()), freshness, metadata()).prop_map(
-            |(size, version, freshness, metadata)| EntryBody::File {
+        (option::of(size()), option::of(version()), freshness, metadata(), any::<bool>()).prop_map(
+            |(size, version, freshness, metadata, sparse)| EntryBody::File {
                 size,
+                holes: size.filter(|_| sparse).unwrap_or_default(),
                 version,
                 freshness,
                 metadata

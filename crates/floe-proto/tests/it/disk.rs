@@ -5,8 +5,8 @@ use floe_proto::disk::{
 };
 use floe_proto::frame::{Basis, EntryBody, Reply, Request};
 use floe_types::{
-    ByteCount, ChunkHasher, Code, Component, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath,
-    Offset, Range, Root, SourceVersion, Subtree, Subtrees, Timestamp,
+    ByteCount, ChunkDigest, ChunkHasher, Code, Component, EntryId, Fault, Freshness, Metadata,
+    Mode, ObjectPath, Offset, Range, RangeSet, Root, SourceVersion, Subtree, Subtrees, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +42,10 @@ pub struct Disk {
     /// Directories with a `.floe` in them.
     pub reserved: BTreeSet<ObjectPath>,
     pub checkpoints: u32,
+    /// Holes that were made here.
+    pub holes_written: u32,
+    /// Bytes that came before they were asked for as a hole.
+    pub filled: BTreeMap<ObjectPath, Vec<u8>>,
     open: BTreeMap<EntryId, ObjectPath>,
     hashers: BTreeMap<(u32, Way), (EntryId, ChunkHasher)>,
 }
@@ -75,6 +79,19 @@ impl Disk {
             DiskOp::List { path, .. } => self.list(&path),
             DiskOp::Read { entry, chunk, piece, ends, keep } => {
                 self.read(lane, entry, chunk, piece, ends, keep)
+            }
+            DiskOp::ReadHole { entry, chunk } => self.read_hole(entry, chunk),
+            DiskOp::WriteHole { entry, chunk } => {
+                let path = self.open[&entry].clone();
+                if self.full.as_ref() == Some(&path) {
+                    return failed(Code::NoSpace, &path);
+                }
+                let (start, end) = bounds(chunk);
+                let stage = self.stages.entry(path).or_default();
+                stage.bytes.resize(stage.bytes.len().max(end), 0);
+                stage.bytes[start..end].fill(0);
+                self.holes_written += 1;
+                DiskDone::Wrote { digest: ChunkDigest::of_zeros(chunk) }
             }
             DiskOp::Check { entry } => DiskDone::Checked(Some(self.version(&self.open[&entry]))),
             DiskOp::Write { entry, chunk, piece, ends, bytes } => {
@@ -180,7 +197,9 @@ impl Disk {
 
     fn open_source(&mut self, entry: EntryId, path: ObjectPath) -> DiskDone<Bytes> {
         let metadata = METADATA;
-        let source = |body, reread| DiskDone::Opened(Opened::Source { body, metadata, reread });
+        let holes = self.files.get(&path).map_or_else(Vec::new, |bytes| holes_of(bytes));
+        let source =
+            |body, reread| DiskDone::Opened(Opened::Source { body, metadata, reread, holes });
         if self.dirs.contains(&path) {
             return source(EntryBody::Directory, Reread::Yes);
         }
@@ -193,10 +212,20 @@ impl Disk {
         let version = (!once).then(|| self.version(&path));
         self.open.insert(entry, path);
         let freshness = Freshness::Settled;
-        let body = EntryBody::File { size, version, freshness, metadata };
+        let body = EntryBody::File { size, holes: ByteCount::ZERO, version, freshness, metadata };
         let path = &self.open[&entry];
         let spent = self.spent.get(path).map(|spent| spent.iter().collect()).unwrap_or_default();
         source(body, if once { Reread::No { spent } } else { Reread::Yes })
+    }
+
+    fn read_hole(&mut self, entry: EntryId, chunk: Range) -> DiskDone<Bytes> {
+        let path = self.open[&entry].clone();
+        if let Some(bytes) = self.filled.remove(&path) {
+            self.files.insert(path.clone(), bytes);
+        }
+        let (start, end) = bounds(chunk);
+        let hole = self.files[&path][start..end].chunks(GRAIN).all(is_zeros);
+        DiskDone::Hole { digest: ChunkDigest::of_zeros(chunk).filter(|_| hole) }
     }
 
     fn list(&self, path: &ObjectPath) -> DiskDone<Bytes> {
@@ -349,4 +378,28 @@ impl Disk {
 
 fn failed(code: Code, path: &ObjectPath) -> DiskDone<Bytes> {
     DiskDone::Failed(Fault::new(code, path.to_string()))
+}
+
+fn bounds(range: Range) -> (usize, usize) {
+    (usize::try_from(range.start().0).unwrap(), usize::try_from(range.end().0).unwrap())
+}
+
+const GRAIN: usize = 256 << 10;
+
+fn is_zeros(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; GRAIN] = [0; GRAIN];
+    *bytes == ZEROS[..bytes.len()]
+}
+
+/// Its zeros, in whole smallest chunks.
+fn holes_of(bytes: &[u8]) -> Vec<Range> {
+    let mut holes = RangeSet::new();
+    for (nth, grain) in bytes.chunks(GRAIN).enumerate() {
+        if bytes.len() >= GRAIN && is_zeros(grain) {
+            let start = ByteCount::of_len(nth * GRAIN).0;
+            let end = start + ByteCount::of_len(grain.len()).0;
+            holes.insert(Range::new(Offset(start), Offset(end)));
+        }
+    }
+    holes.iter().collect()
 }

@@ -171,12 +171,14 @@ fn entries() -> Vec<(Frame<()>, &'static str)> {
     };
     let file = EntryBody::File {
         size: Some(ByteCount(5)),
+        holes: ByteCount::ZERO,
         version: Some(version),
         freshness: Freshness::Settled,
         metadata: metadata(),
     };
     let stream = EntryBody::File {
         size: None,
+        holes: ByteCount::ZERO,
         version: None,
         freshness: Freshness::Fresh,
         metadata: metadata(),
@@ -258,6 +260,7 @@ fn headers() -> Vec<(Frame<()>, &'static str)> {
         len: Some(ByteCount(1 << 20)),
         awaits: Await::Implied,
         digest: None,
+        content: Content::Bytes,
     };
     let ahead = Header {
         offset: Offset(0),
@@ -282,6 +285,12 @@ fn headers() -> Vec<(Frame<()>, &'static str)> {
              0000000000000009000000000000012c00000000000000000000000700100000 \
              c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5 \
              a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0",
+        ),
+        (
+            Frame::Header(Header { digest: Some(digest(None)), content: Content::Hole, ..header }),
+            "00000040 15 16 0000 \
+             0000000000000009000000000000012c00000000001000000000000700100000 \
+             c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5",
         ),
     ]
 }

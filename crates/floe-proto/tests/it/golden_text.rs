@@ -184,6 +184,7 @@ fn worked_put() -> Vec<(char, Frame<()>)> {
         len: Some(size),
         awaits: Await::Implied,
         digest: None,
+        content: Content::Bytes,
     };
     let want =
         Want { entry, basis: Basis::Version, have: Vec::new(), finished: None, more: More::Last };
@@ -250,6 +251,7 @@ fn worked_opening(
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {
         size: Some(size),
+        holes: ByteCount::ZERO,
         version: Some(SourceVersion { inode: 42, size, mtime, ctime: mtime }),
         freshness: Freshness::Settled,
         metadata,

@@ -5,12 +5,12 @@
 
 use crate::disk::{Bytes, Disk, METADATA};
 use floe_proto::command::{
-    Command, Config, Event, OnFailure, Role, StreamCount, TransferOptions, Violation,
+    Command, Config, Event, Holes, OnFailure, Role, StreamCount, TransferOptions, Violation,
 };
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{
-    Await, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace, RecogniseWish,
-    ResumeWish, Seal, Unasked, Verbs,
+    Await, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace,
+    RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -44,6 +44,7 @@ pub fn config() -> Config {
         piece_bytes: ByteCount(GRAIN),
         streams: StreamCount::Fixed(2),
         buffers: ByteCount(64 << 20),
+        holes: Holes::AsHoles,
     }
 }
 
@@ -290,6 +291,7 @@ pub fn file(index: u64, path: &str, size: u64, inode: u64) -> Entry {
     let version = SourceVersion { inode, size, mtime: stamp, ctime: stamp };
     let body = EntryBody::File {
         size: Some(size),
+        holes: ByteCount::ZERO,
         version: Some(version),
         freshness: Freshness::Settled,
         metadata: METADATA,
@@ -319,6 +321,7 @@ pub fn header(seq: u64, index: u64, start: u64, len: Option<u64>) -> Frame<Bytes
         len: len.map(ByteCount),
         awaits: Await::Implied,
         digest: None,
+        content: Content::Bytes,
     })
 }
 

@@ -14,6 +14,7 @@ mod chunks; // what is verified is never written over
 mod answers; // verdicts, refusals, and frames that contradict each other
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
+mod holes;
 mod liars; // peers that lie about what they were told
 mod stray; // frames about what never was
 mod causes; // where the time goes

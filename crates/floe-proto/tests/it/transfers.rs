@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::world::{AfterLoss, Faults, Run, Setup, World};
-use floe_proto::command::StreamCount;
+use floe_proto::command::{Holes, StreamCount};
 use floe_proto::frame::{Direction, Pace, Verbs};
 use floe_types::{ByteCount, Code, ObjectPath};
 
@@ -304,6 +304,7 @@ fn a_ticket_without_the_verb_is_refused() {
             piece_bytes: ByteCount(65_536),
             streams: StreamCount::Auto,
             buffers: setup.buffers,
+            holes: Holes::AsHoles,
         };
         let now = floe_types::Time(0);
         let mut session = floe_proto::session::Session::<crate::disk::Bytes>::new(

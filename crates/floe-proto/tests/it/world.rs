@@ -6,7 +6,7 @@
 
 use crate::disk::{Bytes, Disk};
 use floe_proto::command::{
-    Command, Config, Event, Lost, Role, StreamCount, Summary, TransferOptions,
+    Command, Config, Event, Holes, Lost, Role, StreamCount, Summary, TransferOptions,
 };
 use floe_proto::disk::{DiskOp, Lane, Took, Waited};
 use floe_proto::frame::{Data, Direction, Frame, Verbs};
@@ -37,6 +37,7 @@ pub struct Setup {
     pub limits: Limits,
     pub verbs: Verbs,
     pub buffers: ByteCount,
+    pub holes: Holes,
     pub after_loss: AfterLoss,
     pub seed: u64,
 }
@@ -63,6 +64,7 @@ impl Setup {
             limits: Limits::default(),
             verbs: Verbs::ALL,
             buffers: ByteCount(8 << 20),
+            holes: Holes::AsHoles,
             after_loss: AfterLoss::Rerun,
             seed: 1,
         }
@@ -423,6 +425,7 @@ impl End {
             piece_bytes: ByteCount(64 << 10),
             streams: StreamCount::Fixed(setup.streams),
             buffers: setup.buffers,
+            holes: setup.holes,
         };
         Self { session: Session::new(role, config, now), disk, running: Vec::new(), ended: None }
     }

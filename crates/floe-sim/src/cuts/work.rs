@@ -163,6 +163,7 @@ impl Object {
             path: path(place),
             owner: OwnerId([1; 32]),
             size: Some(len),
+            holes: ByteCount::ZERO,
             version: Some(version),
             freshness: Freshness::Settled,
             metadata: metadata(salt),

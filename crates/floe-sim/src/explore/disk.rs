@@ -158,8 +158,19 @@ impl Disk {
         if matches!(how, OpenHow::Source(_)) {
             let (size, version) = (Some(ByteCount(SIZE)), Some(VERSION));
             let freshness = Freshness::Settled;
-            let body = EntryBody::File { size, version, freshness, metadata: METADATA };
-            return Opened::Source { body, metadata: METADATA, reread: Reread::Yes };
+            let body = EntryBody::File {
+                size,
+                holes: ByteCount::ZERO,
+                version,
+                freshness,
+                metadata: METADATA,
+            };
+            return Opened::Source {
+                body,
+                metadata: METADATA,
+                reread: Reread::Yes,
+                holes: Vec::new(),
+            };
         }
         if self.committed {
             let finished = Some(SUMS.root);

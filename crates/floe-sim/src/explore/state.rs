@@ -1,7 +1,9 @@
 //! One state of the small world, and the steps out of it.
 
 use super::disk::{Disk, Piece, Right};
-use floe_proto::command::{Command, Config, Event, Lost, Role, StreamCount, TransferOptions};
+use floe_proto::command::{
+    Command, Config, Event, Holes, Lost, Role, StreamCount, TransferOptions,
+};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{Direction, Frame, Verbs};
 use floe_proto::session::Session;
@@ -78,6 +80,7 @@ impl End {
             streams: StreamCount::Fixed(2),
             // Enough for pieces of a whole chunk on every stream: the disks count in chunks.
             buffers: ByteCount(8 << 20),
+            holes: Holes::AsHoles,
         };
         Self { session: Session::new(role, config, now), disk, ops: Vec::new(), ended: false }
     }

@@ -8,7 +8,7 @@ use crate::link::{Link, Side};
 use crate::peer::{Core, LinkId, Peer, PeerId, Port, Stream};
 use floe_engine::buffer::Pool;
 use floe_engine::files::Files;
-use floe_proto::command::{Config, Role, StreamCount};
+use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Verbs;
 use floe_store::Store;
@@ -134,6 +134,7 @@ impl World {
             piece_bytes: work.piece_bytes,
             streams,
             buffers: work.buffers,
+            holes: Holes::AsHoles,
         };
         let peer = Peer {
             machine: place.machine,

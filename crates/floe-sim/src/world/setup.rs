@@ -144,14 +144,14 @@ impl World {
             1 => (256 << 10) * (1 + self.dice.index(4)) + self.dice.index(3) - 1,
             _ => self.dice.index(most),
         });
-        let content = Content::of(self.dice.number(), size);
+        let content = Content::with_holes(self.dice.number(), size);
         self.write_source(source, &content, Change::InPlace);
     }
 
     /// What a command is given on standard input, each time: it is no file.
     fn make_stdin(&mut self, source: &Name) {
         let size = self.dice.index(self.options.work.file_bytes_max);
-        let content = Content::of(self.dice.number(), size);
+        let content = Content::with_holes(self.dice.number(), size);
         let mtime = self.machines[source.0].civil(self.now);
         let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
         self.sources.entry(source.clone()).or_insert((content, metadata));

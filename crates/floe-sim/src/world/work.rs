@@ -260,6 +260,12 @@ fn describe(work: &Work) -> String {
             DiskOp::Record { entry, chunk, .. } => {
                 format!("record {chunk:?} of entry {}", entry.index)
             }
+            DiskOp::ReadHole { entry, chunk } => {
+                format!("look for a hole at {chunk:?} of entry {}", entry.index)
+            }
+            DiskOp::WriteHole { entry, chunk } => {
+                format!("make a hole of {chunk:?} of entry {}", entry.index)
+            }
             DiskOp::Forget { entry, range } => format!("forget {range:?} of {}", entry.index),
             DiskOp::Checkpoint { entry } => format!("checkpoint of entry {}", entry.index),
             DiskOp::Discard { entry } => format!("discard of entry {}", entry.index),

@@ -19,6 +19,8 @@ pub(super) fn run(make: Make<'_>) {
     owners_stage_apart(make);
     refuses_sizes_beyond_every_disk(make);
     without_a_journal_nothing_is_resumed(make);
+    a_hole_takes_the_place_of_what_was_written(make);
+    an_object_may_be_one_hole(make);
 }
 
 fn whole(range: Range, have: &[Subtree]) -> bool {
@@ -257,4 +259,48 @@ fn without_a_journal_nothing_is_resumed(make: Make<'_>) {
     must(twin.write_at(Offset::ZERO, &[0xff; 1000]));
     must(commit(&*store, object.committed(sink)));
     object.assert_stands(&*store);
+}
+
+fn a_hole_takes_the_place_of_what_was_written(make: Make<'_>) {
+    let mut subject = make();
+    let mut object = sent("holes", 5 * MIB + 5, 20);
+    let (first, last) = (object.chunk(1), Range::new(Offset(4 * MIB), Offset(5 * MIB + 5)));
+    let before = object.clone();
+    object.empty(first);
+    object.empty(last);
+    object.spec.holes = ByteCount(first.len().0 + last.len().0);
+    let store = subject.store();
+    let (sink, ..) = staged(&*store, &object.spec);
+    // The last one first: what comes behind it lies before it.
+    object.write_hole(&*sink, last);
+    must(sink.write_at(first.start(), before.slice(first)));
+    object.write_hole(&*sink, first);
+    object.write(&*sink, object.chunk(0));
+    let past = Range::new(last.start(), Offset(5 * MIB + 6));
+    assert_eq!(code(sink.write_hole(past)), Some(Code::LimitExceeded));
+    drop((sink, store));
+    subject.restart();
+    let store = subject.store();
+    let (sink, have, _) = staged(&*store, &object.spec);
+    assert_eq!(have.iter().map(|one| one.range.len().0).sum::<u64>(), 3 * MIB + 5);
+    for nth in [2, 3] {
+        object.write(&*sink, object.chunk(nth));
+    }
+    must(commit(&*store, object.committed(sink)));
+    object.assert_stands(&*store);
+}
+
+fn an_object_may_be_one_hole(make: Make<'_>) {
+    let subject = make();
+    for journaled in [sent("hole", 300_001, 21), small("hole", 300_001, 22)] {
+        let mut object = journaled;
+        let whole = Range::new(Offset::ZERO, Offset(300_001));
+        object.empty(whole);
+        object.spec.holes = whole.len();
+        let store = subject.store();
+        let (sink, ..) = staged(&*store, &object.spec);
+        object.write_hole(&*sink, whole);
+        must(commit(&*store, object.committed(sink)));
+        object.assert_stands(&*store);
+    }
 }

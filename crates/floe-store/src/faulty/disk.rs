@@ -172,8 +172,25 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         }
     }
 
+    fn next_data(&self, of: &D::Handle, from: Offset) -> DiskResult<Option<Offset>> {
+        self.lookup(|| match self.faults().without_holes {
+            Offer::Refused => Err(NOT_OFFERED),
+            Offer::AsBelow => self.below.next_data(of, from),
+        })
+    }
+
+    fn next_hole(&self, of: &D::Handle, from: Offset) -> DiskResult<Offset> {
+        self.lookup(|| match self.faults().without_holes {
+            Offer::Refused => Err(NOT_OFFERED),
+            Offer::AsBelow => self.below.next_hole(of, from),
+        })
+    }
+
     fn punch(&self, of: &D::Handle, range: Range) -> DiskResult<()> {
-        self.metadata(|| self.below.punch(of, range))
+        self.metadata(|| match self.faults().without_holes {
+            Offer::Refused => Err(NOT_OFFERED),
+            Offer::AsBelow => self.below.punch(of, range),
+        })
     }
 
     fn truncate(&self, of: &D::Handle, size: ByteCount) -> DiskResult<()> {

@@ -4,7 +4,7 @@ use super::errno::of_io;
 use crate::disk::{
     BootId, DiskError, DiskResult, FileKind, FileStat, FileSystem, Locality, Name, Owner, Reuse,
 };
-use floe_types::{ByteCount, Code, Mode, Timestamp};
+use floe_types::{ByteCount, Code, Mode, Offset, Timestamp};
 use rustix::fs::{
     self, AtFlags, FileType, Statx, StatxFlags, StatxTimestamp, Timespec, Timestamps,
 };
@@ -16,6 +16,18 @@ pub(super) fn of_handle(of: &OwnedFd) -> DiskResult<FileStat> {
     let flags = AtFlags::EMPTY_PATH;
     Ok(file_stat(&fs::statx(of, c"", flags, StatxFlags::BASIC_STATS)?))
 }
+
+/// The end of a file that has all its blocks: it has no hole, but for space that is set aside and
+/// was never written. tmpfs would look at each of its pages to say so: 17 ms a GiB.
+pub(super) fn end_of_dense(of: &OwnedFd) -> DiskResult<Option<Offset>> {
+    let flags = StatxFlags::SIZE | StatxFlags::BLOCKS;
+    let stat = fs::statx(of, c"", AtFlags::EMPTY_PATH, flags)?;
+    let dense = stat.stx_blocks.saturating_mul(BLOCK_BYTES) >= stat.stx_size;
+    Ok(dense.then_some(Offset(stat.stx_size)))
+}
+
+/// What `stx_blocks` counts in.
+const BLOCK_BYTES: u64 = 512;
 
 /// The bits of a directory beyond its permissions; none of anything else.
 pub(super) fn special_bits(of: &OwnedFd) -> DiskResult<fs::Mode> {

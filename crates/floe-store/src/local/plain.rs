@@ -9,6 +9,7 @@
 use crate::api::{Result, SinkSpec};
 use crate::disk::{Access, Disk, DiskResult, Doing, Name};
 use crate::local::area::{Areas, Berth, STAGE_MODE, name};
+use crate::local::hole;
 use crate::local::metadata;
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Range, Root};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,6 +98,18 @@ impl<D: Disk> Plain<D> {
         let mut state = self.state();
         let (made, file, end) = self.opened(&mut state, yard)?;
         let written = self.disk.write_at(&file, at, bytes).doing(doing);
+        *state = State::Open { made, file, end: end.max(ByteCount(range.end().0)) };
+        written
+    }
+
+    pub(super) fn write_hole(&self, yard: &Yard<'_, D>, range: Range) -> Result<()> {
+        let doing = format_args!("write stage of {} at {}", yard.shown, range.start());
+        if yard.spec.size.is_some_and(|size| range.end().0 > size.0) {
+            return Err(Fault::new(Code::LimitExceeded, format!("{doing}: past its end")));
+        }
+        let mut state = self.state();
+        let (made, file, end) = self.opened(&mut state, yard)?;
+        let written = hole::make(&*self.disk, &file, range).doing(doing);
         *state = State::Open { made, file, end: end.max(ByteCount(range.end().0)) };
         written
     }

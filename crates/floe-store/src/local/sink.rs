@@ -214,6 +214,13 @@ impl<D: Disk> Sink for LocalSink<D> {
         }
     }
 
+    fn write_hole(&self, chunk: Range) -> Result<()> {
+        match &self.body {
+            Body::Journaled { .. } => self.stage()?.write_hole(chunk),
+            Body::Plain(plain) => plain.write_hole(&self.yard(), chunk),
+        }
+    }
+
     fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {
         match &self.body {
             Body::Journaled { .. } => self.stage()?.record(chunk, digest),

@@ -13,6 +13,7 @@ mod claim; // how it comes to be owned
 use crate::api::{Basis, Result, SinkSpec};
 use crate::disk::{Disk, DiskResult, Doing, Name};
 use crate::local::area::{Berth, name};
+use crate::local::hole;
 use crate::local::ledger::Ledger;
 use crate::local::metadata;
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, Root, Subtree};
@@ -61,7 +62,7 @@ impl<D: Disk> Stage<D> {
             size: spec.size,
             file,
             ledger,
-            pace: Pace::new(spec.size),
+            pace: Pace::new(spec.size, spec.holes),
             names_synced: AtomicBool::new(false),
         }
     }
@@ -79,6 +80,15 @@ impl<D: Disk> Stage<D> {
         write().doing(doing)?;
         self.pace.wrote(&*self.disk, &self.file, range);
         Ok(())
+    }
+
+    pub(super) fn write_hole(&self, range: Range) -> Result<()> {
+        let doing = format_args!("write stage of {} at {}", self.shown, range.start());
+        if self.size.is_some_and(|size| range.end().0 > size.0) {
+            return Err(Fault::new(Code::LimitExceeded, format!("{doing}: past its end")));
+        }
+        self.ledger.before_write(range).doing(doing)?;
+        hole::make(&*self.disk, &self.file, range).doing(doing)
     }
 
     pub(super) fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {

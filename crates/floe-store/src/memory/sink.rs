@@ -175,6 +175,11 @@ impl Sink for MemorySink {
         })
     }
 
+    fn write_hole(&self, chunk: Range) -> Result<()> {
+        let len = chunk.len().to_len().unwrap_or(usize::MAX);
+        self.write_at(chunk.start(), &vec![0; len])
+    }
+
     fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {
         let subtree = Subtree { range: chunk, digest: *digest };
         self.with("record chunk of", chunk.start(), |stage| {

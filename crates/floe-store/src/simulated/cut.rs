@@ -4,7 +4,7 @@ use super::world::{Effect, Image, ROOT, World};
 use super::{Breaks, Survivors};
 use std::collections::BTreeMap;
 
-const PAGE_BYTES: usize = 4096;
+pub(super) const PAGE_BYTES: usize = 4096;
 const SECTOR_BYTES: usize = 512;
 
 impl World {

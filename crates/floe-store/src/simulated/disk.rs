@@ -1,7 +1,7 @@
 //! Each method of `Disk` on the simulated state.
 
 use super::world::{Change, Effect, ROOT, World};
-use super::{SimulatedDisk, SimulatedHandle};
+use super::{SimulatedDisk, SimulatedHandle, holes};
 use crate::api::Overwrite;
 use crate::disk::{
     Access, BootId, DirectoryOffset, DirectoryPage, Disk, DiskError, DiskResult, FileKind,
@@ -223,10 +223,27 @@ impl Disk for SimulatedDisk {
         self.with(of, |_, _| Ok(()))
     }
 
-    fn punch(&self, of: &SimulatedHandle, range: Range) -> DiskResult<()> {
-        let zeros = vec![0; len(range.len().0)?].into();
+    fn next_data(&self, of: &SimulatedHandle, from: Offset) -> DiskResult<Option<Offset>> {
         self.with(of, |world, inode| {
-            world.effect(inode, Effect::Write(len(range.start().0)?, zeros))
+            holes::offered(world)?;
+            Ok(holes::next_data(&world.inode(inode)?.seen.bytes, len(from.0)?))
+        })
+    }
+
+    fn next_hole(&self, of: &SimulatedHandle, from: Offset) -> DiskResult<Offset> {
+        self.with(of, |world, inode| {
+            holes::offered(world)?;
+            Ok(holes::next_hole(&world.inode(inode)?.seen.bytes, len(from.0)?))
+        })
+    }
+
+    fn punch(&self, of: &SimulatedHandle, range: Range) -> DiskResult<()> {
+        self.with(of, |world, inode| {
+            holes::offered(world)?;
+            let size = world.inode(inode)?.seen.bytes.len();
+            let (start, end) = (len(range.start().0)?.min(size), len(range.end().0)?.min(size));
+            let zeros = vec![0; end.saturating_sub(start)].into();
+            world.effect(inode, Effect::Write(start, zeros))
         })
     }
 

@@ -5,7 +5,7 @@ use floe_store::confined::Confined;
 use floe_store::conformance::{self, Subject};
 use floe_store::local::LocalStore;
 use floe_store::memory::MemoryStore;
-use floe_store::simulated::SimulatedDisk;
+use floe_store::simulated::{Breaks, SimulatedDisk};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -105,6 +105,17 @@ impl Subject for Simulated {
 fn the_local_store_keeps_every_promise_on_a_simulated_disk() {
     conformance::run(&|| {
         let mut subject = Simulated(SimulatedDisk::default(), None);
+        subject.restart();
+        Box::new(subject)
+    });
+}
+
+#[test]
+fn the_local_store_keeps_every_promise_on_a_disk_that_knows_no_holes() {
+    conformance::run(&|| {
+        let disk = SimulatedDisk::default();
+        disk.set_breaks(Breaks { without_holes: true, ..Breaks::default() });
+        let mut subject = Simulated(disk, None);
         subject.restart();
         Box::new(subject)
     });

@@ -50,6 +50,7 @@ fn object(at: &str, size: u64, seed: u64) -> Object {
         path: path(at),
         owner: OwnerId([1; 32]),
         size: Some(ByteCount(size)),
+        holes: ByteCount::ZERO,
         version: Some(version),
         freshness: Freshness::Settled,
         metadata: Metadata { mode: Mode::from_bits(0o644), mtime: at_time },
@@ -59,6 +60,17 @@ fn object(at: &str, size: u64, seed: u64) -> Object {
         journaling: if size > CHUNK { Journaling::Journal } else { Journaling::None },
     };
     Object { spec, bytes }
+}
+
+/// The same with holes in place of two chunks.
+fn sparse(at: &str, size: u64, seed: u64) -> Object {
+    let mut object = object(at, size, seed);
+    for chunk in [object.chunks()[1], object.chunks()[3]] {
+        let (start, end) = (chunk.start().0, chunk.end().0);
+        object.bytes[usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].fill(0);
+        object.spec.holes = object.spec.holes.plus(chunk.len());
+    }
+    object
 }
 
 impl Object {
@@ -102,9 +114,15 @@ impl Object {
             if held.covers(chunk) {
                 continue;
             }
-            let (first, rest) = self.slice(chunk).split_at(self.slice(chunk).len() / 2);
-            sink.write_at(chunk.start(), first)?;
-            sink.write_at(Offset(chunk.start().0 + first.len() as u64), rest)?;
+            if self.slice(chunk).iter().all(|byte| *byte == 0) {
+                // Over what a lost stream left there.
+                sink.write_at(chunk.start(), &[7; 9_000])?;
+                sink.write_hole(chunk)?;
+            } else {
+                let (first, rest) = self.slice(chunk).split_at(self.slice(chunk).len() / 2);
+                sink.write_at(chunk.start(), first)?;
+                sink.write_at(Offset(chunk.start().0 + first.len() as u64), rest)?;
+            }
             sink.record(chunk, &self.digest(chunk))?;
             sent += chunk.len().0;
             if nth % 2 == 1 {
@@ -168,14 +186,22 @@ fn with_old(old: &Object) -> SimulatedDisk {
 
 #[test]
 fn a_power_cut_anywhere_shows_old_or_new_and_the_same_command_finishes() {
-    let (old, new) = (object("a/b/x", 2 * CHUNK, 1), object("a/b/x", 4 * CHUNK + 1000, 2));
-    let count = operations(&|| with_old(&old), &|disk| {
+    cut_anywhere(&object("a/b/x", 2 * CHUNK, 1), &object("a/b/x", 4 * CHUNK + 1000, 2));
+}
+
+#[test]
+fn a_power_cut_anywhere_in_a_sparse_file_shows_old_or_new() {
+    cut_anywhere(&object("x", 2 * CHUNK, 1), &sparse("x", 3 * CHUNK + 20_000, 2));
+}
+
+fn cut_anywhere(old: &Object, new: &Object) {
+    let count = operations(&|| with_old(old), &|disk| {
         new.transfer(&store(disk)).unwrap();
     });
     assert!(count > 40, "{count}");
     for operation in 0..=count {
         for seed in 0..SEEDS {
-            let disk = with_old(&old);
+            let disk = with_old(old);
             let before = store(&disk);
             disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
             let answer = new.transfer(&before);

@@ -9,5 +9,6 @@ mod crash;
 mod faulty;
 mod kernel;
 mod rights;
+mod sparse;
 mod stage;
 mod tree;

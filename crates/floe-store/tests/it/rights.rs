@@ -100,6 +100,7 @@ fn small_files_that_may_not_be_written_wait_for_their_commit_without_a_descripto
             path: path(&format!("f{nth}")),
             owner: OwnerId([3; 32]),
             size: Some(ByteCount(5)),
+            holes: ByteCount::ZERO,
             version: None,
             freshness: Freshness::Settled,
             metadata: Metadata { mode: Mode::from_bits(0o444), mtime },

@@ -45,6 +45,7 @@ fn spec(at: &str, chunks: u64) -> SinkSpec {
         path: path(at),
         owner: OwnerId([3; 32]),
         size: Some(size),
+        holes: ByteCount::ZERO,
         version: Some(SourceVersion { inode: 1, size, mtime, ctime: mtime }),
         freshness: Freshness::Settled,
         metadata: Metadata { mode: Mode::from_bits(0o640), mtime },

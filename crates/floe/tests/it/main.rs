@@ -6,6 +6,7 @@
 mod stage; // directories, servers and clients of one test
 mod transfer; // put and get
 mod tree; // directories
+mod sparse; // files with holes
 mod crowd; // many clients at once
 mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir

@@ -2,11 +2,11 @@
 //! nothing is sent under another digest than its own.
 
 use super::{Driver, LEAD};
-use crate::session::content::{Stretch, digest_of};
+use crate::session::content::{Stretch, digest_of, zeros};
 use crate::session::peer::Said;
 use crate::wire::session_decoder;
 use floe_proto::codec::{Decoded, HEAD_LEN, encode};
-use floe_proto::frame::{Frame, Header, Verdict};
+use floe_proto::frame::{Content, Frame, Header, Verdict};
 use floe_types::{ByteCount, EntryId, Offset, Range, Root, Seq, StreamId};
 
 /// A chunk that a stream sends.
@@ -36,6 +36,12 @@ impl Driver {
                     let done = self.disk.committed.contains(&(entry, one.root));
                     assert!(done, "{one:?} of {transfer:?} was not committed");
                 }
+            }
+            Frame::Header(header) if header.content == Content::Hole => {
+                self.sending.remove(&stream);
+                let range = header.len.and_then(|len| Range::at(header.offset, len));
+                let digest = range.and_then(|range| digest_of(range.start(), &[zeros(range)]));
+                assert_eq!(header.digest, digest, "{header:?} is no hole");
             }
             Frame::Header(header) => {
                 let came = Vec::new();

@@ -5,13 +5,13 @@ use crate::session::content::{Stretch, Written};
 use crate::session::dice::Dice;
 use crate::session::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
-    Await, Basis, CommittedEntry, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header,
-    Level, More, Open, Opened, Pace, RecogniseWish, Reply, ResumeWish, Seal, SeqRange, Unasked,
-    Verdict, Want,
+    Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame,
+    Header, Level, More, Open, Opened, Pace, RecogniseWish, Reply, ResumeWish, Seal, SeqRange,
+    Unasked, Verdict, Want,
 };
 use floe_types::{
-    ByteCount, ChunkSize, Component, EntryCount, EntryId, EntryIndex, Freshness, ObjectPath,
-    Offset, Precondition, Range, Root, Seq, StreamId, TransferId,
+    ByteCount, ChunkDigest, ChunkSize, Component, EntryCount, EntryId, EntryIndex, Freshness,
+    ObjectPath, Offset, Precondition, Range, Root, Seq, StreamId, TransferId,
 };
 
 /// Frames for a stream.
@@ -62,6 +62,7 @@ fn announces(dice: &mut Dice<'_>, known: &Known) -> Said {
     let metadata = METADATA;
     let file = |size: u64| EntryBody::File {
         size: Some(ByteCount(size)),
+        holes: ByteCount::ZERO,
         version: Some(version_of(size)),
         freshness: Freshness::Settled,
         metadata,
@@ -79,6 +80,12 @@ fn announces(dice: &mut Dice<'_>, known: &Known) -> Said {
     Frame::Entries(transfer, vec![Entry { index, path, replaces: None, body }])
 }
 
+fn hole(seq: Seq, entry: EntryId, range: Range) -> Said {
+    let (offset, len) = (range.start(), Some(range.len()));
+    let (awaits, digest) = (Await::Implied, ChunkDigest::of_zeros(range));
+    Frame::Header(Header { seq, entry, offset, len, awaits, digest, content: Content::Hole })
+}
+
 /// One chunk of a file that was announced: header, pieces, seal.
 fn chunk(dice: &mut Dice<'_>, known: &Known, stream: StreamId) -> Step {
     let Some(nth) = dice.index_of(&known.files) else { return Vec::new() };
@@ -89,8 +96,12 @@ fn chunk(dice: &mut Dice<'_>, known: &Known, stream: StreamId) -> Step {
     if end <= start {
         return Vec::new();
     }
-    let (seq, salt) = (Seq(known.next_seq), dice.byte() / 128);
+    let (seq, kind) = (Seq(known.next_seq), dice.byte());
+    let salt = kind / 128;
     let range = Range::new(Offset(start), Offset(end));
+    if kind % 8 == 7 {
+        return vec![(stream, hole(seq, entry, range))];
+    }
     let Some(digest) = Written::of(salt, end).digest(range) else { return Vec::new() };
     let header = Header {
         seq,
@@ -99,6 +110,7 @@ fn chunk(dice: &mut Dice<'_>, known: &Known, stream: StreamId) -> Step {
         len: Some(ByteCount(end - start)),
         awaits: Await::Implied,
         digest: None,
+        content: Content::Bytes,
     };
     let mut step = vec![(stream, Frame::Header(header))];
     let mut at = start;

@@ -99,6 +99,7 @@ impl<D: Disk> Claim<'_, D> {
     /// Whether the file system has room for what is missing, asked before any of it is set aside.
     fn room(&self, have: &[Subtree]) -> Room {
         let Some(size) = self.spec.size else { return Room::Enough };
+        let size = size.minus(self.spec.holes);
         // An earlier stage may have space set aside that no record shows.
         let slack = if have.is_empty() { 0 } else { SLACK_BYTES };
         let held = have.iter().map(|subtree| subtree.range.len().0).sum::<u64>() + slack;

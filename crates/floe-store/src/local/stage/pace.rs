@@ -37,9 +37,11 @@ struct Flow {
 }
 
 impl Pace {
-    pub(super) fn new(size: Option<ByteCount>) -> Self {
-        // Without a size nothing is set aside: what is too much would have to be given back.
-        let reserved = AtomicU64::new(if size.is_some() { 0 } else { u64::MAX });
+    pub(super) fn new(size: Option<ByteCount>, holes: ByteCount) -> Self {
+        // Without a size nothing is set aside: what is too much would have to be given back. Nor is
+        // it where there are holes: it would fill them.
+        let ahead = size.is_some() && holes == ByteCount::ZERO;
+        let reserved = AtomicU64::new(if ahead { 0 } else { u64::MAX });
         Self { size, reserved, reserving: Mutex::default(), flow: Mutex::default() }
     }
 

@@ -1,0 +1,65 @@
+//! A chunk that is a hole: all of it came with its header, and none of it needs a buffer.
+//!
+//! So it cannot be left in the socket while its place is not free: it waits here. What waits is
+//! bounded by the window, in which a hole counts as the smallest chunk.
+
+use super::chunk::Use;
+use super::{Heard, Receiver, violation};
+use crate::command::{Holes, Violation};
+use crate::disk::{DiskOp, Lane};
+use crate::frame::{Content, Header, Seal};
+use crate::io::{Io, ReceiveOp};
+use alloc::vec::Vec;
+use floe_types::{ByteCount, ChunkSize, Seq};
+
+impl Receiver {
+    /// What the SEAL of a hole would be.
+    pub(super) fn seal_of_hole(&self, header: &Header) -> Result<Seal, Violation> {
+        if self.holes == Holes::AsBytes {
+            return Err(Violation { what: "a hole from a peer that did not say it knows them" });
+        }
+        match (header.len, header.digest) {
+            (Some(len), Some(digest)) => Ok(Seal { seq: header.seq, len, digest }),
+            _ => Err(Violation { what: "a hole without length or digest" }),
+        }
+    }
+
+    /// A hole counts as under way from its header on.
+    pub(super) fn hole_heard<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) -> Heard {
+        let Some(chunk) = self.chunks.get_mut(&seq) else { return Ok(()) };
+        if chunk.use_of == Use::Write {
+            chunk.came = Content::Hole.window_bytes(chunk.range().len());
+            self.in_flight = self.in_flight.plus(chunk.came);
+            self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
+        }
+        if self.in_flight > self.options.window.plus(ChunkSize::MAX.bytes()) {
+            return violation("more is under way than the window");
+        }
+        self.holes_due.insert(seq);
+        self.begin_holes(io);
+        Ok(())
+    }
+
+    /// Begins the holes whose place is free, and answers those that are not needed.
+    pub(super) fn begin_holes<P: Clone>(&mut self, io: &mut Io<P>) {
+        let due: Vec<_> = self.holes_due.iter().copied().collect();
+        for seq in due {
+            let Some(chunk) = self.chunks.get(&seq) else {
+                self.holes_due.remove(&seq);
+                continue;
+            };
+            let (index, stream, range) = (chunk.entry, chunk.stream, chunk.range());
+            if chunk.use_of != Use::Write {
+                self.answer_unwritten(seq, io);
+            } else if self.must_wait(seq, chunk) {
+                continue;
+            } else if let Some(chunk) = self.chunks.get_mut(&seq) {
+                chunk.writes += 1;
+                let op = DiskOp::WriteHole { entry: self.entry_id(index), chunk: range };
+                let why = ReceiveOp::Write(index, seq, stream, ByteCount::ZERO);
+                self.submit(index, Lane::Stream(stream), op, why, io);
+            }
+            self.holes_due.remove(&seq);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A range of a staged file that reads as zeros and takes no space, whatever stood there before.
+
+use crate::disk::{Disk, DiskResult};
+use floe_types::{ByteCount, ChunkSize, Code, Offset, Range};
+
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+
+/// Makes one. No byte beside the range changes, whoever writes there meanwhile.
+pub(super) fn make<D: Disk>(disk: &D, file: &D::Handle, range: Range) -> DiskResult<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    if disk.stat(file)?.size.0 < range.end().0 {
+        // Not by setting the size, which would cut off what another thread writes behind it.
+        disk.write_at(file, Offset(range.end().0 - 1), &[0])?;
+    }
+    // Only an object's last chunk has such an end: its last block would stay, for a part of it.
+    let end = range.end().0.next_multiple_of(ChunkSize::MIN.bytes().0);
+    match disk.punch(file, Range::new(range.start(), Offset(end))) {
+        Err(error) if error.code() == Code::Unsupported => write_zeros(disk, file, range),
+        answer => answer,
+    }
+}
+
+fn write_zeros<D: Disk>(disk: &D, file: &D::Handle, range: Range) -> DiskResult<()> {
+    let mut at = range.start();
+    while at < range.end() {
+        let rest = Range::new(at, range.end()).len().to_len().unwrap_or(ZEROS.len());
+        let len = rest.min(ZEROS.len());
+        disk.write_at(file, at, &ZEROS[..len])?;
+        at = at.plus(ByteCount::of_len(len));
+    }
+    Ok(())
+}

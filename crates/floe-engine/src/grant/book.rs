@@ -7,7 +7,7 @@
 use super::quota::{Account, Load, Quota, Short};
 use super::usage::{Extent, Pending, Staged, Usage, What};
 use floe_store::StageKey;
-use floe_types::ByteCount;
+use floe_types::{ByteCount, ObjectPath};
 use std::collections::HashMap;
 
 #[derive(Debug)]
@@ -112,9 +112,9 @@ impl Book {
         self.pending.retain(|(of, _)| *of != batch);
     }
 
-    /// What the names of pending entries come to.
-    pub(super) fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|(_, entry)| name_bytes(&entry.path)).sum()
+    /// What pending entries come to in the file.
+    pub(super) fn pending_weight(&self) -> usize {
+        self.pending.iter().map(|(_, entry)| weight(&entry.path)).sum()
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -155,6 +155,7 @@ impl Book {
         lot.load = lot.load.plus(more);
         lot.holders += 1;
         lot.touched = self.changed();
+        lot.extent = extent;
         if keeping == Keeping::Yes {
             lot.keeping = keeping;
         }
@@ -179,11 +180,16 @@ impl Book {
 
     /// A stage may come to stand, or does: it is looked for before anybody relies on that.
     pub(super) fn expect(&mut self, stage: &StageKey, extent: Extent) {
-        if !self.held.contains_key(stage) && !self.idle.contains_key(stage) {
+        if !self.knows(stage) {
             let touched = self.changed();
             let lot = Lot { load: Load::NONE, holders: 0, keeping: Keeping::Yes, extent, touched };
             self.idle.insert(stage.clone(), lot);
         }
+    }
+
+    /// Whether anything is set aside for a stage, or it is expected.
+    pub(super) fn knows(&self, stage: &StageKey) -> bool {
+        self.held.contains_key(stage) || self.idle.contains_key(stage)
     }
 
     /// A holder leaves; what it leaves.
@@ -261,31 +267,28 @@ impl Book {
         self.held.iter().chain(&self.idle).filter(|(_, lot)| lot.keeping == Keeping::Yes)
     }
 
-    /// The file is read whole: so many stages, and so long names.
+    /// The file is read whole, so there is a bound of what it holds.
     fn has_room_for(&self, stage: &StageKey) -> bool {
-        let (count, names) =
-            self.kept().fold((1, name_bytes(&stage.path)), |(count, names), (one, _)| {
-                (count + 1, names + name_bytes(&one.path))
-            });
-        count <= LOTS_MAX && names <= NAME_BYTES_MAX
+        let kept: usize = self.kept().map(|(one, _)| weight(&one.path)).sum();
+        kept + weight(&stage.path) <= KEPT_WEIGHT_MAX
     }
 }
 
-/// How long a path is as text.
-pub(super) fn name_bytes(path: &floe_types::ObjectPath) -> usize {
-    path.components().iter().map(|name| name.as_bytes().len() + 1).sum()
+/// At least half of what an entry or a stage of that path takes in the file.
+pub(super) fn weight(path: &ObjectPath) -> usize {
+    path.components().iter().map(|name| name.as_bytes().len() + 1).sum::<usize>() + LINE_BYTES
 }
 
-/// Stages of one ticket that are open or left.
-const LOTS_MAX: usize = 4096;
-/// What their names come to.
-const NAME_BYTES_MAX: usize = 2 << 20;
+/// Half of a line without its path.
+const LINE_BYTES: usize = 256;
+/// Stages of one ticket that are open or left: some 10,000.
+const KEPT_WEIGHT_MAX: usize = 3 << 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use floe_store::OwnerId;
-    use floe_types::{EntryCount, ObjectPath, SourceVersion, Timestamp};
+    use floe_types::{EntryCount, SourceVersion, Timestamp};
 
     const MOST: Quota = Quota { bytes: Some(ByteCount(100)), entries: Some(EntryCount(3)) };
     const KEPT: (Keeping, Extent) = (Keeping::Yes, Extent::Known);

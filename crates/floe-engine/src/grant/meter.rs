@@ -7,7 +7,7 @@
 //! stand: so every byte is counted once, whenever the process died. One process has a ticket's
 //! meter at a time. Everything here but `check` and `set_quota` may block on a disk.
 
-use super::book::{BatchId, Book, Idle, Keeping, Refusal, name_bytes};
+use super::book::{BatchId, Book, Idle, Keeping, Refusal, weight};
 use super::quota::{Account, Load, Quota};
 use super::usage::{Extent, Pending, Usage, What};
 use crate::state::{Privacy, State};
@@ -206,7 +206,10 @@ impl Meter {
     pub(super) fn give_up(&self, stage: &StageKey, extent: Extent) {
         self.lock().expect(stage, extent);
         self.look_again(stage);
-        let _ = self.save();
+        // One that is gone need not be known.
+        if self.lock().knows(stage) {
+            let _ = self.save();
+        }
     }
 
     /// Something may have become of stages of this path and owner.
@@ -263,27 +266,27 @@ impl Meter {
         self.find_room(|book| book.reserve(Load::ENTRY)).map_err(|short| short.fault(Writing(path)))
     }
 
-    /// Commits a batch, and counts what it comes to. In parts, where their names are many bytes:
-    /// the file is read whole.
+    /// Commits a batch, and counts what it comes to. In parts, where it would be much of the file,
+    /// which is read whole.
     pub(super) fn commit(&self, batch: Vec<Item>) -> Vec<Outcome> {
-        let (mut outcomes, mut part, mut names) = (Vec::with_capacity(batch.len()), Vec::new(), 0);
+        let (mut outcomes, mut part, mut size) = (Vec::with_capacity(batch.len()), Vec::new(), 0);
         for item in batch {
-            let more = item.brings.as_ref().map_or(0, |entry| name_bytes(&entry.path));
-            if names + more > PENDING_BYTES_MAX && !part.is_empty() {
-                outcomes.extend(self.commit_part(std::mem::take(&mut part), names));
-                names = 0;
+            let more = item.brings.as_ref().map_or(0, |entry| weight(&entry.path));
+            if size + more > PENDING_WEIGHT_MAX && !part.is_empty() {
+                outcomes.extend(self.commit_part(std::mem::take(&mut part), size));
+                size = 0;
             }
-            names += more;
+            size += more;
             part.push(item);
         }
-        outcomes.extend(self.commit_part(part, names));
+        outcomes.extend(self.commit_part(part, size));
         outcomes
     }
 
-    fn commit_part(&self, part: Vec<Item>, names: usize) -> Vec<Outcome> {
+    fn commit_part(&self, part: Vec<Item>, size: usize) -> Vec<Outcome> {
         let (commits, brings): (Vec<_>, Vec<_>) =
             part.into_iter().map(|item| (item.commit, item.brings)).unzip();
-        let begun = self.begin(&brings, names);
+        let begun = self.begin(&brings, size);
         let mut each = brings.iter();
         let admit = |commit| match (&begun, each.next()) {
             (Err(fault), Some(Some(_))) => Err(Err(fault.clone())),
@@ -311,12 +314,20 @@ impl Meter {
             };
             outcomes.push(Outcome { answer, rest });
         }
-        let committed = brings.iter().flatten().filter_map(Pending::stage);
+        let stages = brings.iter().flatten().filter_map(Pending::stage);
         // A commit clears other versions away.
-        let kin: Vec<_> = committed.flat_map(|stage| book.idle(Some(stage))).collect();
+        let kin: Vec<_> = stages.flat_map(|stage| book.idle(Some(stage))).collect();
         drop(book);
         self.settled.notify_all();
         self.look_for(&kin);
+        for (brings, outcome) in brings.iter().zip(&outcomes) {
+            // Its stage is discarded; one that could not be counts as it stands.
+            if let Some(stage) = brings.as_ref().and_then(Pending::stage)
+                && is_taken(&outcome.answer)
+            {
+                self.give_up(stage, Extent::Known);
+            }
+        }
         if let Err(fault) = self.save() {
             // The file still names the batch: whoever reads it looks what stands.
             tracing::error!(%fault, "what a ticket used is not written down");
@@ -325,13 +336,13 @@ impl Meter {
     }
 
     /// Names a batch in the file.
-    fn begin(&self, brings: &[Option<Pending>], names: usize) -> Result<Option<BatchId>, Fault> {
+    fn begin(&self, brings: &[Option<Pending>], size: usize) -> Result<Option<BatchId>, Fault> {
         let Some(first) = brings.iter().flatten().next() else { return Ok(None) };
         let mut book = self.lock();
         book.check().map_err(|short| short.fault(Writing(&first.path)))?;
         let is_full = |book: &Book| {
-            let pending = book.pending_bytes();
-            pending > 0 && pending + names > PENDING_BYTES_MAX
+            let pending = book.pending_weight();
+            pending > 0 && pending + size > PENDING_WEIGHT_MAX
         };
         while is_full(&book) {
             book = self.settled.wait(book).unwrap_or_else(PoisonError::into_inner);
@@ -370,7 +381,8 @@ impl Meter {
         };
         Ok(match &entry.what {
             What::Object { size, root, .. } => {
-                stat.size == *size && stat.root.is_none_or(|stands| stands == *root)
+                let is_it = |stands| stands == *root;
+                (stat.kind, stat.size) == (EntryKind::File, *size) && stat.root.is_none_or(is_it)
             }
             What::Link => stat.kind == EntryKind::Link,
             What::Directory => stat.kind == EntryKind::Directory,
@@ -436,12 +448,17 @@ fn settle(book: &mut Book, entry: &Pending, answer: &Result<(), Fault>, stands: 
         (Stands::Yes, ..) => book.spend(entry, Load::ENTRY),
         (Stands::No, What::Link | What::Directory, _) => book.account.release(Load::ENTRY),
         // One whose name was taken is discarded.
-        (Stands::No, What::Object { stage, .. }, Err(fault)) if fault.code == Code::Exists => {
+        (Stands::No, What::Object { stage, .. }, answer) if is_taken(answer) => {
             book.forget(stage);
         }
         (Stands::No, What::Object { .. }, _) => return Rest::Staged,
     }
     Rest::Nothing
+}
+
+/// Whether something has the name of an entry, and may not be replaced.
+fn is_taken(answer: &Result<(), Fault>) -> bool {
+    answer.as_ref().is_err_and(|fault| fault.code == Code::Exists)
 }
 
 /// What is refused.
@@ -468,8 +485,8 @@ fn lock_of(ticket: &str) -> String {
 
 /// How long one that is being closed may take to let go.
 const HANDOVER: Duration = Duration::from_millis(500);
-/// What the names of pending entries come to, but for one batch that is more by itself.
-const PENDING_BYTES_MAX: usize = 1 << 20;
+/// What is about to come to be at a time.
+const PENDING_WEIGHT_MAX: usize = 4 << 20;
 /// Objects that are hashed to know whether they stand.
 const SMALL_BYTES: ByteCount = ByteCount(4 << 20);
 

@@ -70,7 +70,9 @@ pub(super) fn open_sink(
         } else if let Err(fault) = store.discard(sink) {
             tracing::warn!(%fault, "a stage beyond its ticket's quota stays");
         }
-        meter.give_up(&stage, extent_of(spec));
+        if spec.journaling == Journaling::Journal {
+            meter.give_up(&stage, extent_of(spec));
+        }
         return Err(fault);
     }
     let sink = MeteredSink::new(sink, meter, spec, Phase::Reserved);

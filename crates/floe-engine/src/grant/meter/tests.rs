@@ -183,6 +183,43 @@ fn a_quota_that_shrinks_stops_writes_and_commits() {
 }
 
 #[test]
+fn a_name_that_was_taken_meanwhile_gives_all_back() {
+    let place = Place::new();
+    let meter = place.meter(bytes(2 * MIB));
+    let fence = place.fence(&meter);
+    let spec = SinkSpec { precondition: Precondition::Absent, ..spec("a", Some(2 * MIB), 1) };
+    let (sink, _) = open(&fence, &spec).unwrap();
+    (0..2).for_each(|nth| put_chunk(&*sink, nth));
+    let link = Commit::Link {
+        path: spec.path.clone(),
+        target: b"elsewhere".to_vec(),
+        metadata: spec.metadata,
+        precondition: Precondition::None,
+    };
+    commit(&place.store, link).unwrap();
+    let refused = commit(&fence, finished(Arc::clone(&sink), 2 * MIB)).unwrap_err();
+    assert_eq!((refused.code, place.counts()), (Code::Exists, (0, 0)));
+    drop(sink);
+    assert_eq!(place.counts(), (0, 0));
+}
+
+#[test]
+fn a_stage_that_is_gone_gives_its_room_to_whoever_needs_it() {
+    let place = Place::new();
+    let meter = place.meter(bytes(3 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", Some(3 * MIB), 1)).unwrap();
+    put_chunk(&*sink, 0);
+    drop(sink);
+    // Swept, or removed by hand: nobody told the meter.
+    let (sink, _) = open(&place.store, &spec("a", Some(3 * MIB), 1)).unwrap();
+    place.store.discard(sink).unwrap();
+    assert_eq!(place.counts(), (0, 3 * MIB));
+    let (_sink, _) = open(&fence, &spec("b", Some(2 * MIB), 2)).unwrap();
+    assert_eq!(place.counts(), (0, 2 * MIB));
+}
+
+#[test]
 fn a_crash_in_a_commit_counts_what_stands_and_nothing_twice() {
     for stands in [true, false] {
         let place = Place::new();

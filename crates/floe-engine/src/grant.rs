@@ -4,9 +4,16 @@
 //! again where only a store knows what a write comes to. The prefix is no check at all: whoever
 //! holds the ticket is given a store that ends there (`floe_store::confined`).
 
+mod quota; // pure counting
+mod usage; // what is used, as a file
+mod book; // what is used and set aside, in memory
+mod meter; // a quota while sessions run
+mod metered; // a stage that counts
 mod fence;
 
 pub use fence::Fence;
+pub use meter::Meter;
+pub use quota::{Account, Load, Quota, Short};
 
 use floe_proto::frame::Verbs;
 use floe_types::{Escaped, ObjectPath, Timestamp};
@@ -20,13 +27,16 @@ pub struct Bounds {
     pub prefix: ObjectPath,
     /// From when on it is not taken any more.
     pub expires: Option<Timestamp>,
+    /// How much may be brought in, by all its sessions together.
+    pub quota: Quota,
 }
 
 impl Bounds {
     /// Those verbs everywhere, for ever.
     #[must_use]
     pub const fn of(verbs: Verbs) -> Self {
-        Self { verbs, prefix: ObjectPath::root(), expires: None }
+        let quota = Quota { bytes: None, entries: None };
+        Self { verbs, prefix: ObjectPath::root(), expires: None, quota }
     }
 
     /// Whether its time is over.
@@ -36,10 +46,12 @@ impl Bounds {
     }
 
     /// Whether a session that began with these may go on now that its ticket allows `now`: nothing
-    /// was taken from it. What was added counts for the next session.
+    /// was taken from it. What was added counts for the next session. A quota is the meter's
+    /// matter, but for whether there is one.
     #[must_use]
     pub fn still_hold(&self, now: &Self) -> bool {
-        now.verbs.allow(self.verbs) && now.prefix == self.prefix
+        let is_metered = self.quota.is_some() || !now.quota.is_some();
+        now.verbs.allow(self.verbs) && now.prefix == self.prefix && is_metered
     }
 
     /// Whether it makes sense, for a ticket that begins at `now`.
@@ -123,8 +135,12 @@ mod tests {
         let narrower = Bounds { verbs: Verbs::READ, ..was.clone() };
         let prefix = ObjectPath::parse(b"a").unwrap();
         let moved = Bounds { prefix, ..was.clone() };
-        let goes_on = [&was, &longer, &wider, &narrower, &moved].map(|now| was.still_hold(now));
-        assert_eq!(goes_on, [true, true, true, false, false]);
+        let quota = Quota { bytes: Some(floe_types::ByteCount(5)), entries: None };
+        let metered = Bounds { quota, ..was.clone() };
+        let all = [&was, &longer, &wider, &narrower, &moved, &metered];
+        let goes_on = all.map(|now| was.still_hold(now));
+        assert_eq!(goes_on, [true, true, true, false, false, false]);
+        assert!(metered.still_hold(&was), "its meter knows that it may more");
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //! open, not as long as its session. The share of the buffers that a session may hold changes as
 //! sessions come and go.
 
-use crate::grant::Bounds;
+use crate::grant::{Bounds, Meter};
 use crate::running::Running;
 use crate::ticket::TicketId;
 use floe_proto::greeting::Channel;
-use floe_store::OwnerId;
-use floe_types::{ByteCount, ObjectPath, SourceVersion};
+use floe_store::StageKey;
+use floe_types::ByteCount;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,24 +28,14 @@ pub struct Member {
 }
 
 /// With what a session was let in.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct Pass {
     /// Which ticket.
     pub id: TicketId,
     /// What it allowed.
     pub bounds: Bounds,
-}
-
-/// What makes a stage, as in the store: different versions to one path are staged apart, and the
-/// last one committed stands.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct StageKey {
-    /// The final path.
-    pub path: ObjectPath,
-    /// Who stages.
-    pub owner: OwnerId,
-    /// The source's version, if it has one.
-    pub version: Option<SourceVersion>,
+    /// What it brings in is counted here.
+    pub meter: Option<Arc<Meter>>,
 }
 
 /// A session's id.

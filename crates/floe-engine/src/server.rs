@@ -6,6 +6,7 @@
 
 mod ear;
 mod gate;
+mod meters; // what tickets with quotas have used
 mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
@@ -30,9 +31,11 @@ use floe_proto::command::Command;
 use floe_proto::frame::Verbs;
 use floe_store::Store;
 use floe_store::confined::Confined;
+use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
 use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
+use meters::Meters;
 use roster::Roster;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -153,8 +156,9 @@ struct Hall {
     access: Access,
     tls: Option<TlsServer>,
     roster: Roster,
+    meters: Meters,
     root: RootId,
-    store: Arc<LocalStore<floe_store::kernel::KernelDisk>>,
+    store: Arc<LocalStore<KernelDisk>>,
     registry: Arc<Registry>,
     /// Connections that have joined a session.
     sockets: Arc<Semaphore>,
@@ -201,6 +205,11 @@ impl Server {
         let piece_bytes_max = limits.piece_bytes_max.min(Limits::PIECE_BYTES);
         let limits = Limits { piece_bytes_max, ..limits };
         let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
+        let listed = if access.read_only == ReadOnly::No { tickets.list(root)? } else { vec![] };
+        let meters = Meters::new(state, listed, {
+            let store = Arc::clone(&store);
+            move |prefix| store_beneath(&store, prefix)
+        });
         let hall = Hall {
             lanes: Lanes::start("floe-lane", lanes)?,
             porch: Lanes::start("floe-porch", 1)?,
@@ -214,6 +223,7 @@ impl Server {
             access,
             tls,
             roster: Roster::new(tickets),
+            meters,
             root,
             store,
             registry: Arc::new(Registry::new(buffers, sessions_max)),
@@ -394,7 +404,11 @@ impl Hall {
 
     /// What lies beneath a directory of the served one.
     fn store_beneath(&self, prefix: ObjectPath) -> Arc<dyn Store> {
-        let store = Arc::clone(&self.store);
-        if prefix.is_root() { store } else { Arc::new(Confined::new(store, prefix)) }
+        store_beneath(&self.store, prefix)
     }
+}
+
+fn store_beneath(store: &Arc<LocalStore<KernelDisk>>, prefix: ObjectPath) -> Arc<dyn Store> {
+    let store = Arc::clone(store);
+    if prefix.is_root() { store } else { Arc::new(Confined::new(store, prefix)) }
 }

@@ -221,22 +221,32 @@ impl State {
     /// Holds `name` against other processes (and other calls) until dropped; waits a bounded time.
     /// For the short time between reading a file and replacing it.
     pub(crate) fn hold(&self, name: &str) -> Result<OwnedFd, Fault> {
+        self.hold_within(name, HOLD_WAIT)?
+            .ok_or_else(|| self.fault("lock", name, "another process holds it"))
+    }
+
+    /// As `hold`, waiting so long at most; nothing where it is held for longer.
+    pub(crate) fn hold_within(&self, name: &str, wait: Duration) -> Result<Option<OwnedFd>, Fault> {
         let fail = |error: Errno| self.fault("lock", name, &error.kind().to_string());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(self.dir.as_fd(), name, flags, PRIVATE).map_err(fail)?;
-        let until = Instant::now() + HOLD_WAIT;
+        let until = Instant::now() + wait;
         loop {
             match rustix::fs::flock(&fd, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(fd),
-                Err(Errno::WOULDBLOCK) if Instant::now() < until => {
-                    std::thread::sleep(HOLD_POLL);
-                }
+                Ok(()) => return Ok(Some(fd)),
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(HOLD_POLL),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(Errno::INTR) => {}
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(self.fault("lock", name, "another process holds it"));
-                }
                 Err(error) => return Err(fail(error)),
             }
+        }
+    }
+
+    /// Removes a file, if there is one.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Fault> {
+        match rustix::fs::unlinkat(self.dir.as_fd(), name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.fault("remove", name, &error.kind().to_string())),
         }
     }
 

@@ -199,6 +199,26 @@ pub struct SinkSpec {
     pub journaling: Journaling,
 }
 
+impl SinkSpec {
+    /// The stage that it asks for.
+    #[must_use]
+    pub fn key(&self) -> StageKey {
+        StageKey { path: self.path.clone(), owner: self.owner, version: self.version }
+    }
+}
+
+/// What makes a stage: different versions to one path are staged apart, and the last one committed
+/// stands.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct StageKey {
+    /// The final path.
+    pub path: ObjectPath,
+    /// Who stages.
+    pub owner: OwnerId,
+    /// The source's version, if it has one.
+    pub version: Option<SourceVersion>,
+}
+
 /// What the receiver's subtrees rest on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Basis {
@@ -398,6 +418,13 @@ pub trait Store: Send + Sync {
     /// The system's.
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()>;
 
+    /// How far a stage with a journal is written, whoever owns it; `None` where there is none. May
+    /// be out of date at once where somebody owns it.
+    ///
+    /// # Errors
+    /// The system's.
+    fn staged(&self, stage: &StageKey) -> Result<Option<ByteCount>>;
+
     /// What stands at a path; the last component is not followed.
     ///
     /// # Errors
@@ -426,27 +453,27 @@ pub trait Store: Send + Sync {
     fn make_dir(&self, path: &ObjectPath) -> Result<()>;
 }
 
-/// Commits what `admit` lets through, in the form that it gives it; what it does not is answered as
-/// it says. `tell` makes of the store's answer the one to give, by what `admit` kept beside.
+/// Commits by `commit` what `admit` lets through, in the form that it gives it; what it does not is
+/// answered as it says. `tell` makes of the answer the one to give, by what `admit` kept beside.
 pub fn commit_admitted<T>(
-    store: &dyn Store,
+    commit: impl FnOnce(Vec<Commit>) -> Vec<Result<()>>,
     batch: Vec<Commit>,
     mut admit: impl FnMut(Commit) -> std::result::Result<(Commit, T), Result<()>>,
     tell: impl Fn(T, Result<()>) -> Result<()>,
 ) -> Vec<Result<()>> {
     let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
     let (mut admitted, mut places) = (Vec::new(), Vec::new());
-    for (nth, commit) in batch.into_iter().enumerate() {
-        answers.push(match admit(commit) {
-            Ok((commit, beside)) => {
-                admitted.push(commit);
+    for (nth, entry) in batch.into_iter().enumerate() {
+        answers.push(match admit(entry) {
+            Ok((entry, beside)) => {
+                admitted.push(entry);
                 places.push((nth, beside));
                 Ok(())
             }
             Err(answer) => answer,
         });
     }
-    for ((nth, beside), answer) in places.into_iter().zip(store.commit(admitted)) {
+    for ((nth, beside), answer) in places.into_iter().zip(commit(admitted)) {
         answers[nth] = tell(beside, answer);
     }
     answers

@@ -8,12 +8,12 @@
 
 use crate::api::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, Result, RootWanted, Sink, SinkSpec, Stat, Store, commit_admitted,
+    Progress, Result, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
 };
 use crate::browse::Browser;
 use crate::disk::{Disk, Doing};
 use crate::local::LocalStore;
-use floe_types::{ChunkDigest, Code, Fault, ObjectPath, Offset, Precondition, Range};
+use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Precondition, Range};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -142,12 +142,19 @@ impl<D: Disk> Store for Confined<D> {
             Commit::Directory { path, .. } if path.is_root() => Err(Ok(())),
             _ => self.whole_commit(commit).map_err(Err),
         };
-        commit_admitted(&*self.store, batch, admit, |path, answer| told(answer, "commit", &path))
+        let commit = |admitted| self.store.commit(admitted);
+        commit_admitted(commit, batch, admit, |path, answer| told(answer, "commit", &path))
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
         let (sink, path) = unwrapped(sink)?;
         told(self.store.discard(sink), "discard stage of", &path)
+    }
+
+    fn staged(&self, stage: &StageKey) -> Result<Option<ByteCount>> {
+        let (doing, path) = ("look at the stage of", &stage.path);
+        let whole = StageKey { path: self.whole(doing, path)?, ..*stage };
+        told(self.store.staged(&whole), doing, path)
     }
 
     fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {

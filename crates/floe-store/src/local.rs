@@ -21,7 +21,8 @@ pub use area::RootId;
 
 use crate::api::{
     Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink,
-    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Stat, Store,
+    Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, StageKey, Stat,
+    Store,
 };
 use crate::beneath;
 use crate::browse::Browser;
@@ -29,7 +30,7 @@ use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Name};
 use crate::kernel::KernelDisk;
 use ancestry::Ancestry;
 use area::Areas;
-use floe_types::{Code, Fault, Mode, ObjectPath, Precondition, Timestamp};
+use floe_types::{ByteCount, Code, Fault, Mode, ObjectPath, Precondition, Timestamp};
 use sink::LocalSink;
 use stage::Found;
 use std::any::Any;
@@ -263,6 +264,19 @@ impl<D: Disk> Ground<D> {
         stage::find(&*self.disk, &area, spec)
     }
 
+    /// How far a stage is written; `NotFound` also where there is no area.
+    fn written(&self, stage: &StageKey) -> DiskResult<Option<ByteCount>> {
+        let above = stage.path.split_last().map(|(above, _)| above).unwrap_or_default();
+        let place = match self.disk.open_directory(&self.root, above.components()) {
+            // A directory that is gone was on no mount of its own.
+            Err(error) if error.code() == Code::NotFound => ObjectPath::root(),
+            parent => self.place_of(&stage.path, &parent?)?,
+        };
+        let directory = self.disk.open_directory(&self.root, place.components())?;
+        let area = self.disk.open_child(&directory, Name::RESERVED)?;
+        stage::written(&*self.disk, &area, stage)
+    }
+
     /// Takes away what a process left that died between the rename of this object's stage and its
     /// end. What cannot be taken away is no failure of the object, which stands whole.
     fn clear_after(&self, place: &ObjectPath, spec: &SinkSpec) {
@@ -388,6 +402,14 @@ impl<D: Disk> Store for LocalStore<D> {
             Ok(sink) => sink.discard(),
             Err(_) => Err(Fault::new(Code::Usage, "discard: the stage is not of this store")),
         }
+    }
+
+    fn staged(&self, stage: &StageKey) -> Result<Option<ByteCount>> {
+        let staged = match self.ground.written(stage) {
+            Err(error) if error.code() == Code::NotFound => return Ok(None),
+            answer => answer,
+        };
+        staged.doing(format_args!("look at the stage of {}", self.ground.shown(&stage.path)))
     }
 
     fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {

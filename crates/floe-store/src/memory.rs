@@ -8,7 +8,7 @@ mod tree; // what stands
 mod sink; // what is staged
 
 use crate::api::{
-    Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry,
+    self, Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry,
     OpenedSink, Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source,
     Stat, Store,
 };
@@ -318,6 +318,11 @@ impl Store for MemoryStore {
             state.stages.remove(&sink.key);
         }
         Ok(())
+    }
+
+    fn staged(&self, stage: &api::StageKey) -> Result<Option<ByteCount>> {
+        let state = self.lock();
+        Ok(state.stages.get(&StageKey::named(stage)).map(Stage::written))
     }
 
     fn stat(&self, path: &ObjectPath, root: RootWanted, _progress: Progress<'_>) -> Result<Stat> {

@@ -171,7 +171,8 @@ codes! {
         "free some space and run the same command again: it continues";
     /// A quota is used up.
     Quota = 41, exit 7, Local, "quota exceeded",
-        "free some space and run the same command again: it continues";
+        "on the server, floe ticket set --quota raises a ticket's; on a file system that has one, \
+        free some space; then run the same command again: it continues";
     /// The source changed while it was read.
     SourceChanged = 50, exit 8, User, "the source changed while it was sent",
         "run the same command again when nothing writes to it";

@@ -2,13 +2,16 @@
 //!
 //! A write makes the directories above it that are missing; without the verb mkdir they must stand.
 //! Whoever may neither read nor list is not told whether they do: such a holder writes in the root.
+//! Where the ticket has a quota, every entry that comes to be is counted by its meter.
 
+use super::meter::Meter;
+use super::metered::{self, MeteredSink};
 use floe_proto::frame::Verbs;
 use floe_store::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, RootWanted, Sink, SinkSpec, Stat, Store, commit_admitted,
+    Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
 };
-use floe_types::{Code, Fault, ObjectPath, Precondition};
+use floe_types::{ByteCount, Code, Fault, ObjectPath, Precondition};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -17,6 +20,7 @@ type Result<T> = std::result::Result<T, Fault>;
 pub struct Fence {
     store: Arc<dyn Store>,
     verbs: Verbs,
+    meter: Option<Arc<Meter>>,
 }
 
 /// Whether a directory is there.
@@ -28,8 +32,8 @@ enum Stands {
 impl Fence {
     /// That store, for a session that has those verbs.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, verbs: Verbs) -> Self {
-        Self { store, verbs }
+    pub fn new(store: Arc<dyn Store>, verbs: Verbs, meter: Option<Arc<Meter>>) -> Self {
+        Self { store, verbs, meter }
     }
 
     /// Whether a directory may be written in: it stands, or may be made.
@@ -63,9 +67,30 @@ impl Fence {
     /// An object was asked when it was staged, a directory when it was made.
     fn may_commit(&self, commit: &Commit) -> Result<()> {
         match commit {
-            Commit::Link { path, .. } => self.may_write(path),
+            Commit::Link { path, .. } => {
+                self.may_write(path)?;
+                self.meter.as_ref().map_or(Ok(()), |meter| meter.link(path))
+            }
             Commit::Object { .. } | Commit::Directory { .. } => Ok(()),
         }
+    }
+
+    /// Makes directories by `make`: the ones that are missing count.
+    fn make<T>(&self, path: &ObjectPath, make: impl FnOnce() -> Result<T>) -> Result<T> {
+        match &self.meter {
+            None => make(),
+            Some(meter) => meter.bring(|| self.missing(path), path, make),
+        }
+    }
+
+    /// A directory and those above it, as far as nothing is there.
+    fn missing(&self, path: &ObjectPath) -> Vec<ObjectPath> {
+        let above = |path: &ObjectPath| path.split_last().map(|(parent, _)| parent);
+        let is_missing = |path: &ObjectPath| {
+            let stat = self.store.stat(path, RootWanted::IfKnown, &|_, _| {});
+            !path.is_root() && stat.is_err_and(|fault| fault.code == Code::NotFound)
+        };
+        std::iter::successors(Some(path.clone()), above).take_while(is_missing).collect()
     }
 
     fn may_write(&self, path: &ObjectPath) -> Result<()> {
@@ -90,12 +115,15 @@ impl Store for Fence {
 
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
         self.may_write(&spec.path)?;
-        self.store.open_sink(spec, progress)
+        let Some(meter) = &self.meter else { return self.store.open_sink(spec, progress) };
+        let parent = spec.path.split_last().map(|(parent, _)| parent).unwrap_or_default();
+        let open = || self.make(&parent, || self.store.open_sink(spec.clone(), progress));
+        metered::open_sink(meter, &*self.store, &spec, open)
     }
 
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
         self.may_enter(path)?;
-        self.store.begin_directory(path, precondition)
+        self.make(path, || self.store.begin_directory(path, precondition))
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
@@ -103,11 +131,22 @@ impl Store for Fence {
             Ok(()) => Ok((commit, ())),
             refused => Err(refused),
         };
-        commit_admitted(&*self.store, batch, admit, |(), answer| answer)
+        let commit = |admitted| match &self.meter {
+            None => self.store.commit(admitted),
+            Some(meter) => metered::commit(meter, admitted),
+        };
+        commit_admitted(commit, batch, admit, |(), answer| answer)
     }
 
     fn discard(&self, sink: Arc<dyn Sink>) -> Result<()> {
-        self.store.discard(sink)
+        match &self.meter {
+            None => self.store.discard(sink),
+            Some(_) => MeteredSink::of(sink)?.discard(&*self.store),
+        }
+    }
+
+    fn staged(&self, stage: &StageKey) -> Result<Option<ByteCount>> {
+        self.store.staged(stage)
     }
 
     fn stat(&self, path: &ObjectPath, root: RootWanted, progress: Progress<'_>) -> Result<Stat> {
@@ -123,7 +162,7 @@ impl Store for Fence {
     }
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
-        self.store.make_dir(path)
+        self.make(path, || self.store.make_dir(path))
     }
 }
 
@@ -137,7 +176,7 @@ mod tests {
     fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
         let store = MemoryStore::default();
         store.make_dir(&path("here")).unwrap();
-        let fence = Fence::new(Arc::new(store.clone()), verbs);
+        let fence = Fence::new(Arc::new(store.clone()), verbs, None);
         (store, fence)
     }
 
@@ -166,7 +205,7 @@ mod tests {
         let whole = Arc::new(LocalStore::open(dir.path()).unwrap());
         let fence = |verbs| {
             let store = Confined::new(Arc::clone(&whole), path("team/box"));
-            Fence::new(Arc::new(store), verbs)
+            Fence::new(Arc::new(store), verbs, None)
         };
         for verbs in [Verbs::WRITE_NEW, Verbs::WRITE_NEW.and(Verbs::LIST)] {
             assert_eq!(begin(&fence(verbs), ""), Err(Code::NotFound));

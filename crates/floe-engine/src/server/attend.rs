@@ -16,7 +16,7 @@ use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::{Place, Stream};
-use crate::ticket::Admission;
+use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::frame::{Direction, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
@@ -101,7 +101,10 @@ impl Visit<'_> {
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.turn_away(link, Refusal::Busy(BUSY)).await;
         };
-        let admitted = self.check(&claim).await.and_then(|one| self.admit(&claim, one));
+        let admitted = match self.check(&claim).await {
+            Ok(admission) => self.admit(&claim, admission).await,
+            Err(fault) => Err(fault),
+        };
         let Admitted { name, verbs, owner, party, store, pass } = match admitted {
             Ok(admitted) => admitted,
             Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
@@ -168,21 +171,28 @@ impl Visit<'_> {
         check_hello(claim, tickets, self.hall.root, SystemTime::now())
     }
 
-    fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
+    async fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
         let client = claim.hello().client;
         let access = self.hall.access;
         match admission {
             Admission::Ticket(grant) => {
-                let pass = Pass { id: grant.id, bounds: grant.bounds };
-                let verbs = access.leaves(pass.bounds.verbs);
-                let beneath = self.hall.store_beneath(pass.bounds.prefix.clone());
+                let Grant { id, name, bounds } = grant;
+                let verbs = access.leaves(bounds.verbs);
+                let beneath = self.hall.store_beneath(bounds.prefix.clone());
+                let changes = verbs.only(Verbs::CHANGES) != Verbs::default();
+                let meter = if changes && bounds.quota.is_some() {
+                    let store = Arc::clone(&beneath);
+                    Some(self.hall.meters.of(id, bounds.quota, store, self.deadline).await?)
+                } else {
+                    None
+                };
                 Ok(Admitted {
-                    owner: owner_id(Some(grant.id.0), client, Direction::Put),
-                    party: Party::Ticket(grant.id.0),
-                    name: grant.name,
+                    owner: owner_id(Some(id.0), client, Direction::Put),
+                    party: Party::Ticket(id.0),
+                    name,
                     verbs,
-                    store: Arc::new(Fence::new(beneath, verbs)),
-                    pass: Some(pass),
+                    store: Arc::new(Fence::new(beneath, verbs, meter.clone())),
+                    pass: Some(Pass { id, bounds, meter }),
                 })
             }
             Admission::Anonymous if access.public == Public::Yes => Ok(Admitted {

@@ -7,11 +7,11 @@
 use super::Hall;
 use crate::clock::duration;
 use crate::files::Op;
-use crate::registry::{Claim, SessionId, StageKey};
+use crate::registry::{Claim, SessionId};
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
-use floe_store::OwnerId;
+use floe_store::{OwnerId, StageKey};
 use floe_types::{Code, Fault, OpId};
 use std::sync::Arc;
 use tokio::task::spawn_local;

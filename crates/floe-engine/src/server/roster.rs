@@ -4,7 +4,7 @@
 //! disk takes its time. Every HELLO with a ticket has it looked at once, before it is answered.
 //! Twice a second it is looked at for the sessions that run: one whose ticket is revoked or has
 //! expired is closed, and so is one that would be allowed less now; its client comes again and
-//! continues as far as it still may.
+//! continues as far as it still may. What a quota holds is told to those who write.
 
 use super::Hall;
 use crate::disk_threads::Crew;
@@ -109,7 +109,12 @@ fn go_round(members: Vec<Arc<Member>>, look: impl Fn(&Member)) {
 /// nobody's work (nobody is let in meanwhile), and lengthens nobody's: what was read last counts.
 fn ending(tickets: &TicketStore, pass: &Pass, root: RootId, now: SystemTime) -> Option<Fault> {
     match tickets.bounds_now(pass.id, root, now) {
-        Ok(bounds) if pass.bounds.still_hold(&bounds) => None,
+        Ok(bounds) if pass.bounds.still_hold(&bounds) => {
+            if let Some(meter) = &pass.meter {
+                meter.set_quota(bounds.quota);
+            }
+            None
+        }
         Ok(_) => Some(Fault::new(Code::TicketChanged, "")),
         Err(fault) => Some(fault),
     }

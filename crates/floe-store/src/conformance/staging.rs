@@ -15,6 +15,7 @@ pub(super) fn run(make: Make<'_>) {
     a_chunk_that_cannot_be_one_any_more_is_not_offered(make);
     fresh_and_missing_versions_are_not_trusted(make);
     a_discarded_stage_is_gone(make);
+    it_is_told_how_far_a_stage_is_written(make);
     a_stage_has_one_owner(make);
     owners_stage_apart(make);
     refuses_sizes_beyond_every_disk(make);
@@ -205,6 +206,30 @@ fn a_discarded_stage_is_gone(make: Make<'_>) {
     must(store.discard(sink));
     let (_sink, have, _) = staged(&*store, &object.spec);
     assert!(have.is_empty());
+}
+
+fn it_is_told_how_far_a_stage_is_written(make: Make<'_>) {
+    let subject = make();
+    let (store, object) = (subject.store(), sent("d/x", 3 * MIB, 14));
+    let key = object.spec.key();
+    assert_eq!(must(store.staged(&key)), None);
+    let (sink, _, _) = staged(&*store, &object.spec);
+    assert_eq!(must(store.staged(&key)), Some(ByteCount::ZERO));
+    object.write(&*sink, object.chunk(1));
+    assert_eq!(
+        must(store.staged(&key)),
+        Some(ByteCount(2 * MIB)),
+        "space that is set aside is not"
+    );
+    drop(sink);
+    let mut newer = sent("d/x", 3 * MIB, 15);
+    newer.spec.version = object.spec.version.map(|of| SourceVersion { inode: of.inode + 1, ..of });
+    let (sink, _, _) = staged(&*store, &newer.spec);
+    assert_eq!(must(store.staged(&key)), None, "another version took it over");
+    assert_eq!(must(store.staged(&newer.spec.key())), Some(ByteCount(2 * MIB)));
+    (0..3).for_each(|nth| newer.write(&*sink, newer.chunk(nth)));
+    must(commit(&*store, newer.committed(sink)));
+    assert_eq!(must(store.staged(&newer.spec.key())), None);
 }
 
 fn a_stage_has_one_owner(make: Make<'_>) {

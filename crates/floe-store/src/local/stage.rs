@@ -10,7 +10,7 @@ mod pace; // how it meets its device
 mod others; // stages of the same path and owner
 mod claim; // how it comes to be owned
 
-use crate::api::{Basis, Result, SinkSpec};
+use crate::api::{Basis, Result, SinkSpec, StageKey};
 use crate::disk::{Disk, DiskResult, Doing, Name};
 use crate::local::area::{Berth, name};
 use crate::local::hole;
@@ -199,6 +199,19 @@ pub(super) fn find<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) -> Disk
         (false, true) => Found::Orphan,
         (false, false) => Found::Nothing,
     })
+}
+
+/// How far a stage is written, if it stands. One with two names is the object by now: its process
+/// died between the two steps of a rename.
+pub(super) fn written<D: Disk>(
+    disk: &D,
+    area: &D::Handle,
+    stage: &StageKey,
+) -> DiskResult<Option<ByteCount>> {
+    match disk.stat_at(area, name(&Key::named(stage).stage())?) {
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        answer => answer.map(|stands| (stands.links == 1).then_some(stands.size)),
+    }
 }
 
 /// Removes an orphaned journal.

@@ -2,7 +2,7 @@
 
 use super::tree::File;
 use super::{MemoryStore, fault};
-use crate::api::{Basis, Journaling, OwnerId, Result, Resume, Sink, SinkSpec};
+use crate::api::{self, Basis, Journaling, OwnerId, Result, Resume, Sink, SinkSpec};
 use crate::fields::PutFields;
 use floe_types::{
     ByteCount, ChunkDigest, ChunkSize, Code, Freshness, ObjectPath, Offset, Range, RangeSet,
@@ -23,9 +23,13 @@ pub(super) struct StageKey {
 
 impl StageKey {
     pub(super) fn of(spec: &SinkSpec) -> Self {
+        Self::named(&spec.key())
+    }
+
+    pub(super) fn named(stage: &api::StageKey) -> Self {
         let mut version = Vec::new();
-        version.put_optional(spec.version, PutFields::put_version);
-        Self { path: spec.path.clone(), owner: spec.owner, version }
+        version.put_optional(stage.version, PutFields::put_version);
+        Self { path: stage.path.clone(), owner: stage.owner, version }
     }
 
     fn is_kin(&self, other: &Self) -> bool {
@@ -50,6 +54,11 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// How far it is written.
+    pub(super) fn written(&self) -> ByteCount {
+        ByteCount::of_len(self.bytes.len())
+    }
+
     fn forget(&mut self, range: Range) {
         self.chunks.retain(|_, chunk| chunk.range.intersect(range).is_empty());
     }

@@ -6,7 +6,7 @@ use crate::fault::{Failure, Result};
 use floe_engine::grant::{Bounds, verb_of, words_of};
 use floe_engine::ticket::Entry;
 use floe_proto::frame::Verbs;
-use floe_types::{Code, ObjectPath, Timestamp};
+use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Timestamp, parse_size};
 use std::time::{Duration, SystemTime};
 
 /// Reads verbs with commas between.
@@ -36,6 +36,23 @@ pub(super) fn prefix_text(prefix: &ObjectPath) -> String {
     if prefix.is_root() { "/".to_owned() } else { format!("/{prefix}") }
 }
 
+/// Reads a size in bytes.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn size(text: &str) -> std::result::Result<ByteCount, String> {
+    parse_size(text).map_err(|fault| fault.to_string())
+}
+
+/// Reads a number of entries.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn count(text: &str) -> std::result::Result<EntryCount, String> {
+    let wrong = |_| "a whole number, at most 4294967295".to_owned();
+    text.parse().map(EntryCount).map_err(wrong)
+}
+
 /// When a span is over that begins now.
 ///
 /// # Errors
@@ -53,6 +70,8 @@ pub(super) fn with_bounds(event: Event, bounds: &Bounds) -> Event {
         .with("allow", verbs_text(bounds.verbs))
         .with("prefix", prefix_text(&bounds.prefix))
         .with("expires", bounds.expires.map(civil::utc))
+        .with("quota_bytes", bounds.quota.bytes.map(|bytes| bytes.0))
+        .with("quota_files", bounds.quota.entries.map(|entries| entries.0))
 }
 
 /// What a ticket allows, behind its name: `allows read,list in /team, until it is revoked`.
@@ -65,7 +84,10 @@ pub(super) fn sentence(bounds: &Bounds) -> String {
         None => "until it is revoked".to_owned(),
         Some(at) => format!("until {}", civil::utc(at)),
     };
-    format!("allows {}{place}, {until}", verbs_text(bounds.verbs))
+    let bytes = bounds.quota.bytes.map(|most| format!(", {} at most", civil::bytes(most)));
+    let files = bounds.quota.entries.map(|most| format!(", {} files at most", most.0));
+    let (bytes, files) = (bytes.unwrap_or_default(), files.unwrap_or_default());
+    format!("allows {}{place}{bytes}{files}, {until}", verbs_text(bounds.verbs))
 }
 
 /// An event about a ticket.
@@ -109,5 +131,12 @@ mod tests {
         let expires = Timestamp::new(0, 0);
         let bounds = Bounds { prefix: prefix("a/b").unwrap(), expires, ..bounds };
         assert_eq!(sentence(&bounds), "allows read in /a/b, until 1970-01-01T00:00:00Z");
+        let quota = floe_engine::grant::Quota { bytes: size("1Ki").ok(), entries: count("3").ok() };
+        let said = sentence(&Bounds { quota, expires: None, ..bounds });
+        assert_eq!(
+            said,
+            "allows read in /a/b, 1.00 KiB at most, 3 files at most, until it is \
+                          revoked"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `floe ticket create`.
 
 use super::PlaceFlags;
-use super::bounds::{expiry, prefix, sentence, verbs, with_bounds};
+use super::bounds::{count, expiry, prefix, sentence, size, verbs, with_bounds};
 use crate::args::{OutputFlags, after_help};
 use crate::civil;
 use crate::event::{Channel, Event};
@@ -9,12 +9,12 @@ use crate::fault::{Failure, Result};
 use crate::output;
 use crate::report::{Form, Voice};
 use crate::settings::{open_state, own_identity};
-use floe_engine::grant::Bounds;
+use floe_engine::grant::{Bounds, Quota};
 use floe_engine::identity::Identity;
 use floe_engine::server::find_prefix;
 use floe_engine::ticket::{NewTicket, TicketStore};
 use floe_proto::frame::Verbs;
-use floe_types::{Code, Escaped, ObjectPath};
+use floe_types::{ByteCount, Code, EntryCount, Escaped, ObjectPath};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +30,11 @@ use std::time::{Duration, SystemTime};
 ///
 /// With 'write-new' alone a ticket is a drop box: its holder puts objects into the root (or, with
 /// --prefix, into that directory), and is told nothing of what is there but that a name is taken.
+///
+/// A quota bounds what all sessions of the ticket bring in, together and in all: an object that
+/// replaces another counts whole, and removing gives nothing back. What is staged counts from the
+/// moment on that its size is announced (of unknown size: as it is written) until it is committed
+/// or discarded; what a broken transfer left is kept for seven days. Put again, it counts once.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct CreateArgs {
@@ -44,6 +49,12 @@ pub(super) struct CreateArgs {
     /// How long it is valid, as in 12h, 7d or 4w; without it, until it is revoked
     #[arg(long, value_name = "SPAN", value_parser = civil::parse_span)]
     expires: Option<Duration>,
+    /// How many bytes may be brought in, in all, as in 500M or 20GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    quota: Option<ByteCount>,
+    /// How many files, links and directories may be brought in, in all
+    #[arg(long, value_name = "N", value_parser = count)]
+    quota_files: Option<EntryCount>,
     /// The server's own certificate, where 'floe serve --cert' is used
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -58,9 +69,9 @@ pub(super) struct CreateArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  floe ticket create alice --root /srv/data --prefix /home/alice --allow all
+  floe ticket create alice --root /srv/data --prefix /people/alice --allow all
   floe ticket create guest --root /srv/data --allow read,list --expires 7d
-  floe ticket create dropbox --root /srv/data --prefix /incoming --allow write-new";
+  floe ticket create dropbox --root /srv/data --prefix /incoming --allow write-new --quota 10G";
 
 pub(super) fn run(args: &CreateArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
@@ -74,6 +85,7 @@ pub(super) fn run(args: &CreateArgs) -> Result<()> {
         verbs: args.allow,
         prefix: args.prefix.clone(),
         expires: args.expires.map(|span| expiry(now, span)).transpose()?,
+        quota: Quota { bytes: args.quota, entries: args.quota_files },
     };
     let root = args.place.root_id(&state)?;
     // One that is mistyped would be a root with nothing in it.

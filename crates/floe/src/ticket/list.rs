@@ -4,16 +4,19 @@ use super::bounds::{prefix_text, ticket_event, verbs_text};
 use super::{PlaceFlags, unknown};
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::civil;
-use crate::event::Channel;
+use crate::event::{Channel, Event};
 use crate::fault::Result;
 use crate::output;
 use crate::report::{Form, Voice};
+use crate::settings::open_state;
+use floe_engine::grant::{Account, Meter};
 use floe_engine::ticket::Entry;
 use floe_types::Escaped;
 
 /// List the tickets of a served directory
 ///
-/// One a line: id, name, verbs, prefix, when it was made, when it expires.
+/// One a line: id, name, verbs, prefix, when it was made, when it expires, and, of a ticket with a
+/// quota, what of it is used and what is staged.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ListArgs {
@@ -40,9 +43,10 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let (tickets, root) = args.place.open()?;
     for entry in tickets.list(root)? {
+        let account = usage(&args.place, &entry)?;
         match voice.form {
-            Form::Json(channel) => ticket_event(&entry).send(channel),
-            Form::Text => output::line(&entry_line(&entry))?,
+            Form::Json(channel) => with_usage(ticket_event(&entry), account).send(channel),
+            Form::Text => output::line(&entry_line(&entry, account))?,
         }
     }
     Ok(())
@@ -52,10 +56,11 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let (tickets, root) = args.place.open()?;
     let entry = tickets.find(root, &args.ticket).map_err(unknown)?;
+    let account = usage(&args.place, &entry)?;
     match voice.form {
-        Form::Json(channel) => ticket_event(&entry).send(channel),
+        Form::Json(channel) => with_usage(ticket_event(&entry), account).send(channel),
         Form::Text => {
-            for (what, is) in lines(&entry) {
+            for (what, is) in lines(&entry, account) {
                 output::line(&format_args!("{what:<9}{is}"))?;
             }
         }
@@ -63,26 +68,61 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     Ok(())
 }
 
-fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
+/// What of a ticket's quota is gone; one without a quota is not counted.
+fn usage(place: &PlaceFlags, entry: &Entry) -> Result<Option<Account>> {
+    if !entry.bounds.quota.is_some() {
+        return Ok(None);
+    }
+    let state = open_state(&place.state)?;
+    Ok(Some(Meter::peek(&state, &entry.id.to_string())?))
+}
+
+fn with_usage(event: Event, account: Option<Account>) -> Event {
+    let Some(account) = account else { return event };
+    event
+        .with("used_bytes", account.used().bytes.0)
+        .with("used_files", account.used().entries.0)
+        .with("staged_bytes", account.reserved().bytes.0)
+        .with("staged_files", account.reserved().entries.0)
+}
+
+fn lines(entry: &Entry, account: Option<Account>) -> Vec<(&'static str, String)> {
     let bounds = &entry.bounds;
-    vec![
+    let mut lines = vec![
         ("name", Escaped(entry.name.as_bytes()).to_string()),
         ("id", entry.id.to_string()),
         ("allows", verbs_text(bounds.verbs)),
         ("prefix", prefix_text(&bounds.prefix)),
         ("created", civil::utc(entry.created)),
         ("expires", bounds.expires.map_or_else(|| "never".to_owned(), civil::utc)),
-    ]
+    ];
+    lines.extend(account.map(|account| ("quota", quota_text(entry, account))));
+    lines
 }
 
-fn entry_line(entry: &Entry) -> String {
+/// What of a quota is gone: `1.50 GiB of 9.31 GiB used, 0 B staged; 3 files used, 0 staged`.
+fn quota_text(entry: &Entry, account: Account) -> String {
+    let quota = entry.bounds.quota;
+    let (used, staged) = (account.used(), account.reserved());
+    let most = quota.bytes.map(|most| format!(" of {}", civil::bytes(most))).unwrap_or_default();
+    let files = quota.entries.map(|most| format!(" of {most}")).unwrap_or_default();
+    let [bytes, staged_bytes] = [used.bytes, staged.bytes].map(civil::bytes);
     format!(
-        "{}\t{}\t{}\t{}\t{}\t{}",
+        "{bytes}{most} used, {staged_bytes} staged; {}{files} files used, {} staged",
+        used.entries, staged.entries
+    )
+}
+
+fn entry_line(entry: &Entry, account: Option<Account>) -> String {
+    let quota = account.map(|account| format!("\t{}", quota_text(entry, account)));
+    format!(
+        "{}\t{}\t{}\t{}\t{}\t{}{}",
         entry.id,
         Escaped(entry.name.as_bytes()),
         verbs_text(entry.bounds.verbs),
         prefix_text(&entry.bounds.prefix),
         civil::utc(entry.created),
-        entry.bounds.expires.map_or_else(|| "never expires".to_owned(), civil::utc)
+        entry.bounds.expires.map_or_else(|| "never expires".to_owned(), civil::utc),
+        quota.unwrap_or_default()
     )
 }

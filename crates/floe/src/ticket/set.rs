@@ -1,6 +1,6 @@
 //! `floe ticket set`.
 
-use super::bounds::{expiry, sentence, ticket_event, verbs};
+use super::bounds::{count, expiry, sentence, size, ticket_event, verbs};
 use super::{PlaceFlags, unknown};
 use crate::args::{OutputFlags, after_help};
 use crate::civil;
@@ -8,17 +8,20 @@ use crate::event::Channel;
 use crate::fault::Result;
 use crate::report::Voice;
 use floe_proto::frame::Verbs;
-use floe_types::{Code, Escaped};
+use floe_types::{ByteCount, Code, EntryCount, Escaped};
 use std::time::{Duration, SystemTime};
 
 /// Change what a ticket allows; its holder keeps it
 ///
 /// Sessions that run go on, also past the time at which the ticket would have expired. Where it
 /// allows less than before, they are closed within two seconds; their clients come again by
-/// themselves and continue as far as they still may. What is not named stays as it is.
+/// themselves and continue as far as they still may. A quota that is changed counts for what runs
+/// within two seconds: where less is left than is staged, nothing more is written. What is not
+/// named stays as it is.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
-#[group(id = "change", required = true, multiple = true, args = ["allow", "expires"])]
+#[group(id = "change", required = true, multiple = true)]
+#[group(args = ["allow", "expires", "quota", "quota_files"])]
 pub(super) struct SetArgs {
     /// Its name or id, as 'floe ticket list' shows it
     #[arg(value_name = "NAME|ID")]
@@ -29,10 +32,41 @@ pub(super) struct SetArgs {
     /// How long it is valid from now on, as in 12h, 7d or 4w; 'never': until it is revoked
     #[arg(long, value_name = "SPAN|never", value_parser = lifetime)]
     expires: Option<Lifetime>,
+    /// How many bytes may be brought in, in all, with those that were; 'none': no bound
+    #[arg(long, value_name = "SIZE|none", value_parser = bound(size))]
+    quota: Option<Bound<ByteCount>>,
+    /// How many files, links and directories may be brought in, in all; 'none': no bound
+    #[arg(long, value_name = "N|none", value_parser = bound(count))]
+    quota_files: Option<Bound<EntryCount>>,
     #[command(flatten)]
     place: PlaceFlags,
     #[command(flatten)]
     pub(super) output: OutputFlags,
+}
+
+/// A bound that is set, or taken away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Bound<T> {
+    Most(T),
+    None,
+}
+
+impl<T> Bound<T> {
+    fn most(self) -> Option<T> {
+        match self {
+            Self::Most(most) => Some(most),
+            Self::None => None,
+        }
+    }
+}
+
+fn bound<T: Clone + Send + Sync + 'static>(
+    parse: fn(&str) -> std::result::Result<T, String>,
+) -> impl Fn(&str) -> std::result::Result<Bound<T>, String> + Clone + Send + Sync {
+    move |text| match text {
+        "none" => Ok(Bound::None),
+        text => parse(text).map(Bound::Most),
+    }
 }
 
 /// How long a ticket lives.
@@ -66,6 +100,9 @@ pub(super) fn run(args: &SetArgs) -> Result<()> {
     let changed = tickets.change_bounds(root, &args.ticket, now, |bounds| {
         bounds.verbs = args.allow.unwrap_or(bounds.verbs);
         bounds.expires = expires.unwrap_or(bounds.expires);
+        let quota = &mut bounds.quota;
+        quota.bytes = args.quota.map_or(quota.bytes, Bound::most);
+        quota.entries = args.quota_files.map_or(quota.entries, Bound::most);
     });
     let entry = changed.map_err(|fault| unknown(fault).hinting(Code::Usage, HELP))?;
     let name = Escaped(entry.name.as_bytes());

@@ -13,6 +13,7 @@ mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
 mod tickets; // what tickets allow
 mod live_tickets; // what becomes of sessions when tickets change
+mod quotas; // how much a ticket may bring in
 mod surface; // help, completions, manual, JSON
 mod spoken; // events, hints, standard output
 mod advice; // what a line says to do

@@ -42,7 +42,6 @@ fn what_is_not_here_is_an_unknown_option() {
     for args in [
         &["put", "a", "nas:/a", "--compress"][..],
         &["put", "a", "nas:/a", "--background"],
-        &["ticket", "create", "x", "--quota", "1G"],
         &["ticket", "create", "x", "--rate", "1M"],
         &["frobnicate"],
         &[],

@@ -15,9 +15,10 @@ pub fn ticket(stage: &Stage, args: &[&str]) -> Ended {
 }
 
 /// Makes a ticket, and logs in with it under its own name.
-pub fn grant(stage: &Stage, server: &Server, name: &str, flags: &[&str]) {
+pub fn grant(stage: &Stage, server: &Server, name: &str, flags: &[&str]) -> String {
     let made = ticket(stage, &[&["create", name], flags].concat()).ok();
     stage.log_in(name, server, &made.text(), &[]).ok();
+    made.text()
 }
 
 fn write(stage: &Stage, at: &str, text: &str) {

@@ -4,11 +4,11 @@
 //! of version 1 are read too; they knew one verb for new objects and directories.
 
 use super::Entry;
-use crate::grant::{Bounds, VERBS, words_of};
+use crate::grant::{Bounds, Quota, VERBS, words_of};
 use crate::ticket::{RootId, TicketId};
 use data_encoding::HEXLOWER;
 use floe_proto::frame::Verbs;
-use floe_types::{ObjectPath, Timestamp};
+use floe_types::{ByteCount, EntryCount, ObjectPath, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -33,6 +33,10 @@ struct Line {
     /// Seconds since 1970.
     created: i64,
     expires: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota_files: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner_file: Option<String>,
 }
@@ -77,7 +81,7 @@ pub fn format_entries(entries: &[Entry]) -> Vec<u8> {
 
 impl Line {
     fn of(entry: &Entry) -> Self {
-        let Bounds { verbs, prefix, expires } = &entry.bounds;
+        let Bounds { verbs, prefix, expires, quota } = &entry.bounds;
         Self {
             id: entry.id.to_string(),
             name: entry.name.clone(),
@@ -87,6 +91,8 @@ impl Line {
             verbs: words_of(*verbs).map(str::to_owned).collect(),
             created: entry.created.secs(),
             expires: expires.map(Timestamp::secs),
+            quota_bytes: quota.bytes.map(|bytes| bytes.0),
+            quota_files: quota.entries.map(|entries| entries.0),
             owner_file: entry.owner_file.clone(),
         }
     }
@@ -110,13 +116,17 @@ impl Line {
             None => None,
             Some(secs) => Some(Timestamp::new(secs, 0)?),
         };
+        let quota = Quota {
+            bytes: self.quota_bytes.map(ByteCount),
+            entries: self.quota_files.map(EntryCount),
+        };
         let prefix = ObjectPath::parse(self.prefix.unwrap_or_default().as_bytes()).ok()?;
         Some(Entry {
             id,
             name: self.name,
             public,
             root: RootId(bytes(&self.root)?),
-            bounds: Bounds { verbs, prefix, expires },
+            bounds: Bounds { verbs, prefix, expires, quota },
             created: Timestamp::new(self.created, 0)?,
             owner_file: self.owner_file,
         })

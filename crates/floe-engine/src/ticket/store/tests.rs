@@ -1,6 +1,7 @@
 use super::*;
+use crate::grant::Quota;
 use aws_lc_rs::signature::Ed25519KeyPair;
-use floe_types::ObjectPath;
+use floe_types::{ByteCount, EntryCount, ObjectPath};
 use std::time::Duration;
 
 const PIN: KeyPin = KeyPin([1; 32]);
@@ -22,6 +23,7 @@ fn new(name: &str) -> NewTicket {
     let bounds = Bounds {
         expires: Timestamp::new(1000, 0),
         prefix: ObjectPath::parse(b"team/a").unwrap(),
+        quota: Quota { bytes: Some(ByteCount(u64::MAX)), entries: Some(EntryCount(3)) },
         ..Bounds::of(Verbs::READ.and(Verbs::LIST))
     };
     NewTicket { name: name.into(), bounds, root: ROOT, pin: PIN }

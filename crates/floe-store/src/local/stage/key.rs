@@ -2,7 +2,7 @@
 //!
 //! Stages of one path and owner share the first half, so that another version's stage can be found.
 
-use crate::api::SinkSpec;
+use crate::api::{SinkSpec, StageKey};
 use crate::fields::PutFields;
 use crate::journal::path_bytes;
 use crate::local::area::hex;
@@ -17,10 +17,14 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of(spec: &SinkSpec) -> Self {
-        let mut lineage = spec.owner.0.to_vec();
-        lineage.extend_from_slice(&path_bytes(&spec.path));
+        Self::named(&spec.key())
+    }
+
+    pub(super) fn named(stage: &StageKey) -> Self {
+        let mut lineage = stage.owner.0.to_vec();
+        lineage.extend_from_slice(&path_bytes(&stage.path));
         let mut version = Vec::new();
-        version.put_optional(spec.version, PutFields::put_version);
+        version.put_optional(stage.version, PutFields::put_version);
         Self { lineage: hex(&Root::of(&lineage).0[..16]), version: hex(&Root::of(&version).0[..8]) }
     }
 

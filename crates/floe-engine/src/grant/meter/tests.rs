@@ -1,0 +1,284 @@
+use super::*;
+use crate::grant::Fence;
+use crate::grant::usage::Staged;
+use floe_proto::frame::Verbs;
+use floe_store::memory::MemoryStore;
+use floe_store::{Journaling, OpenedSink, OwnerId, Recognise, Resume, Sink, SinkSpec};
+use floe_types::{
+    ChunkDigest, ChunkHasher, EntryCount, Freshness, Metadata, Mode, Offset, Precondition, Range,
+    Root, SourceVersion, Timestamp,
+};
+
+const TICKET: &str = "t";
+const MIB: u64 = 1 << 20;
+
+/// A ticket with a quota, its server's state and store.
+struct Place {
+    dir: tempfile::TempDir,
+    store: MemoryStore,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), store: MemoryStore::default() }
+    }
+
+    fn state(&self) -> State {
+        State::open(&self.dir.path().join("state")).unwrap()
+    }
+
+    fn meter(&self, quota: Quota) -> Arc<Meter> {
+        let store = Arc::new(self.store.clone());
+        Arc::new(Meter::open(&self.state(), TICKET, quota, store).unwrap())
+    }
+
+    fn fence(&self, meter: &Arc<Meter>) -> Fence {
+        Fence::new(Arc::new(self.store.clone()), Verbs::ALL, Some(Arc::clone(meter)))
+    }
+
+    /// Bytes used, bytes set aside.
+    fn counts(&self) -> (u64, u64) {
+        let account = Meter::peek(&self.state(), TICKET).unwrap();
+        (account.used().bytes.0, account.reserved().bytes.0)
+    }
+}
+
+fn bytes(most: u64) -> Quota {
+    Quota { bytes: Some(ByteCount(most)), entries: None }
+}
+
+fn spec(path: &str, size: Option<u64>, inode: u64) -> SinkSpec {
+    let stamp = Timestamp::new(0, 0).unwrap();
+    let size = size.map(ByteCount);
+    let of = SourceVersion { inode, size: size.unwrap_or_default(), mtime: stamp, ctime: stamp };
+    SinkSpec {
+        path: ObjectPath::parse(path.as_bytes()).unwrap(),
+        owner: OwnerId([0; 32]),
+        size,
+        holes: ByteCount::ZERO,
+        version: size.map(|_| of),
+        freshness: Freshness::Settled,
+        metadata: Metadata { mode: Mode::from_bits(0o644), mtime: stamp },
+        precondition: Precondition::None,
+        resume: Resume::Continue,
+        recognise: Recognise::ByVersion,
+        journaling: Journaling::Journal,
+    }
+}
+
+fn open(store: &dyn Store, spec: &SinkSpec) -> Result<(Arc<dyn Sink>, usize), Fault> {
+    match store.open_sink(spec.clone(), &|_, _| {})? {
+        OpenedSink::Staged { sink, have, .. } => Ok((sink, have.len())),
+        OpenedSink::Finished { .. } => panic!("nothing stands"),
+    }
+}
+
+/// Writes and records one chunk of zeros.
+fn put_chunk(sink: &dyn Sink, nth: u64) {
+    let chunk = Range::at(Offset(nth * MIB), ByteCount(MIB)).unwrap();
+    let zeros = vec![0; 1 << 20];
+    sink.write_at(chunk.start(), &zeros).unwrap();
+    sink.record(chunk, &digest(chunk, &zeros)).unwrap();
+}
+
+fn digest(chunk: Range, bytes: &[u8]) -> ChunkDigest {
+    let mut hasher = ChunkHasher::new(chunk.start());
+    hasher.update(bytes);
+    hasher.finish().unwrap()
+}
+
+fn finished(sink: Arc<dyn Sink>, size: u64) -> Commit {
+    let zeros = vec![0; usize::try_from(size).unwrap()];
+    Commit::Object { sink, size: ByteCount(size), root: Root::of(&zeros) }
+}
+
+fn commit(store: &dyn Store, entry: Commit) -> Result<(), Fault> {
+    store.commit(vec![entry]).remove(0)
+}
+
+#[test]
+fn one_process_counts_for_a_ticket() {
+    let place = Place::new();
+    let meter = place.meter(bytes(1));
+    let store = Arc::new(place.store.clone());
+    let second = Meter::open(&place.state(), TICKET, bytes(1), store);
+    assert_eq!(second.err().map(|fault| fault.code), Some(Code::Busy));
+    drop(meter);
+    place.meter(bytes(1));
+}
+
+#[test]
+fn what_is_announced_counts_until_it_is_committed_or_discarded() {
+    let place = Place::new();
+    let meter = place.meter(bytes(5 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", Some(3 * MIB), 1)).unwrap();
+    assert_eq!(place.counts(), (0, 3 * MIB));
+    let refused = open(&fence, &spec("b", Some(2 * MIB + 1), 2)).map(drop).unwrap_err();
+    assert_eq!(refused.code, Code::Quota);
+    assert!(refused.detail.contains("2097153 more bytes"), "{refused}");
+    assert!(refused.detail.ends_with("has 2097152 left"), "{refused}");
+    assert_eq!(place.store.staged(&spec("b", Some(2 * MIB + 1), 2).key()), Ok(None));
+    let (other, _) = open(&fence, &spec("b", Some(2 * MIB), 2)).unwrap();
+    fence.discard(other).unwrap();
+    assert_eq!(place.counts(), (0, 3 * MIB));
+    (0..3).for_each(|nth| put_chunk(&*sink, nth));
+    commit(&fence, finished(Arc::clone(&sink), 3 * MIB)).unwrap();
+    assert_eq!(place.counts(), (3 * MIB, 0));
+    // Whoever was not told does it again.
+    commit(&fence, finished(sink, 3 * MIB)).unwrap();
+    assert_eq!(place.counts(), (3 * MIB, 0));
+}
+
+#[test]
+fn another_version_takes_over_what_was_set_aside() {
+    let place = Place::new();
+    let meter = place.meter(bytes(3 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", Some(3 * MIB), 1)).unwrap();
+    put_chunk(&*sink, 0);
+    drop(sink);
+    let (sink, have) = open(&fence, &spec("a", Some(2 * MIB), 2)).unwrap();
+    assert_eq!((have, place.counts()), (1, (0, 2 * MIB)));
+    drop(sink);
+    // Too large, and what was staged stays.
+    let refused = open(&fence, &spec("a", Some(4 * MIB), 3)).map(drop).unwrap_err();
+    assert_eq!((refused.code, place.counts()), (Code::Quota, (0, MIB)));
+}
+
+#[test]
+fn a_stage_of_unknown_size_counts_as_it_is_written() {
+    let place = Place::new();
+    let meter = place.meter(bytes(2 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", None, 0)).unwrap();
+    (0..2).for_each(|nth| put_chunk(&*sink, nth));
+    let refused = sink.write_at(Offset(2 * MIB), &[0]).unwrap_err();
+    assert_eq!(refused.detail, "write \"a\": 1 more bytes, and its ticket has 0 left");
+    drop(sink);
+    assert_eq!(place.counts(), (0, 2 * MIB));
+    // Another process finds what is written, whatever the file says.
+    drop((fence, meter));
+    let key = spec("a", None, 0).key();
+    let staged = vec![Staged { stage: key, bytes: ByteCount(7), extent: Extent::Growing }];
+    let usage = Usage { staged, ..Usage::default() };
+    place.state().replace(&file_of(TICKET), &usage.format()).unwrap();
+    drop(place.meter(bytes(2 * MIB)));
+    assert_eq!(place.counts(), (0, 2 * MIB));
+}
+
+#[test]
+fn a_quota_that_shrinks_stops_writes_and_commits() {
+    let place = Place::new();
+    let meter = place.meter(bytes(2 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", Some(2 * MIB), 1)).unwrap();
+    (0..2).for_each(|nth| put_chunk(&*sink, nth));
+    meter.set_quota(bytes(2 * MIB - 1));
+    assert_eq!(sink.write_at(Offset(0), &[0]).unwrap_err().code, Code::Quota);
+    let refused = commit(&fence, finished(Arc::clone(&sink), 2 * MIB)).unwrap_err();
+    assert_eq!((refused.code, place.counts()), (Code::Quota, (0, 2 * MIB)));
+    meter.set_quota(Quota::default());
+    commit(&fence, finished(sink, 2 * MIB)).unwrap();
+    assert_eq!(place.counts(), (2 * MIB, 0));
+}
+
+#[test]
+fn a_name_that_was_taken_meanwhile_gives_all_back() {
+    let place = Place::new();
+    let meter = place.meter(bytes(2 * MIB));
+    let fence = place.fence(&meter);
+    let spec = SinkSpec { precondition: Precondition::Absent, ..spec("a", Some(2 * MIB), 1) };
+    let (sink, _) = open(&fence, &spec).unwrap();
+    (0..2).for_each(|nth| put_chunk(&*sink, nth));
+    let link = Commit::Link {
+        path: spec.path.clone(),
+        target: b"elsewhere".to_vec(),
+        metadata: spec.metadata,
+        precondition: Precondition::None,
+    };
+    commit(&place.store, link).unwrap();
+    let refused = commit(&fence, finished(Arc::clone(&sink), 2 * MIB)).unwrap_err();
+    assert_eq!((refused.code, place.counts()), (Code::Exists, (0, 0)));
+    drop(sink);
+    assert_eq!(place.counts(), (0, 0));
+}
+
+#[test]
+fn a_stage_that_is_gone_gives_its_room_to_whoever_needs_it() {
+    let place = Place::new();
+    let meter = place.meter(bytes(3 * MIB));
+    let fence = place.fence(&meter);
+    let (sink, _) = open(&fence, &spec("a", Some(3 * MIB), 1)).unwrap();
+    put_chunk(&*sink, 0);
+    drop(sink);
+    // Swept, or removed by hand: nobody told the meter.
+    let (sink, _) = open(&place.store, &spec("a", Some(3 * MIB), 1)).unwrap();
+    place.store.discard(sink).unwrap();
+    assert_eq!(place.counts(), (0, 3 * MIB));
+    let (_sink, _) = open(&fence, &spec("b", Some(2 * MIB), 2)).unwrap();
+    assert_eq!(place.counts(), (0, 2 * MIB));
+}
+
+#[test]
+fn a_crash_in_a_commit_counts_what_stands_and_nothing_twice() {
+    for stands in [true, false] {
+        let place = Place::new();
+        let meter = place.meter(bytes(2 * MIB));
+        let fence = place.fence(&meter);
+        let spec = spec("a", Some(2 * MIB), 1);
+        let (sink, _) = open(&fence, &spec).unwrap();
+        (0..2).for_each(|nth| put_chunk(&*sink, nth));
+        // The file as it is while a batch is under way.
+        let Commit::Object { size, root, .. } = finished(Arc::clone(&sink), 2 * MIB) else {
+            unreachable!()
+        };
+        let what = What::Object { size, root, stage: spec.key() };
+        let mut usage = read(&place.state(), &file_of(TICKET)).unwrap();
+        usage.pending.push(Pending { path: spec.path.clone(), what });
+        if stands {
+            commit(&fence, finished(Arc::clone(&sink), 2 * MIB)).unwrap();
+        }
+        drop((sink, fence, meter));
+        place.store.restart();
+        place.state().replace(&file_of(TICKET), &usage.format()).unwrap();
+        assert!(Meter::is_unsettled(&place.state(), TICKET).unwrap());
+        for _ in 0..2 {
+            drop(place.meter(bytes(2 * MIB)));
+            let counts = if stands { (2 * MIB, 0) } else { (0, 2 * MIB) };
+            assert_eq!(place.counts(), counts);
+        }
+    }
+}
+
+#[test]
+fn directories_count_once_each_whoever_makes_them() {
+    let place = Place::new();
+    let quota = Quota { bytes: None, entries: Some(EntryCount(3)) };
+    let meter = place.meter(quota);
+    let fence = place.fence(&meter);
+    let path = |text: &str| ObjectPath::parse(text.as_bytes()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| fence.make_dir(&path("a/b")).unwrap());
+        }
+    });
+    fence.make_dir(&path("c")).unwrap();
+    let refused = fence.make_dir(&path("d")).unwrap_err();
+    assert_eq!(refused.code, Code::Quota);
+    assert!(place.store.stat(&path("d"), RootWanted::IfKnown, &|_, _| {}).is_err());
+    drop((fence, meter));
+    // What was not written down since is found standing.
+    drop(place.meter(quota));
+    let used = Meter::peek(&place.state(), TICKET).unwrap().used();
+    assert_eq!(used.entries, EntryCount(3));
+}
+
+#[test]
+fn a_damaged_file_opens_no_meter() {
+    let place = Place::new();
+    place.state().replace(&file_of(TICKET), b"{}").unwrap();
+    let store = Arc::new(place.store.clone());
+    let opened = Meter::open(&place.state(), TICKET, bytes(1), store);
+    assert_eq!(opened.err().map(|fault| fault.code), Some(Code::State));
+}

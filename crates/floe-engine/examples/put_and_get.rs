@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p floe-engine --example put_and_get`
 
+use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Retry};
 use floe_engine::identity::Identity;
 use floe_engine::secure::Security;
@@ -33,6 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         limits: Limits::default(),
         memory: MEMORY_BYTES,
         confine: Confine::Nothing,
+        audit: Auditing::Log(FILE_BYTES),
     })
     .await?;
     let address = server.addresses()[0];

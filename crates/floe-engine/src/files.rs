@@ -11,6 +11,7 @@ mod apply;
 mod commit;
 mod hole;
 
+use crate::audit::Scribe;
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Strand};
@@ -81,6 +82,8 @@ pub struct Files {
     page_entries_max: u32,
     /// Whether nobody is there any more to hear of long work.
     deserted: AtomicBool,
+    /// Writes down what is changed, before it is told.
+    scribe: Option<Arc<Scribe>>,
 }
 
 impl Files {
@@ -105,7 +108,14 @@ impl Files {
             pool,
             page_entries_max,
             deserted: AtomicBool::new(false),
+            scribe: None,
         }
+    }
+
+    /// With somebody who writes down what is changed.
+    #[must_use]
+    pub fn audited(self, scribe: Option<Arc<Scribe>>) -> Self {
+        Self { scribe, ..self }
     }
 
     /// Names the end of a client's transfer.

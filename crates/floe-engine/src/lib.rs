@@ -15,6 +15,7 @@ pub mod hosts; // the servers a person has logged in to
 pub mod greeting; // HELLO and JOIN, said, heard and checked
 pub mod disk_threads; // threads that may block, so that no lane does
 pub mod lane; // OS threads that serve streams
+pub mod audit; // who moved what, in a chain of lines
 pub mod pipe; // standard input as a source, standard output as a sink
 pub mod files; // what a session has open; disk operations as calls of the store
 pub mod line; // a stream's reads and writes: hashed and given back in order

@@ -16,6 +16,7 @@ pub(crate) use attend::owner_id;
 pub use confine::{Confine, Confinement};
 pub use root::{find_prefix, root_id_of};
 
+use crate::audit::{Audit, Auditing};
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration, timestamp};
 use crate::descriptors;
@@ -25,7 +26,7 @@ use crate::lane::Lanes;
 use crate::registry::{Member, Registry};
 use crate::secure::TlsServer;
 use crate::socket;
-use crate::state::State;
+use crate::state::{State, show};
 use crate::ticket::{OwnerTicket, RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_proto::frame::Verbs;
@@ -65,6 +66,8 @@ pub struct Serve {
     pub memory: ByteCount,
     /// Whether its process is confined to the directory and the state.
     pub confine: Confine,
+    /// Whether it keeps an audit log in the state.
+    pub audit: Auditing,
 }
 
 /// How a server's connections are secured.
@@ -118,6 +121,8 @@ pub const MEMORY_BYTES: ByteCount = ByteCount(256 << 20);
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long stopped sessions may take to say so.
 const CLOSE: Duration = Duration::from_secs(10);
+/// How long the audit log's last lines may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// After a failure of accept (no descriptors left): a rest, so that it does not spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How often a failure of accept is told.
@@ -164,6 +169,7 @@ struct Hall {
     sockets: Arc<Semaphore>,
     gate: Arc<Gate>,
     draining: AtomicBool,
+    audit: Option<Arc<Audit>>,
     /// Held while old stages are looked for.
     sweeping: Arc<Semaphore>,
 }
@@ -175,8 +181,8 @@ impl Server {
     /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
     /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
-        let Serve { root, listen, state, security, access, limits, memory, confine } = serve;
-        let (dir, state_dir) = (root, state.path().to_owned());
+        let Serve { root, listen, state, security, access, limits, memory, .. } = serve;
+        let dir = root;
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
@@ -194,9 +200,16 @@ impl Server {
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         // Before there are threads of its own, and behind all that is read elsewhere.
-        let confinement = match confine {
-            Confine::Process => confine::confine(&dir, &state_dir, access.read_only),
+        let confinement = match serve.confine {
+            Confine::Process => confine::confine(&dir, state.path(), access.read_only),
             Confine::Nothing => Confinement::None,
+        };
+        let audit = match serve.audit {
+            Auditing::Log(file_bytes_max) => {
+                let about = format!("{} serves \"{}\"", crate::AGENT, show(&dir));
+                Some(Audit::open(&state, file_bytes_max, &about)?)
+            }
+            Auditing::Nothing => None,
         };
         let buffers = ByteCount(memory.0 / 2);
         let descriptors = descriptors::raise();
@@ -230,6 +243,7 @@ impl Server {
             sockets: Arc::new(Semaphore::new(sockets)),
             gate: Gate::new(waiting_max),
             draining: AtomicBool::new(false),
+            audit,
             sweeping: Arc::new(Semaphore::new(1)),
         };
         Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
@@ -288,6 +302,9 @@ impl Server {
         drop(patrol);
         // One that is cut short leaves what it made for itself.
         let _ = timeout(CLOSE, self.hall.sweeping.acquire()).await;
+        if let Some(audit) = &self.hall.audit {
+            audit.close(GOODBYE).await;
+        }
         drop(open);
         Ok(())
     }

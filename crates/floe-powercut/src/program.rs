@@ -83,6 +83,14 @@ impl Program {
         self.start(args, log, &[("FLOE_TICKET", &server.ticket), ("FLOE_STATE", &state)])
     }
 
+    /// `floe audit` with these arguments.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn audit(&self, args: &[&str], log: &Path) -> io::Result<Running> {
+        self.start(&[&["audit"], args].concat(), log, &[])
+    }
+
     /// A server of a directory; returns when it accepts. `address` may have port 0.
     ///
     /// # Errors

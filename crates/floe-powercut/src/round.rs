@@ -7,6 +7,7 @@
 
 mod story; // what is drawn
 mod places; // where each side keeps what
+mod written; // what the server's audit log must hold
 
 pub use story::{Cut, Side, Story};
 
@@ -303,6 +304,11 @@ impl Round<'_> {
                 }
             }
         }
+        if said == Said::Done && self.story.side == Side::PutServer {
+            let missing = written::missing(&self.places, &self.story.new)?;
+            return missing
+                .map_or(Ok(()), |path| broken(format!("no line of {path:?} in the log")));
+        }
         Ok(())
     }
 
@@ -314,6 +320,9 @@ impl Round<'_> {
             if !status.success() {
                 return broken(format!("the server ended with {status}"));
             }
+        }
+        if let Some(wrong) = written::broken(self.program, &self.places)? {
+            return broken(format!("the audit log is broken: {wrong}"));
         }
         match staged::left(&self.places.received)?.as_slice() {
             [] => Ok(()),

@@ -14,6 +14,7 @@ pub mod path; // object paths: lists of byte-string components, parsed once
 pub mod range; // half-open ranges of offsets, and sets of them
 pub mod digest; // chaining values, chunk digests, roots, and their hex text
 pub mod entry; // what an entry is: kind, metadata, source version
+pub mod utc; // stamps as people read them
 pub mod limits; // every bound, with the relations among them asserted
 pub mod size; // the text of sizes and rates, chunk sizes
 pub mod planted; // bugs on purpose, in the simulation alone
@@ -32,3 +33,4 @@ pub use path::{Component, ObjectPath, PathFault};
 pub use range::{Range, RangeSet};
 pub use size::{ChunkSize, Rate, parse_rate, parse_size};
 pub use subtree::{Subtree, Subtrees};
+pub use utc::Utc;

@@ -5,9 +5,10 @@
 use crate::args::{AFTER_HELP, OutputFlags, STYLES};
 use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
+use crate::settings::LogFormat;
 use crate::{
-    completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat, ticket,
-    torture, try_command,
+    audit, completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat,
+    ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -42,6 +43,7 @@ enum Verb {
     Logout(logout::LogoutArgs),
     Hosts(hosts::HostsArgs),
     Ticket(ticket::TicketArgs),
+    Audit(audit::AuditArgs),
     Try(try_command::TryArgs),
     Torture(torture::TortureArgs),
     Raw(raw::RawArgs),
@@ -66,7 +68,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let (verbose, json) = verb.voice();
-    log_to_stderr(verbose);
+    match &verb {
+        Verb::Serve(args) => log_to_stderr(verbose, tracing::Level::INFO, args.log_format()),
+        _ => log_to_stderr(verbose, tracing::Level::WARN, LogFormat::Text),
+    }
     end(run_verb(verb), json)
 }
 
@@ -131,6 +136,7 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Logout(args) => logout::run(&args),
             Verb::Hosts(args) => hosts::run(&args),
             Verb::Ticket(args) => ticket::run(&args),
+            Verb::Audit(args) => audit::run(&args),
             Verb::Try(args) => try_command::run(args).await,
             Verb::Torture(args) => torture::run(args).await,
             Verb::Raw(args) => raw::run(args).await,
@@ -161,6 +167,7 @@ impl Verb {
             Self::Logout(args) => of(&args.output, Channel::Output),
             Self::Hosts(args) => of(&args.output, Channel::Output),
             Self::Ticket(args) => of(args.output(), Channel::Output),
+            Self::Audit(args) => of(args.output(), Channel::Output),
             Self::Raw(args) => of(args.output(), args.channel()),
             Self::Try(args) => of(&args.output, Channel::Output),
             Self::Torture(args) => of(&args.output, Channel::Output),
@@ -186,18 +193,23 @@ fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// `-vv` shows what the layers below log, `-vvv` everything.
-fn log_to_stderr(verbose: u8) {
+/// `-v` shows a command's own `first`, `-vv` what the layers below log, `-vvv` everything.
+fn log_to_stderr(verbose: u8, first: tracing::Level, format: LogFormat) {
     let level = match verbose {
-        0 | 1 => tracing::Level::WARN,
+        0 => tracing::Level::WARN,
+        1 => first,
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
-        .with_target(verbose > 1)
-        .try_init();
+        .with_target(verbose > 1);
+    // Another's that stands already is as good.
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).try_init(),
+    };
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod login; // floe login
 mod logout; // floe logout
 mod hosts; // floe hosts
 mod ticket; // floe ticket
+mod audit; // floe audit
 mod serve; // floe serve
 mod raw; // floe raw
 mod try_command; // floe try

@@ -10,14 +10,16 @@ use std::io::{self, Write};
 /// # Errors
 /// `ReaderGone`, which ends the command; the system's.
 pub fn write_all(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ReaderGone),
-        Err(error) => {
-            let code = crate::fault::code_of(error.kind());
-            Err(Failure::new(code, format!("write to standard output: {error}")))
-        }
-        Ok(()) => Ok(()),
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failure(&error))
+}
+
+/// What a failed write to standard output comes to: `ReaderGone`, or the system's.
+pub fn failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Failure::ReaderGone;
     }
+    let code = crate::fault::code_of(error.kind());
+    Failure::new(code, format!("write to standard output: {error}"))
 }
 
 /// Writes one line.

@@ -8,10 +8,11 @@ use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
-    OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity, parse_listen,
-    parse_memory, read_serve_file,
+    LogFormat, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
+    parse_audit_file_size, parse_listen, parse_memory, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
+use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::server::{
     Access, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
@@ -35,6 +36,13 @@ use tokio::sync::watch;
 /// most). Whatever supervises a server should wait that long. A second Ctrl-C ends at once.
 ///
 /// Standard output carries one line 'listening on ADDR:PORT' for each address, once it accepts.
+/// Standard error carries a log: warnings, with -v each session and transfer too, by the first
+/// eight digits of the session's id.
+///
+/// The state directory holds the audit log, which 'floe audit' verifies and shows: who moved what.
+/// What is committed has its line on the disk before the client hears of it. Where a line finds no
+/// room, puts and other changes are refused ('no space left') until there is; reads go on, and
+/// lines that are missing are counted. Full files of the log stay until you take them away.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArgs {
@@ -67,6 +75,15 @@ pub struct ServeArgs {
     /// Resident memory that clients together can make this process use [default: 256Mi]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<ByteCount>,
+    /// Keep no audit log
+    #[arg(long, conflicts_with = "audit_file_size")]
+    no_audit: bool,
+    /// Begin another file of the audit log when one has this size; at least 64Ki [default: 64Mi]
+    #[arg(long, value_name = "SIZE", value_parser = parse_audit_file_size)]
+    audit_file_size: Option<ByteCount>,
+    /// How the log on standard error is written [default: text]
+    #[arg(long, value_name = "FORMAT", hide_default_value = true)]
+    log_format: Option<LogFormat>,
     #[command(flatten)]
     state: StateFlag,
     #[command(flatten)]
@@ -84,6 +101,12 @@ impl ServeArgs {
         output.json |= matches!(file, Some(Ok(ServeFile { json: true, .. })));
         output
     }
+
+    /// How its log is written, the configuration file included.
+    pub fn log_format(&self) -> LogFormat {
+        let file = || self.config.as_deref().and_then(|path| read_serve_file(path).ok());
+        self.log_format.unwrap_or_else(|| file().unwrap_or_default().log_format)
+    }
 }
 
 /// What flags, environment and file come to.
@@ -94,6 +117,7 @@ struct Settled {
     own_files: Option<(PathBuf, PathBuf)>,
     wire: Wire,
     memory: ByteCount,
+    audit: Auditing,
     state: State,
     voice: Voice,
 }
@@ -127,6 +151,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
         Wire::Plaintext => (ServeSecurity::Plaintext, None),
     };
+    let state_dir = settled.state.path().to_owned();
     let server = Server::bind(Serve {
         root: settled.dir.clone(),
         listen: settled.listen,
@@ -136,6 +161,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         limits: Limits::default(),
         memory: settled.memory,
         confine: Confine::Process,
+        audit: settled.audit,
     })
     .await
     .map_err(|fault| {
@@ -156,6 +182,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
     voice.say(&format_args!("confined      {}", confined(server.confinement())));
+    voice.say(&format_args!("audit log     {}", logged(settled.audit, &state_dir)));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
     tell_login(voice, &addresses, pin);
     let (stop, stopped) = watch::channel(false);
@@ -193,6 +220,15 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         (None, Some(text)) => parse_memory(text).map_err(|why| wrong("memory", why))?,
         (None, None) => MEMORY_BYTES,
     };
+    let audit = match (args.no_audit || file.no_audit, args.audit_file_size, &file.audit_file_size)
+    {
+        (_, Some(size), _) => Auditing::Log(size),
+        (true, None, _) => Auditing::Nothing,
+        (false, None, Some(text)) => {
+            Auditing::Log(parse_audit_file_size(text).map_err(|why| wrong("audit-file-size", why))?)
+        }
+        (false, None, None) => Auditing::Log(FILE_BYTES),
+    };
     let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
@@ -220,6 +256,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
         memory,
+        audit,
         state,
         voice: Voice::of(&output, Channel::Output),
     })
@@ -250,6 +287,14 @@ const fn confined(to: Confinement) -> &'static str {
         Confinement::Full => "to this directory and the state directory",
         Confinement::Partial => "to both directories, as far as this kernel can (Landlock)",
         Confinement::None => "no (this kernel's Landlock, if it has one, cannot)",
+    }
+}
+
+/// Where it is written who moved what.
+fn logged(audit: Auditing, state_dir: &Path) -> String {
+    match audit {
+        Auditing::Log(_) => Shown(&state_dir.join("audit.jsonl")).to_string(),
+        Auditing::Nothing => "none".to_owned(),
     }
 }
 

@@ -65,6 +65,23 @@ pub struct ServeFile {
     pub memory: Option<String>,
     /// `--json`.
     pub json: bool,
+    /// `--no-audit`.
+    pub no_audit: bool,
+    /// `--audit-file-size`.
+    pub audit_file_size: Option<String>,
+    /// `--log-format`.
+    pub log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Opens the state directory: the flag's, else that of FLOE_STATE, else the user's own.
@@ -216,9 +233,22 @@ pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
     Ok(size)
 }
 
+/// Reads the size of one file of the audit log.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_audit_file_size(text: &str) -> std::result::Result<ByteCount, String> {
+    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    if size < AUDIT_FILE_MIN {
+        return Err("a file of the audit log has at least 64Ki".to_owned());
+    }
+    Ok(size)
+}
+
 /// What to do about an address that is not of this machine.
 pub const OF_THIS_MACHINE: &str = "name an address of this machine, or :PORT for all of them";
 
+const AUDIT_FILE_MIN: ByteCount = ByteCount(64 << 10);
 const MEMORY_MIN: ByteCount = ByteCount(32 << 20);
 const FILE_BYTES_MAX: u64 = 1 << 20;
 

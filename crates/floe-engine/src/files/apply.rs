@@ -7,8 +7,20 @@ use floe_store::{Cursor, Depth, Detail, Overwrite, Progress, RootWanted, Store};
 use floe_types::{Code, Component, Fault, ObjectPath};
 
 impl Files {
-    /// Does a request. A client's session has no store to ask.
+    /// Does a request; one that changes names has its line in the log, durably, before it is
+    /// answered. A client's session has no store to ask.
     pub(super) fn apply(&self, request: Request, working: Progress<'_>) -> Result<Done, Fault> {
+        let Some(scribe) = &self.scribe else { return self.do_request(request, working) };
+        let line = scribe.before_request(&request)?;
+        let done = self.do_request(request, working);
+        if let Some(line) = line {
+            let result = done.as_ref().map(|_| ()).map_err(Clone::clone);
+            scribe.requested(line, &result)?;
+        }
+        done
+    }
+
+    fn do_request(&self, request: Request, working: Progress<'_>) -> Result<Done, Fault> {
         let Some(store) = &self.served else {
             return Err(Fault::new(Code::Unsupported, "a request to a client"));
         };

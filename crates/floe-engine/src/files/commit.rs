@@ -13,7 +13,7 @@ impl Files {
     /// open no more: a large tree would hold every descriptor of the process otherwise.
     pub(super) fn commit(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
         let entries: Vec<EntryId> = batch.iter().map(|op| op.entry).collect();
-        let results = self.make_visible(batch);
+        let results = self.make_visible_and_say_so(batch);
         let mut transfers = BTreeSet::new();
         for (entry, result) in entries.into_iter().zip(&results) {
             if result.is_ok() {
@@ -22,6 +22,21 @@ impl Files {
             }
         }
         transfers.into_iter().for_each(|transfer| self.drop_retired(transfer));
+        results
+    }
+
+    /// As `make_visible`, with a line in the log for each, durably, before anybody is told.
+    fn make_visible_and_say_so(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
+        let Some(scribe) = &self.scribe else { return self.make_visible(batch) };
+        let lines = match scribe.before_commit(&batch) {
+            Ok(lines) => lines,
+            Err(fault) => return batch.iter().map(|_| Err(fault.clone())).collect(),
+        };
+        let mut results = self.make_visible(batch);
+        if let Err(fault) = scribe.committed(lines, &results) {
+            // They stand, and the same command finds them: but nothing says so to anybody yet.
+            results.iter_mut().filter(|it| it.is_ok()).for_each(|it| *it = Err(fault.clone()));
+        }
         results
     }
 

@@ -22,6 +22,9 @@ impl Files {
         slot: Slot,
         working: Progress<'_>,
     ) -> Result<Done, Fault> {
+        if let (OpenHow::Sink(_) | OpenHow::Directory(_), Some(scribe)) = (how, &self.scribe) {
+            scribe.may_write()?;
+        }
         let opened = match (how, self.end(entry.transfer)?) {
             (OpenHow::Source(followed), LocalEnd::Store(store)) => {
                 let follow = match followed {

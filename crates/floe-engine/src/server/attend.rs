@@ -7,6 +7,7 @@
 use super::ear::Ear;
 use super::gate::block_of;
 use super::{Hall, Public};
+use crate::audit::{Scribe, Who};
 use crate::files::Files;
 use crate::grant::Fence;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
@@ -84,22 +85,33 @@ impl Visit<'_> {
     }
 
     async fn turn_away<T>(&self, mut link: Secured, why: Refusal) -> Result<T, Fault> {
-        let fault = match &why {
-            Refusal::Busy(_) => Fault::new(Code::Busy, "too many sessions"),
-            Refusal::Close(fault) => fault.clone(),
-        };
+        let fault = fault_of(&why);
         refuse(&mut link, why, &self.hall.limits, self.deadline).await;
         Err(fault)
     }
 
+    /// Has a line in the log for whom nobody lets in, and turns him away.
+    async fn refuse<T>(
+        &self,
+        link: Secured,
+        ticket: Option<[u8; 16]>,
+        why: Refusal,
+    ) -> Result<T, Fault> {
+        if let Some(audit) = &self.hall.audit {
+            audit.refused(self.peer, ticket, &fault_of(&why));
+        }
+        self.turn_away(link, why).await
+    }
+
     async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<(), Fault> {
         let hall = self.hall;
+        let claimed = claim.hello().proof.as_ref().map(|proof| proof.ticket);
         if hall.is_draining() {
             let fault = Fault::new(Code::ShuttingDown, "");
-            return self.turn_away(link, Refusal::Close(fault)).await;
+            return self.refuse(link, claimed, Refusal::Close(fault)).await;
         }
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
-            return self.turn_away(link, Refusal::Busy(BUSY)).await;
+            return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
         };
         let admitted = match self.check(&claim).await {
             Ok(admission) => self.admit(&claim, admission).await,
@@ -107,10 +119,10 @@ impl Visit<'_> {
         };
         let Admitted { name, verbs, owner, party, store, pass } = match admitted {
             Ok(admitted) => admitted,
-            Err(fault) => return self.turn_away(link, Refusal::Close(fault)).await,
+            Err(fault) => return self.refuse(link, claimed, Refusal::Close(fault)).await,
         };
         let Some(guest) = hall.registry.admit(party) else {
-            return self.turn_away(link, Refusal::Busy(BUSY)).await;
+            return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
         };
         let (id, secret): (SessionId, [u8; 32]) = (random()?, random()?);
         let channel = claim.binding().channel;
@@ -118,14 +130,16 @@ impl Visit<'_> {
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let holes = Holes::with(claim.hello().abilities);
+        let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
-        let running = self.running((verbs, holes), owner, store);
+        let running = self.running((verbs, holes), owner, store, scribe.clone());
+        let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let member = Member { running: Arc::clone(&running), secret, channel, pass };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
         send(&mut link, &frame, &hall.limits, self.deadline).await?;
-        let ear = Ear::new(hall, id, owner);
+        let ear = Ear::new(hall, id, owner, scribe);
         self.move_in(link, move |link, load| {
             let serving = async move {
                 tracing::info!(ticket = name, agent, "session begins");
@@ -138,7 +152,7 @@ impl Visit<'_> {
                     Err(fault) => running.break_off(fault),
                 }
                 drive(Arc::clone(&running), ear).await;
-                drop((listed, guest));
+                drop((listed, guest, attendance));
                 match running.ending() {
                     Some(Err(fault)) => tracing::info!(%fault, "session ends"),
                     _ => tracing::info!("session ends"),
@@ -209,11 +223,30 @@ impl Visit<'_> {
         }
     }
 
+    /// Somebody who writes the session down, if a log is kept.
+    fn scribe(
+        &self,
+        session: SessionId,
+        name: &str,
+        pass: Option<&Pass>,
+        agent: &str,
+    ) -> Option<Arc<Scribe>> {
+        let who = Who {
+            session,
+            ticket: pass.map(|pass| (name.to_owned(), pass.id)),
+            client: self.peer,
+            prefix: pass.map_or_else(ObjectPath::root, |pass| pass.bounds.prefix.clone()),
+        };
+        let audit = self.hall.audit.as_ref();
+        audit.map(|audit| Arc::new(Scribe::begin(audit, who, agent)))
+    }
+
     fn running(
         &self,
         (verbs, holes): (Verbs, Holes),
         owner: OwnerId,
         store: Arc<dyn Store>,
+        scribe: Option<Arc<Scribe>>,
     ) -> Arc<Running> {
         let hall = self.hall;
         let config = Config {
@@ -226,7 +259,7 @@ impl Visit<'_> {
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
         let pages = hall.limits.page_entries_max;
-        let files = Files::served(store, owner, hall.pool.clone(), pages);
+        let files = Files::served(store, owner, hall.pool.clone(), pages).audited(scribe);
         let threads = hall.threads.clone();
         let terms = Terms { piece_bytes_max: hall.limits.piece_bytes_max };
         Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
@@ -237,10 +270,10 @@ impl Visit<'_> {
         let found = hall.registry.find(&claim.join().session);
         let Some(member) = found.filter(|member| member.running.ending().is_none()) else {
             let fault = Fault::new(Code::Elsewhere, "");
-            return self.turn_away(link, Refusal::Close(fault)).await;
+            return self.refuse(link, None, Refusal::Close(fault)).await;
         };
         if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
-            return self.turn_away(link, Refusal::Close(fault)).await;
+            return self.refuse(link, None, Refusal::Close(fault)).await;
         }
         // Counted before anything is awaited: many may join at once.
         let Some(expected) = member.running.expect_stream(hall.limits.streams_max) else {
@@ -266,6 +299,21 @@ impl Visit<'_> {
             }
             drop((load, socket));
         })
+    }
+}
+
+/// A session that is to have its last line, however it ends.
+struct Attendance {
+    scribe: Option<Arc<Scribe>>,
+    running: Arc<Running>,
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        if let Some(scribe) = &self.scribe {
+            let cut = || Err(Fault::new(Code::ConnectionLost, ""));
+            scribe.end(&self.running.ending().unwrap_or_else(cut));
+        }
     }
 }
 
@@ -295,6 +343,13 @@ struct Admitted {
     party: Party,
     store: Arc<dyn Store>,
     pass: Option<Pass>,
+}
+
+fn fault_of(why: &Refusal) -> Fault {
+    match why {
+        Refusal::Busy(_) => Fault::new(Code::Busy, "too many sessions"),
+        Refusal::Close(fault) => fault.clone(),
+    }
 }
 
 fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {

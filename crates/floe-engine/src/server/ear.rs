@@ -5,14 +5,17 @@
 //! be called back may take a while; past the bound the client is told to come again.
 
 use super::Hall;
+use crate::audit::Scribe;
 use crate::clock::duration;
 use crate::files::Op;
 use crate::registry::{Claim, SessionId};
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
+use floe_proto::frame::Direction;
 use floe_store::{OwnerId, StageKey};
-use floe_types::{Code, Fault, OpId};
+use floe_types::{Code, Fault, ObjectPath, OpId, TransferId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -22,16 +25,69 @@ pub(super) struct Ear {
     hall: Arc<Hall>,
     session: SessionId,
     owner: OwnerId,
+    scribe: Option<Arc<Scribe>>,
+    /// Its transfers: which way, and the path that theirs are beneath.
+    transfers: BTreeMap<TransferId, (Direction, ObjectPath)>,
 }
 
 impl Ear {
-    pub(super) fn new(hall: &Arc<Hall>, session: SessionId, owner: OwnerId) -> Self {
-        Self { hall: Arc::clone(hall), session, owner }
+    pub(super) fn new(
+        hall: &Arc<Hall>,
+        session: SessionId,
+        owner: OwnerId,
+        scribe: Option<Arc<Scribe>>,
+    ) -> Self {
+        Self { hall: Arc::clone(hall), session, owner, scribe, transfers: BTreeMap::new() }
+    }
+
+    /// Leaves the lines of what the disk threads do not see.
+    fn write_down(&mut self, event: &Event) {
+        let Some(scribe) = &self.scribe else { return };
+        let whole = |entry: &TransferId, path: &ObjectPath| {
+            let (direction, base) = self.transfers.get(entry)?;
+            // One that is too long to be joined was refused.
+            Some((*direction, base.join_path(path).unwrap_or_else(|_| path.clone())))
+        };
+        match event {
+            Event::TransferBegun { transfer, direction, path } => {
+                self.transfers.insert(*transfer, (*direction, path.clone()));
+            }
+            Event::TransferFinished { transfer, .. } => {
+                self.transfers.remove(transfer);
+            }
+            Event::EntryFinished { entry, path, object: Some((size, root)) } => {
+                if let Some((Direction::Get, path)) = whole(&entry.transfer, path) {
+                    scribe.sent(*entry, &path, *size, *root);
+                }
+            }
+            Event::EntryFailed { entry, path, fault } => {
+                if let Some((_, path)) = whole(&entry.transfer, path) {
+                    scribe.failed(*entry, &path, fault);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps an open back while lines pile up; on a disk that does not answer, not for ever.
+    fn hold_back(&self, scribe: &Arc<Scribe>, running: &Arc<Running>, op: OpId, what: Op) {
+        let patience = duration(self.hall.limits.silence);
+        let (scribe, running) = (Arc::clone(scribe), Arc::clone(running));
+        spawn_local(async move {
+            match timeout(patience, scribe.caught_up()).await {
+                Ok(()) => running.submit_later(op, what),
+                Err(_) => {
+                    let fault = Fault::new(Code::Busy, "the server's audit log is behind");
+                    running.fail_later(op, fault);
+                }
+            }
+        });
     }
 }
 
 impl Listener for Ear {
     fn hear(&mut self, _running: &Arc<Running>, event: Event) {
+        self.write_down(&event);
         match event {
             Event::TransferBegun { transfer, direction, path } => {
                 self.hall.registry.transfer_begins(&self.session);
@@ -56,11 +112,13 @@ impl Listener for Ear {
                     }
                 }
             }
-            Event::EntryFailed { path, fault, .. } => {
-                tracing::info!(%path, %fault, "entry failed");
+            Event::EntryFailed { entry, path, fault } => {
+                tracing::info!(transfer = entry.transfer.0, %path, %fault, "entry failed");
             }
             Event::EntrySkipped { path, fault } => tracing::debug!(%path, %fault, "entry skipped"),
-            Event::EntryFinished { path, .. } => tracing::debug!(%path, "entry finished"),
+            Event::EntryFinished { entry, path, .. } => {
+                tracing::debug!(transfer = entry.transfer.0, %path, "entry finished");
+            }
             // Servers do not dial and do not ask; the rest is the driver's.
             Event::EntryFound { .. }
             | Event::EntryEnding(_)
@@ -73,8 +131,15 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-        let DiskOp::Open { entry, path, how: OpenHow::Sink(wish) } = &what else {
-            return Some(what);
+        let DiskOp::Open { entry, path, how } = &what else { return Some(what) };
+        let OpenHow::Sink(wish) = how else {
+            return match &self.scribe {
+                Some(scribe) if scribe.is_behind() => {
+                    self.hold_back(scribe, running, op, what);
+                    None
+                }
+                _ => Some(what),
+            };
         };
         let (entry, owner) = (*entry, self.owner);
         let key = StageKey { path: path.clone(), owner, version: wish.version };

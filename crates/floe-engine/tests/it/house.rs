@@ -1,5 +1,6 @@
 //! A server over a temporary directory, and clients of it.
 
+use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::buffer::Pool;
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Outcome, Retry};
 use floe_engine::identity::{Identity, KeyPin};
@@ -72,6 +73,7 @@ impl House {
             limits: Limits::default(),
             memory: plan.memory,
             confine: Confine::Nothing,
+            audit: Auditing::Log(FILE_BYTES),
         })
         .await
         .unwrap();

@@ -100,11 +100,16 @@ fn what_may_not_be_placed_is_refused_before_its_bytes_are_sent() {
 
 const NOBODY: u32 = 65_534;
 
+/// Whether this system lets us mount.
+pub fn may_mount() -> bool {
+    let may = Command::new("unshare").args(["-rm", "true"]).output();
+    may.is_ok_and(|ended| ended.status.success())
+}
+
 /// A server whose directory is a file system of its own, mounted for it alone; nothing where this
 /// system does not let us.
 fn serve_on(stage: &Stage, mount: &str, flags: &str) -> Option<Server> {
-    let may = Command::new("unshare").args(["-rm", "true"]).output();
-    if !may.is_ok_and(|ended| ended.status.success()) {
+    if !may_mount() {
         eprintln!("skipped: no mounts of our own here");
         return None;
     }

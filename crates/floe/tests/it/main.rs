@@ -25,3 +25,4 @@ mod signals; // Ctrl-C, SIGTERM, kills
 mod raw; // floe raw
 mod try_command; // floe try
 mod torture; // floe torture
+mod audit; // the log of who moved what

@@ -3,7 +3,7 @@
 use crate::stage::{Server, Stage, words};
 use std::fs;
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "serve",
     "put",
     "get",
@@ -16,6 +16,7 @@ const VERBS: [&str; 17] = [
     "logout",
     "hosts",
     "ticket",
+    "audit",
     "try",
     "torture",
     "raw",

@@ -1,0 +1,377 @@
+//! The files of the log, and the one way to write in them.
+//!
+//! ```text
+//! audit.jsonl      the lines of now          audit.lock   held while anybody writes
+//! audit.<N>.jsonl  lines of before, the higher N the later; never removed by floe
+//! ```
+//! Several servers may share a state directory: whoever writes holds the lock, and first reads what
+//! others appended. The chain goes on through all files. Room for what is about to be done is
+//! allocated ahead, behind the file's end, so that a disk that fills up meanwhile cannot keep a
+//! line from being written.
+
+use super::chain::{Ended, TORN_BYTES_MAX, walk};
+use super::line::{Draft, Head, Record};
+use crate::state::State;
+use floe_types::{Code, Fault};
+use rustix::fs::{AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
+
+/// The log of a state directory, open to be written.
+pub(super) struct Book {
+    state: State,
+    lock: Arc<OwnedFd>,
+    page: Page,
+    /// Where the chain goes on.
+    head: Head,
+    file_bytes_max: u64,
+    /// Written, and not synced.
+    unsynced: u64,
+    room: Room,
+    /// After a sync that failed nobody knows what is on the disk: for good, until the next start.
+    broken: Option<Fault>,
+}
+
+/// The file of now.
+struct Page {
+    file: File,
+    inode: u64,
+    end: u64,
+    /// Up to here there are blocks for it.
+    allocated: u64,
+}
+
+/// Whether the file system can allocate ahead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    CanBeKept,
+    CannotBe,
+}
+
+/// The lock, while this lives.
+struct Held(Arc<OwnedFd>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(self.0.as_fd(), FlockOperation::Unlock);
+    }
+}
+
+impl Book {
+    /// Opens the log of a state directory where it ends; a torn end is cut. What was found wrong is
+    /// to be said in its next lines.
+    ///
+    /// # Errors
+    /// `State`.
+    pub(super) fn open(state: &State, file_bytes_max: u64) -> Result<(Self, Vec<Draft>), Fault> {
+        let fail = |error: Errno| state.fault("open", LOCK, &error.kind().to_string());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
+        let lock = Arc::new(lock);
+        let held = hold(&lock).map_err(fail)?;
+        let (page, head, found) = stand(state)?;
+        let room = Room::CanBeKept;
+        let state = state.clone();
+        drop(held);
+        Ok((
+            Self { state, lock, page, head, file_bytes_max, unsynced: 0, room, broken: None },
+            found,
+        ))
+    }
+
+    /// What there are blocks for behind the end; without end where that cannot be known.
+    pub(super) fn ahead(&self) -> u64 {
+        match self.room {
+            Room::CanBeKept => self.page.allocated.saturating_sub(self.page.end),
+            Room::CannotBe => u64::MAX,
+        }
+    }
+
+    /// Whether nothing can be written for good.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    fn whole(&self) -> Result<(), Fault> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// Written, and not synced.
+    pub(super) const fn unsynced(&self) -> u64 {
+        self.unsynced
+    }
+
+    /// Makes sure of blocks for so many bytes more.
+    ///
+    /// # Errors
+    /// `NoSpace`, `Quota`; the system's.
+    pub(super) fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.whole()?;
+        if self.ahead() >= bytes {
+            return Ok(());
+        }
+        let page = &mut self.page;
+        for more in [bytes.saturating_add(AHEAD_BYTES), bytes] {
+            match allocate(&page.file, page.end, more) {
+                Ok(()) => {
+                    page.allocated = page.end.saturating_add(more);
+                    return Ok(());
+                }
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    self.room = Room::CannotBe;
+                    return Ok(());
+                }
+                Err(_) if more > bytes => {}
+                Err(error) => return Err(fault_of(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends lines, whole or not at all; durable after `sync`.
+    ///
+    /// # Errors
+    /// The system's; then the log ends where it ended.
+    pub(super) fn append(&mut self, drafts: &[Draft]) -> Result<(), Fault> {
+        self.whole()?;
+        let _held = hold(&self.lock).map_err(fault_of)?;
+        let found = self.catch_up()?;
+        if self.page.end >= self.file_bytes_max
+            && let Err(fault) = self.turn_page()
+        {
+            tracing::warn!(%fault, "the audit log grows past its bound");
+        }
+        let mut text = String::new();
+        let head = found.iter().chain(drafts).fold(self.head, |head, it| head.write(it, &mut text));
+        let page = &mut self.page;
+        if let Err(error) = page.file.write_all_at(text.as_bytes(), page.end) {
+            // What is left of it where this fails too is cut by whoever writes next.
+            let _ = page.file.set_len(page.end);
+            page.allocated = page.end;
+            return Err(fault_of(Errno::from_io_error(&error).unwrap_or(Errno::IO)));
+        }
+        page.end += text.len() as u64;
+        self.unsynced += text.len() as u64;
+        self.head = head;
+        if self.unsynced >= UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
+    }
+
+    /// Makes durable what was appended.
+    ///
+    /// # Errors
+    /// The system's; then nobody knows what of it is on the disk.
+    pub(super) fn sync(&mut self) -> Result<(), Fault> {
+        self.whole()?;
+        if self.unsynced > 0 {
+            self.unsynced = 0;
+            if let Err(error) = rustix::fs::fdatasync(&self.page.file) {
+                let error = fault_of(error);
+                tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
+                self.broken = Some(error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what others did since, under the lock: appended, or turned the page. Says what is
+    /// wrong.
+    fn catch_up(&mut self) -> Result<Vec<Draft>, Fault> {
+        let named = match rustix::fs::statat(self.state.handle(), NOW, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some((stat.st_ino, u64::try_from(stat.st_size).unwrap_or_default())),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(fault_of(error)),
+        };
+        if named == Some((self.page.inode, self.page.end)) {
+            return Ok(Vec::new());
+        }
+        self.sync()?;
+        let (page, head, mut found) = stand(&self.state)?;
+        if head.n < self.head.n {
+            // Lines that were there are gone: the chain shows it, too, where this goes on.
+            found.push(damage("lines were taken away while the server ran"));
+            tracing::error!("the audit log was cut or replaced while it was written");
+        } else {
+            self.head = head;
+        }
+        self.page = page;
+        Ok(found)
+    }
+
+    /// Goes on in a new file, under the lock. What fails leaves everything as it is.
+    fn turn_page(&mut self) -> Result<(), Fault> {
+        self.sync()?;
+        rustix::fs::fsync(&self.page.file).map_err(fault_of)?;
+        let dir = self.state.handle();
+        let file = File::from(
+            rustix::fs::openat(dir, NEXT, opened() | OFlags::TRUNC, PRIVATE).map_err(fault_of)?,
+        );
+        // No promise may be lost.
+        let ahead = self.ahead();
+        let mut allocated = 0;
+        if ahead != u64::MAX {
+            allocate(&file, 0, ahead.saturating_add(AHEAD_BYTES)).map_err(fault_of)?;
+            allocated = ahead.saturating_add(AHEAD_BYTES);
+        }
+        let number = files(&self.state)?.last().map_or(1, |last| last.saturating_add(1));
+        let kept = name_of(number);
+        rustix::fs::renameat_with(dir, NOW, dir, &kept, RenameFlags::NOREPLACE)
+            .map_err(fault_of)?;
+        if let Err(error) = rustix::fs::renameat(dir, NEXT, dir, NOW) {
+            let _ = rustix::fs::renameat_with(dir, &kept, dir, NOW, RenameFlags::NOREPLACE);
+            return Err(fault_of(error));
+        }
+        rustix::fs::fsync(dir).map_err(fault_of)?;
+        // Blocks behind its end are not needed any more.
+        let _ = self.page.file.set_len(self.page.end);
+        let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
+        self.page = Page { file, inode, end: 0, allocated };
+        Ok(())
+    }
+}
+
+/// Opens the file of now, under the lock, and finds where the chain goes on. Cuts a torn end.
+fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
+    let fail = |error: Errno| state.fault("open", NOW, &error.kind().to_string());
+    let fd = rustix::fs::openat(state.handle(), NOW, opened(), PRIVATE).map_err(fail)?;
+    let mut file = File::from(fd);
+    let meta = file.metadata().map_err(|error| io_fault(&error))?;
+    if !meta.is_file() {
+        return Err(state.fault("open", NOW, "it is no file"));
+    }
+    let before = match meta.len() {
+        // Its name may not be durable yet, whoever made it.
+        0 => {
+            rustix::fs::fsync(state.handle()).map_err(fail)?;
+            end_of_kept(state)?
+        }
+        _ => None,
+    };
+    let mut found = Vec::new();
+    let (head, end) = settle(&mut file, NOW, &mut found).map_err(|error| io_fault(&error))?;
+    let head = head.or(before).unwrap_or(Head::START);
+    let page = Page { file, inode: meta.ino(), end, allocated: end };
+    Ok((page, head, found))
+}
+
+/// Where the newest file of before ends.
+fn end_of_kept(state: &State) -> Result<Option<Head>, Fault> {
+    let Some(number) = files(state)?.pop() else { return Ok(None) };
+    let name = name_of(number);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(state.handle(), &name, flags, Mode::empty()).map_err(fault_of)?;
+    let walked = walk(File::from(fd), None, |_, _| {}).map_err(|error| io_fault(&error))?;
+    Ok(walked.last)
+}
+
+/// Walks along a file and cuts what a crash left behind its end. Where the chain goes on, if there
+/// is any, and where the file ends.
+fn settle(
+    file: &mut File,
+    name: &str,
+    found: &mut Vec<Draft>,
+) -> std::io::Result<(Option<Head>, u64)> {
+    file.seek(SeekFrom::Start(0))?;
+    let walked = walk(&*file, None, |_, _| {})?;
+    match walked.ended {
+        Ended::Whole => Ok((walked.head, walked.bytes)),
+        Ended::Torn(bytes) => {
+            let cut = hash_from(file, walked.bytes, bytes)?;
+            tracing::warn!(name, bytes, "the audit log had a torn end, which is cut");
+            file.set_len(walked.bytes)?;
+            let about = Some(cut);
+            found.push(Record { count: Some(bytes), about, ..Record::now("cut") }.draft());
+            Ok((walked.head, walked.bytes))
+        }
+        Ended::Broken(at) => {
+            tracing::error!(name, line = at.line, why = at.why, "the audit log is broken");
+            found.push(damage(&format!("{name} line {}: {}", at.line, at.why)));
+            // Evidence stays as it is; only a line that was never finished would hide the next.
+            file.set_len(walked.last_bytes)?;
+            Ok((walked.last, walked.last_bytes))
+        }
+    }
+}
+
+/// The BLAKE3 hash of bytes of a file.
+fn hash_from(file: &mut File, at: u64, bytes: u64) -> std::io::Result<String> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut torn = Vec::new();
+    file.take(bytes.min(TORN_BYTES_MAX)).read_to_end(&mut torn)?;
+    Ok(blake3::hash(&torn).to_hex().to_string())
+}
+
+fn damage(what: &str) -> Draft {
+    Record { about: Some(what.to_owned()), ..Record::now("damage") }.draft()
+}
+
+/// The numbers of the files of before, ascending.
+///
+/// # Errors
+/// The system's.
+pub(super) fn files(state: &State) -> Result<Vec<u64>, Fault> {
+    let mut numbers = Vec::new();
+    for entry in rustix::fs::Dir::read_from(state.handle()).map_err(fault_of)? {
+        let entry = entry.map_err(fault_of)?;
+        let number = entry.file_name().to_str().ok().and_then(|name| {
+            name.strip_prefix("audit.")?.strip_suffix(".jsonl")?.parse::<u64>().ok()
+        });
+        numbers.extend(
+            number.filter(|number| name_of(*number).as_bytes() == entry.file_name().to_bytes()),
+        );
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The name of a file of before.
+pub(super) fn name_of(number: u64) -> String {
+    format!("audit.{number}.jsonl")
+}
+
+fn allocate(file: &File, at: u64, bytes: u64) -> Result<(), Errno> {
+    rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, bytes)
+}
+
+fn hold(lock: &Arc<OwnedFd>) -> Result<Held, Errno> {
+    loop {
+        match rustix::fs::flock(lock.as_fd(), FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(Held(Arc::clone(lock))),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn opened() -> OFlags {
+    OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// What a client may be told: not where the log lies.
+fn fault_of(error: Errno) -> Fault {
+    let code = match error {
+        Errno::NOSPC => Code::NoSpace,
+        Errno::DQUOT => Code::Quota,
+        _ => Code::Io,
+    };
+    tracing::debug!(error = %error.kind(), "audit log");
+    Fault::new(code, "write the server's audit log")
+}
+
+fn io_fault(error: &std::io::Error) -> Fault {
+    fault_of(Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+/// The file of now.
+pub(super) const NOW: &str = "audit.jsonl";
+const NEXT: &str = "audit.next";
+const LOCK: &str = "audit.lock";
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// What is allocated ahead of what is promised.
+const AHEAD_BYTES: u64 = 1 << 20;
+/// What may be lost together in a power cut.
+const UNSYNCED_BYTES_MAX: u64 = 1 << 20;

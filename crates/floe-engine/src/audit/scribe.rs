@@ -1,0 +1,192 @@
+//! One session's hand in the log: who it is stands in each of its lines.
+//!
+//! What changes a file or a name goes in three steps, on a disk thread: room, the deed, its line,
+//! durably. Only then the client is told that it is done.
+
+use super::Audit;
+use super::clerk::Promise;
+use super::line::{Draft, Record};
+use crate::ticket::TicketId;
+use floe_proto::disk::{CommitOp, CommitWhat};
+use floe_proto::frame::Request;
+use floe_types::{ByteCount, EntryId, Escaped, Fault, ObjectPath, Root, TransferId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Who a session is to the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Who {
+    /// Its id.
+    pub session: [u8; 16],
+    /// Its ticket's name and id; nothing of an anonymous one.
+    pub ticket: Option<(String, TicketId)>,
+    /// Where its first connection came from.
+    pub client: SocketAddr,
+    /// What it sees as the root, beneath the served directory.
+    pub prefix: ObjectPath,
+}
+
+/// Writes one session's lines.
+pub struct Scribe {
+    audit: Arc<Audit>,
+    who: Who,
+}
+
+/// Room for lines of what is about to be done.
+pub struct Room(Promise);
+
+impl Scribe {
+    /// A session begins: its first line is left.
+    pub(crate) fn begin(audit: &Arc<Audit>, who: Who, agent: &str) -> Self {
+        audit.present.send_modify(|present| *present += 1);
+        let scribe = Self { audit: Arc::clone(audit), who };
+        scribe.note(Record { about: Some(agent.to_owned()), ..scribe.record("begin") });
+        scribe
+    }
+
+    /// It ended. To be called once.
+    pub(crate) fn end(&self, result: &Result<(), Fault>) {
+        self.note(self.record("end").ending(result));
+        self.audit.present.send_modify(|present| *present -= 1);
+    }
+
+    fn record(&self, event: &str) -> Record {
+        let ticket = self.who.ticket.as_ref();
+        Record {
+            session: Some(data_encoding::HEXLOWER.encode(&self.who.session)),
+            ticket: ticket.map(|(name, _)| Escaped(name.as_bytes()).to_string()),
+            ticket_id: ticket.map(|(_, id)| id.to_string()),
+            client: Some(self.who.client.to_string()),
+            ..Record::now(event)
+        }
+    }
+
+    /// A path of the session's as one beneath the served directory.
+    fn path(&self, path: &ObjectPath) -> Option<String> {
+        // One that is too long to be joined was refused by the store.
+        Some(self.who.prefix.join_path(path).unwrap_or_else(|_| path.clone()).to_string())
+    }
+
+    fn of(&self, event: &str, transfer: TransferId, path: &ObjectPath) -> Record {
+        let path = self.path(path);
+        Record { transfer: Some(transfer.0), path, ..self.record(event) }
+    }
+
+    fn note(&self, record: Record) {
+        self.audit.desk.note(record.draft());
+    }
+
+    /// Whether there is room for anything at all: refuses early what would fail at its end.
+    ///
+    /// # Errors
+    /// `NoSpace` and the like.
+    pub(crate) fn may_write(&self) -> Result<(), Fault> {
+        self.audit.desk.promise(BYTES_MIN).map(drop)
+    }
+
+    /// Room for the lines of a batch of commits.
+    ///
+    /// # Errors
+    /// `NoSpace` and the like: then nothing of it must be committed.
+    pub(crate) fn before_commit(&self, batch: &[CommitOp]) -> Result<(Room, Vec<Record>), Fault> {
+        let records: Vec<Record> = batch.iter().map(|op| self.commit(op)).collect();
+        Ok((self.room(&records)?, records))
+    }
+
+    /// Has the lines of a batch written, durably.
+    ///
+    /// # Errors
+    /// The system's: then nobody may be told that it is committed.
+    pub(crate) fn committed<'a>(
+        &self,
+        (room, records): (Room, Vec<Record>),
+        results: impl IntoIterator<Item = &'a Result<(), Fault>>,
+    ) -> Result<(), Fault> {
+        let lines = records.into_iter().zip(results);
+        let drafts = lines.map(|(record, result)| record.ending(result).draft()).collect();
+        self.write(room, drafts)
+    }
+
+    /// Room for the line of a request that changes names, if it does.
+    ///
+    /// # Errors
+    /// `NoSpace` and the like: then it must not be done.
+    pub(crate) fn before_request(
+        &self,
+        request: &Request,
+    ) -> Result<Option<(Room, Record)>, Fault> {
+        let (event, path, to) = match request {
+            Request::Remove { path, .. } => ("remove", path, None),
+            Request::Rename { from, to, .. } => ("rename", from, self.path(to)),
+            Request::MakeDirectory { path } => ("mkdir", path, None),
+            Request::List { .. } | Request::Stat { .. } => return Ok(None),
+        };
+        let record = Record { path: self.path(path), to, ..self.record(event) };
+        let room = self.room(std::slice::from_ref(&record))?;
+        Ok(Some((room, record)))
+    }
+
+    /// Has the line of a request written, durably.
+    ///
+    /// # Errors
+    /// As `committed`.
+    pub(crate) fn requested(
+        &self,
+        (room, record): (Room, Record),
+        result: &Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.write(room, vec![record.ending(result).draft()])
+    }
+
+    /// An object was sent, and the client says that it has it whole.
+    pub(crate) fn sent(&self, entry: EntryId, path: &ObjectPath, size: ByteCount, root: Root) {
+        let record = self.of("send", entry.transfer, path);
+        self.note(Record { size: Some(size.0), root: Some(root.to_string()), ..record });
+    }
+
+    /// An entry of a transfer failed.
+    pub(crate) fn failed(&self, entry: EntryId, path: &ObjectPath, fault: &Fault) {
+        self.note(self.of("fail", entry.transfer, path).ending(&Err(fault.clone())));
+    }
+
+    /// Whether lines pile up: whoever causes more should wait for `caught_up`.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.audit.desk.is_behind()
+    }
+
+    /// Waits until they do not.
+    pub(crate) async fn caught_up(&self) {
+        self.audit.desk.caught_up().await;
+    }
+
+    fn commit(&self, op: &CommitOp) -> Record {
+        match &op.what {
+            CommitWhat::Object { size, root } => {
+                let record = self.of("commit", op.entry.transfer, &op.path);
+                Record { size: Some(size.0), root: Some(root.to_string()), ..record }
+            }
+            CommitWhat::Link { target, .. } => {
+                let to = Some(Escaped(target).to_string());
+                Record { to, ..self.of("link", op.entry.transfer, &op.path) }
+            }
+            CommitWhat::Directory { .. } => self.of("directory", op.entry.transfer, &op.path),
+        }
+    }
+
+    fn room(&self, records: &[Record]) -> Result<Room, Fault> {
+        let bytes = records.iter().map(|record| record.draft().bytes_max() + RESULT_BYTES);
+        self.audit.desk.promise(bytes.sum()).map(Room)
+    }
+
+    fn write(&self, room: Room, drafts: Vec<Draft>) -> Result<(), Fault> {
+        let written = self.audit.desk.write(drafts);
+        // Until here the room was kept.
+        drop(room.0);
+        written
+    }
+}
+
+/// What a result can add to a line.
+const RESULT_BYTES: u64 = 128;
+/// What the lines of a small transfer take.
+const BYTES_MIN: u64 = 64 << 10;

@@ -1,0 +1,133 @@
+//! `floe audit verify`.
+
+use super::LogFlags;
+use crate::args::{OutputFlags, after_help};
+use crate::event::{Channel, Event};
+use crate::fault::{Failure, Result, Shown};
+use crate::output;
+use crate::report::{Form, Voice};
+use floe_engine::audit::{Ended, Head, Volume};
+use floe_types::Code;
+
+/// Say whether the log is whole, or where its chain breaks
+///
+/// Whole means: every line carries the hash of the line before, none is missing between the first
+/// and the last, and nothing was changed. What this cannot see is whether lines at the end were cut
+/// off, or the whole log was written anew, by somebody who may write there: keep the last hash that
+/// it prints somewhere else, and give it with --seen the next time.
+#[derive(clap::Args, Clone, Debug)]
+#[command(after_help = after_help(EXAMPLES))]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    log: LogFlags,
+    /// Fail unless the line with this hash is among them: one that was printed before
+    #[arg(long, value_name = "HASH", value_parser = hash)]
+    seen: Option<String>,
+    #[command(flatten)]
+    pub(super) output: OutputFlags,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  floe audit verify --state /var/lib/floe
+  floe audit verify --seen 5f0c0e6b... /backup/audit.3.jsonl
+
+Exit status 5: the chain breaks, or the line of --seen is not there.";
+
+fn hash(text: &str) -> std::result::Result<String, String> {
+    let text = text.trim().to_ascii_lowercase();
+    match text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text),
+        false => Err("a hash is 64 hex digits".to_owned()),
+    }
+}
+
+/// What was found in all files.
+#[derive(Default)]
+struct Found {
+    files: u64,
+    lines: u64,
+    first: Option<u64>,
+    head: Option<Head>,
+    torn: u64,
+    seen: bool,
+}
+
+/// Runs `floe audit verify`.
+///
+/// # Errors
+/// `Integrity` where the chain breaks; the system's.
+pub(super) fn run(args: &VerifyArgs) -> Result<()> {
+    let voice = Voice::of(&args.output, Channel::Output);
+    let shelf = args.log.open()?;
+    let mut found = Found::default();
+    let last = shelf.volumes().len().saturating_sub(1);
+    for (nth, volume) in shelf.volumes().iter().enumerate() {
+        read(volume, args.seen.as_deref(), &mut found)?;
+        if found.torn > 0 && nth < last {
+            let detail = format!("verify {}: its end is torn", Shown(volume.path()));
+            return Err(Failure::hinted(Code::Integrity, detail, CHANGED));
+        }
+    }
+    if let Some(hash) = args.seen.as_ref().filter(|_| !found.seen) {
+        let detail = format!("verify: no line has the hash {hash}");
+        return Err(Failure::hinted(Code::Integrity, detail, NOT_SEEN));
+    }
+    match voice.form {
+        Form::Json(channel) => event(&found).send(channel),
+        Form::Text => {
+            for line in lines(&found) {
+                output::line(&line)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(volume: &Volume, seen: Option<&str>, found: &mut Found) -> Result<()> {
+    let mut met = false;
+    let walked = volume.walk(found.head, |_, head| {
+        met |= seen.is_some_and(|seen| head.prev.to_hex().as_str() == seen);
+    })?;
+    if let Ended::Broken(at) = walked.ended {
+        let detail = format!("verify {}: line {}: {}", Shown(volume.path()), at.line, at.why);
+        return Err(Failure::hinted(Code::Integrity, detail, CHANGED));
+    }
+    if let Ended::Torn(bytes) = walked.ended {
+        found.torn = bytes;
+    }
+    found.files += 1;
+    found.lines += walked.lines;
+    found.first = found.first.or(walked.first.map(|first| first.n));
+    found.head = walked.head;
+    found.seen |= met;
+    Ok(())
+}
+
+fn lines(found: &Found) -> Vec<String> {
+    let mut lines = vec![format!("whole  {} lines in {} files", found.lines, found.files)];
+    if let (Some(first), Some(head)) = (found.first, found.head) {
+        let before = if first > 1 { "; what came before is not here" } else { "" };
+        lines.push(format!("lines  {first} to {}{before}", head.n - 1));
+        lines.push(format!("last   {}", head.prev.to_hex()));
+    }
+    if found.torn > 0 {
+        lines.push(format!("torn   {} bytes behind it: a crash, or being written", found.torn));
+    }
+    lines
+}
+
+fn event(found: &Found) -> Event {
+    Event::new("verified")
+        .with("files", found.files)
+        .with("lines", found.lines)
+        .with("first", found.first)
+        .with("last", found.head.map(|head| head.n - 1))
+        .with("hash", found.head.map(|head| head.prev.to_hex().to_string()))
+        .with("torn_bytes", found.torn)
+}
+
+const CHANGED: &str = "somebody changed, removed or inserted lines, or the disk did: compare with \
+                       a copy that is kept elsewhere";
+const NOT_SEEN: &str = "lines were cut off, or this is another log; a log's last hash is that of \
+                        its last line";

@@ -1,9 +1,9 @@
 //! Reading a log: whether each line follows the one before, and how a file ends.
 //!
 //! A crash can leave less than was written last, which was then not synced and has told nobody
-//! anything: a line without its end, or a hole of zeros where bytes never reached the disk. That is
-//! torn, not broken, as long as it is no more than one sync covers. Everything else that does not
-//! follow is broken: somebody changed it, or the disk did.
+//! anything: a line without its end, or, where bytes never reached the disk, zeros or what the device
+//! held there before. That is torn, not broken, as long as it is no more than one sync covers.
+//! Everything else that does not follow is broken: somebody changed it, or the disk did.
 
 use super::line::{Head, link_of};
 use std::io::{self, BufRead, Read};
@@ -96,9 +96,12 @@ pub fn walk(
                     each(bare, &head);
                 }
                 Err(why) => {
-                    bad = Some(Bad { line: count, why, hole: bare.contains(&0), end, stops: at });
+                    bad = Some(Bad { line: count, why, foreign: false, end, stops: at });
                 }
             }
+        }
+        if let Some(bad) = &mut bad {
+            bad.foreign |= !bare.iter().all(|byte| matches!(byte, b' '..=b'~'));
         }
         if end == End::There {
             let n = link_of(bare).or(walk.last).map_or(0, |link| link.n);
@@ -108,7 +111,7 @@ pub fn walk(
     if let Some(bad) = bad {
         let rest = at - walk.bytes;
         let unfinished = bad.end == End::Missing && bad.stops == at;
-        walk.ended = if (unfinished || bad.hole) && rest <= TORN_BYTES_MAX {
+        walk.ended = if (unfinished || bad.foreign) && rest <= TORN_BYTES_MAX {
             Ended::Torn(rest)
         } else {
             Ended::Broken(Break { line: bad.line, why: bad.why })
@@ -121,8 +124,8 @@ pub fn walk(
 struct Bad {
     line: u64,
     why: &'static str,
-    /// Whether it holds zeros, which no line does.
-    hole: bool,
+    /// Whether it, or what follows it, holds bytes that no line does.
+    foreign: bool,
     end: End,
     stops: u64,
 }
@@ -208,6 +211,19 @@ mod tests {
         let found = walked(&bytes);
         assert_eq!((found.lines, found.bytes), (1, second as u64));
         assert_eq!(found.ended, Ended::Torn((bytes.len() - second) as u64));
+    }
+
+    #[test]
+    fn what_a_device_held_before_is_torn_wherever_it_has_line_feeds() {
+        let text = text(6);
+        let second = text.find('\n').unwrap() + 1;
+        for stale in [&b"\n\xffx\n"[..], b"7\n7\n\x01", b"\n\n\x80\n"] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[second + 10..second + 10 + stale.len()].copy_from_slice(stale);
+            let found = walked(&bytes);
+            assert_eq!(found.lines, 1);
+            assert_eq!(found.ended, Ended::Torn((bytes.len() - second) as u64));
+        }
     }
 
     #[test]

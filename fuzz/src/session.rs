@@ -103,6 +103,7 @@ fn config(dice: &mut Dice<'_>) -> Config {
             entries_ahead_max: 8,
             batch_entries_max: 4,
             objects_open_max: 2,
+            small_objects_open_max: 3,
             transfers_max: 2,
             requests_max: 3,
             want_ranges_max: 4,

@@ -83,6 +83,14 @@ impl Pool {
         turn.take(&self.store, size_of(len), bell).then(|| self.filled(len))
     }
 
+    /// A buffer for what could as well be read later: while less than half of the bound is lent,
+    /// and nobody waits.
+    #[must_use]
+    pub fn spare(&self, len: usize) -> Option<Blank> {
+        let plenty = self.held().0 <= self.store.bound / 2 && !self.is_short();
+        (plenty && self.store.try_lend(size_of(len)) == Lent::Yes).then(|| self.filled(len))
+    }
+
     /// Whether somebody waits for a buffer.
     #[must_use]
     pub fn is_short(&self) -> bool {

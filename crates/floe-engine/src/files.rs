@@ -5,6 +5,8 @@
 //! disk threads, but what `Handle`s answer at once. Which thread runs what is `port`'s matter.
 
 mod table; // what is open
+mod short; // what takes one job in place of three
+mod open; // entries that are opened
 mod apply;
 mod commit;
 mod hole;
@@ -13,22 +15,18 @@ use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Strand};
 use crate::pipe::{Input, Output};
-use floe_proto::disk::{
-    DiskDone, DiskOp, Followed, Journal, OpenHow, Opened, Reread, SinkWish, Standing,
-};
-use floe_proto::frame::{Basis, EntryBody, RecogniseWish, ResumeWish};
-use floe_store::{
-    Begun, Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Progress, Recognise, Resume, Sink,
-    SinkSpec, Source, Store,
-};
+use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
+use floe_store::{OwnerId, Progress, Sink, Source, Store};
 use floe_types::{
-    ByteCount, ChunkDigest, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Range,
-    Subtree, Timestamp, TransferId,
+    ByteCount, ChunkDigest, Code, EntryId, Fault, ObjectPath, Range, Subtree, TransferId,
 };
+use short::Prefetch;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use table::Table;
+
+pub use short::{Short, ShortSink};
 
 /// An operation on pooled pieces.
 pub type Op = DiskOp<Piece>;
@@ -51,8 +49,12 @@ pub enum LocalEnd {
 pub enum Handle {
     /// To be read.
     Source(Arc<dyn Source>),
+    /// To be read, and read already.
+    Short(Arc<Short>),
     /// Being staged.
     Sink(Arc<dyn Sink>),
+    /// Being staged, and short.
+    ShortSink(Arc<ShortSink>),
     /// Standard input.
     Input(Input),
     /// Standard output.
@@ -71,6 +73,9 @@ pub struct Files {
     open: Table,
     /// What others wait for while an entry is open here.
     claims: Mutex<HashMap<EntryId, Claim>>,
+    prefetch: Prefetch,
+    /// Bytes that short objects keep.
+    held: Arc<AtomicU64>,
     owner: OwnerId,
     pool: Pool,
     page_entries_max: u32,
@@ -94,6 +99,8 @@ impl Files {
             retired: Mutex::default(),
             open: Table::default(),
             claims: Mutex::default(),
+            prefetch: Prefetch::default(),
+            held: Arc::default(),
             owner,
             pool,
             page_entries_max,
@@ -225,8 +232,9 @@ impl Files {
             DiskOp::Forget { entry, range } => self.handle(entry).and_then(|handle| {
                 match handle {
                     Handle::Sink(sink) => sink.forget(range),
+                    Handle::ShortSink(sink) => sink.forget(range),
                     Handle::Output(output) => output.forget(range),
-                    Handle::Source(_) | Handle::Input(_) => Err(wrong_kind(entry)),
+                    _ => Err(wrong_kind(entry)),
                 }
                 .map(|()| Done::Forgotten)
             }),
@@ -282,6 +290,24 @@ impl Files {
         }
     }
 
+    /// Does an operation that asks no disk.
+    pub fn at_once(&self, op: &Op) -> Option<Done> {
+        let (DiskOp::Check { entry } | DiskOp::Release { entry }) = op else { return None };
+        let Ok(Handle::Short(short)) = self.handle(*entry) else { return None };
+        if let DiskOp::Check { .. } = op {
+            return Some(short.version().map_or_else(Done::Failed, Done::Checked));
+        }
+        self.prefetch.let_go(&short);
+        self.close_entry(*entry);
+        self.drop_retired(entry.transfer);
+        Some(Done::Released)
+    }
+
+    /// A file is read that was not read when it was opened.
+    pub fn read_late(&self) {
+        self.prefetch.wanted();
+    }
+
     /// Gives an entry up; its claim last, so that whoever waits for it finds it free.
     fn close_entry(&self, entry: EntryId) {
         drop(self.open.take(entry));
@@ -292,118 +318,6 @@ impl Files {
         // Dropped outside the lock.
         let claim = lock(&self.claims).remove(&entry);
         drop(claim);
-    }
-
-    fn open(
-        &self,
-        entry: EntryId,
-        path: &ObjectPath,
-        how: &OpenHow,
-        slot: Slot,
-        working: Progress<'_>,
-    ) -> Result<Done, Fault> {
-        let opened = match (how, self.end(entry.transfer)?) {
-            (OpenHow::Source(followed), LocalEnd::Store(store)) => {
-                let follow = match followed {
-                    Followed::Named => Follow::Yes,
-                    Followed::Found => Follow::No,
-                };
-                self.opened_source(entry, store.open(path, follow)?, slot)
-            }
-            (OpenHow::Source(_), LocalEnd::Input(input)) => {
-                let opened = opened_input(input.began(), input.spent());
-                self.open.add(entry, Handle::Input(input), slot);
-                opened
-            }
-            (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
-                let spec = self.spec(path.clone(), wish.clone());
-                self.opened_sink(entry, store.open_sink(spec, working)?, slot)
-            }
-            (OpenHow::Sink(wish), LocalEnd::Output(output)) => {
-                let opened = output.open(wish.version, wish.freshness)?;
-                self.open.add(entry, Handle::Output(output), slot);
-                let basis = if opened.trusted { Basis::Version } else { Basis::Content };
-                Opened::Sink { have: opened.have, basis, finished: None }
-            }
-            (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
-                Opened::Directory(match store.begin_directory(path, *precondition)? {
-                    Begun::Made => Standing::Made,
-                    Begun::Stood => Standing::Stood,
-                })
-            }
-            (OpenHow::Directory(_), _) => {
-                let what = "write a directory to standard output";
-                return Err(Fault::new(Code::IsDirectory, what));
-            }
-            (OpenHow::Source(_), LocalEnd::Output(_)) | (OpenHow::Sink(_), LocalEnd::Input(_)) => {
-                return Err(wrong_kind(entry));
-            }
-        };
-        Ok(Done::Opened(opened))
-    }
-
-    fn opened_source(&self, entry: EntryId, opened: OpenedEntry, slot: Slot) -> Opened {
-        let reread = Reread::Yes;
-        match opened {
-            OpenedEntry::File { source, version, freshness, metadata } => {
-                let holes = source.holes();
-                self.open.add(entry, Handle::Source(source), slot);
-                let size = version.map(|version| version.size);
-                let told = ByteCount::ZERO;
-                let body = EntryBody::File { size, holes: told, version, freshness, metadata };
-                Opened::Source { body, metadata, reread, holes }
-            }
-            OpenedEntry::Directory { metadata } => {
-                let (body, holes) = (EntryBody::Directory, Vec::new());
-                Opened::Source { body, metadata, reread, holes }
-            }
-            OpenedEntry::Link { target, metadata } => {
-                let (body, holes) = (EntryBody::Link { target, metadata }, Vec::new());
-                Opened::Source { body, metadata, reread, holes }
-            }
-        }
-    }
-
-    fn spec(&self, path: ObjectPath, wish: SinkWish) -> SinkSpec {
-        SinkSpec {
-            path,
-            owner: self.owner,
-            size: wish.size,
-            holes: wish.holes,
-            version: wish.version,
-            freshness: wish.freshness,
-            metadata: wish.metadata,
-            precondition: wish.precondition,
-            resume: match wish.resume {
-                ResumeWish::Continue => Resume::Continue,
-                ResumeWish::Discard => Resume::Discard,
-            },
-            recognise: match wish.recognise {
-                RecogniseWish::ByVersion => Recognise::ByVersion,
-                RecogniseWish::ByContent => Recognise::ByContent,
-            },
-            journaling: match wish.journal {
-                Journal::Kept => Journaling::Journal,
-                Journal::None => Journaling::None,
-            },
-        }
-    }
-
-    fn opened_sink(&self, entry: EntryId, opened: OpenedSink, slot: Slot) -> Opened {
-        let told = |basis| match basis {
-            floe_store::Basis::Version => Basis::Version,
-            floe_store::Basis::Content => Basis::Content,
-        };
-        match opened {
-            OpenedSink::Staged { sink, have, basis } => {
-                self.open.add(entry, Handle::Sink(sink), slot);
-                Opened::Sink { have, basis: told(basis), finished: None }
-            }
-            OpenedSink::Finished { root, basis, sink } => {
-                self.open.add(entry, Handle::Sink(sink), slot);
-                Opened::Sink { have: Vec::new(), basis: told(basis), finished: Some(root) }
-            }
-        }
     }
 
     fn list(
@@ -428,14 +342,16 @@ impl Files {
     fn check(&self, entry: EntryId) -> Result<Done, Fault> {
         match self.handle(entry)? {
             Handle::Source(source) => source.version().map(Done::Checked),
+            Handle::Short(short) => short.version().map(Done::Checked),
             Handle::Input(_) => Ok(Done::Checked(None)),
-            Handle::Sink(_) | Handle::Output(_) => Err(wrong_kind(entry)),
+            _ => Err(wrong_kind(entry)),
         }
     }
 
     fn record(&self, entry: EntryId, chunk: Range, digest: &ChunkDigest) -> Result<Done, Fault> {
         match self.handle(entry)? {
             Handle::Sink(sink) => sink.record(chunk, digest).map(|()| Done::Recorded),
+            Handle::ShortSink(sink) => sink.record(chunk, digest).map(|()| Done::Recorded),
             _ => Err(wrong_kind(entry)),
         }
     }
@@ -444,6 +360,9 @@ impl Files {
         let discarded = match self.open.take(entry) {
             Some((Handle::Sink(sink), _slot)) => {
                 self.store(entry.transfer).and_then(|store| store.discard(sink))
+            }
+            Some((Handle::ShortSink(sink), _slot)) => {
+                self.store(entry.transfer).and_then(|store| store.discard(sink.stage()))
             }
             _ => Ok(()),
         };
@@ -458,15 +377,6 @@ fn passed_over_in(path: &ObjectPath, name: &[u8]) -> Fault {
     let name = floe_types::Escaped(name);
     let place = if path.is_root() { String::new() } else { format!(" in {path:?}") };
     Fault::new(Code::BadPath, format!("\"{name}\"{place}"))
-}
-
-/// Standard input as an entry: a file of unknown size, made now, for its owner to read and write.
-fn opened_input(mtime: Timestamp, spent: Vec<Subtree>) -> Opened {
-    let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };
-    let freshness = Freshness::Fresh;
-    let holes = ByteCount::ZERO;
-    let body = EntryBody::File { size: None, holes, version: None, freshness, metadata };
-    Opened::Source { body, metadata, reread: Reread::No { spent }, holes: Vec::new() }
 }
 
 /// The core asked for an entry that is not open.

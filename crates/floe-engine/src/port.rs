@@ -19,7 +19,7 @@ use crate::files::{Done, Files, Handle, Op, wrong_kind};
 use crate::line::{Line, Reading, Writing};
 use floe_proto::disk::{DiskOp, OpenHow, Took, Waited};
 use floe_proto::frame::{RecogniseWish, Request, RootWish};
-use floe_store::Source;
+use floe_store::{Sink, Source};
 use floe_types::{ByteCount, ChunkDigest, Code, EntryId, Fault, Micros, OpId, Range};
 use opening::Opening;
 use reply::{Gathered, Reply};
@@ -152,18 +152,27 @@ impl Port {
         let len = piece_len(piece)?;
         match self.files.handle(entry)? {
             Handle::Source(source) => {
-                self.unbuffered.push_back(Unbuffered { op, source, piece, len });
-                self.begin_reads();
+                self.files.read_late();
+                self.read_in_turn(Unbuffered { op, source, piece, len });
             }
+            Handle::Short(short) => match short.whole(piece) {
+                Some(bytes) => self.settle(op, read_done(bytes), Took::default()),
+                None => self.read_in_turn(Unbuffered { op, source: short, piece, len }),
+            },
             Handle::Input(input) => {
                 let into = self.files.pool().blank(len);
                 let reply = Reply::new(&self.inbox, op);
                 let answer = move |read: Result<Piece, Fault>| reply.end(read.map(read_done));
                 input.read(piece.start(), into, Box::new(answer));
             }
-            Handle::Sink(_) | Handle::Output(_) => return Err(wrong_kind(entry)),
+            _ => return Err(wrong_kind(entry)),
         }
         Ok(())
+    }
+
+    fn read_in_turn(&mut self, read: Unbuffered) {
+        self.unbuffered.push_back(read);
+        self.begin_reads();
     }
 
     /// Begins the reads that there are buffers for, in order.
@@ -211,27 +220,48 @@ impl Port {
                     ..SMALL_BYTES => self.strand.clone(),
                     _ => self.files.strand(entry, &self.threads.bulk)?,
                 };
-                let reply = Reply::new(&self.inbox, op);
-                strand.submit(Box::new(move || {
-                    let mut reply = reply;
-                    reply.begin();
-                    let written = sink.write_at(piece.start(), bytes.bytes());
-                    // Once the end is told nothing here may keep the stage or the memory.
-                    drop((bytes, sink));
-                    reply.end(written.map(|()| Done::Wrote { digest }));
-                }));
+                self.write_on(&strand, op, sink, (piece, bytes), digest);
             }
+            Handle::ShortSink(sink) => match sink.hold(piece.start(), bytes) {
+                None => self.settle(op, Done::Wrote { digest }, Took::default()),
+                Some(bytes) => {
+                    let strand = self.strand.clone();
+                    self.write_on(&strand, op, sink.stage(), (piece, bytes), digest);
+                }
+            },
             Handle::Output(output) => {
                 output.hold(piece.start(), bytes);
                 self.settle(op, Done::Wrote { digest }, Took::default());
             }
-            Handle::Source(_) | Handle::Input(_) => return Err(wrong_kind(entry)),
+            _ => return Err(wrong_kind(entry)),
         }
         Ok(())
     }
 
+    fn write_on(
+        &self,
+        strand: &Strand,
+        op: OpId,
+        sink: Arc<dyn Sink>,
+        (piece, bytes): (Range, Piece),
+        digest: Option<ChunkDigest>,
+    ) {
+        let mut reply = Reply::new(&self.inbox, op);
+        strand.submit(Box::new(move || {
+            reply.begin();
+            let written = sink.write_at(piece.start(), bytes.bytes());
+            // Once the end is told nothing here may keep the stage or the memory.
+            drop((bytes, sink));
+            reply.end(written.map(|()| Done::Wrote { digest }));
+        }));
+    }
+
     /// Everything that moves no bytes.
     fn hand_over(&mut self, op: OpId, what: Op) {
+        if let Some(done) = self.files.at_once(&what) {
+            self.arrived.push(Ended { op, done, took: Took::default() });
+            return;
+        }
         let reply = Reply::new(&self.inbox, op);
         if let DiskOp::Record { entry, chunk, digest } = &what
             && let Ok(Handle::Output(output)) = self.files.handle(*entry)

@@ -170,8 +170,15 @@ impl Stream {
         }
         self.write()?;
         let clear = self.is_clear();
-        if self.round(moved)? == Activity::Some {
-            activity = Activity::Some;
+        // What ended at once goes on at once: the frames of many small files leave together.
+        loop {
+            if self.round(moved)? == Activity::Some {
+                activity = Activity::Some;
+            }
+            self.port.take_ended(&mut self.ended);
+            if self.ended.is_empty() || !self.outlet.gathers() {
+                break;
+            }
         }
         self.write()?;
         if self.is_clear() && !clear {

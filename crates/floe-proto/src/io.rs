@@ -11,7 +11,9 @@ use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Frame, SeqRange}
 use crate::turns::Turns;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use floe_types::{ByteCount, EntryIndex, OpId, Range, RequestId, Seq, StreamId, Time, TransferId};
+use floe_types::{
+    ByteCount, EntryIndex, Limits, OpId, Range, RequestId, Seq, StreamId, Time, TransferId,
+};
 
 /// Whom the end of an operation is told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,6 +79,59 @@ pub(crate) struct Pipe<P> {
     pub(crate) closing: bool,
 }
 
+/// Whether an object is small: many such may be open at once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Extent {
+    Small,
+    Large,
+}
+
+impl Extent {
+    /// That of an object of this size; one of unknown size is large.
+    pub(crate) fn of(size: Option<ByteCount>) -> Self {
+        match size {
+            Some(size) if size <= Limits::UNASKED_BYTES => Self::Small,
+            _ => Self::Large,
+        }
+    }
+}
+
+/// How many objects are open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct OpenObjects {
+    small: u32,
+    large: u32,
+}
+
+impl OpenObjects {
+    pub(crate) fn has_room(self, extent: Extent, limits: &Limits) -> bool {
+        match extent {
+            Extent::Small => self.small < limits.small_objects_open_max,
+            Extent::Large => self.large < limits.objects_open_max,
+        }
+    }
+
+    /// Whether there is room for a small one that has to be opened beyond the bound.
+    pub(crate) fn has_room_beyond(self, limits: &Limits) -> bool {
+        self.small < limits.small_objects_open_max.saturating_mul(2)
+    }
+
+    pub(crate) fn add(&mut self, extent: Extent) {
+        *self.of(extent) += 1;
+    }
+
+    pub(crate) fn remove(&mut self, extent: Extent) {
+        *self.of(extent) -= 1;
+    }
+
+    fn of(&mut self, extent: Extent) -> &mut u32 {
+        match extent {
+            Extent::Small => &mut self.small,
+            Extent::Large => &mut self.large,
+        }
+    }
+}
+
 /// The queues of a session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Io<P> {
@@ -92,7 +147,7 @@ pub(crate) struct Io<P> {
     pub(crate) next_seq: Seq,
     last_ping: u64,
     /// Objects that receivers have open, or are about to.
-    pub(crate) objects_open: u32,
+    pub(crate) open: OpenObjects,
     /// Streams that wait for a rate limit.
     pub(crate) turns: Turns,
     /// Payload bytes the core and its operations hold.
@@ -135,7 +190,7 @@ impl<P> Io<P> {
             wakes: BTreeSet::new(),
             next_seq: Seq(0),
             last_ping: 0,
-            objects_open: 0,
+            open: OpenObjects::default(),
             turns: Turns::default(),
             buffered: ByteCount::ZERO,
             buffers_max,

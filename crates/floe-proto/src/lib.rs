@@ -18,6 +18,7 @@ mod bucket; // the rate limit
 mod turns; // whose turn it is to pay
 pub mod causes; // where the time goes, and what that says
 mod io; // what waits to be taken, and what is under way
+mod entries; // entries, counted as they change
 mod plan; // what is still to be sent of an object
 mod walk; // the source's walk of a tree
 mod tune; // how many streams a client uses

@@ -23,6 +23,7 @@ use crate::bucket::Bucket;
 use crate::causes::Cause;
 use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions, Violation};
 use crate::disk::{DiskDone, Opened};
+use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
@@ -54,7 +55,7 @@ pub(crate) struct Receiver {
     limits: Limits,
     piece: ByteCount,
     holes: Holes,
-    entries: BTreeMap<EntryIndex, RecvEntry>,
+    entries: Entries<RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
     /// Files that wait until fewer objects are open.
     queue: VecDeque<EntryIndex>,
@@ -129,7 +130,7 @@ impl Receiver {
             limits: config.limits.clone(),
             piece: config.piece_bytes,
             holes: config.holes,
-            entries: BTreeMap::new(),
+            entries: Entries::new(),
             dirs: BTreeMap::new(),
             queue: VecDeque::new(),
             behind: BTreeMap::new(),
@@ -218,7 +219,7 @@ impl Receiver {
         now: Time,
     ) {
         if let Some(index) = entry_of(op)
-            && let Some(entry) = self.entries.get_mut(&index)
+            && let Some(entry) = self.entries.lend(&index)
         {
             entry.ops -= 1;
         }
@@ -238,13 +239,13 @@ impl Receiver {
                 self.recorded(index, seq, io, now)
             }
             (ReceiveOp::Forget(index, range), DiskDone::Forgotten) => {
-                if let Some(entry) = self.entries.get_mut(&index) {
+                if let Some(entry) = self.entries.lend(&index) {
                     entry.forgetting.remove(range);
                 }
                 io.wake_streams();
             }
             (ReceiveOp::Checkpoint(index), DiskDone::Checkpointed) => {
-                if let Some(entry) = self.entries.get_mut(&index) {
+                if let Some(entry) = self.entries.lend(&index) {
                     entry.checkpoint.ended(now);
                 }
             }
@@ -396,7 +397,7 @@ impl Receiver {
         }
         self.ending = Ending::Stopped(fault);
         self.queue.clear();
-        let indices: Vec<_> = self.entries.keys().copied().collect();
+        let indices: Vec<_> = self.entries.keys().collect();
         for index in indices {
             self.end_entry(index, wish, io);
         }
@@ -428,8 +429,9 @@ impl Receiver {
 
     /// When something falls due by itself: a batch, a checkpoint.
     pub(crate) fn next_timeout(&self) -> Option<Time> {
-        let checkpoint =
-            self.entries.values().filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
+        let timed = self.entries.tally().timed > 0;
+        let entries = timed.then(|| self.entries.values()).into_iter().flatten();
+        let checkpoint = entries.filter_map(|entry| entry.checkpoint_due(&self.limits)).min();
         [self.batch.due(&self.limits), checkpoint].into_iter().flatten().min()
     }
 
@@ -438,7 +440,7 @@ impl Receiver {
             .entries
             .iter()
             .filter(|(_, entry)| entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now))
-            .map(|(index, _)| *index)
+            .map(|(index, _)| index)
             .collect();
         for index in due {
             self.checkpoint(index, io);

@@ -23,6 +23,7 @@ mod peer; // what the receiver says
 use crate::bucket::Bucket;
 use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
+use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
@@ -48,7 +49,7 @@ pub(crate) struct Sender<P> {
     holes: Holes,
     listing: Listing,
     walk: Walk,
-    entries: BTreeMap<EntryIndex, SendEntry<P>>,
+    entries: Entries<SendEntry<P>>,
     dirs: SentDirs,
     /// Entries that streams can pull from.
     ready: BTreeSet<EntryIndex>,
@@ -112,7 +113,7 @@ impl<P: Clone> Sender<P> {
             holes: config.holes,
             listing,
             walk: Walk::new(),
-            entries: BTreeMap::new(),
+            entries: Entries::new(),
             dirs: SentDirs::default(),
             ready: BTreeSet::new(),
             once: None,
@@ -180,7 +181,7 @@ impl<P: Clone> Sender<P> {
         why: SendOp,
         io: &mut Io<P>,
     ) {
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.ops += 1;
         }
         io.submit(lane, op, Owner::Send(self.id, why));
@@ -199,7 +200,7 @@ impl<P: Clone> Sender<P> {
         | SendOp::Check(index)
         | SendOp::Spend(index)
         | SendOp::Release(index) = op
-            && let Some(entry) = self.entries.get_mut(&index)
+            && let Some(entry) = self.entries.lend(&index)
         {
             entry.ops -= 1;
         }
@@ -255,7 +256,7 @@ impl<P: Clone> Sender<P> {
 
     /// An entry fails: its work is dropped, its handle released, its line reported.
     pub(super) fn fail(&mut self, index: EntryIndex, fault: Fault, tell: Tell, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage == Stage::Ending {
             return;
         }
@@ -304,7 +305,7 @@ impl<P: Clone> Sender<P> {
         }
         self.ending = Ending::Stopped(fault);
         self.walk.stop();
-        let indices: alloc::vec::Vec<_> = self.entries.keys().copied().collect();
+        let indices: alloc::vec::Vec<_> = self.entries.keys().collect();
         for index in indices {
             self.end_entry(index, io);
         }
@@ -315,7 +316,7 @@ impl<P: Clone> Sender<P> {
         self.ready.remove(&index);
         self.drop_flights(index, io);
         self.drop_tasks(index, io);
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.stage = Stage::Ending;
             if let Some(EntryBody::DirectoryEnd { begun, .. }) = entry.body {
                 self.dirs.end(begun);
@@ -329,7 +330,7 @@ impl<P: Clone> Sender<P> {
     }
 
     fn release_if_quiet(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Ending || entry.ops > 0 {
             return;
         }

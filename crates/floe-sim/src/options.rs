@@ -229,6 +229,7 @@ impl Options {
             pieces_ahead_max: u32::try_from(dice.between(1, 6)).unwrap_or(1),
             streams_max: u32::try_from(dice.between(1, 8)).unwrap_or(1),
             objects_open_max: u32::try_from(dice.between(1, 128)).unwrap_or(1),
+            small_objects_open_max: u32::try_from(dice.between(1, 256)).unwrap_or(1),
             batch: Micros::from_millis(dice.between(1, 400)),
             ..plain
         }

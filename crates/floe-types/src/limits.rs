@@ -30,6 +30,8 @@ pub struct Limits {
     pub entries_ahead_max: u32,
     /// Entries that hold a file open at once, per session.
     pub objects_open_max: u32,
+    /// Objects of at most `UNASKED_BYTES` that may be open at once.
+    pub small_objects_open_max: u32,
     /// The bytes handed to the network and not yet recorded, per transfer.
     pub window_bytes_max: ByteCount,
     /// Pieces read ahead or being written, per stream.
@@ -74,6 +76,7 @@ impl Default for Limits {
             requests_max: 64,
             entries_ahead_max: 4096,
             objects_open_max: 128,
+            small_objects_open_max: 1024,
             window_bytes_max: ByteCount(256 << 20),
             pieces_ahead_max: 4,
             chunk_attempts_max: 8,

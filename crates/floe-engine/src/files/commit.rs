@@ -5,6 +5,7 @@ use floe_proto::disk::{CommitOp, CommitWhat};
 use floe_store::Commit;
 use floe_types::{ByteCount, Code, EntryId, Fault, TransferId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
 impl Files {
@@ -61,10 +62,13 @@ impl Files {
         let commit = match op.what {
             CommitWhat::Object { size, root } => match self.handle(op.entry)? {
                 Handle::Sink(sink) => Commit::Object { sink, size, root },
+                Handle::ShortSink(short) => {
+                    Commit::Object { sink: Arc::clone(short.written()?), size, root }
+                }
                 Handle::Output(output) => {
                     return Ok(Prepared::Written(write_out(&output, size)));
                 }
-                Handle::Source(_) | Handle::Input(_) => return Err(wrong_kind(op.entry)),
+                _ => return Err(wrong_kind(op.entry)),
             },
             CommitWhat::Link { target, metadata, precondition } => {
                 Commit::Link { path: op.path, target, metadata, precondition }

@@ -17,6 +17,7 @@ impl Files {
     pub(super) fn write_hole(&self, entry: EntryId, chunk: Range) -> Result<Done, Fault> {
         match self.handle(entry)? {
             Handle::Sink(sink) => sink.write_hole(chunk)?,
+            Handle::ShortSink(short) => short.written()?.write_hole(chunk)?,
             Handle::Output(output) => {
                 // One buffer, which is held once for each piece of the chunk.
                 let whole = Limits::PIECE_BYTES as usize;
@@ -31,7 +32,7 @@ impl Files {
                     output.hold(std::mem::replace(&mut at, next), piece);
                 }
             }
-            Handle::Source(_) | Handle::Input(_) => return Err(wrong_kind(entry)),
+            _ => return Err(wrong_kind(entry)),
         }
         Ok(Done::Wrote { digest: ChunkDigest::of_zeros(chunk) })
     }

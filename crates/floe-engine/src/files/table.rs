@@ -13,17 +13,18 @@ pub(super) struct Table(Mutex<HashMap<EntryId, Row>>);
 
 struct Row {
     handle: Handle,
-    slot: Slot,
+    /// While it takes a descriptor.
+    slot: Option<Slot>,
     /// Where its long writes queue, once there was one.
     strand: Option<Strand>,
 }
 
 impl Table {
-    pub(super) fn add(&self, entry: EntryId, handle: Handle, slot: Slot) {
+    pub(super) fn add(&self, entry: EntryId, handle: Handle, slot: Option<Slot>) {
         lock(&self.0).insert(entry, Row { handle, slot, strand: None });
     }
 
-    pub(super) fn take(&self, entry: EntryId) -> Option<(Handle, Slot)> {
+    pub(super) fn take(&self, entry: EntryId) -> Option<(Handle, Option<Slot>)> {
         lock(&self.0).remove(&entry).map(|row| (row.handle, row.slot))
     }
 

@@ -7,37 +7,64 @@ use floe_proto::frame::Frame;
 use floe_types::{Code, Fault};
 use std::io::IoSlice;
 
-/// What has been polled and not yet accepted by the connection: at most one piece. The next one
-/// waits until the last has left for the kernel, records and all: a peer that does not read costs
-/// one piece.
+/// What has been polled and not yet accepted by the connection: at most one long piece, behind
+/// short ones that were copied. More waits until all has left for the kernel, records and all: a
+/// peer that does not read costs little more than one piece.
 #[derive(Default)]
 pub(super) struct Outlet {
     small: Vec<u8>,
     small_sent: usize,
     piece: Option<Piece>,
     piece_sent: usize,
+    path: Path,
+}
+
+/// Whether the connection took all that it was handed last.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Path {
+    #[default]
+    Clear,
+    Full,
 }
 
 /// Frames that are polled before they are written.
-const FRAMES_MAX: usize = 32;
+const FRAMES_MAX: usize = 64;
+/// Pieces up to here are copied behind the frames before them: a call to the kernel, and a record
+/// of TLS, cost more than the copy.
+const SHORT_BYTES: u64 = 16 << 10;
+/// Bytes of short pieces that are polled before they are written.
+const GATHERED_BYTES: u64 = 48 << 10;
 /// Memory that an idle outlet keeps.
 const KEPT_BYTES: usize = 4 << 10;
 
 impl Outlet {
     /// Whether more frames may be polled behind those that were and are not accepted here yet.
     pub(super) fn wants(&self, polled: &[Frame<Piece>], link: &Secured) -> bool {
-        self.is_empty()
+        let carried: u64 = polled.iter().map(data_bytes).sum();
+        self.gathers()
             && !link.has_unsent()
             && polled.len() < FRAMES_MAX
-            && !matches!(polled.last(), Some(Frame::Data(_)))
+            && carried < GATHERED_BYTES
+            && polled.last().is_none_or(|last| data_bytes(last) <= SHORT_BYTES)
+    }
+
+    /// Whether what waits may wait for a little more.
+    pub(super) fn gathers(&self) -> bool {
+        self.path == Path::Clear
+            && self.piece.is_none()
+            && (self.small.len() as u64) < GATHERED_BYTES
     }
 
     /// Takes a frame that was polled.
     pub(super) fn accept(&mut self, frame: Frame<Piece>) -> Result<(), Fault> {
         encode(&frame, &mut self.small)
             .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
-        if let Frame::Data(data) = frame {
-            self.piece = Some(data.bytes);
+        match frame {
+            Frame::Data(data) if data.len.0 <= SHORT_BYTES => {
+                self.small.extend_from_slice(data.bytes.bytes());
+            }
+            Frame::Data(data) => self.piece = Some(data.bytes),
+            _ => {}
         }
         Ok(())
     }
@@ -50,18 +77,20 @@ impl Outlet {
     /// Hands over as much as the connection takes now; what that holds on to is charged before the
     /// piece is let go.
     pub(super) fn write(&mut self, link: &mut Secured, charge: &mut Charge) -> Result<(), Fault> {
+        self.path = Path::Full;
         while !self.is_empty() {
             let small = &self.small[self.small_sent..];
             let piece = self.piece.as_ref().map_or(&[][..], Piece::bytes);
             let parts = [IoSlice::new(small), IoSlice::new(&piece[self.piece_sent..])];
             let count = link.write_plain(&parts)?;
-            charge.set(link.unsent_bytes().to_len().unwrap_or(usize::MAX));
+            charge.set(small.len().saturating_add(unsent(link)));
             if count == 0 {
                 return Ok(());
             }
             self.advance(count);
         }
-        charge.set(link.unsent_bytes().to_len().unwrap_or(usize::MAX));
+        self.path = Path::Clear;
+        charge.set(unsent(link));
         Ok(())
     }
 
@@ -78,5 +107,16 @@ impl Outlet {
             self.piece = None;
             self.piece_sent = 0;
         }
+    }
+}
+
+fn unsent(link: &Secured) -> usize {
+    link.unsent_bytes().to_len().unwrap_or(usize::MAX)
+}
+
+fn data_bytes(frame: &Frame<Piece>) -> u64 {
+    match frame {
+        Frame::Data(data) => data.len.0,
+        _ => 0,
     }
 }

@@ -174,7 +174,7 @@ impl Receiver {
         if !self.queue.contains(&index) {
             return Use::Write;
         }
-        if io.objects_open >= self.limits.objects_open_max.saturating_mul(2) {
+        if !io.open.has_room_beyond(&self.limits) {
             return Use::Refused;
         }
         self.queue.retain(|waiting| *waiting != index);
@@ -325,7 +325,7 @@ impl Receiver {
         }
         let range = Range::new(chunk.start, chunk.at);
         let came = chunk.came;
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         match entry.journal {
             Journal::Kept => {
                 let op = DiskOp::Record {
@@ -354,7 +354,7 @@ impl Receiver {
         let Some(chunk) = self.take_chunk(seq) else { return };
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.checkpoint.recorded(chunk.came);
             if entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now) {
                 self.checkpoint(index, io);
@@ -365,7 +365,7 @@ impl Receiver {
     }
 
     fn hold<P: Clone>(&mut self, index: EntryIndex, subtree: Subtree, io: &mut Io<P>, now: Time) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.held.insert(subtree) {
             self.summary.bytes_stored = self.summary.bytes_stored.plus(subtree.range.len());
             if entry.size.is_none() {

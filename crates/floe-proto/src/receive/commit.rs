@@ -7,6 +7,7 @@
 use super::entry::{LastWish, Stage, Word};
 use super::{Heard, Receiver, violation};
 use crate::disk::{CommitOp, CommitWhat, DiskDone, DiskOp, Journal, Lane};
+use crate::entries::Tally;
 use crate::frame::{DoneEntry, EntryBody};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
@@ -63,7 +64,7 @@ impl Receiver {
     ) -> Heard {
         for done in list {
             self.known(done.index)?;
-            let Some(entry) = self.entries.get_mut(&done.index) else { continue };
+            let Some(entry) = self.entries.lend(&done.index) else { continue };
             if entry.stage == Stage::Committing && entry.finished.is_some() {
                 continue; // it stands there already: what came before WANT was not needed
             }
@@ -84,7 +85,7 @@ impl Receiver {
     /// Once all of an object is held and nothing of it is under way: its root is compared, and it
     /// is committed.
     pub(super) fn try_finish<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let (Stage::Open, Some(done)) = (entry.stage, entry.done) else { return };
         if entry.ops > 0 {
             return;
@@ -120,7 +121,7 @@ impl Receiver {
     /// Puts an entry into the batch; a large object is committed at once.
     pub(super) fn commit_soon<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
         self.pass_over_all(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         entry.stage = Stage::Committing;
         let bytes = entry.size.unwrap_or_default();
         if entry.journal == Journal::Kept && matches!(entry.body, EntryBody::File { .. }) {
@@ -148,13 +149,8 @@ impl Receiver {
 
     /// Whether every entry waits for a commit (or for others that do).
     pub(super) fn nothing_else(&self) -> bool {
-        self.entries.values().all(|entry| match entry.stage {
-            Stage::Committing | Stage::Ending => true,
-            Stage::Waiting => {
-                matches!(entry.body, EntryBody::DirectoryEnd { .. }) || !self.queue.is_empty()
-            }
-            Stage::Opening | Stage::Open => false,
-        })
+        let Tally { open, waiting, .. } = self.entries.tally();
+        open == 0 && (waiting == 0 || !self.queue.is_empty())
     }
 
     fn commit<P: Clone>(&mut self, indices: Vec<EntryIndex>, io: &mut Io<P>) {
@@ -170,7 +166,7 @@ impl Receiver {
             };
             let precondition = self.precondition();
             let entry_id = self.entry_id(index);
-            let Some(entry) = self.entries.get_mut(&index) else { continue };
+            let Some(entry) = self.entries.lend(&index) else { continue };
             let what = match &entry.body {
                 EntryBody::Link { target, metadata } => {
                     CommitWhat::Link { target: target.clone(), metadata: *metadata, precondition }
@@ -213,7 +209,7 @@ impl Receiver {
             }
         };
         for index in &members {
-            if let Some(entry) = self.entries.get_mut(index) {
+            if let Some(entry) = self.entries.lend(index) {
                 entry.ops -= 1;
             }
         }
@@ -230,7 +226,7 @@ impl Receiver {
     }
 
     fn committed<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         entry.wish = LastWish::Nothing;
         let object = entry.done.map(|done| (done.size, done.root));
         let path = entry.path.clone();

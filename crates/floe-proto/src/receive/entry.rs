@@ -5,8 +5,9 @@ use super::coarse::coarsened;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
+use crate::entries::{Tallied, Tally};
 use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Failed, Frame, More, Want};
-use crate::io::{Io, Owner, ReceiveOp};
+use crate::io::{Extent, Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{
@@ -73,7 +74,7 @@ pub(super) struct RecvEntry {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Slot {
     None,
-    Taken,
+    Taken(Extent),
 }
 
 /// Whether the peer is told how an entry ends.
@@ -92,7 +93,7 @@ impl Receiver {
         now: Time,
     ) -> Heard {
         // What the sender counts is never less: some have ended here of which it has not heard.
-        let mut ahead = self.ahead();
+        let mut ahead = self.entries.tally().ahead;
         for entry in list {
             if self.entries.contains_key(&entry.index) {
                 return violation("an ENTRY index twice");
@@ -109,14 +110,6 @@ impl Receiver {
         }
         self.settle(io, now);
         Ok(())
-    }
-
-    /// Entries announced and not ended. A directory does not count, only its end.
-    fn ahead(&self) -> usize {
-        let counts = |entry: &&RecvEntry| {
-            entry.stage != Stage::Ending && !matches!(entry.body, EntryBody::Directory)
-        };
-        self.entries.values().filter(counts).count()
     }
 
     fn announced_entry<P: Clone>(&mut self, entry: Entry, io: &mut Io<P>, now: Time) -> Heard {
@@ -182,7 +175,7 @@ impl Receiver {
     }
 
     pub(super) fn begin<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>, now: Time) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Waiting || self.behind.values().any(|behind| *behind == index) {
             return;
         }
@@ -190,7 +183,7 @@ impl Receiver {
             return self.commit_soon(index, io, now);
         }
         if let EntryBody::File { .. } = entry.body {
-            if entry.slot == Slot::None && io.objects_open >= self.limits.objects_open_max {
+            if entry.slot == Slot::None && !io.open.has_room(entry.extent(), &self.limits) {
                 self.queue.push_back(index);
                 return;
             }
@@ -201,26 +194,29 @@ impl Receiver {
 
     /// An object counts as open from here on, until it is gone.
     pub(super) fn take_slot<P>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        if let Some(entry) = self.entries.get_mut(&index)
+        if let Some(entry) = self.entries.lend(&index)
             && entry.slot == Slot::None
         {
-            entry.slot = Slot::Taken;
-            io.objects_open += 1;
+            entry.slot = Slot::Taken(entry.extent());
+            io.open.add(entry.extent());
         }
     }
 
     /// Objects that waited are opened as others of the session go.
     pub(crate) fn open_queued<P: Clone>(&mut self, io: &mut Io<P>, now: Time) {
-        while io.objects_open < self.limits.objects_open_max
-            && let Some(index) = self.queue.pop_front()
-        {
+        while let Some(index) = self.queue.front().copied() {
+            let extent = self.entries.get(&index).map_or(Extent::Small, RecvEntry::extent);
+            if !io.open.has_room(extent, &self.limits) {
+                return;
+            }
+            self.queue.pop_front();
             self.begin(index, io, now);
         }
     }
 
     pub(super) fn open<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let precondition = self.precondition();
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
             EntryBody::File { size, holes, version, freshness, metadata } => {
@@ -269,7 +265,7 @@ impl Receiver {
         why: ReceiveOp,
         io: &mut Io<P>,
     ) {
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.ops += 1;
         }
         io.submit(lane, op, Owner::Receive(self.id, why));
@@ -279,7 +275,7 @@ impl Receiver {
     /// committed cannot be called back, and is whole: the one that replaces it waits for it.
     fn replaced<P: Clone>(&mut self, old: EntryIndex, path: &ObjectPath, io: &mut Io<P>) -> Heard {
         self.known(old)?;
-        let Some(entry) = self.entries.get_mut(&old) else { return Ok(()) };
+        let Some(entry) = self.entries.lend(&old) else { return Ok(()) };
         if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
             return violation("ENTRY replaces another path");
         }
@@ -302,7 +298,7 @@ impl Receiver {
         now: Time,
     ) {
         let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.wish == LastWish::Nothing {
             entry.wish = LastWish::Release;
         }
@@ -380,7 +376,7 @@ impl Receiver {
     /// Takes back what an earlier run recorded in a range.
     pub(super) fn forget<P: Clone>(&mut self, index: EntryIndex, range: Range, io: &mut Io<P>) {
         let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Open {
             return;
         }
@@ -406,7 +402,7 @@ impl Receiver {
 
     pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Open {
             return;
         }
@@ -416,7 +412,27 @@ impl Receiver {
     }
 }
 
+impl Tallied for RecvEntry {
+    fn tally(&self) -> Tally {
+        let stage = |stages: &[Stage]| usize::from(stages.contains(&self.stage));
+        // A directory is not ahead, only its end, which waits for nothing that is opened.
+        let ahead = self.stage != Stage::Ending && !matches!(self.body, EntryBody::Directory);
+        let is_end = matches!(self.body, EntryBody::DirectoryEnd { .. });
+        Tally {
+            ahead: usize::from(ahead),
+            open: stage(&[Stage::Opening, Stage::Open]),
+            open_small: 0,
+            waiting: if is_end { 0 } else { stage(&[Stage::Waiting]) },
+            timed: if self.journal == Journal::Kept { stage(&[Stage::Open]) } else { 0 },
+        }
+    }
+}
+
 impl RecvEntry {
+    fn extent(&self) -> Extent {
+        Extent::of(self.size)
+    }
+
     /// When the next checkpoint is due: only while chunks come. The last one, of an entry that
     /// ends, is not timed.
     pub(super) fn checkpoint_due(&self, limits: &Limits) -> Option<Time> {

@@ -34,7 +34,7 @@ impl Receiver {
         wish: LastWish,
         io: &mut Io<P>,
     ) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage == Stage::Ending {
             return;
         }
@@ -60,12 +60,12 @@ impl Receiver {
     }
 
     pub(super) fn release_if_quiet<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Ending || entry.ops > 0 {
             return;
         }
         let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let wish = core::mem::replace(&mut entry.wish, LastWish::Nothing);
         match wish {
             LastWish::Checkpoint => {
@@ -107,8 +107,8 @@ impl Receiver {
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);
         }
-        if entry.slot == Slot::Taken {
-            io.objects_open -= 1;
+        if let Slot::Taken(extent) = entry.slot {
+            io.open.remove(extent);
         }
         if let Some(next) = self.behind.remove(&index) {
             self.begin(next, io, now);

@@ -173,7 +173,7 @@ impl<P: Clone> Sender<P> {
         let number = self.next_task;
         let chunk = self.options.chunk;
         let lockstep = self.options.pace == Pace::Lockstep;
-        let Some(entry) = self.entries.get_mut(&index) else { return false };
+        let Some(entry) = self.entries.lend(&index) else { return false };
         let mut content = Content::Bytes;
         let (range, purpose, again, held) = if let Some(check) = entry.checks.pop_front() {
             content = content_of(check.range, &entry.holes);
@@ -389,7 +389,7 @@ impl<P: Clone> Sender<P> {
     }
 
     pub(super) fn know(&mut self, index: EntryIndex, subtree: Subtree) {
-        if let Some(entry) = self.entries.get_mut(&index)
+        if let Some(entry) = self.entries.lend(&index)
             && !entry.known.touches(subtree.range)
         {
             // Ranges come from the plan or passed the receiver's checks: aligned, and not there
@@ -400,7 +400,7 @@ impl<P: Clone> Sender<P> {
 
     pub(super) fn end_task(&mut self, stream: StreamId) -> Option<Task<P>> {
         let task = self.tasks.remove(&stream)?;
-        if let Some(entry) = self.entries.get_mut(&task.entry) {
+        if let Some(entry) = self.entries.lend(&task.entry) {
             entry.tasks -= 1;
         }
         Some(task)

@@ -41,7 +41,7 @@ impl<P: Clone> Sender<P> {
     /// then.
     pub(super) fn end_entry_here(&mut self, index: EntryIndex, io: &mut Io<P>) -> ByteCount {
         let before = self.in_flight;
-        let kept = self.entries.get_mut(&index).map(|entry| core::mem::take(&mut entry.dropped));
+        let kept = self.entries.lend(&index).map(|entry| core::mem::take(&mut entry.dropped));
         self.end_entry(index, io);
         let dropped = before.minus(self.in_flight);
         self.in_flight = before;

@@ -1,8 +1,9 @@
 //! One entry of the sending half: where it stands, what of it is to be sent, what of it is known.
 
 use crate::disk::Reread;
+use crate::entries::{Tallied, Tally};
 use crate::frame::EntryBody;
-use crate::io::Io;
+use crate::io::{Extent, Io};
 use crate::plan::ChunkPlan;
 use crate::send::fill::Fill;
 use alloc::collections::VecDeque;
@@ -87,6 +88,18 @@ enum Handle {
     Open,
 }
 
+impl<P> Tallied for SendEntry<P> {
+    fn tally(&self) -> Tally {
+        let small = self.body.is_some() && Extent::of(self.size) == Extent::Small;
+        Tally {
+            ahead: usize::from(self.is_ahead()),
+            open: usize::from(self.is_open() && !small),
+            open_small: usize::from(self.is_open() && small),
+            ..Tally::default()
+        }
+    }
+}
+
 impl<P> SendEntry<P> {
     pub(super) fn opening(path: ObjectPath) -> Self {
         Self {
@@ -150,12 +163,12 @@ impl<P> SendEntry<P> {
     }
 
     /// Whether it is announced and has not ended.
-    pub(super) const fn is_ahead(&self) -> bool {
+    const fn is_ahead(&self) -> bool {
         !matches!(self.stage, Stage::Opening | Stage::Ending)
     }
 
     /// Whether it holds an object open, or is about to.
-    pub(super) fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         self.handle == Handle::Open || (self.stage == Stage::Opening && self.body.is_none())
     }
 

@@ -124,7 +124,7 @@ impl<P: Clone> Sender<P> {
 
     /// The reading of such an entry, while its chunks go.
     fn filling(&mut self, index: EntryIndex) -> Option<&mut Fill<P>> {
-        let entry = self.entries.get_mut(&index)?;
+        let entry = self.entries.lend(&index)?;
         entry.fill.as_mut().filter(|_| entry.stage == Stage::Sending)
     }
 
@@ -164,7 +164,7 @@ impl<P: Clone> Sender<P> {
 
     pub(super) fn fill_read_ended(&mut self, index: EntryIndex, done: DiskDone<P>, io: &mut Io<P>) {
         let chunk = self.options.chunk.bytes();
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let Some(fill) = entry.fill.as_mut() else { return };
         fill.reading = None;
         let (bytes, len, digest) = match done {
@@ -206,7 +206,7 @@ impl<P: Clone> Sender<P> {
     /// A chunk is read whole: sent, unless the receiver holds it.
     fn filled(&mut self, index: EntryIndex, chunk: Filled<P>, io: &mut Io<P>) {
         let room = self.fill_room(io);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let Some(fill) = entry.fill.as_mut() else { return };
         let (range, digest) = (chunk.range, chunk.digest);
         let compared = fill.claims.compare(chunk, room);
@@ -224,8 +224,7 @@ impl<P: Clone> Sender<P> {
             let len = chunk.range.len();
             self.summary.bytes_resumed = self.summary.bytes_resumed.plus(len);
             self.summary.bytes_stored = self.summary.bytes_stored.plus(len);
-            let Some(fill) = self.entries.get_mut(&index).and_then(|entry| entry.fill.as_mut())
-            else {
+            let Some(fill) = self.entries.lend(&index).and_then(|entry| entry.fill.as_mut()) else {
                 return;
             };
             if !chunk.pieces.is_empty() {
@@ -237,7 +236,7 @@ impl<P: Clone> Sender<P> {
         if missing.iter().any(|chunk| chunk.pieces.is_empty()) {
             return self.fail(index, lost(), Tell::Peer, io);
         }
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let Some(fill) = entry.fill.as_mut() else { return };
         if !missing.is_empty() {
             fill.chunks.extend(missing);
@@ -260,7 +259,7 @@ impl<P: Clone> Sender<P> {
 
     /// The source's end is known: so is its size, and that nothing beyond it is confirmed.
     fn end_of_fill(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let Some(fill) = entry.fill.as_mut().filter(|fill| fill.end == SourceEnd::Reached) else {
             return;
         };

@@ -90,13 +90,13 @@ impl<P: Clone> Sender<P> {
         let Some(task) = self.tasks.get_mut(&stream) else { return };
         let (index, range, purpose, seq) = (task.entry, task.range, task.purpose, task.seq);
         task.content = Content::Bytes;
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.holes.remove(range);
         }
         if let (Purpose::Send, Some(seq)) = (purpose, seq) {
             self.end_task(stream);
             if let (Some(flight), Some(entry)) =
-                (self.take_flight(seq, io), self.entries.get_mut(&index))
+                (self.take_flight(seq, io), self.entries.lend(&index))
             {
                 let (digest, attempts) = (flight.digest, flight.attempts);
                 entry.plan.give_back(Again { range, digest, attempts });

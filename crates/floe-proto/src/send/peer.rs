@@ -34,7 +34,7 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_want(&mut self, want: Want, io: &mut Io<P>) -> Heard {
         let index = want.entry.index;
-        let Some(entry) = self.entries.get_mut(&index) else { return self.known(index) };
+        let Some(entry) = self.entries.lend(&index) else { return self.known(index) };
         if entry.stage == Stage::Ending {
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl<P: Clone> Sender<P> {
     }
 
     fn want_of_stream(&mut self, index: EntryIndex, finished: Option<Root>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let checks = core::mem::take(&mut entry.checks);
         if let Some(fill) = entry.fill.as_mut() {
             checks.into_iter().for_each(|claim| fill.claims.insert(claim));
@@ -101,7 +101,7 @@ impl<P: Clone> Sender<P> {
         basis: Basis,
         finished: Option<Root>,
     ) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let mut held = RangeSet::new();
         entry.checks.iter().for_each(|subtree| held.insert(subtree.range));
         entry.plan = ChunkPlan::new(size, &held, &entry.holes);
@@ -135,7 +135,7 @@ impl<P: Clone> Sender<P> {
             return;
         }
         io.say(Frame::Drop(self.entry_id(index), alloc::vec![held.range]));
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.plan.add(held.range, &entry.holes);
             self.ready.insert(index);
         }
@@ -144,7 +144,7 @@ impl<P: Clone> Sender<P> {
     /// Whether all of an entry went: then its source is looked at once more, and DONE follows.
     pub(super) fn settle(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let id = self.entry_id(index);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let read = entry.fill.as_ref().is_none_or(super::fill::Fill::is_over);
         let over = entry.checks.is_empty() && entry.plan.is_empty() && entry.tasks == 0 && read;
         let (Stage::Sending, true, Some(size)) = (entry.stage, over, entry.size) else { return };
@@ -176,7 +176,7 @@ impl<P: Clone> Sender<P> {
     }
 
     fn say_done(&mut self, index: EntryIndex, size: ByteCount, root: Root, io: &mut Io<P>) {
-        if let Some(entry) = self.entries.get_mut(&index) {
+        if let Some(entry) = self.entries.lend(&index) {
             entry.stage = Stage::Done;
             io.say_done(self.id, DoneEntry { index, size, root });
         }
@@ -305,7 +305,7 @@ impl<P: Clone> Sender<P> {
         if !self.takes_chunks(index) {
             return;
         }
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let (range, digest, attempts) = (flight.range, flight.digest, flight.attempts);
         if let (Some(fill), Some(digest)) = (entry.fill.as_mut(), digest) {
             io.buffered = io.buffered.plus(range.len());
@@ -323,7 +323,7 @@ impl<P: Clone> Sender<P> {
     pub(crate) fn handle_stream_lost(&mut self, stream: StreamId, io: &mut Io<P>) {
         if let Some(task) = self.end_task(stream) {
             let index = task.entry;
-            if let Some(entry) = self.entries.get_mut(&index) {
+            if let Some(entry) = self.entries.lend(&index) {
                 match task.purpose {
                     Purpose::Check(subtree) => entry.checks.push_front(subtree),
                     Purpose::Hash => {

@@ -6,6 +6,7 @@ use super::entry::{SendEntry, Stage, WantOf};
 use super::{Ending, Listing, Sender, Tell};
 use crate::command::{Event, Walk as WalkState};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow, Opened, Reread};
+use crate::entries::Tally;
 use crate::frame::{Entry, EntryBody, Failed, Frame, Pace, Unasked};
 use crate::io::{Io, Owner, SendOp};
 use crate::plan::ChunkPlan;
@@ -43,11 +44,12 @@ impl<P: Clone> Sender<P> {
 
     /// What the peer's limit of entries ahead and this end's of open objects leave.
     fn room(&self) -> Room {
-        let ahead = self.entries.values().filter(|entry| entry.is_ahead()).count();
-        let open = self.entries.values().filter(|entry| entry.is_open()).count();
+        let Tally { ahead, open, open_small, .. } = self.entries.tally();
         let limits = &self.limits;
+        // What is being opened may turn out to be either.
+        let small = (limits.small_objects_open_max as usize).saturating_sub(open_small + open);
         Room {
-            open: (limits.objects_open_max as usize).saturating_sub(open),
+            open: (limits.objects_open_max as usize).saturating_sub(open).min(small),
             announce: (limits.entries_ahead_max as usize).saturating_sub(ahead),
         }
     }
@@ -104,7 +106,7 @@ impl<P: Clone> Sender<P> {
     }
 
     fn announce(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let Some(body) = entry.body.clone() else { return };
         let path = entry.path.clone();
         entry.stage = Stage::Announced;
@@ -132,7 +134,7 @@ impl<P: Clone> Sender<P> {
     fn send_unasked(&mut self, index: EntryIndex) {
         let welcome =
             self.options.unasked == Unasked::Welcome && self.options.pace == Pace::Streaming;
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         let once = entry.fill.is_some();
         let small = |size: &ByteCount| (1..=Limits::UNASKED_BYTES.0).contains(&size.0);
         let Some(size) = entry.size.filter(small) else { return };
@@ -152,7 +154,7 @@ impl<P: Clone> Sender<P> {
     pub(super) fn opened(&mut self, index: EntryIndex, opened: Opened, io: &mut Io<P>) {
         let Opened::Source { body, metadata, reread, holes } = opened else { return };
         let (body, holes) = self.known_holes(body, holes);
-        let Some(entry) = self.entries.get_mut(&index) else { return };
+        let Some(entry) = self.entries.lend(&index) else { return };
         if let Reread::No { .. } = reread {
             self.once = Some(index);
         }
@@ -204,7 +206,7 @@ impl<P: Clone> Sender<P> {
         }
         let is_root = entry.is_some_and(|entry| entry.path.is_root());
         if fault.code == Code::NotRegular && !is_root {
-            let Some(entry) = self.entries.get_mut(&index) else { return };
+            let Some(entry) = self.entries.lend(&index) else { return };
             entry.stage = Stage::Ending;
             let path = entry.path.clone();
             self.summary.entries_skipped.0 += 1;

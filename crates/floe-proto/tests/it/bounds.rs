@@ -166,7 +166,7 @@ fn objects_are_opened_as_others_are_gone() {
 #[test]
 fn small_objects_that_come_unasked_are_opened_within_a_bound_and_then_sent_again() {
     let mut config = config();
-    config.limits.objects_open_max = 2;
+    config.limits.small_objects_open_max = 2;
     let mut it = Hand::receiving_with(config);
     let files = (1..7).map(|nth| file(nth, &format!("f{nth}"), 5, nth));
     it.hears(LEAD, entries([dir(0, "")].into_iter().chain(files).collect()));

@@ -107,6 +107,7 @@ fn a_tree_arrives_whole_however_few_objects_may_be_open() {
             let source = tree();
             let mut setup = Setup { streams: 2, ..Setup::new(direction, "t") };
             setup.limits.objects_open_max = objects_open_max;
+            setup.limits.small_objects_open_max = objects_open_max;
             let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
             assert_whole(&run, &source, &sink);
         }

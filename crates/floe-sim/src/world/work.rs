@@ -13,7 +13,9 @@ use floe_engine::files::{Done, Files, Handle, Op};
 use floe_proto::command::{Command, Role};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, OpenHow};
 use floe_proto::frame::{Reply, Request};
+use floe_store::Source;
 use floe_types::{ByteCount, Code, EntryId, Fault, Micros, ObjectPath, OpId};
+use std::sync::Arc;
 
 impl World {
     /// Gives an operation to the disk.
@@ -291,8 +293,10 @@ fn perform(peer: &Peer, work: Work) -> Done {
         Work::Other(op) => return files.perform(op, &|_, _| {}),
         Work::Read(entry, piece, held) => {
             held.map_or_else(|| files.handle(entry), Ok).and_then(|handle| {
-                let Handle::Source(source) = handle else {
-                    return Err(floe_engine::files::wrong_kind(entry));
+                let source: Arc<dyn Source> = match handle {
+                    Handle::Source(source) => source,
+                    Handle::Short(short) => short,
+                    _ => return Err(floe_engine::files::wrong_kind(entry)),
                 };
                 let mut into = files.pool().blank(piece.len().to_len().unwrap_or(0));
                 let count = source.read_at(piece.start(), into.bytes_mut())?;
@@ -303,10 +307,12 @@ fn perform(peer: &Peer, work: Work) -> Done {
         }
         Work::Write(entry, at, bytes, digest, held) => {
             held.map_or_else(|| files.handle(entry), Ok).and_then(|handle| {
-                let Handle::Sink(sink) = handle else {
-                    return Err(floe_engine::files::wrong_kind(entry));
+                let (sink, bytes) = match handle {
+                    Handle::Sink(sink) => (sink, Some(bytes)),
+                    Handle::ShortSink(short) => (short.stage(), short.hold(at, bytes)),
+                    _ => return Err(floe_engine::files::wrong_kind(entry)),
                 };
-                sink.write_at(at, bytes.bytes())?;
+                bytes.map_or(Ok(()), |bytes| sink.write_at(at, bytes.bytes()))?;
                 Ok(Done::Wrote { digest })
             })
         }

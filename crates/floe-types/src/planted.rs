@@ -46,11 +46,13 @@ pub enum Bug {
     WindowOffByOne,
     /// A source that changed while it was sent is taken for whole.
     MissAChangedSource,
+    /// A hole is not punched: what stood there stays.
+    LeaveWhatStoodInAHole,
 }
 
 impl Bug {
     /// All of them: each must be caught.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SkipTheSyncOfAStage,
         Self::CheckpointBeforeTheData,
         Self::CheckpointCoversMore,
@@ -70,6 +72,7 @@ impl Bug {
         Self::TakeOneStoredForAll,
         Self::WindowOffByOne,
         Self::MissAChangedSource,
+        Self::LeaveWhatStoodInAHole,
     ];
 }
 

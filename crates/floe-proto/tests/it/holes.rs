@@ -230,6 +230,39 @@ fn a_hole_waits_for_writes_in_its_place() {
 }
 
 #[test]
+fn a_hole_that_waits_gives_way_to_what_comes_in_its_place() {
+    for second in [Content::Hole, Content::Bytes] {
+        let mut it = Hand::receiving();
+        it.hears_file(4 * GRAIN);
+        it.hears(SECOND, header(0, 0, 0, Some(GRAIN)));
+        it.hears_pieces(SECOND, 0, 0, GRAIN);
+        it.loses(SECOND);
+        it.hears(LEAD, hole(1, 0, GRAIN));
+        match second {
+            Content::Hole => it.hears(LEAD, hole(2, 0, GRAIN)),
+            Content::Bytes => it.hears(LEAD, header(2, 0, 0, Some(GRAIN))),
+        }
+        assert!(!it.ops.iter().any(|op| is_hole(&op.2)), "a write is under way");
+        it.does(is_write);
+        match second {
+            Content::Hole => it.does(is_hole),
+            Content::Bytes => {
+                assert!(it.ops.is_empty(), "nothing is made of what gave way");
+                it.hears_pieces(LEAD, 2, 0, GRAIN);
+                it.hears(LEAD, seal(2, 0, GRAIN));
+                it.does(is_write);
+            }
+        }
+        it.does(is_record);
+        let stored = |frame: &Frame<_>| match frame {
+            Frame::Stored(ranges, _) => ranges.iter().all(|range| range.first == Seq(2)),
+            _ => false,
+        };
+        assert!(it.has_said(stored), "{:?}", it.said);
+    }
+}
+
+#[test]
 fn a_hole_that_comes_twice_is_made_once() {
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);

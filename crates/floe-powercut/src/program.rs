@@ -7,6 +7,9 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+/// The exit status of a command whose server is gone.
+const CONNECTION_LOST: i32 = 6;
+
 /// Where the binary is.
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
@@ -148,6 +151,14 @@ impl Running {
     /// The system's.
     pub fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
+    }
+
+    /// Whether a client lost its server before there was a session: the cut fell into the greeting,
+    /// and nobody was there again for as long as it asks. It says so; whoever called it calls again.
+    #[must_use]
+    pub fn met_nobody(&self, status: ExitStatus) -> bool {
+        let said = fs::read_to_string(&self.output).unwrap_or_default();
+        status.code() == Some(CONNECTION_LOST) && said.lines().count() == 1
     }
 
     /// The last line of its standard error.

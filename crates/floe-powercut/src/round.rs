@@ -188,6 +188,7 @@ impl Round<'_> {
         loop {
             match client.ended()? {
                 Some(status) if status.success() => return Ok(client.summed("bytes_sent")),
+                Some(status) if client.met_nobody(status) => client = self.client()?,
                 Some(status) => {
                     return broken(format!("ended with {status}: {}", client.last_words()));
                 }
@@ -211,8 +212,10 @@ impl Round<'_> {
         };
         let began = Instant::now();
         let ended = loop {
-            if let Some(status) = client.ended()? {
-                break Some(status);
+            match client.ended()? {
+                Some(status) if client.met_nobody(status) => client = self.client()?,
+                Some(status) => break Some(status),
+                None => {}
             }
             if self.mounted.wait_for_off(LOOK) == Power::Off {
                 break None;

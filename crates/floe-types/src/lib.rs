@@ -12,11 +12,11 @@ pub mod escape; // a peer's bytes made safe for a terminal, a log or a page
 pub mod number; // offsets, counts, ids, time: distinct types, one macro
 pub mod path; // object paths: lists of byte-string components, parsed once
 pub mod range; // half-open ranges of offsets, and sets of them
+pub mod size; // the text of sizes and rates, chunk sizes
 pub mod digest; // chaining values, chunk digests, roots, and their hex text
 pub mod entry; // what an entry is: kind, metadata, source version
 pub mod utc; // stamps as people read them
 pub mod limits; // every bound, with the relations among them asserted
-pub mod size; // the text of sizes and rates, chunk sizes
 pub mod planted; // bugs on purpose, in the simulation alone
 pub mod subtree; // complete BLAKE3 subtrees: merge, missing ranges, root
 

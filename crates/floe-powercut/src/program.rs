@@ -153,8 +153,9 @@ impl Running {
         self.child.wait()
     }
 
-    /// Whether a client lost its server before there was a session: the cut fell into the greeting,
-    /// and nobody was there again for as long as it asks. It says so; whoever called it calls again.
+    /// Whether a client lost its server before there was a session: the cut fell into the
+    /// greeting, and nobody was there again for as long as it asks. It says so; whoever called it
+    /// calls again.
     #[must_use]
     pub fn met_nobody(&self, status: ExitStatus) -> bool {
         let said = fs::read_to_string(&self.output).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! Reading a log: whether each line follows the one before, and how a file ends.
 //!
 //! A crash can leave less than was written last, which was then not synced and has told nobody
-//! anything: a line without its end, or, where bytes never reached the disk, zeros or what the device
-//! held there before. That is torn, not broken, as long as it is no more than one sync covers.
-//! Everything else that does not follow is broken: somebody changed it, or the disk did.
+//! anything: a line without its end, or, where bytes never reached the disk, zeros or what the
+//! device held there before. That is torn, not broken, as long as it is no more than one sync
+//! covers. Everything else that does not follow is broken: somebody changed it, or the disk did.
 
 use super::line::{Head, link_of};
 use std::io::{self, BufRead, Read};

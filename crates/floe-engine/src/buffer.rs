@@ -20,6 +20,8 @@ use turn::Line;
 
 /// The sizes that are kept; a larger request is refused a shelf and freed after use.
 const SHELF_BYTES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// What a piece takes beside its bytes, about.
+const PIECE_COST: u64 = 128;
 /// Below this the heap is as good as a shelf.
 const POOLED_BYTES_MIN: usize = 8 << 10;
 
@@ -245,6 +247,18 @@ impl Piece {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.held.bytes[..self.len]
+    }
+
+    /// The memory that it takes while it is held.
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
+        self.held.bytes.len() as u64 + PIECE_COST
+    }
+
+    /// Whether somebody waits for such memory.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.held.home.line.is_waited_in()
     }
 
     /// At most so many of its first bytes, shared.

@@ -75,7 +75,7 @@ pub struct Files {
     /// What others wait for while an entry is open here.
     claims: Mutex<HashMap<EntryId, Claim>>,
     prefetch: Prefetch,
-    /// Bytes that short objects keep.
+    /// Memory that short objects keep.
     held: Arc<AtomicU64>,
     owner: OwnerId,
     pool: Pool,
@@ -249,8 +249,10 @@ impl Files {
                 .map(|()| Done::Forgotten)
             }),
             DiskOp::Checkpoint { entry } => self.handle(entry).and_then(|handle| {
-                if let Handle::Sink(sink) = handle {
-                    sink.checkpoint()?;
+                match handle {
+                    Handle::Sink(sink) => sink.checkpoint()?,
+                    Handle::ShortSink(short) => short.written()?.checkpoint()?,
+                    _ => {}
                 }
                 Ok(Done::Checkpointed)
             }),

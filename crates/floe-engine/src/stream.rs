@@ -66,6 +66,8 @@ const FRAMES_A_ROUND: usize = 64;
 const TURN_BYTES: u64 = 512 << 10;
 /// Turns that a stream may take, however little moves.
 const TURNS: u32 = 16;
+/// Rounds of one turn.
+const ROUNDS: u32 = 16;
 /// How long a stream may hold one piece while others wait for memory.
 const HOLD: Duration = Duration::from_secs(2);
 const SAMPLE: Duration = Duration::from_millis(250);
@@ -171,12 +173,14 @@ impl Stream {
         self.write()?;
         let clear = self.is_clear();
         // What ended at once goes on at once: the frames of many small files leave together.
-        loop {
+        for _ in 0..ROUNDS {
+            let gathered = self.outlet.len();
             if self.round(moved)? == Activity::Some {
                 activity = Activity::Some;
             }
             self.port.take_ended(&mut self.ended);
-            if self.ended.is_empty() || !self.outlet.gathers() {
+            let grows = self.outlet.len() > gathered || gathered == 0;
+            if self.ended.is_empty() || !grows || !self.outlet.gathers() {
                 break;
             }
         }

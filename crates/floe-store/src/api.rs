@@ -101,6 +101,9 @@ pub trait Sink: Any + Send + Sync {
     /// # Errors
     /// The system's. After a failed sync nothing since the last good checkpoint counts as recorded.
     fn checkpoint(&self) -> Result<()>;
+
+    /// Whether the object has had its final name, though its commit may have failed after that.
+    fn has_final_name(&self) -> bool;
 }
 
 /// Whether a link at the end of a source path is followed.

@@ -82,6 +82,10 @@ impl Sink for ConfinedSink {
     fn checkpoint(&self) -> Result<()> {
         told(self.whole.checkpoint(), "sync", &self.path)
     }
+
+    fn has_final_name(&self) -> bool {
+        self.whole.has_final_name()
+    }
 }
 
 fn unwrapped(sink: Arc<dyn Sink>) -> Result<(Arc<dyn Sink>, ObjectPath)> {

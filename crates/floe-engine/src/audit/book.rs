@@ -145,8 +145,19 @@ impl Book {
         {
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
-        let mut text = String::new();
-        let head = found.iter().chain(drafts).fold(self.head, |head, it| head.write(it, &mut text));
+        let (mut text, mut head) = (String::new(), self.head);
+        for draft in found.iter().chain(drafts) {
+            head = head.write(draft, &mut text);
+            if text.len() as u64 >= UNSYNCED_BYTES_MAX {
+                self.put(&text, head)?;
+                text.clear();
+            }
+        }
+        self.put(&text, head)
+    }
+
+    /// Writes lines behind the end, so many at most as a crash may tear.
+    fn put(&mut self, text: &str, head: Head) -> Result<(), Fault> {
         let page = &mut self.page;
         if let Err(error) = page.file.write_all_at(text.as_bytes(), page.end) {
             // What is left of it where this fails too is cut by whoever writes next.
@@ -252,7 +263,7 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
         _ => None,
     };
     let mut found = Vec::new();
-    let (head, end) = settle(&mut file, NOW, &mut found).map_err(|error| io_fault(&error))?;
+    let (head, end) = settle(state, &mut file, &mut found).map_err(|error| io_fault(&error))?;
     let head = head.or(before).unwrap_or(Head::START);
     let page = Page { file, inode: meta.ino(), end, allocated: end };
     Ok((page, head, found))
@@ -271,19 +282,21 @@ fn end_of_kept(state: &State) -> Result<Option<Head>, Fault> {
 /// Walks along a file and cuts what a crash left behind its end. Where the chain goes on, if there
 /// is any, and where the file ends.
 fn settle(
+    state: &State,
     file: &mut File,
-    name: &str,
     found: &mut Vec<Draft>,
 ) -> std::io::Result<(Option<Head>, u64)> {
+    let name = NOW;
     file.seek(SeekFrom::Start(0))?;
     let walked = walk(&*file, None, |_, _| {})?;
     match walked.ended {
         Ended::Whole => Ok((walked.head, walked.bytes)),
         Ended::Torn(bytes) => {
-            let cut = hash_from(file, walked.bytes, bytes)?;
-            tracing::warn!(name, bytes, "the audit log had a torn end, which is cut");
+            let torn = bytes_from(file, walked.bytes, bytes)?;
+            let kept = keep(state, walked.head.map_or(0, |head| head.n), &torn)?;
+            tracing::warn!(name, bytes, kept, "the audit log had a torn end, which is moved");
             file.set_len(walked.bytes)?;
-            let about = Some(cut);
+            let about = Some(format!("{kept} {}", blake3::hash(&torn).to_hex()));
             found.push(Record { count: Some(bytes), about, ..Record::now("cut") }.draft());
             Ok((walked.head, walked.bytes))
         }
@@ -297,12 +310,30 @@ fn settle(
     }
 }
 
-/// The BLAKE3 hash of bytes of a file.
-fn hash_from(file: &mut File, at: u64, bytes: u64) -> std::io::Result<String> {
+fn bytes_from(file: &mut File, at: u64, bytes: u64) -> std::io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(at))?;
     let mut torn = Vec::new();
     file.take(bytes.min(TORN_BYTES_MAX)).read_to_end(&mut torn)?;
-    Ok(blake3::hash(&torn).to_hex().to_string())
+    Ok(torn)
+}
+
+/// Keeps a torn end in a file of its own, which floe never removes: it may be more than a crash
+/// left. The file's name.
+fn keep(state: &State, line: u64, torn: &[u8]) -> std::io::Result<String> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for nth in 0..u32::MAX {
+        let name = format!("audit.cut.{line}.{nth}");
+        match rustix::fs::openat(state.handle(), &name, flags, PRIVATE) {
+            Err(Errno::EXIST) => {}
+            answer => {
+                let file = File::from(answer?);
+                file.write_all_at(torn, 0)?;
+                file.sync_all()?;
+                return Ok(name);
+            }
+        }
+    }
+    Err(Errno::EXIST.into())
 }
 
 fn damage(what: &str) -> Draft {

@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn names_of_any_letters_hide_no_break() {
+        let name = |path: &str| Record { path: Some(path.to_owned()), ..Record::now("commit") };
+        let mut text = String::new();
+        let names = ["zw\u{f6}lf", "\u{1f30a}\u{7f}", "a\nb", "plain"];
+        names.iter().fold(Head::START, |head, path| head.write(&name(path).draft(), &mut text));
+        assert!(text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')), "{text}");
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        let read = super::super::line::record_of(lines[1].trim_end().as_bytes()).unwrap().1;
+        assert_eq!(read.path.as_deref(), Some(names[1]));
+        assert_eq!(broken_at(lines[1..].concat().as_bytes()), Some(1));
+        assert_eq!(broken_at([lines[0], lines[2], lines[3]].concat().as_bytes()), Some(2));
+    }
+
+    #[test]
     fn every_changed_byte_is_found_at_its_line_or_the_next() {
         let text = text(4);
         let mut line = 1;

@@ -84,8 +84,24 @@ impl Record {
     pub(super) fn draft(&self) -> Draft {
         // A value of plain fields always has a text.
         let text = serde_json::to_string(self).unwrap_or_default();
-        Draft(text.strip_prefix('{').unwrap_or("}").to_owned())
+        Draft(in_ascii(text.strip_prefix('{').unwrap_or("}")))
     }
+}
+
+/// JSON of the same meaning without any byte but those of printable ASCII: a line that holds
+/// another was not written so.
+fn in_ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if matches!(letter, ' '..='~') {
+            text.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    text
 }
 
 /// A line that has no place in the chain yet: all of it but what chains it.

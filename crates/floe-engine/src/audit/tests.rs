@@ -124,7 +124,10 @@ fn a_torn_end_is_cut_and_said() {
         let records = house.records();
         assert_eq!(records[2].event, "cut");
         assert_eq!(records[2].count, Some(torn.len() as u64));
-        assert_eq!(records[2].about, Some(blake3::hash(torn).to_hex().to_string()));
+        let about = records[2].about.as_ref().unwrap();
+        let (kept, hash) = about.split_once(' ').unwrap();
+        assert_eq!(hash, blake3::hash(torn).to_hex().as_str());
+        assert_eq!(fs::read(house.path(kept)).unwrap(), torn);
         assert_eq!(records.len(), 5);
     }
 }

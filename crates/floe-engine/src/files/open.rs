@@ -122,9 +122,9 @@ impl Files {
         size: Option<ByteCount>,
         slot: Slot,
     ) -> Opened {
-        let handle = |sink| match ShortSink::is_fit_for(size) {
-            true => Handle::ShortSink(Arc::new(ShortSink::new(sink, &self.held))),
-            false => Handle::Sink(sink),
+        let handle = |sink| match ShortSink::of(sink, size, &self.held) {
+            Ok(short) => Handle::ShortSink(Arc::new(short)),
+            Err(sink) => Handle::Sink(sink),
         };
         let told = |basis| match basis {
             floe_store::Basis::Version => Basis::Version,

@@ -83,6 +83,13 @@ impl Fence {
         }
     }
 
+    fn change_names<T>(&self, change: impl FnOnce() -> T) -> T {
+        match &self.meter {
+            None => change(),
+            Some(meter) => meter.change_names(change),
+        }
+    }
+
     /// A directory and those above it, as far as nothing is there.
     fn missing(&self, path: &ObjectPath) -> Vec<ObjectPath> {
         let above = |path: &ObjectPath| path.split_last().map(|(parent, _)| parent);
@@ -154,11 +161,11 @@ impl Store for Fence {
     }
 
     fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
-        self.store.remove(path, depth)
+        self.change_names(|| self.store.remove(path, depth))
     }
 
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {
-        self.store.rename(from, to, overwrite)
+        self.change_names(|| self.store.rename(from, to, overwrite))
     }
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {

@@ -7,10 +7,13 @@
 //! stand: so every byte is counted once, whenever the process died. One process has a ticket's
 //! meter at a time. Everything here but `check` and `set_quota` may block on a disk.
 
+mod ended; // what became of a batch
+
 use super::book::{BatchId, Book, Idle, Keeping, Refusal, weight};
 use super::quota::{Account, Load, Quota};
 use super::usage::{Extent, Pending, Usage, What};
 use crate::state::{Privacy, State};
+use ended::{Stands, is_taken, settle, stage_of};
 use floe_store::{Commit, RootWanted, StageKey, Store, commit_admitted};
 use floe_types::{ByteCount, Code, EntryKind, Fault, ObjectPath};
 use std::os::fd::OwnedFd;
@@ -189,11 +192,9 @@ impl Meter {
 
     /// A holder leaves a stage, which stays if it is kept.
     pub(super) fn leave(&self, stage: &StageKey) {
-        let left = self.lock().leave(stage);
-        if left.is_some_and(|lot| lot.extent == Extent::Growing) {
-            // Whoever opens the meter looks for itself: this is for who only reads the file.
-            let _ = self.save();
-        }
+        // Nothing is written down: this runs where nobody may wait for a disk, and whoever opens
+        // the meter looks for itself.
+        let _ = self.lock().leave(stage);
     }
 
     /// A stage is gone.
@@ -255,7 +256,18 @@ impl Meter {
         let mut book = self.lock();
         book.end(batch);
         book.account.spend(load, load.beyond(Load::of_entries(rest)));
+        drop(book);
+        if exact && let Err(fault) = self.save() {
+            // The file still names them: whoever reads it looks what stands.
+            tracing::error!(%fault, "what a ticket used is not written down");
+        }
         made
+    }
+
+    /// Changes names while nobody makes entries that are counted: what was missing stays so.
+    pub(super) fn change_names<T>(&self, change: impl FnOnce() -> T) -> T {
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        change()
     }
 
     /// Sets one entry without a stage aside: `commit` settles it.
@@ -286,6 +298,7 @@ impl Meter {
     fn commit_part(&self, part: Vec<Item>, size: usize) -> Vec<Outcome> {
         let (commits, brings): (Vec<_>, Vec<_>) =
             part.into_iter().map(|item| (item.commit, item.brings)).unzip();
+        let stages: Vec<_> = commits.iter().map(stage_of).collect();
         let begun = self.begin(&brings, size);
         let mut each = brings.iter();
         let admit = |commit| match (&begun, each.next()) {
@@ -295,12 +308,16 @@ impl Meter {
         let commit = |admitted| self.store.commit(admitted);
         let answers = commit_admitted(commit, commits, admit, |(), answer| answer);
         // One that failed may stand: only its directory was not synced.
-        let stands = brings.iter().zip(&answers).map(|(brings, answer)| match (brings, answer) {
-            (Some(_), Ok(())) => Stands::Yes,
-            (Some(entry), Err(_)) if begun.is_ok() => self.came_to_be(entry),
-            _ => Stands::No,
-        });
-        let stands: Vec<_> = stands.collect();
+        let mut stands = Vec::with_capacity(answers.len());
+        for ((brings, answer), stage) in brings.iter().zip(&answers).zip(stages) {
+            stands.push(match (brings, answer) {
+                (Some(_), Ok(())) => Stands::Yes,
+                // Whatever name it has by now.
+                (Some(_), Err(_)) if stage.is_some_and(|sink| sink.has_final_name()) => Stands::Yes,
+                (Some(entry), Err(_)) if begun.is_ok() => self.came_to_be(entry),
+                _ => Stands::No,
+            });
+        }
         let mut book = self.lock();
         if let Ok(Some(batch)) = begun {
             book.end(batch);
@@ -434,31 +451,6 @@ impl Meter {
         *written = newest;
         Ok(())
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    Yes,
-    No,
-}
-
-/// Counts what became of an entry of a batch.
-fn settle(book: &mut Book, entry: &Pending, answer: &Result<(), Fault>, stands: Stands) -> Rest {
-    match (stands, &entry.what, answer) {
-        (Stands::Yes, ..) => book.spend(entry, Load::ENTRY),
-        (Stands::No, What::Link | What::Directory, _) => book.account.release(Load::ENTRY),
-        // One whose name was taken is discarded.
-        (Stands::No, What::Object { stage, .. }, answer) if is_taken(answer) => {
-            book.forget(stage);
-        }
-        (Stands::No, What::Object { .. }, _) => return Rest::Staged,
-    }
-    Rest::Nothing
-}
-
-/// Whether something has the name of an entry, and may not be replaced.
-fn is_taken(answer: &Result<(), Fault>) -> bool {
-    answer.as_ref().is_err_and(|fault| fault.code == Code::Exists)
 }
 
 /// What is refused.

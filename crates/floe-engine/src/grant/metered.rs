@@ -223,4 +223,8 @@ impl Sink for MeteredSink {
     fn checkpoint(&self) -> Result<()> {
         self.whole.checkpoint()
     }
+
+    fn has_final_name(&self) -> bool {
+        self.whole.has_final_name()
+    }
 }

@@ -28,7 +28,7 @@ enum Path {
 }
 
 /// Frames that are polled before they are written.
-const FRAMES_MAX: usize = 64;
+const FRAMES_MAX: usize = 32;
 /// Pieces up to here are copied behind the frames before them: a call to the kernel, and a record
 /// of TLS, cost more than the copy.
 const SHORT_BYTES: u64 = 16 << 10;
@@ -46,6 +46,11 @@ impl Outlet {
             && polled.len() < FRAMES_MAX
             && carried < GATHERED_BYTES
             && polled.last().is_none_or(|last| data_bytes(last) <= SHORT_BYTES)
+    }
+
+    /// Bytes of what was gathered.
+    pub(super) fn len(&self) -> usize {
+        self.small.len()
     }
 
     /// Whether what waits may wait for a little more.

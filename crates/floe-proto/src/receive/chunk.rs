@@ -355,7 +355,7 @@ impl Receiver {
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
         if let Some(entry) = self.entries.lend(&index) {
-            entry.checkpoint.recorded(chunk.came);
+            entry.checkpoint.recorded(range.len());
             if entry.checkpoint_due(&self.limits).is_some_and(|due| due <= now) {
                 self.checkpoint(index, io);
             }

@@ -18,6 +18,11 @@ impl Receiver {
         if self.holes == Holes::AsBytes {
             return Err(Violation { what: "a hole from a peer that did not say it knows them" });
         }
+        // Without a size a short one could stand anywhere.
+        let entry = self.entries.get(&header.entry.index);
+        if entry.is_some_and(|entry| entry.size.is_none()) {
+            return Err(Violation { what: "a hole in an object of unknown size" });
+        }
         match (header.len, header.digest) {
             (Some(len), Some(digest)) => Ok(Seal { seq: header.seq, len, digest }),
             _ => Err(Violation { what: "a hole without length or digest" }),

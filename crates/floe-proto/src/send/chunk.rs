@@ -18,7 +18,8 @@ use crate::plan::{Again, content_of};
 use alloc::collections::VecDeque;
 use floe_types::planted::{self, Bug};
 use floe_types::{
-    ByteCount, ChunkDigest, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId, Subtree,
+    ByteCount, ChunkDigest, ChunkSize, Code, EntryIndex, Fault, Offset, Range, Seq, StreamId,
+    Subtree,
 };
 
 /// What a stream has under way.
@@ -176,7 +177,10 @@ impl<P: Clone> Sender<P> {
         let Some(entry) = self.entries.lend(&index) else { return false };
         let mut content = Content::Bytes;
         let (range, purpose, again, held) = if let Some(check) = entry.checks.pop_front() {
-            content = content_of(check.range, &entry.holes);
+            // One operation is never more than a chunk.
+            if check.range.len() <= ChunkSize::MAX.bytes() {
+                content = content_of(check.range, &entry.holes);
+            }
             (check.range, Purpose::Check(check), None, VecDeque::new())
         } else if let Some(filled) = entry.fill.as_mut().and_then(super::fill::Fill::take_chunk) {
             let again = Again {

@@ -6,7 +6,7 @@ use crate::transfers::{assert_whole, content, path, run};
 use crate::world::{Faults, Setup};
 use floe_proto::command::{Config, Holes, Violation};
 use floe_proto::disk::{DiskDone, DiskOp};
-use floe_proto::frame::{Await, Content, Direction, Frame, Header, Level, Pace};
+use floe_proto::frame::{Await, Content, Direction, EntryBody, Frame, Header, Level, Pace};
 use floe_types::{ByteCount, ChunkDigest, Code, Offset, Range, Root, Seq};
 use std::sync::LazyLock;
 
@@ -194,6 +194,19 @@ fn a_hole_needs_the_ability_and_nothing_follows_it() {
     it.hears_file(4 * GRAIN);
     let beyond = it.try_hears(LEAD, hole(0, 4 * GRAIN, 8 * GRAIN));
     assert_eq!(violates(beyond), "a chunk beyond the object");
+}
+
+#[test]
+fn a_hole_in_an_object_of_unknown_size_is_a_violation() {
+    let mut it = Hand::receiving();
+    let mut unknown = file(0, "", 4 * GRAIN, 1);
+    if let EntryBody::File { size, version, .. } = &mut unknown.body {
+        (*size, *version) = (None, None);
+    }
+    it.hears(LEAD, entries(vec![unknown]));
+    it.does(is_open);
+    let what = violates(it.try_hears(LEAD, hole(0, 0, GRAIN)));
+    assert_eq!(what, "a hole in an object of unknown size");
 }
 
 #[test]

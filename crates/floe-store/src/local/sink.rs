@@ -243,4 +243,8 @@ impl<D: Disk> Sink for LocalSink<D> {
             Body::Plain(_) => Ok(()),
         }
     }
+
+    fn has_final_name(&self) -> bool {
+        matches!(*self.phase(), Phase::Renamed | Phase::Committed)
+    }
 }

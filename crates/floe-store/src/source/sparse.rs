@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskResult};
 use floe_types::{ByteCount, ChunkSize, Code, Limits, Offset, Range};
 
 /// So many stretches of a file are looked at; what lies behind is read.
-const STEPS_MAX: usize = 1 << 20;
+const STEPS_MAX: usize = 64 << 10;
 
 /// The holes of a file of this size.
 pub(super) fn holes<D: Disk>(disk: &D, file: &D::Handle, size: ByteCount) -> Vec<Range> {

@@ -389,8 +389,12 @@ impl Drop for Guard {
         if std::thread::panicking() {
             self.0.break_off(Fault::new(Code::Other, "a session's driver failed"));
         }
-        self.0.files.close();
-        self.0.released.send_replace(Released::Yes);
+        // What is open may have a last word for its disk, which a lane does not wait for.
+        let running = Arc::clone(&self.0);
+        self.0.threads.names.submit(Box::new(move || {
+            running.files.close();
+            running.released.send_replace(Released::Yes);
+        }));
     }
 }
 

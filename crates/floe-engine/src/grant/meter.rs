@@ -192,9 +192,11 @@ impl Meter {
 
     /// A holder leaves a stage, which stays if it is kept.
     pub(super) fn leave(&self, stage: &StageKey) {
-        // Nothing is written down: this runs where nobody may wait for a disk, and whoever opens
-        // the meter looks for itself.
-        let _ = self.lock().leave(stage);
+        let left = self.lock().leave(stage);
+        if left.is_some_and(|lot| lot.extent == Extent::Growing) {
+            // Whoever opens the meter looks for itself: this is for who only reads the file.
+            let _ = self.save();
+        }
     }
 
     /// A stage is gone.

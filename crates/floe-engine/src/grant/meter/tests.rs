@@ -156,6 +156,7 @@ fn a_stage_of_unknown_size_counts_as_it_is_written() {
     let refused = sink.write_at(Offset(2 * MIB), &[0]).unwrap_err();
     assert_eq!(refused.detail, "write \"a\": 1 more bytes, and its ticket has 0 left");
     drop(sink);
+    assert_eq!(place.counts(), (0, 2 * MIB));
     // Another process finds what is written, whatever the file says.
     drop((fence, meter));
     let key = spec("a", None, 0).key();

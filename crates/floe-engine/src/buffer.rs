@@ -255,12 +255,6 @@ impl Piece {
         self.held.bytes.len() as u64 + PIECE_COST
     }
 
-    /// Whether somebody waits for such memory.
-    #[must_use]
-    pub fn is_wanted(&self) -> bool {
-        self.held.home.line.is_waited_in()
-    }
-
     /// At most so many of its first bytes, shared.
     #[must_use]
     pub fn first(&self, len: usize) -> Self {

@@ -266,11 +266,7 @@ impl Files {
                 Ok(_) => Err(wrong_kind(entry)),
                 Err(fault) => Err(fault),
             },
-            DiskOp::Release { entry } => {
-                self.close_entry(entry);
-                self.drop_retired(entry.transfer);
-                Ok(Done::Released)
-            }
+            DiskOp::Release { entry } => Ok(self.release(entry)),
             DiskOp::Apply { request } => self.apply(request, working),
             DiskOp::Record { entry, chunk, digest } => self.record(entry, chunk, &digest),
             DiskOp::ReadHole { entry, chunk } => self.read_hole(entry, chunk),
@@ -306,13 +302,16 @@ impl Files {
     pub fn at_once(&self, op: &Op) -> Option<Done> {
         let (DiskOp::Check { entry } | DiskOp::Release { entry }) = op else { return None };
         let Ok(Handle::Short(short)) = self.handle(*entry) else { return None };
-        if let DiskOp::Check { .. } = op {
-            return Some(short.version().map_or_else(Done::Failed, Done::Checked));
-        }
-        self.prefetch.let_go(&short);
-        self.close_entry(*entry);
+        Some(match op {
+            DiskOp::Check { .. } => short.version().map_or_else(Done::Failed, Done::Checked),
+            _ => self.release(*entry),
+        })
+    }
+
+    fn release(&self, entry: EntryId) -> Done {
+        self.close_entry(entry);
         self.drop_retired(entry.transfer);
-        Some(Done::Released)
+        Done::Released
     }
 
     /// A file is read that was not read when it was opened.
@@ -322,7 +321,9 @@ impl Files {
 
     /// Gives an entry up; its claim last, so that whoever waits for it finds it free.
     fn close_entry(&self, entry: EntryId) {
-        drop(self.open.take(entry));
+        if let Some((Handle::Short(short), _slot)) = self.open.take(entry) {
+            self.prefetch.let_go(&short);
+        }
         self.let_claim_go(entry);
     }
 

@@ -122,7 +122,7 @@ impl Files {
         size: Option<ByteCount>,
         slot: Slot,
     ) -> Opened {
-        let handle = |sink| match ShortSink::of(sink, size, &self.held) {
+        let handle = |sink| match ShortSink::of(sink, size, &self.held, &self.pool) {
             Ok(short) => Handle::ShortSink(Arc::new(short)),
             Err(sink) => Handle::Sink(sink),
         };

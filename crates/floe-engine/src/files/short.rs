@@ -1,7 +1,7 @@
 //! Short files: one job of a disk thread in place of three.
 //!
 //! A short source is read, and looked at again, by the job that opens it; nothing of it stays open.
-//! A short object's bytes wait in memory for the job that records them.
+//! A short object's bytes wait in memory for the job that records or commits them.
 
 use crate::buffer::{Piece, Pool};
 use floe_store::{Sink, Source};
@@ -115,8 +115,10 @@ pub struct ShortSink {
     size: ByteCount,
     /// All of it.
     held: Mutex<Option<Piece>>,
-    /// What all of a session hold.
+    /// What all of a session hold,
     all: Arc<AtomicU64>,
+    /// and where from.
+    pool: Pool,
 }
 
 impl ShortSink {
@@ -125,10 +127,12 @@ impl ShortSink {
         sink: Arc<dyn Sink>,
         size: Option<ByteCount>,
         all: &Arc<AtomicU64>,
+        pool: &Pool,
     ) -> Result<Self, Arc<dyn Sink>> {
         match size {
             Some(size) if size <= SHORT_BYTES => {
-                Ok(Self { sink, size, held: Mutex::default(), all: Arc::clone(all) })
+                let (all, pool) = (Arc::clone(all), pool.clone());
+                Ok(Self { sink, size, held: Mutex::default(), all, pool })
             }
             _ => Err(sink),
         }
@@ -140,7 +144,7 @@ impl ShortSink {
         let mut held = self.held();
         self.let_go(held.take());
         let whole = at == Offset::ZERO && ByteCount::of_len(bytes.bytes().len()) == self.size;
-        let room = self.all.load(Ordering::Relaxed) < HELD_BYTES_MAX && !bytes.is_wanted();
+        let room = self.all.load(Ordering::Relaxed) < HELD_BYTES_MAX && !self.pool.is_short();
         if !whole || !room {
             return Some(bytes);
         }
@@ -231,14 +235,15 @@ mod tests {
         blank.seal(bytes.len())
     }
 
-    fn short(noted: &Arc<Noted>, size: u64, all: &Arc<AtomicU64>) -> ShortSink {
-        ShortSink::of(Arc::clone(noted) as Arc<dyn Sink>, Some(ByteCount(size)), all).ok().unwrap()
+    fn short(noted: &Arc<Noted>, size: u64, all: &Arc<AtomicU64>, pool: &Pool) -> ShortSink {
+        let sink = Arc::clone(noted) as Arc<dyn Sink>;
+        ShortSink::of(sink, Some(ByteCount(size)), all, pool).ok().unwrap()
     }
 
     #[test]
     fn what_is_kept_is_written_once_and_only_a_whole_object_is_kept() {
         let (noted, all, pool) = (Arc::<Noted>::default(), Arc::default(), Pool::new(ByteCount(0)));
-        let sink = short(&noted, 4, &all);
+        let sink = short(&noted, 4, &all, &pool);
         assert!(sink.hold(Offset(1), piece(&pool, b"xyz")).is_some(), "a part is written at once");
         assert!(sink.hold(Offset(0), piece(&pool, b"old!")).is_none());
         assert!(sink.hold(Offset(0), piece(&pool, b"part")).is_none());
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn a_part_that_comes_takes_the_place_of_what_was_kept() {
         let (noted, all, pool) = (Arc::<Noted>::default(), Arc::default(), Pool::new(ByteCount(0)));
-        let sink = short(&noted, 4, &all);
+        let sink = short(&noted, 4, &all, &pool);
         assert!(sink.hold(Offset(0), piece(&pool, b"old!")).is_none());
         assert!(sink.hold(Offset(2), piece(&pool, b"ew")).is_some());
         sink.written().unwrap();
@@ -263,7 +268,7 @@ mod tests {
     fn a_session_keeps_a_bounded_amount_and_gives_it_back() {
         let (noted, all, pool) = (Arc::<Noted>::default(), Arc::default(), Pool::new(ByteCount(0)));
         let bytes = vec![7; 60 << 10];
-        let sinks: Vec<_> = (0..100).map(|_| short(&noted, 60 << 10, &all)).collect();
+        let sinks: Vec<_> = (0..100).map(|_| short(&noted, 60 << 10, &all, &pool)).collect();
         let hold = |sink: &&ShortSink| sink.hold(Offset(0), piece(&pool, &bytes)).is_none();
         let kept = sinks.iter().filter(hold).count() as u64;
         assert!((1..=HELD_BYTES_MAX / (60 << 10)).contains(&kept), "{kept}");

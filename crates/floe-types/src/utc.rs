@@ -57,6 +57,21 @@ mod tests {
     }
 
     #[test]
+    fn days_become_dates() {
+        for (days, date) in [
+            (0, "1970-01-01"),
+            (59, "1970-03-01"),
+            (11_016, "2000-02-29"),
+            (20_780, "2026-11-23"),
+            (47_540, "2100-02-28"),
+            (47_541, "2100-03-01"),
+            (-1, "1969-12-31"),
+        ] {
+            assert_eq!(stamp(days * 86_400), format!("{date}T00:00:00Z"), "{days}");
+        }
+    }
+
+    #[test]
     fn digits_of_a_second_are_cut_and_filled_up() {
         let stamp = Utc(Timestamp::new(0, 1_234_567).unwrap());
         assert_eq!(format!("{stamp:.6}"), "1970-01-01T00:00:00.001234Z");

@@ -35,6 +35,30 @@ pub struct Scribe {
 /// Room for lines of what is about to be done.
 pub struct Room(Promise);
 
+/// What is about to be done, and its line if that ends well.
+pub struct Deed {
+    record: Record,
+    done: Draft,
+}
+
+impl Deed {
+    fn of(record: Record) -> Self {
+        Self { done: record.draft(), record }
+    }
+
+    /// The most that its line can take.
+    fn bytes_max(&self) -> u64 {
+        self.done.bytes_max() + RESULT_BYTES
+    }
+
+    fn ended(self, result: &Result<(), Fault>) -> Draft {
+        match result {
+            Ok(()) => self.done,
+            Err(_) => self.record.ending(result).draft(),
+        }
+    }
+}
+
 impl Scribe {
     /// A session begins: its first line is left.
     pub(crate) fn begin(audit: &Arc<Audit>, who: Who, agent: &str) -> Self {
@@ -88,9 +112,9 @@ impl Scribe {
     ///
     /// # Errors
     /// `NoSpace` and the like: then nothing of it must be committed.
-    pub(crate) fn before_commit(&self, batch: &[CommitOp]) -> Result<(Room, Vec<Record>), Fault> {
-        let records: Vec<Record> = batch.iter().map(|op| self.commit(op)).collect();
-        Ok((self.room(&records)?, records))
+    pub(crate) fn before_commit(&self, batch: &[CommitOp]) -> Result<(Room, Vec<Deed>), Fault> {
+        let deeds: Vec<Deed> = batch.iter().map(|op| Deed::of(self.commit(op))).collect();
+        Ok((self.room(&deeds)?, deeds))
     }
 
     /// Has the lines of a batch written, durably.
@@ -99,31 +123,27 @@ impl Scribe {
     /// The system's: then nobody may be told that it is committed.
     pub(crate) fn committed<'a>(
         &self,
-        (room, records): (Room, Vec<Record>),
+        (room, deeds): (Room, Vec<Deed>),
         results: impl IntoIterator<Item = &'a Result<(), Fault>>,
     ) -> Result<(), Fault> {
-        let lines = records.into_iter().zip(results);
-        let drafts = lines.map(|(record, result)| record.ending(result).draft()).collect();
-        self.write(room, drafts)
+        let lines = deeds.into_iter().zip(results);
+        self.write(room, lines.map(|(deed, result)| deed.ended(result)).collect())
     }
 
     /// Room for the line of a request that changes names, if it does.
     ///
     /// # Errors
     /// `NoSpace` and the like: then it must not be done.
-    pub(crate) fn before_request(
-        &self,
-        request: &Request,
-    ) -> Result<Option<(Room, Record)>, Fault> {
+    pub(crate) fn before_request(&self, request: &Request) -> Result<Option<(Room, Deed)>, Fault> {
         let (event, path, to) = match request {
             Request::Remove { path, .. } => ("remove", path, None),
             Request::Rename { from, to, .. } => ("rename", from, self.path(to)),
             Request::MakeDirectory { path } => ("mkdir", path, None),
             Request::List { .. } | Request::Stat { .. } => return Ok(None),
         };
-        let record = Record { path: self.path(path), to, ..self.record(event) };
-        let room = self.room(std::slice::from_ref(&record))?;
-        Ok(Some((room, record)))
+        let deed = Deed::of(Record { path: self.path(path), to, ..self.record(event) });
+        let room = self.room(std::slice::from_ref(&deed))?;
+        Ok(Some((room, deed)))
     }
 
     /// Has the line of a request written, durably.
@@ -132,10 +152,10 @@ impl Scribe {
     /// As `committed`.
     pub(crate) fn requested(
         &self,
-        (room, record): (Room, Record),
+        (room, deed): (Room, Deed),
         result: &Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.write(room, vec![record.ending(result).draft()])
+        self.write(room, vec![deed.ended(result)])
     }
 
     /// An object was sent, and the client says that it has it whole.
@@ -173,9 +193,8 @@ impl Scribe {
         }
     }
 
-    fn room(&self, records: &[Record]) -> Result<Room, Fault> {
-        let bytes = records.iter().map(|record| record.draft().bytes_max() + RESULT_BYTES);
-        self.audit.desk.promise(bytes.sum()).map(Room)
+    fn room(&self, deeds: &[Deed]) -> Result<Room, Fault> {
+        self.audit.desk.promise(deeds.iter().map(Deed::bytes_max).sum()).map(Room)
     }
 
     fn write(&self, room: Room, drafts: Vec<Draft>) -> Result<(), Fault> {

@@ -21,10 +21,12 @@ pub(crate) struct ChunkPlan {
     size: ByteCount,
 }
 
-/// A chunk that was sent before: the same range, and the digest it must meet if it was sealed.
+/// A chunk that was sent before: the same range, made of the same, and the digest it must meet if
+/// it was sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Again {
     pub(crate) range: Range,
+    pub(crate) content: Content,
     pub(crate) digest: Option<ChunkDigest>,
     pub(crate) attempts: u32,
 }
@@ -52,10 +54,10 @@ impl ChunkPlan {
     }
 
     /// The next chunk, lowest first, those that come again before all others.
-    pub(crate) fn pull(&mut self, nominal: ChunkSize, holes: &RangeSet) -> Option<Pulled> {
+    pub(crate) fn pull(&mut self, nominal: ChunkSize) -> Option<Pulled> {
         if let Some((_, again)) = self.again.pop_first() {
-            let content = content_of(again.range, holes);
-            return Some(Pulled { range: again.range, content, again: Some(again) });
+            let Again { range, content, .. } = again;
+            return Some(Pulled { range, content, again: Some(again) });
         }
         let (range, content) = self.next(nominal)?;
         match content {
@@ -66,9 +68,9 @@ impl ChunkPlan {
     }
 
     /// What the next chunk would count in the window.
-    pub(crate) fn peek_window(&self, nominal: ChunkSize, holes: &RangeSet) -> Option<ByteCount> {
+    pub(crate) fn peek_window(&self, nominal: ChunkSize) -> Option<ByteCount> {
         let (range, content) = match self.again.first_key_value() {
-            Some((_, again)) => (again.range, content_of(again.range, holes)),
+            Some((_, again)) => (again.range, again.content),
             None => self.next(nominal)?,
         };
         Some(content.window_bytes(range.len()))
@@ -106,7 +108,8 @@ impl ChunkPlan {
 
     /// Bytes left to be sent, as far as they are known: no holes.
     pub(crate) fn len(&self) -> ByteCount {
-        let again: u64 = self.again.values().map(|again| again.range.len().0).sum();
+        let bytes = self.again.values().filter(|again| again.content == Content::Bytes);
+        let again: u64 = bytes.map(|again| again.range.len().0).sum();
         self.missing.len().plus(ByteCount(again))
     }
 }
@@ -138,32 +141,32 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn drain(plan: &mut ChunkPlan, nominal: ChunkSize, holes: &RangeSet) -> Vec<Pulled> {
-        core::iter::from_fn(|| plan.pull(nominal, holes)).collect()
+    fn drain(plan: &mut ChunkPlan, nominal: ChunkSize) -> Vec<Pulled> {
+        core::iter::from_fn(|| plan.pull(nominal)).collect()
     }
 
     #[test]
     fn what_comes_back_goes_out_first() {
         let none = RangeSet::new();
         let mut plan = ChunkPlan::new(ByteCount(3 << 20), &none, &none);
-        let first = plan.pull(ChunkSize::DEFAULT, &none).unwrap();
-        plan.pull(ChunkSize::DEFAULT, &none).unwrap();
-        plan.give_back(Again { range: first.range, digest: None, attempts: 1 });
-        assert_eq!(plan.pull(ChunkSize::DEFAULT, &none).unwrap().range, first.range);
+        let Pulled { range, content, .. } = plan.pull(ChunkSize::DEFAULT).unwrap();
+        plan.pull(ChunkSize::DEFAULT).unwrap();
+        plan.give_back(Again { range, content, digest: None, attempts: 1 });
+        assert_eq!(plan.pull(ChunkSize::DEFAULT).unwrap().range, range);
         assert_eq!(plan.len(), ByteCount(1 << 20));
     }
 
     #[test]
-    fn a_hole_that_comes_back_is_one_yet_unless_bytes_came() {
+    fn a_hole_that_comes_back_is_one_yet() {
         let mut holes = RangeSet::new();
         holes.insert(Range::new(Offset::ZERO, Offset(3 << 20)));
         let mut plan = ChunkPlan::new(ByteCount(3 << 20), &RangeSet::new(), &holes);
         assert_eq!(plan.len(), ByteCount::ZERO, "nothing of it is sent");
-        for content in [Content::Hole, Content::Bytes] {
-            let pulled = plan.pull(ChunkSize::DEFAULT, &holes).unwrap();
-            assert_eq!((pulled.range.len().0, pulled.content), (3 << 20, content));
-            plan.give_back(Again { range: pulled.range, digest: None, attempts: 1 });
-            holes.remove(Range::new(Offset(2 << 20), Offset(3 << 20)));
+        for _ in 0..2 {
+            let Pulled { range, content, .. } = plan.pull(ChunkSize::DEFAULT).unwrap();
+            assert_eq!((range.len().0, content), (3 << 20, Content::Hole));
+            plan.give_back(Again { range, content, digest: None, attempts: 1 });
+            assert_eq!(plan.len(), ByteCount::ZERO);
         }
     }
 
@@ -188,8 +191,8 @@ mod tests {
             let (held, holes) = (grains(have, size), grains(holes, size));
             let mut plan = ChunkPlan::new(ByteCount(size), &held, &holes);
             let mut covered = held.clone();
-            while let Some(peeked) = plan.peek_window(nominal, &holes) {
-                let pulled = plan.pull(nominal, &holes).unwrap();
+            while let Some(peeked) = plan.peek_window(nominal) {
+                let pulled = plan.pull(nominal).unwrap();
                 let range = pulled.range;
                 prop_assert_eq!(peeked, pulled.content.window_bytes(range.len()));
                 prop_assert!(Subtree::is_aligned(range), "{range:?}");
@@ -206,7 +209,7 @@ mod tests {
                 covered.insert(range);
             }
             prop_assert!(covered.covers(Range::new(Offset::ZERO, Offset(size))));
-            prop_assert!(plan.is_empty() && drain(&mut plan, nominal, &holes).is_empty());
+            prop_assert!(plan.is_empty() && drain(&mut plan, nominal).is_empty());
         }
     }
 }

@@ -154,7 +154,7 @@ impl<P: Clone> Sender<P> {
             }
             let next = entry.checks.front().map(|_| ByteCount::ZERO);
             let held = entry.fill.as_ref().and_then(|fill| fill.chunk_len());
-            let planned = entry.plan.peek_window(self.options.chunk, &entry.holes);
+            let planned = entry.plan.peek_window(self.options.chunk);
             let len = next.or(held).or(planned).unwrap_or_default();
             let len = if planted::is(Bug::WindowOffByOne) { ByteCount(1) } else { len };
             let fits = self.in_flight.plus(len) <= self.window || self.in_flight.0 == 0;
@@ -185,11 +185,12 @@ impl<P: Clone> Sender<P> {
         } else if let Some(filled) = entry.fill.as_mut().and_then(super::fill::Fill::take_chunk) {
             let again = Again {
                 range: filled.range,
+                content,
                 digest: Some(filled.digest),
                 attempts: filled.attempts,
             };
             (filled.range, Purpose::Send, Some(again), filled.pieces.into())
-        } else if let Some(pulled) = entry.plan.pull(chunk, &entry.holes) {
+        } else if let Some(pulled) = entry.plan.pull(chunk) {
             content = pulled.content;
             let purpose = if entry.whole.is_some() { Purpose::Hash } else { Purpose::Send };
             (pulled.range, purpose, pulled.again, VecDeque::new())

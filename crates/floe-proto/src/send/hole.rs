@@ -9,7 +9,6 @@ use crate::command::Holes;
 use crate::disk::{DiskDone, DiskOp, Lane};
 use crate::frame::{Await, Content, EntryBody, Frame, Header};
 use crate::io::{Io, SendOp};
-use crate::plan::Again;
 use alloc::vec::Vec;
 use floe_types::{
     ByteCount, ChunkDigest, Code, EntryIndex, Fault, Range, RangeSet, StreamId, Subtree,
@@ -85,7 +84,8 @@ impl<P: Clone> Sender<P> {
         self.settle(index, io);
     }
 
-    /// Bytes came where a hole was: they are read like any others.
+    /// Bytes came where a hole was: they are read like any others, in chunks as long as any others.
+    /// Where the hole was said, they are another version.
     fn filled_since(&mut self, stream: StreamId, io: &mut Io<P>) {
         let Some(task) = self.tasks.get_mut(&stream) else { return };
         let (index, range, purpose, seq) = (task.entry, task.range, task.purpose, task.seq);
@@ -95,11 +95,12 @@ impl<P: Clone> Sender<P> {
         }
         if let (Purpose::Send, Some(seq)) = (purpose, seq) {
             self.end_task(stream);
-            if let (Some(flight), Some(entry)) =
-                (self.take_flight(seq, io), self.entries.lend(&index))
-            {
-                let (digest, attempts) = (flight.digest, flight.attempts);
-                entry.plan.give_back(Again { range, digest, attempts });
+            let said = self.take_flight(seq, io).is_some_and(|flight| flight.digest.is_some());
+            if said {
+                return self.source_changed(index, io);
+            }
+            if let Some(entry) = self.entries.lend(&index) {
+                entry.plan.add(range, &entry.holes);
                 self.ready.insert(index);
             }
         }

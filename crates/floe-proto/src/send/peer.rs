@@ -306,12 +306,13 @@ impl<P: Clone> Sender<P> {
             return;
         }
         let Some(entry) = self.entries.lend(&index) else { return };
-        let (range, digest, attempts) = (flight.range, flight.digest, flight.attempts);
+        let (range, content) = (flight.range, flight.content);
+        let (digest, attempts) = (flight.digest, flight.attempts);
         if let (Some(fill), Some(digest)) = (entry.fill.as_mut(), digest) {
             io.buffered = io.buffered.plus(range.len());
             fill.give_back(Filled { range, digest, attempts, pieces: flight.kept });
         } else if !planted::is(Bug::LoseARetransmission) {
-            entry.plan.give_back(Again { range, digest, attempts });
+            entry.plan.give_back(Again { range, content, digest, attempts });
         }
         self.ready.insert(index);
         io.wake_streams();
@@ -327,7 +328,8 @@ impl<P: Clone> Sender<P> {
                 match task.purpose {
                     Purpose::Check(subtree) => entry.checks.push_front(subtree),
                     Purpose::Hash => {
-                        entry.plan.give_back(Again { range: task.range, digest: None, attempts: 0 })
+                        let (range, content) = (task.range, task.content);
+                        entry.plan.give_back(Again { range, content, digest: None, attempts: 0 });
                     }
                     Purpose::Send => {}
                 }

@@ -336,6 +336,40 @@ fn a_long_hole_counts_as_a_short_chunk() {
 }
 
 #[test]
+fn bytes_that_came_into_a_long_hole_go_in_chunks_as_wished() {
+    let mut disk = Disk::default();
+    disk.files.insert(path("f"), vec![0; 4 << 20]);
+    disk.filled.insert(path("f"), content("came since", 4 << 20));
+    let options = floe_proto::command::TransferOptions { window: ByteCount(GRAIN), ..options() };
+    let mut it = Hand::putting(disk, "f", options, config());
+    it.does(is_open);
+    it.hears(LEAD, want_all(0));
+    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
+    let first = it.said.iter().find_map(|(_, frame)| match frame {
+        Frame::Header(header) => Some(*header),
+        _ => None,
+    });
+    let first = first.unwrap();
+    assert_eq!((first.content, first.len), (Content::Bytes, Some(ByteCount(GRAIN))));
+    assert_eq!(it.session.summary(T).unwrap().window_bytes_max, ByteCount(GRAIN));
+}
+
+#[test]
+fn bytes_in_a_hole_that_was_sent_are_another_version() {
+    let (mut disk, bytes) = (Disk::default(), content("came since", 4 << 20));
+    disk.files.insert(path("f"), vec![0; 4 << 20]);
+    let mut it = Hand::putting(disk, "f", options(), config());
+    it.does(is_open);
+    it.hears(LEAD, want_all(0));
+    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
+    it.disk.filled.insert(path("f"), bytes);
+    it.hears(LEAD, Frame::Corrupt(Seq(0)));
+    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
+    it.does(is_open);
+    assert!(!it.has_said(|frame| matches!(frame, Frame::Data(_))));
+}
+
+#[test]
 fn a_hole_that_cannot_be_made_fails_its_entry() {
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);

@@ -6,6 +6,7 @@
 //! in `commit`, what a stage keeps in `ledger`, what counts after a crash in `recover`.
 
 mod ancestry; // which directories must be synced
+mod reserve; // space that is kept free
 mod area; // `.floe`: where stages rest
 mod ledger; // a journal while it is written
 mod metadata; // mode, mtime and mark
@@ -133,6 +134,11 @@ impl<D: Disk> LocalStore<D> {
         let recent = Mutex::default();
         let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
         Ok(Self { ground, browser, lent: Mutex::default(), begun: Mutex::default() })
+    }
+
+    /// From now on no byte of an object is staged that would leave less free on its file system.
+    pub fn keep_free(&self, bytes: ByteCount) {
+        self.ground.areas.reserve.set(bytes);
     }
 
     /// The root's id, if it has one.

@@ -21,6 +21,7 @@ use crate::disk::{
 };
 use crate::journal::Epoch;
 use crate::local::ancestry::Ancestry;
+use crate::local::reserve::Reserve;
 use floe_types::{Code, Fault, Mode, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub(crate) struct Areas<D: Disk> {
     ancestry: Arc<Ancestry>,
     open: Mutex<BTreeMap<ObjectPath, Occupied<D>>>,
     swept: Mutex<BTreeSet<ObjectPath>>,
+    /// What stages leave free.
+    pub(super) reserve: Reserve,
 }
 
 struct Occupied<D: Disk> {
@@ -106,6 +109,11 @@ impl<D: Disk> Berth<D> {
         failed.into_values().next().map_or(Ok(()), Err)
     }
 
+    /// What stages leave free.
+    pub(super) fn reserve(&self) -> &Reserve {
+        &self.areas.reserve
+    }
+
     /// The same area once more.
     pub(crate) fn again(&self) -> Self {
         let mut open = self.areas.lock();
@@ -130,8 +138,8 @@ impl<D: Disk> Drop for Berth<D> {
 
 impl<D: Disk> Areas<D> {
     pub(crate) fn new(disk: Arc<D>, root: Arc<D::Handle>, ancestry: Arc<Ancestry>) -> Arc<Self> {
-        let (open, swept) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { disk, root, ancestry, open, swept })
+        let (open, swept, reserve) = (Mutex::default(), Mutex::default(), Reserve::default());
+        Arc::new(Self { disk, root, ancestry, open, swept, reserve })
     }
 
     /// Enters the area in the directory `place`, which must stand.

@@ -1,13 +1,19 @@
 //! A range of a staged file that reads as zeros and takes no space, whatever stood there before.
 
 use crate::disk::{Disk, DiskResult};
+use crate::local::reserve::Reserve;
 use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, ChunkSize, Code, Offset, Range};
 
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// Makes one. No byte beside the range changes, whoever writes there meanwhile.
-pub(super) fn make<D: Disk>(disk: &D, file: &D::Handle, range: Range) -> DiskResult<()> {
+pub(super) fn make<D: Disk>(
+    disk: &D,
+    file: &D::Handle,
+    range: Range,
+    keep: &Reserve,
+) -> DiskResult<()> {
     if range.is_empty() {
         return Ok(());
     }
@@ -21,16 +27,22 @@ pub(super) fn make<D: Disk>(disk: &D, file: &D::Handle, range: Range) -> DiskRes
     // Only an object's last chunk has such an end: its last block would stay, for a part of it.
     let end = range.end().0.next_multiple_of(ChunkSize::MIN.bytes().0);
     match disk.punch(file, Range::new(range.start(), Offset(end))) {
-        Err(error) if error.code() == Code::Unsupported => write_zeros(disk, file, range),
+        Err(error) if error.code() == Code::Unsupported => write_zeros(disk, file, range, keep),
         answer => answer,
     }
 }
 
-fn write_zeros<D: Disk>(disk: &D, file: &D::Handle, range: Range) -> DiskResult<()> {
+fn write_zeros<D: Disk>(
+    disk: &D,
+    file: &D::Handle,
+    range: Range,
+    keep: &Reserve,
+) -> DiskResult<()> {
     let mut at = range.start();
     while at < range.end() {
         let rest = Range::new(at, range.end()).len().to_len().unwrap_or(ZEROS.len());
         let len = rest.min(ZEROS.len());
+        let _asked = keep.ask(disk, file, ByteCount::of_len(len))?;
         disk.write_at(file, at, &ZEROS[..len])?;
         at = at.plus(ByteCount::of_len(len));
     }

@@ -97,7 +97,9 @@ impl<D: Disk> Plain<D> {
             .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
         let mut state = self.state();
         let (made, file, end) = self.opened(&mut state, yard)?;
-        let written = self.disk.write_at(&file, at, bytes).doing(doing);
+        let asked = made.berth.reserve().ask(&*self.disk, &file, range.len());
+        let write = |_asked| self.disk.write_at(&file, at, bytes);
+        let written = asked.and_then(write).doing(doing);
         *state = State::Open { made, file, end: end.max(ByteCount(range.end().0)) };
         written
     }
@@ -109,7 +111,8 @@ impl<D: Disk> Plain<D> {
         }
         let mut state = self.state();
         let (made, file, end) = self.opened(&mut state, yard)?;
-        let written = hole::make(&*self.disk, &file, range).doing(doing);
+        let keep = made.berth.reserve();
+        let written = hole::make(&*self.disk, &file, range, keep).doing(doing);
         *state = State::Open { made, file, end: end.max(ByteCount(range.end().0)) };
         written
     }

@@ -74,8 +74,10 @@ impl<D: Disk> Stage<D> {
             .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
         let write = || {
             self.ledger.before_write(range)?;
-            self.pace.reserve(&*self.disk, &self.file, range)?;
-            self.disk.write_at(&self.file, at, bytes)
+            let asked = self.pace.reserve(&*self.disk, &self.file, range, self.berth.reserve())?;
+            let written = self.disk.write_at(&self.file, at, bytes);
+            drop(asked);
+            written
         };
         write().doing(doing)?;
         self.pace.wrote(&*self.disk, &self.file, range);
@@ -88,7 +90,7 @@ impl<D: Disk> Stage<D> {
             return Err(Fault::new(Code::LimitExceeded, format!("{doing}: past its end")));
         }
         self.ledger.before_write(range).doing(doing)?;
-        hole::make(&*self.disk, &self.file, range).doing(doing)
+        hole::make(&*self.disk, &self.file, range, self.berth.reserve()).doing(doing)
     }
 
     pub(super) fn record(&self, chunk: Range, digest: &ChunkDigest) -> Result<()> {

@@ -9,6 +9,7 @@ mod crash;
 mod faulty;
 mod kernel;
 mod rights;
+mod reserve;
 mod sparse;
 mod stage;
 mod tree;

@@ -18,18 +18,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const CHUNK: u64 = 256 << 10;
+pub const CHUNK: u64 = 256 << 10;
 const CHUNK_LEN: usize = 256 << 10;
 
-fn path(text: &str) -> ObjectPath {
+pub fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text.as_bytes()).unwrap()
 }
 
-fn content(nth: u64) -> Vec<u8> {
+pub fn content(nth: u64) -> Vec<u8> {
     (0..CHUNK).map(|at| (at.wrapping_mul(nth + 3) >> 5 ^ nth).to_le_bytes()[0]).collect()
 }
 
-fn chunk(nth: u64) -> Range {
+pub fn chunk(nth: u64) -> Range {
     Range::new(Offset(nth * CHUNK), Offset((nth + 1) * CHUNK))
 }
 
@@ -39,7 +39,7 @@ fn digest(nth: u64) -> ChunkDigest {
     hasher.finish().unwrap()
 }
 
-fn spec(at: &str, chunks: u64) -> SinkSpec {
+pub fn spec(at: &str, chunks: u64) -> SinkSpec {
     let (size, mtime) = (ByteCount(chunks * CHUNK), Timestamp::new(10, 0).unwrap());
     SinkSpec {
         path: path(at),
@@ -57,7 +57,7 @@ fn spec(at: &str, chunks: u64) -> SinkSpec {
 }
 
 /// Stages chunks and says what a stage held before.
-fn stage(store: &dyn Store, spec: &SinkSpec) -> (Arc<dyn Sink>, Vec<Subtree>, Basis) {
+pub fn stage(store: &dyn Store, spec: &SinkSpec) -> (Arc<dyn Sink>, Vec<Subtree>, Basis) {
     match store.open_sink(spec.clone(), &|_, _| {}).unwrap() {
         OpenedSink::Staged { sink, have, basis } => (sink, have, basis),
         OpenedSink::Finished { .. } => panic!("nothing is finished"),

@@ -102,9 +102,10 @@ impl<D: Disk> Claim<'_, D> {
         let size = size.minus(self.spec.holes);
         // An earlier stage may have space set aside that no record shows.
         let slack = if have.is_empty() { 0 } else { SLACK_BYTES };
+        let keep = self.berth.reserve().keep();
         let held = have.iter().map(|subtree| subtree.range.len().0).sum::<u64>() + slack;
         match self.disk.free_space(&self.berth.handle) {
-            Ok(free) if free.plus(ByteCount(held)) < size => Room::TooLittle,
+            Ok(free) if free.plus(ByteCount(held)) < size.plus(keep) => Room::TooLittle,
             _ => Room::Enough,
         }
     }

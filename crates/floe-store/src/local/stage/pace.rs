@@ -6,6 +6,7 @@
 //! of space is an answer.
 
 use crate::disk::{Disk, DiskResult};
+use crate::local::reserve::{Asked, Reserve};
 use floe_types::{ByteCount, Code, Offset, Range, RangeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -45,30 +46,48 @@ impl Pace {
         Self { size, reserved, reserving: Mutex::default(), flow: Mutex::default() }
     }
 
-    /// Sets space aside for a range about to be written.
-    pub(super) fn reserve<D: Disk>(
+    /// Sets space aside for a range about to be written. Where that cannot be done, what comes back
+    /// is held while it is written.
+    pub(super) fn reserve<'a, D: Disk>(
         &self,
         disk: &D,
         file: &D::Handle,
         range: Range,
-    ) -> DiskResult<()> {
-        if range.end().0 <= self.reserved.load(Ordering::Acquire) {
-            return Ok(());
+        keep: &'a Reserve,
+    ) -> DiskResult<Option<Asked<'a>>> {
+        let ask = |bytes| keep.ask(disk, file, bytes);
+        match self.reserved.load(Ordering::Acquire) {
+            u64::MAX => return ask(range.len()),
+            reserved if range.end().0 <= reserved => return Ok(None),
+            _ => {}
         }
         let _one_at_a_time = self.reserving.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.reserved.load(Ordering::Acquire);
+        if from == u64::MAX {
+            return ask(range.len());
+        }
         if range.end().0 <= from {
-            return Ok(());
+            return Ok(None);
         }
         let size = self.size.map_or(range.end().0, |size| size.0);
         let ahead = range.end().0.checked_next_multiple_of(RESERVE_BYTES).unwrap_or(size);
-        let to = ahead.min(size).max(range.end().0);
+        let near = range.end().0;
+        let far = ahead.min(size).max(near);
+        // Where there is no room ahead, for this much there may be.
+        let (to, asked) = match ask(ByteCount(far - from)) {
+            Ok(asked) => (far, asked),
+            Err(_) => (near, ask(ByteCount(near - from))?),
+        };
         match disk.allocate(file, Range::new(Offset(from), Offset(to))) {
             Ok(()) => self.reserved.store(to, Ordering::Release),
             Err(error) if matches!(error.code(), Code::NoSpace | Code::Quota) => return Err(error),
-            Err(_) => self.reserved.store(u64::MAX, Ordering::Release),
+            Err(_) => {
+                self.reserved.store(u64::MAX, Ordering::Release);
+                drop(asked);
+                return ask(range.len());
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Notes what was written, and starts to write back what is due.

@@ -1,0 +1,61 @@
+//! What is kept free of a disk, on a small one.
+
+use crate::stage::{CHUNK, chunk, content, spec, stage};
+use floe_store::local::LocalStore;
+use floe_store::{Sink, Store};
+use floe_types::{ByteCount, Code};
+use std::sync::Arc;
+
+#[test]
+fn eight_writers_leave_free_what_is_kept_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let point = directory.path().join("m");
+    std::fs::create_dir(&point).unwrap();
+    let flags = rustix::mount::MountFlags::empty();
+    let options = Some(c"size=16m");
+    if let Err(error) = rustix::mount::mount("tmpfs", &point, "tmpfs", flags, options) {
+        eprintln!("SKIPPED eight_writers_leave_free_what_is_kept_free: mount: {error}");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let free = || {
+            let space = rustix::fs::statvfs(&point).unwrap();
+            space.f_bavail * space.f_frsize
+        };
+        let store = LocalStore::open(&point).unwrap();
+        let keep = 6 << 20;
+        store.keep_free(ByteCount(keep));
+        // Of a size that is known it is said before a byte is written.
+        let big = store.open_sink(spec("big", 48), &|_, _| {});
+        assert_eq!(big.err().unwrap().code, Code::NoSpace);
+        let sinks: Vec<_> = (0..8u64)
+            .map(|nth| {
+                let mut spec = spec(&format!("f{nth}"), 16);
+                if nth % 2 == 0 {
+                    (spec.size, spec.version) = (None, None);
+                }
+                stage(&store, &spec).0
+            })
+            .collect();
+        let fill = |sink: &Arc<dyn Sink>| {
+            (0..16).find_map(|nth| sink.write_at(chunk(nth).start(), &content(nth)).err())
+        };
+        let refused: Vec<_> = std::thread::scope(|scope| {
+            let writers: Vec<_> = sinks.iter().map(|sink| scope.spawn(|| fill(sink))).collect();
+            writers.into_iter().filter_map(|writer| writer.join().unwrap()).collect()
+        });
+        assert!(!refused.is_empty() && refused.iter().all(|fault| fault.code == Code::NoSpace));
+        // Journals are not counted: a few pages each.
+        let (left, journals) = (free(), 8 * 3 * 4096);
+        assert!(left + journals >= keep, "{left} free");
+        // One more takes what is left, to the chunk.
+        let more =
+            (16..80).find_map(|nth| sinks[0].write_at(chunk(nth).start(), &content(nth)).err());
+        assert_eq!(more.unwrap().code, Code::NoSpace);
+        assert!((keep..keep + CHUNK + journals).contains(&(free() + journals)), "{} free", free());
+        store.keep_free(ByteCount::ZERO);
+        sinks[0].write_at(chunk(99).start(), &content(99)).unwrap();
+    });
+    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
+    outcome.unwrap();
+}

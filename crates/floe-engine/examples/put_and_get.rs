@@ -5,6 +5,7 @@
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Retry};
 use floe_engine::identity::Identity;
+use floe_engine::rules::Rules;
 use floe_engine::secure::Security;
 use floe_engine::server::{
     Access, Confine, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         state,
         security: ServeSecurity::Tls(identity),
         access: Access { read_only: ReadOnly::No, public: Public::No },
-        limits: Limits::default(),
+        rules: Rules::default(),
         memory: MEMORY_BYTES,
         confine: Confine::Nothing,
         audit: Auditing::Log(FILE_BYTES),

@@ -10,13 +10,16 @@ mod book; // what is used and set aside, in memory
 mod meter; // a quota while sessions run
 mod metered; // a stage that counts
 mod fence;
+mod uses; // how often a ticket was used
 
 pub use fence::Fence;
 pub use meter::Meter;
 pub use quota::{Account, Load, Quota, Short};
+pub use uses::{Deed, Uses};
 
 use floe_proto::frame::Verbs;
-use floe_types::{Escaped, ObjectPath, Timestamp};
+use floe_types::{Escaped, ObjectPath, Rate, Timestamp};
+use std::num::NonZeroU32;
 
 /// What a ticket allows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +32,12 @@ pub struct Bounds {
     pub expires: Option<Timestamp>,
     /// How much may be brought in, by all its sessions together.
     pub quota: Quota,
+    /// How fast bytes of objects may go, both ways and in all its transfers together.
+    pub rate: Option<Rate>,
+    /// Connections that one session may have.
+    pub streams: Option<NonZeroU32>,
+    /// How many transfers there may ever be.
+    pub uses: Option<NonZeroU32>,
 }
 
 impl Bounds {
@@ -36,7 +45,8 @@ impl Bounds {
     #[must_use]
     pub const fn of(verbs: Verbs) -> Self {
         let quota = Quota { bytes: None, entries: None };
-        Self { verbs, prefix: ObjectPath::root(), expires: None, quota }
+        let prefix = ObjectPath::root();
+        Self { verbs, prefix, expires: None, quota, rate: None, streams: None, uses: None }
     }
 
     /// Whether its time is over.
@@ -47,11 +57,18 @@ impl Bounds {
 
     /// Whether a session that began with these may go on now that its ticket allows `now`: nothing
     /// was taken from it. What was added counts for the next session. A quota is the meter's
-    /// matter, but for whether there is one.
+    /// matter, and uses are counted, but for whether they are; a rate is changed as it runs.
     #[must_use]
     pub fn still_hold(&self, now: &Self) -> bool {
         let is_metered = self.quota.is_some() || !now.quota.is_some();
-        now.verbs.allow(self.verbs) && now.prefix == self.prefix && is_metered
+        let is_counted = self.uses.is_some() || now.uses.is_none();
+        let most = |bounds: &Self| bounds.streams.map_or(u32::MAX, NonZeroU32::get);
+        let streams = most(self) <= most(now);
+        now.verbs.allow(self.verbs)
+            && now.prefix == self.prefix
+            && is_metered
+            && is_counted
+            && streams
     }
 
     /// Whether it makes sense, for a ticket that begins at `now`.
@@ -137,10 +154,16 @@ mod tests {
         let moved = Bounds { prefix, ..was.clone() };
         let quota = Quota { bytes: Some(floe_types::ByteCount(5)), entries: None };
         let metered = Bounds { quota, ..was.clone() };
-        let all = [&was, &longer, &wider, &narrower, &moved, &metered];
-        let goes_on = all.map(|now| was.still_hold(now));
-        assert_eq!(goes_on, [true, true, true, false, false, false]);
-        assert!(metered.still_hold(&was), "its meter knows that it may more");
+        let counted = Bounds { uses: NonZeroU32::new(9), ..was.clone() };
+        let thinner = Bounds { streams: NonZeroU32::new(2), ..was.clone() };
+        let slower = Bounds { rate: Rate::new(9), ..was.clone() };
+        let all = [&was, &longer, &wider, &slower];
+        assert!(all.iter().all(|now| was.still_hold(now)));
+        let all = [&narrower, &moved, &metered, &counted, &thinner];
+        assert!(all.iter().all(|now| !was.still_hold(now)));
+        for before in [metered, counted, thinner] {
+            assert!(before.still_hold(&was), "it may more");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod line; // a stream's reads and writes: hashed and given back in order
 pub mod port; // which thread runs an operation, and how its end comes back
 pub mod running; // a session that runs: rounds, wakes, timers
 pub mod stream; // a stream's loop
+pub mod rules; // a server's bounds, which can be changed
 pub mod registry; // a server's sessions, and who owns which stage
 pub mod server; // the server API: accept, greet, serve, drain
 pub mod client; // the client API: connect, put, get, ask, come back

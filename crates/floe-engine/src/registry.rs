@@ -6,6 +6,7 @@
 //! sessions come and go.
 
 use crate::grant::{Bounds, Meter};
+use crate::rules::Caps;
 use crate::running::Running;
 use crate::ticket::TicketId;
 use floe_proto::greeting::Channel;
@@ -143,16 +144,18 @@ impl Registry {
         ByteCount((1 << share.max(1).ilog2()).clamp(SHARE_MIN, SHARE_MAX))
     }
 
-    /// Lets a session in, unless there are too many, or too many of its party: one ticket may have
-    /// half of all, one address without a ticket a sixteenth.
-    pub fn admit(self: &Arc<Self>, party: Party) -> Option<Guest> {
-        let own_max = match party {
-            Party::Ticket(_) => self.sessions_max.div_ceil(2),
-            Party::Address(_) => self.sessions_max.div_ceil(16),
+    /// Lets a session in, unless there are too many, or too many of its party: where the caps do
+    /// not say, one ticket may have half of all, one address without a ticket a sixteenth.
+    pub fn admit(self: &Arc<Self>, party: Party, caps: &Caps) -> Option<Guest> {
+        let sessions_max = self.sessions_max.min(caps.sessions as usize);
+        let (own, share) = match party {
+            Party::Ticket(_) => (caps.sessions_per_ticket, 2),
+            Party::Address(_) => (caps.sessions_per_address, 16),
         };
+        let own_max = own.map_or(sessions_max.div_ceil(share), |own| own as usize);
         let mut state = self.lock();
         let own = state.parties.get(&party).copied().unwrap_or(0);
-        if state.guests >= self.sessions_max || own >= own_max {
+        if state.guests >= sessions_max || own >= own_max {
             return None;
         }
         state.guests += 1;
@@ -262,17 +265,21 @@ mod tests {
 
     #[test]
     fn one_party_cannot_take_all_sessions() {
-        let registry = Arc::new(Registry::new(ByteCount(0), 32));
+        let (registry, caps) = (Arc::new(Registry::new(ByteCount(0), 32)), Caps::default());
         let ticket = |nth| Party::Ticket([nth; 16]);
         let address = Party::Address(IpAddr::from([10, 0, 0, 1]));
-        let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1))).collect();
-        let anybody: Vec<_> = std::iter::from_fn(|| registry.admit(address)).collect();
-        let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2))).collect();
+        let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1), &caps)).collect();
+        let anybody: Vec<_> = std::iter::from_fn(|| registry.admit(address, &caps)).collect();
+        let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2), &caps)).collect();
         assert_eq!((first.len(), anybody.len(), second.len()), (16, 2, 14));
         drop(first);
-        assert!(registry.admit(ticket(3)).is_some());
+        assert!(registry.admit(ticket(3), &caps).is_some());
         drop((anybody, second));
         assert!(registry.lock().parties.is_empty());
+        let few = Caps { sessions: 4, sessions_per_ticket: Some(3), ..caps };
+        let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1), &few)).collect();
+        let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2), &few)).collect();
+        assert_eq!((first.len(), second.len()), (3, 1));
     }
 
     #[test]

@@ -427,13 +427,20 @@ fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -
         wake
     });
     let busy = !ops.is_empty();
+    // A transfer is heard of before its operations.
+    let mut last = Vec::new();
+    for event in std::mem::take(&mut *lock(&running.events)) {
+        match event {
+            Event::HangUp(_) | Event::Ended(_) => last.push(event),
+            event => listener.hear(running, event),
+        }
+    }
     let admitted = ops.into_iter().enumerate().filter_map(|(nth, (op, what))| {
         let what = if nth < late { Some(what) } else { listener.admit(running, op, what) };
         what.map(|what| (op, what))
     });
     port.submit(admitted);
-    let events = std::mem::take(&mut *lock(&running.events));
-    for event in events {
+    for event in last {
         match event {
             Event::HangUp(stream) => running.hang_up(stream),
             Event::Ended(fault) => {

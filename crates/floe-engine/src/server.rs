@@ -4,6 +4,8 @@
 //! in it costs a connection, a deadline and a few KiB, never a file. What each may do is decided at
 //! HELLO: the ticket's verbs, cut down by what the server allows.
 
+mod ledger; // how often tickets were used
+mod rates; // how fast their transfers may go
 mod ear;
 mod gate;
 mod meters; // what tickets with quotas have used
@@ -18,12 +20,13 @@ pub use root::{find_prefix, root_id_of};
 
 use crate::audit::{Audit, Auditing};
 use crate::buffer::Pool;
-use crate::clock::{Clock, duration, timestamp};
+use crate::clock::{Clock, timestamp};
 use crate::descriptors;
 use crate::disk_threads::DiskThreads;
 use crate::identity::{Identity, KeyPin};
 use crate::lane::Lanes;
 use crate::registry::{Member, Registry};
+use crate::rules::{Board, Rules};
 use crate::secure::TlsServer;
 use crate::socket;
 use crate::state::{State, show};
@@ -36,12 +39,14 @@ use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
 use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
+use ledger::Ledger;
 use meters::Meters;
+use rates::Rates;
 use roster::Roster;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -60,8 +65,8 @@ pub struct Serve {
     pub security: ServeSecurity,
     /// What is allowed at most.
     pub access: Access,
-    /// Every bound.
-    pub limits: Limits,
+    /// Bounds that can be changed later, by `Control::reload`.
+    pub rules: Rules,
     /// The budget of resident memory: buffers take at most half of it.
     pub memory: ByteCount,
     /// Whether its process is confined to the directory and the state.
@@ -131,8 +136,6 @@ const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 /// Connections in sessions, however many descriptors there are.
 const SOCKETS_MAX: usize = 1 << 16;
-/// Sessions, however much memory there is.
-const SESSIONS_MAX: usize = 16_384;
 /// What an idle session costs: TLS, its core, its tasks.
 const SESSION_BYTES: u64 = 32 << 10;
 /// What TLS adds to a piece, and the frames before it, generously.
@@ -157,11 +160,13 @@ struct Hall {
     threads: DiskThreads,
     pool: Pool,
     clock: Clock,
-    limits: Limits,
+    board: Board,
     access: Access,
-    tls: Option<TlsServer>,
+    tls: Option<Mutex<TlsServer>>,
     roster: Roster,
     meters: Meters,
+    ledger: Arc<Ledger>,
+    rates: Arc<Rates>,
     root: RootId,
     store: Arc<LocalStore<KernelDisk>>,
     registry: Arc<Registry>,
@@ -181,13 +186,15 @@ impl Server {
     /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
     /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
-        let Serve { root, listen, state, security, access, limits, memory, .. } = serve;
+        let Serve { root, listen, state, security, access, rules, memory, .. } = serve;
         let dir = root;
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
         let (tls, pin) = match security {
-            ServeSecurity::Tls(identity) => (Some(TlsServer::new(&identity)?), identity.pin()),
+            ServeSecurity::Tls(identity) => {
+                (Some(Mutex::new(TlsServer::new(&identity)?)), identity.pin())
+            }
             ServeSecurity::Plaintext => (None, pin_of(&state)?),
         };
         let owner = tickets.owner(root, pin, SystemTime::now())?;
@@ -204,21 +211,14 @@ impl Server {
             Confine::Process => confine::confine(&dir, state.path(), access.read_only),
             Confine::Nothing => Confinement::None,
         };
-        let audit = match serve.audit {
-            Auditing::Log(file_bytes_max) => {
-                let about = format!("{} serves \"{}\"", crate::AGENT, show(&dir));
-                Some(Audit::open(&state, file_bytes_max, &about)?)
-            }
-            Auditing::Nothing => None,
-        };
+        let audit = open_audit(serve.audit, &state, &dir)?;
         let buffers = ByteCount(memory.0 / 2);
         let descriptors = descriptors::raise();
         let sockets = usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(SOCKETS_MAX);
         let sessions_max = sessions_max(sockets, memory);
-        let piece_bytes_max = limits.piece_bytes_max.min(Limits::PIECE_BYTES);
-        let limits = Limits { piece_bytes_max, ..limits };
         let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
         let listed = if access.read_only == ReadOnly::No { tickets.list(root)? } else { vec![] };
+        let ledger = Arc::new(Ledger::new(state.clone()));
         let meters = Meters::new(state, listed, {
             let store = Arc::clone(&store);
             move |prefix| store_beneath(&store, prefix)
@@ -232,21 +232,30 @@ impl Server {
                 lent_bytes_max(buffers, lanes),
             ),
             clock: Clock::start(),
-            limits,
+            board: Board::new(rules.clone()),
             access,
             tls,
             roster: Roster::new(tickets),
             meters,
+            ledger,
+            rates: Arc::default(),
             root,
             store,
             registry: Arc::new(Registry::new(buffers, sessions_max)),
             sockets: Arc::new(Semaphore::new(sockets)),
-            gate: Gate::new(waiting_max),
+            gate: Gate::new(waiting_max, rules.caps),
             draining: AtomicBool::new(false),
             audit,
             sweeping: Arc::new(Semaphore::new(1)),
         };
+        hall.store.keep_free(rules.keep_free);
         Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
+    }
+
+    /// What changes it while it runs.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.hall))
     }
 
     /// Where it listens, in the order of `Serve::listen`.
@@ -310,6 +319,28 @@ impl Server {
     }
 }
 
+/// Changes a server while it runs.
+#[derive(Clone)]
+pub struct Control(Arc<Hall>);
+
+impl Control {
+    /// Other rules from now on, and another certificate for connections that come; whoever is there
+    /// already is not disturbed.
+    ///
+    /// # Errors
+    /// `Tls`: the identity does not fit; then nothing is changed.
+    pub fn reload(&self, rules: Rules, identity: Option<&Identity>) -> Result<(), Fault> {
+        let fresh = identity.map(TlsServer::new).transpose()?;
+        if let (Some(tls), Some(fresh)) = (&self.0.tls, fresh) {
+            *tls.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        self.0.gate.set_caps(rules.caps);
+        self.0.store.keep_free(rules.keep_free);
+        self.0.board.set(rules);
+        Ok(())
+    }
+}
+
 /// A task that ends with whoever began it.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
@@ -329,10 +360,16 @@ impl Drop for Open {
     }
 }
 
+fn open_audit(audit: Auditing, state: &State, dir: &Path) -> Result<Option<Arc<Audit>>, Fault> {
+    let Auditing::Log(file_bytes_max) = audit else { return Ok(None) };
+    let about = format!("{} serves \"{}\"", crate::AGENT, show(dir));
+    Audit::open(state, file_bytes_max, &about).map(Some)
+}
+
 /// Sessions at once, idle ones too.
 fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
     let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
-    sockets.min(afforded).clamp(1, SESSIONS_MAX)
+    sockets.min(afforded).max(1)
 }
 
 /// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS
@@ -415,8 +452,9 @@ impl Hall {
         }
     }
 
-    fn greeting(&self) -> Duration {
-        duration(self.limits.greeting)
+    /// The rules that hold now.
+    fn rules(&self) -> Arc<Rules> {
+        self.board.now()
     }
 
     /// What lies beneath a directory of the served one.

@@ -37,6 +37,9 @@ impl ChunkSize {
 pub struct Rate(core::num::NonZeroU64);
 
 impl Rate {
+    /// One byte per second.
+    pub const MIN: Self = Self(core::num::NonZeroU64::MIN);
+
     /// A rate of so many bytes per second; `None` for zero.
     #[must_use]
     pub const fn new(bytes_per_sec: u64) -> Option<Self> {

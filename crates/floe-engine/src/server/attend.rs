@@ -4,15 +4,17 @@
 //! many there are. Whoever does not speak floe costs one debug line; who is let in moves to the
 //! lane with the least to do, once.
 
-use super::ear::Ear;
+use super::ear::{Ear, Whose};
 use super::gate::block_of;
 use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
+use crate::clock::duration;
 use crate::files::Files;
 use crate::grant::Fence;
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
+use crate::rules::Rules;
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
@@ -26,7 +28,8 @@ use floe_store::{OwnerId, Store};
 use floe_types::escape::Escaped;
 use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -43,7 +46,8 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     };
     let Ok(socket) = socket.into_std() else { return };
     let own = Arc::clone(hall);
-    let deadline = Instant::now() + hall.greeting();
+    let rules = hall.rules();
+    let deadline = Instant::now() + duration(rules.limits.greeting);
     hall.porch.spawn(hall.porch.least_loaded(), move || async move {
         let hall = own;
         let served = async {
@@ -51,7 +55,7 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
             let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
             let socket = TcpStream::from_std(socket)
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
-            let visit = Visit { hall: &hall, peer, deadline };
+            let visit = Visit { hall: &hall, rules, peer, deadline };
             tokio::select! {
                 greeted = visit.greet(socket) => greeted,
                 () = permit.is_pressed() => {
@@ -67,6 +71,8 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
 
 struct Visit<'a> {
     hall: &'a Arc<Hall>,
+    /// Those that hold for this connection.
+    rules: Arc<Rules>,
     peer: SocketAddr,
     deadline: Instant,
 }
@@ -74,10 +80,13 @@ struct Visit<'a> {
 impl Visit<'_> {
     async fn greet(&self, socket: TcpStream) -> Result<(), Fault> {
         let mut link = match &self.hall.tls {
-            Some(tls) => server_handshake(socket, tls, self.deadline).await?,
+            Some(tls) => {
+                let tls = tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                server_handshake(socket, &tls, self.deadline).await?
+            }
             None => plaintext(socket),
         };
-        match receive(&mut link, &self.hall.limits, self.deadline).await? {
+        match receive(&mut link, &self.rules.limits, self.deadline).await? {
             Greeted::Hello(claim) => self.hello(link, claim).await,
             Greeted::Join(claim) => self.join(link, claim).await,
             Greeted::Left => Ok(()),
@@ -86,7 +95,7 @@ impl Visit<'_> {
 
     async fn turn_away<T>(&self, mut link: Secured, why: Refusal) -> Result<T, Fault> {
         let fault = fault_of(&why);
-        refuse(&mut link, why, &self.hall.limits, self.deadline).await;
+        refuse(&mut link, why, &self.rules.limits, self.deadline).await;
         Err(fault)
     }
 
@@ -121,25 +130,28 @@ impl Visit<'_> {
             Ok(admitted) => admitted,
             Err(fault) => return self.refuse(link, claimed, Refusal::Close(fault)).await,
         };
-        let Some(guest) = hall.registry.admit(party) else {
+        let Some(guest) = hall.registry.admit(party, &self.rules.caps) else {
             return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
         };
         let (id, secret): (SessionId, [u8; 32]) = (random()?, random()?);
-        let channel = claim.binding().channel;
+        let (channel, client) = (claim.binding().channel, claim.hello().client);
         let agent = Escaped(claim.hello().agent.as_bytes()).to_string();
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let holes = Holes::with(claim.hello().abilities);
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
-        let (frame, _) = claim.admit(welcome(&hall.limits, id, secret, verbs));
-        let running = self.running((verbs, holes), owner, store, scribe.clone());
+        let streams_max = self.streams_max(pass.as_ref());
+        let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, (verbs, streams_max)));
+        let may = (verbs, holes, streams_max);
+        let running = self.running(may, owner, store, scribe.clone());
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
+        let whose = Whose { owner, client, pass: pass.clone() };
         let member = Member { running: Arc::clone(&running), secret, channel, pass };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
-        send(&mut link, &frame, &hall.limits, self.deadline).await?;
-        let ear = Ear::new(hall, id, owner, scribe);
+        send(&mut link, &frame, &self.rules.limits, self.deadline).await?;
+        let ear = Ear::new(hall, id, whose, scribe);
         self.move_in(link, move |link, load| {
             let serving = async move {
                 tracing::info!(ticket = name, agent, "session begins");
@@ -191,6 +203,9 @@ impl Visit<'_> {
         match admission {
             Admission::Ticket(grant) => {
                 let Grant { id, name, bounds } = grant;
+                if let Some(most) = bounds.uses {
+                    self.hall.ledger.admit(id, most, client, self.deadline).await?;
+                }
                 let verbs = access.leaves(bounds.verbs);
                 let beneath = self.hall.store_beneath(bounds.prefix.clone());
                 let changes = verbs.only(Verbs::CHANGES) != Verbs::default();
@@ -243,26 +258,32 @@ impl Visit<'_> {
 
     fn running(
         &self,
-        (verbs, holes): (Verbs, Holes),
+        (verbs, holes, streams_max): (Verbs, Holes, u32),
         owner: OwnerId,
         store: Arc<dyn Store>,
         scribe: Option<Arc<Scribe>>,
     ) -> Arc<Running> {
         let hall = self.hall;
         let config = Config {
-            limits: hall.limits.clone(),
+            limits: self.rules.limits.clone(),
             verbs,
             piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
-            streams: StreamCount::Fixed(hall.limits.streams_max),
+            streams: StreamCount::Fixed(streams_max),
             buffers: hall.registry.share(),
             holes,
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
-        let pages = hall.limits.page_entries_max;
+        let pages = self.rules.limits.page_entries_max;
         let files = Files::served(store, owner, hall.pool.clone(), pages).audited(scribe);
         let threads = hall.threads.clone();
-        let terms = Terms { piece_bytes_max: hall.limits.piece_bytes_max };
-        Running::new(core, hall.clock, hall.limits.clone(), terms, Arc::new(files), threads)
+        let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max };
+        Running::new(core, hall.clock, self.rules.limits.clone(), terms, Arc::new(files), threads)
+    }
+
+    /// The connections that a session may have.
+    fn streams_max(&self, pass: Option<&Pass>) -> u32 {
+        let own = pass.and_then(|pass| pass.bounds.streams).map_or(u32::MAX, NonZeroU32::get);
+        self.rules.limits.streams_max.min(own)
     }
 
     async fn join(&self, mut link: Secured, claim: JoinClaim) -> Result<(), Fault> {
@@ -276,7 +297,8 @@ impl Visit<'_> {
             return self.refuse(link, None, Refusal::Close(fault)).await;
         }
         // Counted before anything is awaited: many may join at once.
-        let Some(expected) = member.running.expect_stream(hall.limits.streams_max) else {
+        let streams_max = self.streams_max(member.pass.as_ref());
+        let Some(expected) = member.running.expect_stream(streams_max) else {
             let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
@@ -285,11 +307,11 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let streams = member.running.streams() as u64 + 1;
-        if hall.registry.share().0 < streams * u64::from(hall.limits.piece_bytes_min) {
+        if hall.registry.share().0 < streams * u64::from(self.rules.limits.piece_bytes_min) {
             let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }
-        send(&mut link, &claim.admit(), &hall.limits, self.deadline).await?;
+        send(&mut link, &claim.admit(), &self.rules.limits, self.deadline).await?;
         let place = Place::take(&member.running);
         drop(expected);
         self.move_in(link, move |link, load| async move {
@@ -352,14 +374,19 @@ fn fault_of(why: &Refusal) -> Fault {
     }
 }
 
-fn welcome(limits: &Limits, session: SessionId, secret: [u8; 32], verbs: Verbs) -> Welcome {
+fn welcome(
+    limits: &Limits,
+    session: SessionId,
+    secret: [u8; 32],
+    (verbs, streams_max): (Verbs, u32),
+) -> Welcome {
     Welcome {
         abilities: Holes::ABILITY,
         session,
         secret,
         verbs,
         piece_bytes_max: limits.piece_bytes_max,
-        streams_max: limits.streams_max,
+        streams_max,
         entries_ahead_max: limits.entries_ahead_max,
         agent: crate::AGENT.to_owned(),
     }

@@ -5,10 +5,13 @@
 //! be called back may take a while; past the bound the client is told to come again.
 
 use super::Hall;
+use super::ledger::{self, Gate, Use};
+use super::rates::Share;
 use crate::audit::Scribe;
 use crate::clock::duration;
 use crate::files::Op;
-use crate::registry::{Claim, SessionId};
+use crate::grant::Deed;
+use crate::registry::{Claim, Pass, SessionId};
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
@@ -24,37 +27,77 @@ use tokio::time::timeout;
 pub(super) struct Ear {
     hall: Arc<Hall>,
     session: SessionId,
-    owner: OwnerId,
+    whose: Whose,
     scribe: Option<Arc<Scribe>>,
-    /// Its transfers: which way, and the path that theirs are beneath.
-    transfers: BTreeMap<TransferId, (Direction, ObjectPath)>,
+    transfers: BTreeMap<TransferId, Transfer>,
+}
+
+/// Whose a session is.
+pub(super) struct Whose {
+    /// Its stages are found by this.
+    pub(super) owner: OwnerId,
+    /// The client.
+    pub(super) client: [u8; 16],
+    /// With what it was let in.
+    pub(super) pass: Option<Pass>,
+}
+
+/// A transfer of a session.
+struct Transfer {
+    direction: Direction,
+    /// What its entries are beneath.
+    path: ObjectPath,
+    /// What it counts as, where its ticket's uses are counted, and whether it may.
+    counted: Option<(Use, Gate)>,
+    /// Its share of what its ticket may.
+    _share: Option<Share>,
 }
 
 impl Ear {
     pub(super) fn new(
         hall: &Arc<Hall>,
         session: SessionId,
-        owner: OwnerId,
+        whose: Whose,
         scribe: Option<Arc<Scribe>>,
     ) -> Self {
-        Self { hall: Arc::clone(hall), session, owner, scribe, transfers: BTreeMap::new() }
+        Self { hall: Arc::clone(hall), session, whose, scribe, transfers: BTreeMap::new() }
+    }
+
+    fn begin(
+        &mut self,
+        running: &Arc<Running>,
+        id: TransferId,
+        direction: Direction,
+        path: ObjectPath,
+    ) {
+        let (hall, pass) = (&self.hall, self.whose.pass.as_ref());
+        let rates = &hall.rates;
+        let share = pass.map(|pass| rates.begin(pass.id, pass.bounds.rate, running, id));
+        let counted = pass.and_then(|pass| Some((pass.id, pass.bounds.uses?))).map(|(id, most)| {
+            let deed = Deed { client: self.whose.client, direction, path: path.clone() };
+            hall.ledger.begin(id, most, deed)
+        });
+        if let Some((_, gate)) = &counted {
+            let (running, gate) = (Arc::clone(running), gate.clone());
+            spawn_local(async move {
+                if let Err(fault) = ledger::pass(gate).await {
+                    // One that is over needs no command.
+                    let _ = running.command(Command::Cancel(id, fault));
+                }
+            });
+        }
+        self.transfers.insert(id, Transfer { direction, path, counted, _share: share });
     }
 
     /// Leaves the lines of what the disk threads do not see.
-    fn write_down(&mut self, event: &Event) {
+    fn write_down(&self, event: &Event) {
         let Some(scribe) = &self.scribe else { return };
         let whole = |entry: &TransferId, path: &ObjectPath| {
-            let (direction, base) = self.transfers.get(entry)?;
+            let of = self.transfers.get(entry)?;
             // One that is too long to be joined was refused.
-            Some((*direction, base.join_path(path).unwrap_or_else(|_| path.clone())))
+            Some((of.direction, of.path.join_path(path).unwrap_or_else(|_| path.clone())))
         };
         match event {
-            Event::TransferBegun { transfer, direction, path } => {
-                self.transfers.insert(*transfer, (*direction, path.clone()));
-            }
-            Event::TransferFinished { transfer, .. } => {
-                self.transfers.remove(transfer);
-            }
             Event::EntryFinished { entry, path, object: Some((size, root)) } => {
                 if let Some((Direction::Get, path)) = whole(&entry.transfer, path) {
                     scribe.sent(*entry, &path, *size, *root);
@@ -68,33 +111,23 @@ impl Ear {
             _ => {}
         }
     }
-
-    /// Keeps an open back while lines pile up; on a disk that does not answer, not for ever.
-    fn hold_back(&self, scribe: &Arc<Scribe>, running: &Arc<Running>, op: OpId, what: Op) {
-        let patience = duration(self.hall.limits.silence);
-        let (scribe, running) = (Arc::clone(scribe), Arc::clone(running));
-        spawn_local(async move {
-            match timeout(patience, scribe.caught_up()).await {
-                Ok(()) => running.submit_later(op, what),
-                Err(_) => {
-                    let fault = Fault::new(Code::Busy, "the server's audit log is behind");
-                    running.fail_later(op, fault);
-                }
-            }
-        });
-    }
 }
 
 impl Listener for Ear {
-    fn hear(&mut self, _running: &Arc<Running>, event: Event) {
+    fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
         match event {
             Event::TransferBegun { transfer, direction, path } => {
                 self.hall.registry.transfer_begins(&self.session);
                 tracing::info!(transfer = transfer.0, ?direction, %path, "transfer begins");
+                self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);
+                let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);
+                if let (Ok(()), Some((used, _))) = (&result, counted) {
+                    used.complete();
+                }
                 let (total, sent) = (summary.bytes_total.0, summary.bytes_sent.0);
                 let entries = summary.entries_committed.0;
                 match result {
@@ -132,41 +165,73 @@ impl Listener for Ear {
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
         let DiskOp::Open { entry, path, how } = &what else { return Some(what) };
-        let OpenHow::Sink(wish) = how else {
-            return match &self.scribe {
-                Some(scribe) if scribe.is_behind() => {
-                    self.hold_back(scribe, running, op, what);
-                    None
-                }
-                _ => Some(what),
-            };
-        };
-        let (entry, owner) = (*entry, self.owner);
-        let key = StageKey { path: path.clone(), owner, version: wish.version };
-        match self.hall.registry.claim(&key, running) {
-            Ok(claim) => {
-                running.files.keep(entry, Box::new(claim));
-                Some(what)
+        let counted = self.transfers.get(&entry.transfer).and_then(|of| of.counted.as_ref());
+        let gate = counted.map(|(_, gate)| gate.clone());
+        let is_open = gate.as_ref().is_none_or(|gate| matches!(*gate.borrow(), Some(Ok(()))));
+        let want = match how {
+            OpenHow::Sink(wish) => {
+                let owner = self.whose.owner;
+                Want::Claim(StageKey { path: path.clone(), owner, version: wish.version })
             }
-            Err(old) => {
-                tracing::info!(path = %key.path, "taking over from an earlier session");
-                let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
-                spawn_local(async move {
-                    match take_over(&hall, &running, &key, old).await {
-                        Ok(claim) => {
-                            running.files.keep(entry, Box::new(claim));
-                            running.submit_later(op, what);
-                        }
-                        Err(fault) => running.fail_later(op, fault),
-                    }
-                });
-                None
+            OpenHow::Source(_) | OpenHow::Directory(_) => match &self.scribe {
+                Some(scribe) if scribe.is_behind() => Want::Lines(Arc::clone(scribe)),
+                _ if is_open => return Some(what),
+                _ => Want::Nothing,
+            },
+        };
+        let mut holder = None;
+        if let (true, Want::Claim(key)) = (is_open, &want) {
+            match self.hall.registry.claim(key, running) {
+                Ok(claim) => {
+                    running.files.keep(*entry, Box::new(claim));
+                    return Some(what);
+                }
+                Err(old) => holder = Some(old),
             }
         }
+        let entry = *entry;
+        let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
+        spawn_local(async move {
+            let got = async {
+                if let Some(gate) = gate {
+                    ledger::pass(gate).await?;
+                }
+                match want {
+                    Want::Nothing => Ok(()),
+                    Want::Lines(scribe) => {
+                        // On a disk that does not answer, not for ever.
+                        let lines =
+                            timeout(duration(hall.rules().limits.silence), scribe.caught_up());
+                        lines
+                            .await
+                            .map_err(|_| Fault::new(Code::Busy, "the server's audit log is behind"))
+                    }
+                    Want::Claim(key) => {
+                        let claim = take_over(&hall, &running, &key, holder).await?;
+                        running.files.keep(entry, Box::new(claim));
+                        Ok(())
+                    }
+                }
+            };
+            match got.await {
+                Ok(()) => running.submit_later(op, what),
+                Err(fault) => running.fail_later(op, fault),
+            }
+        });
+        None
     }
 }
 
-/// Has whoever holds a stage end, and waits until it is free.
+/// What an open waits for, beside its ticket's uses.
+enum Want {
+    Nothing,
+    /// That fewer lines wait to be written.
+    Lines(Arc<Scribe>),
+    /// That the stage is its own.
+    Claim(StageKey),
+}
+
+/// Claims a stage: has whoever holds it end, and waits until it is free.
 ///
 /// # Errors
 /// `Busy`: it is not, after as long as a peer may be silent.
@@ -174,17 +239,20 @@ async fn take_over(
     hall: &Hall,
     running: &Arc<Running>,
     key: &StageKey,
-    mut old: Arc<Running>,
+    mut holder: Option<Arc<Running>>,
 ) -> Result<Claim, Fault> {
-    let claimed = timeout(duration(hall.limits.silence), async {
+    let claimed = timeout(duration(hall.rules().limits.silence), async {
         loop {
-            let fault = Fault::new(Code::TakenOver, "");
-            // One that is over already needs no command.
-            let _ = old.command(Command::Close(Some(fault)));
-            old.released().await;
+            if let Some(old) = holder {
+                tracing::info!(path = %key.path, "taking over from an earlier session");
+                let fault = Fault::new(Code::TakenOver, "");
+                // One that is over already needs no command.
+                let _ = old.command(Command::Close(Some(fault)));
+                old.released().await;
+            }
             match hall.registry.claim(key, running) {
                 Ok(claim) => return claim,
-                Err(next) => old = next,
+                Err(next) => holder = Some(next),
             }
         }
     });

@@ -1,4 +1,4 @@
-//! How many connections may be in their greeting at once: 256 in all, 32 of one address.
+//! How many connections may be in their greeting at once: so many in all, so many of one address.
 //!
 //! More wait their turn, within their own deadline, holding a descriptor and nothing else: so many
 //! of all as there are descriptors for. An address may fill them. When no place is left, one that
@@ -6,6 +6,7 @@
 //! wait, a greeting that takes long is cut short. So neither one address nor a few can keep the
 //! others from being let in.
 
+use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,15 +14,13 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-const GREETING_MAX: usize = 256;
-const GREETING_MAX_PER_ADDRESS: usize = 32;
 const PLACES_MAX: usize = 4096;
 /// What a greeting may take while others wait: several round trips of a bad path.
 const HASTE: Duration = Duration::from_secs(2);
 
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
-    all: Arc<Semaphore>,
+    all: Mutex<Arc<Semaphore>>,
     street: Mutex<Street>,
     /// How many wait although their own address may greet.
     crowd: watch::Sender<usize>,
@@ -30,6 +29,8 @@ pub(super) struct Gate {
 /// Everybody in front of the gate.
 struct Street {
     free: usize,
+    /// How many of one address may greet.
+    own_max: usize,
     next: u64,
     addresses: HashMap<IpAddr, Neighbours>,
 }
@@ -72,13 +73,24 @@ pub(super) struct Permit {
 
 impl Gate {
     /// A gate that nobody waits at; `sockets` may.
-    pub(super) fn new(sockets: usize) -> Arc<Self> {
-        let free = sockets.min(PLACES_MAX);
+    pub(super) fn new(sockets: usize, caps: Caps) -> Arc<Self> {
+        let (free, own_max) = (sockets.min(PLACES_MAX), caps.greetings_per_address as usize);
         Arc::new(Self {
-            all: Arc::new(Semaphore::new(GREETING_MAX)),
-            street: Mutex::new(Street { free, next: 0, addresses: HashMap::new() }),
+            all: Mutex::new(Arc::new(Semaphore::new(caps.greetings as usize))),
+            street: Mutex::new(Street { free, own_max, next: 0, addresses: HashMap::new() }),
             crowd: watch::Sender::new(0),
         })
+    }
+
+    /// Other caps for who comes from now on; those that greet already do not count any more.
+    pub(super) fn set_caps(&self, caps: Caps) {
+        let fresh = Arc::new(Semaphore::new(caps.greetings as usize));
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.lock().own_max = caps.greetings_per_address as usize;
+    }
+
+    fn all(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Street> {
@@ -96,8 +108,9 @@ impl Gate {
         let number = street.next;
         street.next += 1;
         let (told, hears) = oneshot::channel();
+        let own_max = street.own_max;
         let neighbours = street.addresses.entry(address).or_insert_with(|| Neighbours {
-            greeting: Arc::new(Semaphore::new(GREETING_MAX_PER_ADDRESS)),
+            greeting: Arc::new(Semaphore::new(own_max)),
             places: 0,
             waiting: BTreeMap::new(),
         });
@@ -155,11 +168,12 @@ impl Place {
         let (own, gate) = (Arc::clone(&self.own), Arc::clone(&self.gate));
         let turn = async move {
             let own = own.acquire_owned().await.ok()?;
-            let all = match Arc::clone(&gate.all).try_acquire_owned() {
+            let everybody = gate.all();
+            let all = match Arc::clone(&everybody).try_acquire_owned() {
                 Ok(all) => all,
                 Err(_) => {
                     let _waits = Waits::new(&gate.crowd);
-                    Arc::clone(&gate.all).acquire_owned().await.ok()?
+                    everybody.acquire_owned().await.ok()?
                 }
             };
             Some((own, all))
@@ -220,6 +234,14 @@ mod tests {
     use std::pin::Pin;
     use std::task::Poll;
 
+    const CAPS: Caps = Caps {
+        greetings: 256,
+        greetings_per_address: 32,
+        sessions: 1,
+        sessions_per_ticket: None,
+        sessions_per_address: None,
+    };
+
     async fn is_pending<T>(mut waits: Pin<&mut impl Future<Output = T>>) -> bool {
         std::future::poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await
     }
@@ -227,9 +249,9 @@ mod tests {
     /// Takes the whole gate, from eight addresses.
     async fn crowd(gate: &Arc<Gate>) -> Vec<Permit> {
         let mut held = Vec::new();
-        for nth in 0..GREETING_MAX {
+        for nth in 0..CAPS.greetings {
             let address =
-                IpAddr::from([10, 0, 0, u8::try_from(nth / GREETING_MAX_PER_ADDRESS).unwrap()]);
+                IpAddr::from([10, 0, 0, u8::try_from(nth / CAPS.greetings_per_address).unwrap()]);
             held.push(gate.place(address).unwrap().pass().await.unwrap());
         }
         // A task that has done so much is told to wait where it need not: another turn.
@@ -239,10 +261,10 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_waits_for_its_own_and_holds_up_no_other() {
-        let gate = Gate::new(PLACES_MAX);
+        let gate = Gate::new(PLACES_MAX, CAPS);
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut held = Vec::new();
-        for _ in 0..GREETING_MAX_PER_ADDRESS {
+        for _ in 0..CAPS.greetings_per_address {
             held.push(gate.place(one).unwrap().pass().await.unwrap());
         }
         let waits = gate.place(one).unwrap().pass();
@@ -257,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_when_no_place_is_left_takes_one_of_the_address_that_has_most() {
-        let gate = Gate::new(12);
+        let gate = Gate::new(12, CAPS);
         let from = |nth: u8| IpAddr::from([10, 0, 0, nth]);
         let mut all: Vec<_> = std::iter::from_fn(|| gate.place(from(1))).collect();
         assert_eq!(all.len(), 12, "one that is alone has all");
@@ -279,7 +301,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_greeting_that_takes_long_is_pressed_only_while_others_wait() {
-        let gate = Gate::new(PLACES_MAX);
+        let gate = Gate::new(PLACES_MAX, CAPS);
         let mut held = crowd(&gate).await;
         let mut slow = held.pop().unwrap();
         slow.since -= HASTE;

@@ -8,6 +8,7 @@
 
 use super::Hall;
 use crate::disk_threads::Crew;
+use crate::grant::Bounds;
 use crate::registry::{Member, Pass};
 use crate::ticket::{RootId, TicketStore};
 use floe_proto::command::Command;
@@ -85,12 +86,15 @@ pub(super) async fn patrol(hall: Arc<Hall>) {
         // Where the file cannot be looked at, what was read last counts, and expires.
         let _ = hall.roster.now(Instant::now() + ROUND).await;
         go_round(hall.registry.members(), |member| {
-            if let Some(why) = member
-                .pass
-                .as_ref()
-                .and_then(|pass| ending(&hall.roster.tickets, pass, hall.root, SystemTime::now()))
-            {
-                close(member, why);
+            let Some(pass) = &member.pass else { return };
+            match bounds_now(&hall.roster.tickets, pass, hall.root, SystemTime::now()) {
+                Ok(bounds) => {
+                    if let Some(meter) = &pass.meter {
+                        meter.set_quota(bounds.quota);
+                    }
+                    hall.rates.set(pass.id, bounds.rate);
+                }
+                Err(why) => close(member, why),
             }
         });
     }
@@ -105,18 +109,18 @@ fn go_round(members: Vec<Arc<Member>>, look: impl Fn(&Member)) {
     }
 }
 
-/// Why a session may not go on; nothing where it may. A file that is damaged for a while ends
+/// What a session may now that goes on, or why it may not. A file that is damaged for a while ends
 /// nobody's work (nobody is let in meanwhile), and lengthens nobody's: what was read last counts.
-fn ending(tickets: &TicketStore, pass: &Pass, root: RootId, now: SystemTime) -> Option<Fault> {
-    match tickets.bounds_now(pass.id, root, now) {
-        Ok(bounds) if pass.bounds.still_hold(&bounds) => {
-            if let Some(meter) = &pass.meter {
-                meter.set_quota(bounds.quota);
-            }
-            None
-        }
-        Ok(_) => Some(Fault::new(Code::TicketChanged, "")),
-        Err(fault) => Some(fault),
+fn bounds_now(
+    tickets: &TicketStore,
+    pass: &Pass,
+    root: RootId,
+    now: SystemTime,
+) -> Result<Bounds, Fault> {
+    let bounds = tickets.bounds_now(pass.id, root, now)?;
+    match pass.bounds.still_hold(&bounds) {
+        true => Ok(bounds),
+        false => Err(Fault::new(Code::TicketChanged, "")),
     }
 }
 

@@ -4,6 +4,7 @@ use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::buffer::Pool;
 use floe_engine::client::{Client, Connect, Credential, LocalSink, LocalSource, Outcome, Retry};
 use floe_engine::identity::{Identity, KeyPin};
+use floe_engine::rules::Rules;
 use floe_engine::secure::Security;
 use floe_engine::server::{Access, Confine, Public, ReadOnly, Serve, ServeSecurity, Server};
 use floe_engine::state::State;
@@ -70,7 +71,7 @@ impl House {
             state,
             security,
             access: plan.access,
-            limits: Limits::default(),
+            rules: Rules::default(),
             memory: plan.memory,
             confine: Confine::Nothing,
             audit: Auditing::Log(FILE_BYTES),

@@ -8,9 +8,10 @@ use crate::grant::{Bounds, Quota, VERBS, words_of};
 use crate::ticket::{RootId, TicketId};
 use data_encoding::HEXLOWER;
 use floe_proto::frame::Verbs;
-use floe_types::{ByteCount, EntryCount, ObjectPath, Timestamp};
+use floe_types::{ByteCount, EntryCount, ObjectPath, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::num::{NonZeroU32, NonZeroU64};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +38,13 @@ struct Line {
     quota_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quota_files: Option<u32>,
+    /// Bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<NonZeroU64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    streams: Option<NonZeroU32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uses: Option<NonZeroU32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner_file: Option<String>,
 }
@@ -81,7 +89,7 @@ pub fn format_entries(entries: &[Entry]) -> Vec<u8> {
 
 impl Line {
     fn of(entry: &Entry) -> Self {
-        let Bounds { verbs, prefix, expires, quota } = &entry.bounds;
+        let Bounds { verbs, prefix, expires, quota, rate, streams, uses } = &entry.bounds;
         Self {
             id: entry.id.to_string(),
             name: entry.name.clone(),
@@ -93,6 +101,9 @@ impl Line {
             expires: expires.map(Timestamp::secs),
             quota_bytes: quota.bytes.map(|bytes| bytes.0),
             quota_files: quota.entries.map(|entries| entries.0),
+            rate: rate.and_then(|rate| NonZeroU64::new(rate.bytes_per_sec())),
+            streams: *streams,
+            uses: *uses,
             owner_file: entry.owner_file.clone(),
         }
     }
@@ -126,7 +137,15 @@ impl Line {
             name: self.name,
             public,
             root: RootId(bytes(&self.root)?),
-            bounds: Bounds { verbs, prefix, expires, quota },
+            bounds: Bounds {
+                verbs,
+                prefix,
+                expires,
+                quota,
+                rate: self.rate.and_then(|rate| Rate::new(rate.get())),
+                streams: self.streams,
+                uses: self.uses,
+            },
             created: Timestamp::new(self.created, 0)?,
             owner_file: self.owner_file,
         })

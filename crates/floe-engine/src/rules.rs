@@ -1,0 +1,75 @@
+//! What of a server can be changed while it runs: bounds, and the reserve of the disk.
+
+use floe_types::{ByteCount, Limits};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The bounds of a server. Whoever came before a change keeps those that were.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// Those of each session.
+    pub limits: Limits,
+    /// Those of all together.
+    pub caps: Caps,
+    /// No byte of an object is staged that would leave less free on its file system.
+    pub keep_free: ByteCount,
+}
+
+/// How many may come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caps {
+    /// Connections in their greeting at once.
+    pub greetings: u32,
+    /// Those of one address (of IPv6: of one /64).
+    pub greetings_per_address: u32,
+    /// Sessions; never more than memory and descriptors allow.
+    pub sessions: u32,
+    /// Those of one ticket; where none is said, half of all.
+    pub sessions_per_ticket: Option<u32>,
+    /// Those of one address without a ticket; where none is said, a sixteenth.
+    pub sessions_per_address: Option<u32>,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            greetings: 256,
+            greetings_per_address: 32,
+            sessions: 16_384,
+            sessions_per_ticket: None,
+            sessions_per_address: None,
+        }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        let (limits, caps) = (Limits::default(), Caps::default());
+        Self { limits, caps, keep_free: ByteCount::ZERO }
+    }
+}
+
+impl Rules {
+    /// As a server goes by them: pieces are no larger than its buffers.
+    fn settled(mut self) -> Self {
+        self.limits.piece_bytes_max = self.limits.piece_bytes_max.min(Limits::PIECE_BYTES);
+        self.limits.assert_sound();
+        self
+    }
+}
+
+/// The rules that hold now.
+pub(crate) struct Board(RwLock<Arc<Rules>>);
+
+impl Board {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self(RwLock::new(Arc::new(rules.settled())))
+    }
+
+    pub(crate) fn now(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set(&self, rules: Rules) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules.settled());
+    }
+}

@@ -136,7 +136,7 @@ fn window(text: &str) -> Result<ByteCount, String> {
     Ok(size)
 }
 
-fn rate(text: &str) -> Result<Rate, String> {
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     parse_rate(text).map_err(|_| {
         "a rate is a size per second (20M, 5Mi) or in bits (100Mbit), and not zero".to_owned()
     })

@@ -1,5 +1,7 @@
 //! `floe serve`: let clients in to one directory.
 
+mod reload; // what is read again
+
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
@@ -9,20 +11,23 @@ use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
     LogFormat, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
-    parse_audit_file_size, parse_listen, parse_memory, read_serve_file,
+    parse_audit_file_size, parse_keep_free, parse_listen, parse_memory, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::{Identity, KeyPin};
+use floe_engine::rules::Rules;
 use floe_engine::server::{
     Access, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
 };
 use floe_engine::state::State;
-use floe_types::{ByteCount, Code, Limits};
+use floe_types::{ByteCount, Code};
+use reload::Reload;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use tokio::sync::watch;
 
 /// Serve a directory to clients with a ticket
@@ -43,6 +48,11 @@ use tokio::sync::watch;
 /// What is committed has its line on the disk before the client hears of it. Where a line finds no
 /// room, puts and other changes are refused ('no space left') until there is; reads go on, and
 /// lines that are missing are counted. Full files of the log stay until you take them away.
+///
+/// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
+/// limits, another --keep-free and another certificate hold for who comes next, and nobody who is
+/// there is disturbed. What else has changed needs a restart, and the log says so; where a file is
+/// wrong, everything stays as it was. Without them SIGHUP ends it like SIGTERM.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArgs {
@@ -75,6 +85,9 @@ pub struct ServeArgs {
     /// Resident memory that clients together can make this process use [default: 256Mi]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<ByteCount>,
+    /// Refuse puts that would leave less free on the disk of DIR [default: 0]
+    #[arg(long, value_name = "SIZE", value_parser = parse_keep_free)]
+    keep_free: Option<ByteCount>,
     /// Keep no audit log
     #[arg(long, conflicts_with = "audit_file_size")]
     no_audit: bool,
@@ -117,6 +130,7 @@ struct Settled {
     own_files: Option<(PathBuf, PathBuf)>,
     wire: Wire,
     memory: ByteCount,
+    rules: Rules,
     audit: Auditing,
     state: State,
     voice: Voice,
@@ -133,7 +147,13 @@ enum Wire {
 /// # Errors
 /// What keeps it from beginning: `NotFound`, `NotDirectory`, `State`, `AddressInUse`, `Usage`, ...
 pub async fn run(args: ServeArgs) -> Result<()> {
-    let mut signals = Signals::listen_as(Manner::Server)?;
+    let (hang_up, asked) = channel();
+    let reload = match args.config.is_some() || args.cert.is_some() {
+        true => Some(Reload::begin(args.clone(), asked)?),
+        false => None,
+    };
+    let hang_up = reload.as_ref().map(|_| hang_up);
+    let mut signals = Signals::listen_as(Manner::Server(hang_up))?;
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
@@ -151,14 +171,13 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
         Wire::Plaintext => (ServeSecurity::Plaintext, None),
     };
-    let state_dir = settled.state.path().to_owned();
     let server = Server::bind(Serve {
         root: settled.dir.clone(),
-        listen: settled.listen,
-        state: settled.state,
+        listen: settled.listen.clone(),
+        state: settled.state.clone(),
         security,
         access: settled.access,
-        limits: Limits::default(),
+        rules: settled.rules.clone(),
         memory: settled.memory,
         confine: Confine::Process,
         audit: settled.audit,
@@ -171,21 +190,11 @@ pub async fn run(args: ServeArgs) -> Result<()> {
             .hinting(Code::Usage, OF_THIS_MACHINE)
             .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
     })?;
-    let addresses = server.addresses().to_vec();
-    for address in &addresses {
-        match voice.form {
-            Form::Text => output::announce(&format_args!("listening on {address}"))?,
-            Form::Json(channel) => {
-                Event::new("listening").with("address", address.to_string()).send(channel);
-            }
-        }
-    }
-    voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
-    voice.say(&format_args!("confined      {}", confined(server.confinement())));
-    voice.say(&format_args!("audit log     {}", logged(settled.audit, &state_dir)));
-    voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
-    tell_login(voice, &addresses, pin);
+    announce(&server, &settled, pin)?;
     let (stop, stopped) = watch::channel(false);
+    if let Some(reload) = reload {
+        reload.serves(server.control(), settled);
+    }
     let work = server.run(stopped);
     tokio::pin!(work);
     tokio::select! {
@@ -199,36 +208,45 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     Ok(work.await?)
 }
 
+/// Says where it listens, and what is worth knowing.
+fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<()> {
+    let voice = settled.voice;
+    let addresses = server.addresses();
+    for address in addresses {
+        match voice.form {
+            Form::Text => output::announce(&format_args!("listening on {address}"))?,
+            Form::Json(channel) => {
+                Event::new("listening").with("address", address.to_string()).send(channel);
+            }
+        }
+    }
+    voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
+    voice.say(&format_args!("confined      {}", confined(server.confinement())));
+    voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
+    voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
+    tell_login(voice, addresses, pin);
+    Ok(())
+}
+
 fn settle(args: ServeArgs) -> Result<Settled> {
     let file = match &args.config {
         Some(path) => read_serve_file(path)?,
         None => ServeFile::default(),
     };
-    let wrong = |name: &str, why: String| {
-        Failure::hinted(Code::Usage, format!("{name} in the configuration file"), why)
-    };
     let mut listen = args.listen;
     if listen.is_empty() {
-        let parse = |text: &String| parse_listen(text).map_err(|why| wrong("listen", why));
-        listen = file.listen.iter().map(parse).collect::<Result<_>>()?;
+        listen = file.listen;
     }
     if listen.is_empty() {
         listen.push(everywhere(crate::remote::DEFAULT_PORT));
     }
-    let memory = match (args.memory, &file.memory) {
-        (Some(memory), _) => memory,
-        (None, Some(text)) => parse_memory(text).map_err(|why| wrong("memory", why))?,
-        (None, None) => MEMORY_BYTES,
+    let memory = args.memory.or(file.memory).unwrap_or(MEMORY_BYTES);
+    let audit = match (args.audit_file_size, args.no_audit || file.no_audit) {
+        (Some(size), _) => Auditing::Log(size),
+        (None, true) => Auditing::Nothing,
+        (None, false) => Auditing::Log(file.audit_file_size.unwrap_or(FILE_BYTES)),
     };
-    let audit = match (args.no_audit || file.no_audit, args.audit_file_size, &file.audit_file_size)
-    {
-        (_, Some(size), _) => Auditing::Log(size),
-        (true, None, _) => Auditing::Nothing,
-        (false, None, Some(text)) => {
-            Auditing::Log(parse_audit_file_size(text).map_err(|why| wrong("audit-file-size", why))?)
-        }
-        (false, None, None) => Auditing::Log(FILE_BYTES),
-    };
+    let keep_free = args.keep_free.or(file.keep_free).unwrap_or_default();
     let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
         (None, None) => None,
@@ -256,6 +274,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
         memory,
+        rules: file.limits.rules(keep_free),
         audit,
         state,
         voice: Voice::of(&output, Channel::Output),

@@ -4,15 +4,18 @@
 //! read only where `--config` names it, and holds the names of the flags; a name it does not know
 //! is an error with its line.
 
+mod limits; // the bounds of a server
+
 use crate::args::{ConnectFlags, StateFlag};
 use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_types::{ByteCount, Code, parse_size};
+use limits::{LimitsTable, parsed};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -48,7 +51,8 @@ pub struct ServeFile {
     /// DIR.
     pub dir: Option<PathBuf>,
     /// `--listen`, as often as there are entries.
-    pub listen: Vec<String>,
+    #[serde(deserialize_with = "listen_of")]
+    pub listen: Vec<SocketAddr>,
     /// `--read-only`.
     pub read_only: bool,
     /// `--public`.
@@ -62,15 +66,47 @@ pub struct ServeFile {
     /// `--key`.
     pub key: Option<PathBuf>,
     /// `--memory`.
-    pub memory: Option<String>,
+    #[serde(deserialize_with = "memory_of")]
+    pub memory: Option<ByteCount>,
+    /// `--keep-free`.
+    #[serde(deserialize_with = "keep_free_of")]
+    pub keep_free: Option<ByteCount>,
     /// `--json`.
     pub json: bool,
     /// `--no-audit`.
     pub no_audit: bool,
     /// `--audit-file-size`.
-    pub audit_file_size: Option<String>,
+    #[serde(deserialize_with = "audit_file_size_of")]
+    pub audit_file_size: Option<ByteCount>,
     /// `--log-format`.
     pub log_format: LogFormat,
+    /// Bounds that no flag sets.
+    pub limits: LimitsTable,
+}
+
+fn listen_of<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<SocketAddr>, D::Error> {
+    let places = Vec::<String>::deserialize(from)?;
+    let places =
+        places.iter().map(|text| parse_listen(text)).collect::<std::result::Result<_, _>>();
+    places.map_err(serde::de::Error::custom)
+}
+
+fn memory_of<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<ByteCount>, D::Error> {
+    parsed(from, parse_memory).map(Some)
+}
+
+fn keep_free_of<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<ByteCount>, D::Error> {
+    parsed(from, parse_keep_free).map(Some)
+}
+
+fn audit_file_size_of<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<ByteCount>, D::Error> {
+    parsed(from, parse_audit_file_size).map(Some)
 }
 
 /// How the log is written.
@@ -233,6 +269,14 @@ pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
     Ok(size)
 }
 
+/// Reads how much space is kept free.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_keep_free(text: &str) -> std::result::Result<ByteCount, String> {
+    parse_size(text).map_err(|fault| fault.to_string())
+}
+
 /// Reads the size of one file of the audit log.
 ///
 /// # Errors
@@ -261,7 +305,8 @@ mod tests {
         let text = "dir = \"/srv\"\nlisten = [\"[::]:1\"]\nread-only = true\nmemory = \"64Mi\"\n";
         let file = parse_serve_file(text).unwrap();
         assert!(file.read_only && !file.public);
-        assert_eq!(file.listen, ["[::]:1"]);
+        assert_eq!(file.listen, [parse_listen("[::]:1").unwrap()]);
+        assert_eq!(file.memory, Some(ByteCount(64 << 20)));
         assert_eq!(file.dir.as_deref(), Some(Path::new("/srv")));
     }
 
@@ -272,6 +317,16 @@ mod tests {
         let wrong = parse_serve_file("public = 7\n").unwrap_err();
         assert!(wrong.starts_with("line 1: ") && !wrong.contains('\n'), "{wrong}");
         assert!(parse_serve_file("public = true\npublic = true").is_err());
+        for (text, words) in [
+            ("memory = \"1Mi\"", "line 1: a server needs at least 32Mi"),
+            ("\nlisten = [\"nowhere\"]", "line 2: an address is ADDR:PORT"),
+            ("public = true\n[limits]\nstreams = 9\nsessions = 0\n", "line 4: a whole number"),
+            ("[limits]\n\n\nwindow = \"1\"\n", "line 4: a window is"),
+            ("\n[limits]\nstream = 9\n", "line 3: unknown field `stream`"),
+        ] {
+            let wrong = parse_serve_file(text).unwrap_err();
+            assert!(wrong.starts_with(words), "{wrong}");
+        }
     }
 
     #[test]

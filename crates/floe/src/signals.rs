@@ -1,4 +1,5 @@
-//! What Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) mean.
+//! What Ctrl-C, SIGTERM and a terminal that is closed (SIGHUP) mean. To a server that has something
+//! to read again, SIGHUP means that.
 //!
 //! The first asks: a transfer takes a checkpoint and ends, a server drains. The second ends the
 //! process at once with status 130, and so does a command that has not ended five seconds after the
@@ -13,6 +14,7 @@ use floe_types::{Code, Fault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::future::Future;
 use std::io;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -29,12 +31,13 @@ pub struct Signals {
 }
 
 /// What a command makes of signals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Manner {
     /// The first asks, and has five seconds; the second ends the process.
     Command,
     /// The first asks, and takes its time; the second ends the process.
-    Server,
+    /// Where a sender is, SIGHUP does not ask: it has files read again.
+    Server(Option<Sender<()>>),
     /// The first asks, the second asks again, the third ends the process.
     Listener,
 }
@@ -139,30 +142,37 @@ enum End {
 impl Sources {
     /// Tells of every signal until one means the end of the process.
     async fn hear(mut self, manner: Manner, tell: &watch::Sender<u32>) -> End {
-        let (asked_max, patience) = match manner {
-            Manner::Command => (1, Some(PATIENCE)),
-            Manner::Server => (1, None),
-            Manner::Listener => (2, None),
+        let (asked_max, patience, reload) = match manner {
+            Manner::Command => (1, Some(PATIENCE), None),
+            Manner::Server(reload) => (1, None, reload),
+            Manner::Listener => (2, None, None),
         };
+        let reload = reload.as_ref();
         for _ in 0..asked_max {
-            self.next().await;
+            self.next(reload).await;
             tell.send_modify(|heard| *heard += 1);
         }
         match patience {
-            Some(patience) if timeout(patience, self.next()).await.is_err() => End::Late,
+            Some(patience) if timeout(patience, self.next(reload)).await.is_err() => End::Late,
             Some(_) => End::Told,
             None => {
-                self.next().await;
+                self.next(reload).await;
                 End::Told
             }
         }
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            Some(_) = hear(self.hang_up.as_mut()) => {}
+    async fn next(&mut self, reload: Option<&Sender<()>>) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                Some(_) = hear(self.hang_up.as_mut()) => match reload {
+                    // Nobody reads any more where that thread failed.
+                    Some(reload) => drop(reload.send(())),
+                    None => return,
+                },
+            }
         }
     }
 }

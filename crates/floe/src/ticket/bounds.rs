@@ -6,7 +6,8 @@ use crate::fault::{Failure, Result};
 use floe_engine::grant::{Bounds, verb_of, words_of};
 use floe_engine::ticket::Entry;
 use floe_proto::frame::Verbs;
-use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Timestamp, parse_size};
+use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Rate, Timestamp, parse_size};
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 /// Reads verbs with commas between.
@@ -53,6 +54,14 @@ pub(super) fn count(text: &str) -> std::result::Result<EntryCount, String> {
     text.parse().map(EntryCount).map_err(wrong)
 }
 
+/// Reads how often something may be.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn times(text: &str) -> std::result::Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "a whole number from 1 to 4294967295".to_owned())
+}
+
 /// When a span is over that begins now.
 ///
 /// # Errors
@@ -72,6 +81,9 @@ pub(super) fn with_bounds(event: Event, bounds: &Bounds) -> Event {
         .with("expires", bounds.expires.map(civil::utc))
         .with("quota_bytes", bounds.quota.bytes.map(|bytes| bytes.0))
         .with("quota_files", bounds.quota.entries.map(|entries| entries.0))
+        .with("rate", bounds.rate.map(Rate::bytes_per_sec))
+        .with("streams", bounds.streams.map(NonZeroU32::get))
+        .with("uses", bounds.uses.map(NonZeroU32::get))
 }
 
 /// What a ticket allows, behind its name: `allows read,list in /team, until it is revoked`.
@@ -84,10 +96,19 @@ pub(super) fn sentence(bounds: &Bounds) -> String {
         None => "until it is revoked".to_owned(),
         Some(at) => format!("until {}", civil::utc(at)),
     };
-    let bytes = bounds.quota.bytes.map(|most| format!(", {} at most", civil::bytes(most)));
-    let files = bounds.quota.entries.map(|most| format!(", {} files at most", most.0));
-    let (bytes, files) = (bytes.unwrap_or_default(), files.unwrap_or_default());
-    format!("allows {}{place}{bytes}{files}, {until}", verbs_text(bounds.verbs))
+    let most = [
+        bounds.quota.bytes.map(civil::bytes),
+        bounds.quota.entries.map(|most| format!("{most} files")),
+        bounds.rate.map(rate_text),
+        bounds.streams.map(|most| format!("{most} streams")),
+        bounds.uses.map(|most| format!("{most} uses")),
+    ];
+    let most = most.into_iter().flatten().map(|most| format!(", {most} at most"));
+    format!("allows {}{place}{}, {until}", verbs_text(bounds.verbs), most.collect::<String>())
+}
+
+pub(super) fn rate_text(rate: Rate) -> String {
+    format!("{}/s", civil::bytes(ByteCount(rate.bytes_per_sec())))
 }
 
 /// An event about a ticket.
@@ -132,11 +153,14 @@ mod tests {
         let bounds = Bounds { prefix: prefix("a/b").unwrap(), expires, ..bounds };
         assert_eq!(sentence(&bounds), "allows read in /a/b, until 1970-01-01T00:00:00Z");
         let quota = floe_engine::grant::Quota { bytes: size("1Ki").ok(), entries: count("3").ok() };
-        let said = sentence(&Bounds { quota, expires: None, ..bounds });
-        assert_eq!(
-            said,
-            "allows read in /a/b, 1.00 KiB at most, 3 files at most, until it is \
-                          revoked"
-        );
+        let bounds = Bounds { quota, expires: None, ..bounds };
+        let said = "allows read in /a/b, 1.00 KiB at most, 3 files at most, until it is revoked";
+        assert_eq!(sentence(&bounds), said);
+        let (rate, streams) = (Rate::new(2048), times("2").ok());
+        let bounds = Bounds { rate, streams, uses: times("1").ok(), ..Bounds::of(Verbs::READ) };
+        let said = "allows read, 2.00 KiB/s at most, 2 streams at most, 1 uses at most, until it \
+                    is revoked";
+        assert_eq!(sentence(&bounds), said);
+        assert!(times("0").is_err() && times("-1").is_err() && times("").is_err());
     }
 }

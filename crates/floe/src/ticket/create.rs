@@ -1,8 +1,8 @@
 //! `floe ticket create`.
 
 use super::PlaceFlags;
-use super::bounds::{count, expiry, prefix, sentence, size, verbs, with_bounds};
-use crate::args::{OutputFlags, after_help};
+use super::bounds::{count, expiry, prefix, sentence, size, times, verbs, with_bounds};
+use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result};
@@ -14,7 +14,8 @@ use floe_engine::identity::Identity;
 use floe_engine::server::find_prefix;
 use floe_engine::ticket::{NewTicket, TicketStore};
 use floe_proto::frame::Verbs;
-use floe_types::{ByteCount, Code, EntryCount, Escaped, ObjectPath};
+use floe_types::{ByteCount, Code, EntryCount, Escaped, ObjectPath, Rate};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +36,10 @@ use std::time::{Duration, SystemTime};
 /// replaces another counts whole, and removing gives nothing back. What is staged counts from the
 /// moment on that its size is announced (of unknown size: as it is written) until it is committed
 /// or discarded; what a broken transfer left is kept for seven days. Put again, it counts once.
+///
+/// A use is one put or get, of a file or a tree, however often it has to be continued: whoever
+/// broke off can go on with the same after the last use was begun. Other requests are not counted,
+/// and are refused with everything else when nothing is left.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct CreateArgs {
@@ -55,6 +60,15 @@ pub(super) struct CreateArgs {
     /// How many files, links and directories may be brought in, in all
     #[arg(long, value_name = "N", value_parser = count)]
     quota_files: Option<EntryCount>,
+    /// How fast bytes may go, as in 10M (bytes a second): both ways, all transfers together
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    rate: Option<Rate>,
+    /// How many connections each of its sessions may have
+    #[arg(long, value_name = "N", value_parser = times)]
+    streams: Option<NonZeroU32>,
+    /// How many puts and gets there may be, in all
+    #[arg(long, value_name = "N", value_parser = times)]
+    uses: Option<NonZeroU32>,
     /// The server's own certificate, where 'floe serve --cert' is used
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -71,7 +85,8 @@ const EXAMPLES: &str = "\
 Examples:
   floe ticket create alice --root /srv/data --prefix /people/alice --allow all
   floe ticket create guest --root /srv/data --allow read,list --expires 7d
-  floe ticket create dropbox --root /srv/data --prefix /incoming --allow write-new --quota 10G";
+  floe ticket create dropbox --root /srv/data --prefix /incoming --allow write-new --quota 10G
+  floe ticket create once --root /srv/data --prefix /release --uses 1 --expires 7d";
 
 pub(super) fn run(args: &CreateArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
@@ -86,6 +101,9 @@ pub(super) fn run(args: &CreateArgs) -> Result<()> {
         prefix: args.prefix.clone(),
         expires: args.expires.map(|span| expiry(now, span)).transpose()?,
         quota: Quota { bytes: args.quota, entries: args.quota_files },
+        rate: args.rate,
+        streams: args.streams,
+        uses: args.uses,
     };
     let root = args.place.root_id(&state)?;
     // One that is mistyped would be a root with nothing in it.

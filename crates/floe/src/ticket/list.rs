@@ -1,6 +1,6 @@
 //! `floe ticket list` and `floe ticket show`.
 
-use super::bounds::{prefix_text, ticket_event, verbs_text};
+use super::bounds::{prefix_text, rate_text, ticket_event, verbs_text};
 use super::{PlaceFlags, unknown};
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::civil;
@@ -9,14 +9,14 @@ use crate::fault::Result;
 use crate::output;
 use crate::report::{Form, Voice};
 use crate::settings::open_state;
-use floe_engine::grant::{Account, Meter};
+use floe_engine::grant::{Account, Meter, Uses};
 use floe_engine::ticket::Entry;
 use floe_types::Escaped;
 
 /// List the tickets of a served directory
 ///
-/// One a line: id, name, verbs, prefix, when it was made, when it expires, and, of a ticket with a
-/// quota, what of it is used and what is staged.
+/// One a line: id, name, verbs, prefix, when it was made, when it expires, and its other bounds
+/// with what of them is used.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ListArgs {
@@ -43,10 +43,10 @@ pub(super) fn run(args: &ListArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let (tickets, root) = args.place.open()?;
     for entry in tickets.list(root)? {
-        let account = usage(&args.place, &entry)?;
+        let gone = Gone::of(&args.place, &entry)?;
         match voice.form {
-            Form::Json(channel) => with_usage(ticket_event(&entry), account).send(channel),
-            Form::Text => output::line(&entry_line(&entry, account))?,
+            Form::Json(channel) => gone.with(ticket_event(&entry)).send(channel),
+            Form::Text => output::line(&entry_line(&entry, &gone))?,
         }
     }
     Ok(())
@@ -56,11 +56,11 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let (tickets, root) = args.place.open()?;
     let entry = tickets.find(root, &args.ticket).map_err(unknown)?;
-    let account = usage(&args.place, &entry)?;
+    let gone = Gone::of(&args.place, &entry)?;
     match voice.form {
-        Form::Json(channel) => with_usage(ticket_event(&entry), account).send(channel),
+        Form::Json(channel) => gone.with(ticket_event(&entry)).send(channel),
         Form::Text => {
-            for (what, is) in lines(&entry, account) {
+            for (what, is) in lines(&entry, &gone) {
                 output::line(&format_args!("{what:<9}{is}"))?;
             }
         }
@@ -68,25 +68,33 @@ pub(super) fn show(args: &ShowArgs) -> Result<()> {
     Ok(())
 }
 
-/// What of a ticket's quota is gone; one without a quota is not counted.
-fn usage(place: &PlaceFlags, entry: &Entry) -> Result<Option<Account>> {
-    if !entry.bounds.quota.is_some() {
-        return Ok(None);
+/// What of a ticket's bounds is gone, of those that are counted.
+struct Gone {
+    account: Option<Account>,
+    uses: Option<u32>,
+}
+
+impl Gone {
+    fn of(place: &PlaceFlags, entry: &Entry) -> Result<Self> {
+        let (state, ticket) = (open_state(&place.state)?, entry.id.to_string());
+        let account = entry.bounds.quota.is_some().then(|| Meter::peek(&state, &ticket));
+        let uses = entry.bounds.uses.map(|_| Uses::peek(&state, &ticket));
+        let uses = uses.transpose()?.map(|uses| uses.begun());
+        Ok(Self { account: account.transpose()?, uses })
     }
-    let state = open_state(&place.state)?;
-    Ok(Some(Meter::peek(&state, &entry.id.to_string())?))
+
+    fn with(&self, event: Event) -> Event {
+        let event = event.with("used_times", self.uses);
+        let Some(account) = self.account else { return event };
+        event
+            .with("used_bytes", account.used().bytes.0)
+            .with("used_files", account.used().entries.0)
+            .with("staged_bytes", account.reserved().bytes.0)
+            .with("staged_files", account.reserved().entries.0)
+    }
 }
 
-fn with_usage(event: Event, account: Option<Account>) -> Event {
-    let Some(account) = account else { return event };
-    event
-        .with("used_bytes", account.used().bytes.0)
-        .with("used_files", account.used().entries.0)
-        .with("staged_bytes", account.reserved().bytes.0)
-        .with("staged_files", account.reserved().entries.0)
-}
-
-fn lines(entry: &Entry, account: Option<Account>) -> Vec<(&'static str, String)> {
+fn lines(entry: &Entry, gone: &Gone) -> Vec<(&'static str, String)> {
     let bounds = &entry.bounds;
     let mut lines = vec![
         ("name", Escaped(entry.name.as_bytes()).to_string()),
@@ -96,8 +104,20 @@ fn lines(entry: &Entry, account: Option<Account>) -> Vec<(&'static str, String)>
         ("created", civil::utc(entry.created)),
         ("expires", bounds.expires.map_or_else(|| "never".to_owned(), civil::utc)),
     ];
-    lines.extend(account.map(|account| ("quota", quota_text(entry, account))));
+    lines.extend(bounded(entry, gone));
     lines
+}
+
+/// Its other bounds, each with its name.
+fn bounded(entry: &Entry, gone: &Gone) -> Vec<(&'static str, String)> {
+    let bounds = &entry.bounds;
+    let mut all = Vec::new();
+    all.extend(gone.account.map(|account| ("quota", quota_text(entry, account))));
+    all.extend(bounds.rate.map(|rate| ("rate", format!("{} at most", rate_text(rate)))));
+    all.extend(bounds.streams.map(|most| ("streams", format!("{most} in a session"))));
+    let used = gone.uses.unwrap_or_default();
+    all.extend(bounds.uses.map(|most| ("uses", format!("{used} of {most} begun"))));
+    all
 }
 
 /// What of a quota is gone: `1.50 GiB of 9.31 GiB used, 0 B staged; 3 files used, 0 staged`.
@@ -113,8 +133,8 @@ fn quota_text(entry: &Entry, account: Account) -> String {
     )
 }
 
-fn entry_line(entry: &Entry, account: Option<Account>) -> String {
-    let quota = account.map(|account| format!("\t{}", quota_text(entry, account)));
+fn entry_line(entry: &Entry, gone: &Gone) -> String {
+    let bounded = bounded(entry, gone).into_iter().map(|(what, is)| format!("\t{what} {is}"));
     format!(
         "{}\t{}\t{}\t{}\t{}\t{}{}",
         entry.id,
@@ -123,6 +143,6 @@ fn entry_line(entry: &Entry, account: Option<Account>) -> String {
         prefix_text(&entry.bounds.prefix),
         civil::utc(entry.created),
         entry.bounds.expires.map_or_else(|| "never expires".to_owned(), civil::utc),
-        quota.unwrap_or_default()
+        bounded.collect::<String>()
     )
 }

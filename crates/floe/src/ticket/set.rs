@@ -1,14 +1,15 @@
 //! `floe ticket set`.
 
-use super::bounds::{count, expiry, sentence, size, ticket_event, verbs};
+use super::bounds::{count, expiry, sentence, size, ticket_event, times, verbs};
 use super::{PlaceFlags, unknown};
-use crate::args::{OutputFlags, after_help};
+use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::Channel;
 use crate::fault::Result;
 use crate::report::Voice;
 use floe_proto::frame::Verbs;
-use floe_types::{ByteCount, Code, EntryCount, Escaped};
+use floe_types::{ByteCount, Code, EntryCount, Escaped, Rate};
+use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
 /// Change what a ticket allows; its holder keeps it
@@ -16,12 +17,13 @@ use std::time::{Duration, SystemTime};
 /// Sessions that run go on, also past the time at which the ticket would have expired. Where it
 /// allows less than before, they are closed within two seconds; their clients come again by
 /// themselves and continue as far as they still may. A quota that is changed counts for what runs
-/// within two seconds: where less is left than is staged, nothing more is written. What is not
+/// within two seconds: where less is left than is staged, nothing more is written. So does a rate;
+/// where a session has more streams than it may now, it is closed and comes again. What is not
 /// named stays as it is.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 #[group(id = "change", required = true, multiple = true)]
-#[group(args = ["allow", "expires", "quota", "quota_files"])]
+#[group(args = ["allow", "expires", "quota", "quota_files", "rate", "streams", "uses"])]
 pub(super) struct SetArgs {
     /// Its name or id, as 'floe ticket list' shows it
     #[arg(value_name = "NAME|ID")]
@@ -38,6 +40,15 @@ pub(super) struct SetArgs {
     /// How many files, links and directories may be brought in, in all; 'none': no bound
     #[arg(long, value_name = "N|none", value_parser = bound(count))]
     quota_files: Option<Bound<EntryCount>>,
+    /// How fast bytes may go, as in 10M (bytes a second); 'none': no bound
+    #[arg(long, value_name = "RATE|none", value_parser = bound(rate))]
+    rate: Option<Bound<Rate>>,
+    /// How many connections each of its sessions may have; 'none': no bound
+    #[arg(long, value_name = "N|none", value_parser = bound(times))]
+    streams: Option<Bound<NonZeroU32>>,
+    /// How many puts and gets there may be, in all, with those that were; 'none': no bound
+    #[arg(long, value_name = "N|none", value_parser = bound(times))]
+    uses: Option<Bound<NonZeroU32>>,
     #[command(flatten)]
     place: PlaceFlags,
     #[command(flatten)]
@@ -103,6 +114,9 @@ pub(super) fn run(args: &SetArgs) -> Result<()> {
         let quota = &mut bounds.quota;
         quota.bytes = args.quota.map_or(quota.bytes, Bound::most);
         quota.entries = args.quota_files.map_or(quota.entries, Bound::most);
+        bounds.rate = args.rate.map_or(bounds.rate, Bound::most);
+        bounds.streams = args.streams.map_or(bounds.streams, Bound::most);
+        bounds.uses = args.uses.map_or(bounds.uses, Bound::most);
     });
     let entry = changed.map_err(|fault| unknown(fault).hinting(Code::Usage, HELP))?;
     let name = Escaped(entry.name.as_bytes());

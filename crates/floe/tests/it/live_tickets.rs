@@ -18,7 +18,8 @@ const BYTES: usize = 9_000_000;
 /// Two seconds are promised; a machine that is busy with other tests has its own.
 const SOON: Duration = Duration::from_secs(6);
 
-fn moving(stage: &Stage, args: &[&str]) -> Running {
+/// What runs slowly, once it moves.
+pub fn moving(stage: &Stage, args: &[&str]) -> Running {
     let running = stage.start(&[args, &["--limit", "1M", "--json"]].concat());
     running.wait_for("\"progress\"");
     running

@@ -1,0 +1,115 @@
+//! Bounds from `floe.toml`, a reserve of the disk, and what SIGHUP changes while a server runs.
+
+use crate::live_tickets::moving;
+use crate::stage::{Server, Stage, content, wait_until};
+use rustix::process::Signal;
+use std::fs;
+
+/// A server that goes by a file with this text, and `nas`.
+fn serve(stage: &Stage, text: &str, flags: &[&str]) -> Server {
+    fs::write(stage.path("floe.toml"), text).unwrap();
+    let file = stage.path("floe.toml");
+    stage.serve_and_log_in(&[&["--config", file.to_str().unwrap()], flags].concat())
+}
+
+fn reload(server: &Server, says: &str) {
+    let count = || server.errors.lock().unwrap().matches(says).count();
+    let before = count();
+    server.signal(Signal::HUP);
+    wait_until("the server has read its files again", || count() > before);
+}
+
+const AGAIN: &str = "were read again";
+
+#[test]
+fn limits_change_for_who_comes_next_and_disturb_nobody() {
+    let stage = Stage::new();
+    let server = serve(&stage, "[limits]\nstreams = 3\n", &[]);
+    stage.file("f", 30_000_000);
+    let streams = |name: &str| {
+        let args = ["put", "f", name, "--streams", "8", "--json"];
+        stage.run(&args).ok().event("summary")["streams"].as_u64()
+    };
+    assert_eq!(streams("nas:/a"), Some(3));
+    let running = moving(&stage, &["put", "f", "nas:/b"]);
+    fs::write(stage.path("floe.toml"), "[limits]\nstreams = 1\n").unwrap();
+    reload(&server, AGAIN);
+    assert_eq!(streams("nas:/c"), Some(1));
+    // What is wrong changes nothing, and is said with its line.
+    fs::write(stage.path("floe.toml"), "keep-free = \"1G\"\n[limits]\nstreams = 70\n").unwrap();
+    reload(&server, "line 3: a whole number from 1 to 64");
+    assert_eq!(streams("nas:/d"), Some(1));
+    fs::write(stage.path("floe.toml"), "memory = \"64Mi\"\n").unwrap();
+    reload(&server, "another memory needs a restart");
+    assert!(streams("nas:/e") > Some(3));
+    assert_eq!(running.end().ok().event("summary")["reconnects"], 0);
+    assert_eq!(fs::read(stage.path("srv/b")).unwrap(), content(30_000_000));
+}
+
+#[test]
+fn sessions_are_as_many_as_the_file_says() {
+    let stage = Stage::new();
+    let _server = serve(&stage, "[limits]\nsessions-per-ticket = 1\n", &[]);
+    stage.file("f", 9_000_000);
+    let first = moving(&stage, &["put", "f", "nas:/a"]);
+    stage.run(&["ls", "nas:/"]).fails(6, &["busy"]);
+    first.end().ok();
+    stage.run(&["ls", "nas:/"]).ok();
+}
+
+#[test]
+fn a_disk_keeps_what_is_to_stay_free() {
+    let stage = Stage::new();
+    let server = serve(&stage, "keep-free = \"1000T\"\n", &[]);
+    for (name, size) in [("small", 10), ("large", 3_000_000)] {
+        stage.file(name, size);
+        let put = ["put", name, &format!("nas:/{name}")].map(str::to_owned);
+        stage.run(&put).fails(7, &["no space left"]);
+        stage.run_with(&["put", "-", &format!("nas:/{name}")], &content(size)).fails(7, &[]);
+        fs::write(stage.path("srv").join(format!("is-{name}")), content(size)).unwrap();
+        stage.run(&["get", &format!("nas:/is-{name}"), "."]).ok();
+    }
+    assert!(!stage.path("srv/small").exists() && !stage.path("srv/large").exists());
+    fs::write(stage.path("floe.toml"), "").unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["put", "large", "nas:/large"]).ok();
+    drop(server);
+    let _server = stage.serve_and_log_in(&["--keep-free", "1000T"]);
+    stage.run(&["put", "small", "nas:/small"]).fails(7, &["no space left"]);
+}
+
+#[test]
+fn another_certificate_is_shown_to_who_comes_next() {
+    let stage = Stage::new();
+    // Keys of two servers that made their own.
+    for name in ["one", "two"] {
+        let at = stage.path(name);
+        let mut command = stage.command();
+        command.arg("serve").arg(stage.path("srv")).arg("--state").arg(&at);
+        assert_eq!(Server::start(command.args(["--listen", "127.0.0.1:0"])).terminate(), 0);
+        fs::copy(at.join("identity.pem"), stage.path(format!("{name}.pem"))).unwrap();
+    }
+    let pem = stage.path("own.pem");
+    fs::copy(stage.path("one.pem"), &pem).unwrap();
+    let pem = pem.to_str().unwrap();
+    let server = stage.serve_and_log_in(&["--cert", pem, "--key", pem]);
+    stage.file("f", 9_000_000);
+    let running = moving(&stage, &["put", "f", "nas:/f"]);
+    fs::copy(stage.path("two.pem"), pem).unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["ls", "nas:/"]).fails(4, &[]);
+    running.end().ok();
+    fs::write(pem, "no certificate").unwrap();
+    reload(&server, "everything stays as it was");
+    fs::copy(stage.path("one.pem"), pem).unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["ls", "nas:/"]).ok();
+}
+
+#[test]
+fn without_files_a_hang_up_ends_a_server() {
+    let stage = Stage::new();
+    let server = stage.serve(&[]);
+    server.signal(Signal::HUP);
+    wait_until("it says that it ends", || server.errors.lock().unwrap().contains("ending"));
+}

@@ -12,7 +12,7 @@ use floe_engine::server::{
 };
 use floe_engine::state::State;
 use floe_proto::command::{StreamCount, TransferOptions};
-use floe_types::{Limits, ObjectPath};
+use floe_types::{Limits, Mode, ObjectPath};
 use std::error::Error;
 use tokio::sync::watch;
 
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         listen: vec!["127.0.0.1:0".parse()?],
         state,
         security: ServeSecurity::Tls(identity),
-        access: Access { read_only: ReadOnly::No, public: Public::No },
+        access: Access { read_only: ReadOnly::No, public: Public::No, umask: Mode::NONE },
         rules: Rules::default(),
         memory: MEMORY_BYTES,
         confine: Confine::Nothing,

@@ -37,7 +37,7 @@ use floe_store::Store;
 use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
+use floe_types::{ByteCount, Code, Fault, Limits, Mode, ObjectPath};
 use gate::Gate;
 use ledger::Ledger;
 use meters::Meters;
@@ -90,6 +90,8 @@ pub struct Access {
     pub read_only: ReadOnly,
     /// Whether clients without a ticket may read and list.
     pub public: Public,
+    /// Permission bits that nothing gets that clients put.
+    pub umask: Mode,
 }
 
 /// Whether nothing may be changed.

@@ -19,6 +19,9 @@ pub enum EntryKind {
 pub struct Mode(u16);
 
 impl Mode {
+    /// No bits.
+    pub const NONE: Self = Self(0);
+
     /// The permission bits of a mode word; all others are dropped.
     #[must_use]
     pub const fn from_bits(bits: u32) -> Self {

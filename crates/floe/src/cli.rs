@@ -68,6 +68,11 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let (verbose, json) = verb.voice();
+    if let Verb::Serve(args) = &verb
+        && let Err(failure) = args.give_up_root()
+    {
+        return end(Err(failure), json);
+    }
     match &verb {
         Verb::Serve(args) => log_to_stderr(verbose, tracing::Level::INFO, args.log_format()),
         _ => log_to_stderr(verbose, tracing::Level::WARN, LogFormat::Text),

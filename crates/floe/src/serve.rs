@@ -11,9 +11,11 @@ use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
     LogFormat, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
-    parse_audit_file_size, parse_keep_free, parse_listen, parse_memory, read_serve_file,
+    parse_audit_file_size, parse_keep_free, parse_listen, parse_memory, parse_umask,
+    read_serve_file,
 };
 use crate::signals::{Manner, Signals};
+use crate::user::{become_user, is_root};
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::rules::Rules;
@@ -21,7 +23,7 @@ use floe_engine::server::{
     Access, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
 };
 use floe_engine::state::State;
-use floe_types::{ByteCount, Code};
+use floe_types::{ByteCount, Code, Mode};
 use reload::Reload;
 use std::fs;
 use std::net::SocketAddr;
@@ -73,6 +75,12 @@ pub struct ServeArgs {
     /// take a connection over once it is let in
     #[arg(long)]
     plaintext: bool,
+    /// Run as this user: root becomes that one before anything but FILE of --config is opened
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// Permission bits that nothing that clients put gets, as in 027 [default: 000]
+    #[arg(long, value_name = "MODE", value_parser = parse_umask)]
+    umask: Option<Mode>,
     /// Read settings from FILE (TOML, the names of these flags); flags come first
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -107,6 +115,15 @@ const DRAINING: &str = "floe: ending; what runs has 30 seconds to finish, then t
                         (again ends at once)";
 
 impl ServeArgs {
+    /// Becomes the user of the flag, or else of the file, if one is named.
+    ///
+    /// # Errors
+    /// As `become_user`; a file that is wrong is told later.
+    pub fn give_up_root(&self) -> Result<()> {
+        let file = || self.config.as_deref().and_then(|path| read_serve_file(path).ok()?.user);
+        self.user.clone().or_else(file).map_or(Ok(()), |name| become_user(&name))
+    }
+
     /// How it speaks, the configuration file included; that one's own faults are told later.
     pub fn spoken(&self) -> OutputFlags {
         let file = self.config.as_deref().map(read_serve_file);
@@ -171,6 +188,10 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
         Wire::Plaintext => (ServeSecurity::Plaintext, None),
     };
+    // What is made without a mode of its own: directories of mkdir, those above a put.
+    if settled.access.umask != Mode::NONE {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(settled.access.umask.bits().into()));
+    }
     let server = Server::bind(Serve {
         root: settled.dir.clone(),
         listen: settled.listen.clone(),
@@ -246,6 +267,9 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         (None, true) => Auditing::Nothing,
         (None, false) => Auditing::Log(file.audit_file_size.unwrap_or(FILE_BYTES)),
     };
+    if is_root() && args.user.is_none() && file.user.is_none() {
+        tracing::warn!("it runs as root: give --user NAME (or --user root, if that is meant)");
+    }
     let keep_free = args.keep_free.or(file.keep_free).unwrap_or_default();
     let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
@@ -270,6 +294,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
                 true => Public::Yes,
                 false => Public::No,
             },
+            umask: args.umask.or(file.umask).unwrap_or(Mode::NONE),
         },
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },

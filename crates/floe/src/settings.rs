@@ -11,7 +11,7 @@ use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
-use floe_types::{ByteCount, Code, parse_size};
+use floe_types::{ByteCount, Code, Mode, parse_size};
 use limits::{LimitsTable, parsed};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
@@ -68,6 +68,11 @@ pub struct ServeFile {
     /// `--memory`.
     #[serde(deserialize_with = "memory_of")]
     pub memory: Option<ByteCount>,
+    /// `--user`.
+    pub user: Option<String>,
+    /// `--umask`.
+    #[serde(deserialize_with = "umask_of")]
+    pub umask: Option<Mode>,
     /// `--keep-free`.
     #[serde(deserialize_with = "keep_free_of")]
     pub keep_free: Option<ByteCount>,
@@ -95,6 +100,10 @@ fn memory_of<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<ByteCount>, D::Error> {
     parsed(from, parse_memory).map(Some)
+}
+
+fn umask_of<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Mode>, D::Error> {
+    parsed(from, parse_umask).map(Some)
 }
 
 fn keep_free_of<'de, D: Deserializer<'de>>(
@@ -269,6 +278,17 @@ pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
     Ok(size)
 }
 
+/// Reads permission bits that nothing gets.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse_umask(text: &str) -> std::result::Result<Mode, String> {
+    let wrong = || "permission bits are octal, from 000 to 777".to_owned();
+    let plain = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let bits = u32::from_str_radix(text, 8).ok().filter(|bits| plain && *bits <= 0o777);
+    bits.map(Mode::from_bits).ok_or_else(wrong)
+}
+
 /// Reads how much space is kept free.
 ///
 /// # Errors
@@ -347,6 +367,10 @@ mod tests {
         assert_eq!(parse_listen_or("[::1]", 8080).unwrap().port(), 8080);
         for bad in ["", ":", ":65536", "9000", "localhost", "host:80", "1.2.3.4:99999", "1.2.3:4"] {
             assert!(parse_listen(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_umask("027"), Ok(Mode::from_bits(0o027)));
+        for bad in ["", "8", "1000", "+7", "0o27", "-1", "00027"] {
+            assert!(parse_umask(bad).is_err(), "{bad}");
         }
         assert_eq!(parse_memory("256Mi"), Ok(ByteCount(256 << 20)));
         assert!(parse_memory("1Mi").is_err() && parse_memory("x").is_err());

@@ -11,7 +11,7 @@ use floe_store::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
     Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
 };
-use floe_types::{ByteCount, Code, Fault, ObjectPath, Precondition};
+use floe_types::{ByteCount, Code, Fault, Metadata, Mode, ObjectPath, Precondition};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -21,6 +21,7 @@ pub struct Fence {
     store: Arc<dyn Store>,
     verbs: Verbs,
     meter: Option<Arc<Meter>>,
+    umask: Mode,
 }
 
 /// Whether a directory is there.
@@ -33,7 +34,18 @@ impl Fence {
     /// That store, for a session that has those verbs.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, verbs: Verbs, meter: Option<Arc<Meter>>) -> Self {
-        Self { store, verbs, meter }
+        Self { store, verbs, meter, umask: Mode::NONE }
+    }
+
+    /// The same, where nothing that is written gets these permission bits.
+    #[must_use]
+    pub fn masking(self, umask: Mode) -> Self {
+        Self { umask, ..self }
+    }
+
+    fn masked(&self, metadata: Metadata) -> Metadata {
+        let bits = u32::from(metadata.mode.bits() & !self.umask.bits());
+        Metadata { mode: Mode::from_bits(bits), ..metadata }
     }
 
     /// Whether a directory may be written in: it stands, or may be made.
@@ -72,6 +84,16 @@ impl Fence {
                 self.meter.as_ref().map_or(Ok(()), |meter| meter.link(path))
             }
             Commit::Object { .. } | Commit::Directory { .. } => Ok(()),
+        }
+    }
+
+    /// An object was masked when it was staged, and a link has no mode.
+    fn as_masked(&self, commit: Commit) -> Commit {
+        match commit {
+            Commit::Directory { path, metadata } => {
+                Commit::Directory { path, metadata: self.masked(metadata) }
+            }
+            commit => commit,
         }
     }
 
@@ -122,6 +144,7 @@ impl Store for Fence {
 
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
         self.may_write(&spec.path)?;
+        let spec = SinkSpec { metadata: self.masked(spec.metadata), ..spec };
         let Some(meter) = &self.meter else { return self.store.open_sink(spec, progress) };
         let parent = spec.path.split_last().map(|(parent, _)| parent).unwrap_or_default();
         let open = || self.make(&parent, || self.store.open_sink(spec.clone(), progress));
@@ -135,7 +158,7 @@ impl Store for Fence {
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
         let admit = |commit| match self.may_commit(&commit) {
-            Ok(()) => Ok((commit, ())),
+            Ok(()) => Ok((self.as_masked(commit), ())),
             refused => Err(refused),
         };
         let commit = |admitted| match &self.meter {

@@ -220,7 +220,9 @@ impl Visit<'_> {
                     party: Party::Ticket(id.0),
                     name,
                     verbs,
-                    store: Arc::new(Fence::new(beneath, verbs, meter.clone())),
+                    store: Arc::new(
+                        Fence::new(beneath, verbs, meter.clone()).masking(access.umask),
+                    ),
                     pass: Some(Pass { id, bounds, meter }),
                 })
             }

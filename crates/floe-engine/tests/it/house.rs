@@ -10,7 +10,7 @@ use floe_engine::server::{Access, Confine, Public, ReadOnly, Serve, ServeSecurit
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_proto::command::{StreamCount, TransferOptions};
-use floe_types::{ByteCount, Fault, Limits, ObjectPath};
+use floe_types::{ByteCount, Fault, Limits, Mode, ObjectPath};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             tls: true,
-            access: Access { read_only: ReadOnly::No, public: Public::No },
+            access: Access { read_only: ReadOnly::No, public: Public::No, umask: Mode::NONE },
             listen: "127.0.0.1:0".parse().unwrap(),
             memory: ByteCount(256 << 20),
         }

@@ -8,7 +8,7 @@ use floe_engine::secure::{Secured, Security, client_handshake};
 use floe_engine::server::{Access, Public, ReadOnly};
 use floe_engine::ticket::Ticket;
 use floe_proto::frame::{Recursive, Request};
-use floe_types::{Code, Limits};
+use floe_types::{Code, Limits, Mode};
 use std::fs;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -94,7 +94,7 @@ async fn a_wrong_key_or_ticket_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_public_server_is_read_by_anybody_and_written_by_nobody() {
-    let access = Access { read_only: ReadOnly::Yes, public: Public::Yes };
+    let access = Access { read_only: ReadOnly::Yes, public: Public::Yes, umask: Mode::NONE };
     let house = House::open_as(Plan { access, ..Plan::default() }).await;
     fs::write(house.served("a"), "1").unwrap();
     fs::write(house.local("source"), "2").unwrap();

@@ -7,7 +7,7 @@ use floe_types::{ByteCount, Micros, Rate, Time};
 
 /// The balance of one rate limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     rate: Rate,
     /// Bytes times 10^6, so that no microsecond is lost to rounding. Negative: in debt.
     balance: i128,
@@ -19,8 +19,16 @@ const SCALE: i128 = 1_000_000;
 const BURST: Micros = Micros::from_millis(20);
 
 impl Bucket {
-    pub(crate) const fn new(rate: Rate, now: Time) -> Self {
+    /// Nothing was sent yet.
+    #[must_use]
+    pub const fn new(rate: Rate, now: Time) -> Self {
         Self { rate, balance: 0, at: now }
+    }
+
+    /// Another rate from now on; what is owed stays owed.
+    pub fn set_rate(&mut self, rate: Rate, now: Time) {
+        self.refill(now);
+        self.rate = rate;
     }
 
     fn refill(&mut self, now: Time) {
@@ -31,26 +39,36 @@ impl Bucket {
     }
 
     /// Whether a piece may go now.
-    pub(crate) fn is_open(&self, now: Time) -> bool {
+    #[must_use]
+    pub fn is_open(&self, now: Time) -> bool {
         let mut refilled = *self;
         refilled.refill(now);
         refilled.balance >= 0
     }
 
     /// A piece goes.
-    pub(crate) fn charge(&mut self, bytes: ByteCount, now: Time) {
+    pub fn charge(&mut self, bytes: ByteCount, now: Time) {
         self.refill(now);
         self.balance -= i128::from(bytes.0) * SCALE;
     }
 
     /// When the next piece may go.
-    pub(crate) fn opens_at(&self, now: Time) -> Time {
+    #[must_use]
+    pub fn opens_at(&self, now: Time) -> Time {
         let mut refilled = *self;
         refilled.refill(now);
         let debt = (-refilled.balance).max(0);
         let per_sec = i128::from(self.rate.bytes_per_sec());
         let wait = (debt + per_sec - 1) / per_sec;
         now.plus(Micros(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Another rate, or none: what is owed stays owed while there is one.
+pub(crate) fn set_rate(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Time) {
+    match (bucket.as_mut(), rate) {
+        (Some(bucket), Some(rate)) => bucket.set_rate(rate, now),
+        (_, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),
     }
 }
 
@@ -72,5 +90,13 @@ mod tests {
             }
         }
         assert!((98_000_000..=103_000_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn what_is_owed_stays_owed_at_another_rate() {
+        let mut bucket = Bucket::new(Rate::new(1000).unwrap(), Time(0));
+        bucket.charge(ByteCount(10_000), Time(0));
+        bucket.set_rate(Rate::new(2000).unwrap(), Time(5_000_000));
+        assert_eq!(bucket.opens_at(Time(5_000_000)), Time(7_500_000));
     }
 }

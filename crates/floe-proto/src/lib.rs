@@ -14,7 +14,7 @@ pub mod command; // what the engine asks of a session, and what it is told
 pub mod codec; // frames to bytes and back
 pub mod greeting; // from a connection to a session: steps consumed by value
 
-mod bucket; // the rate limit
+pub mod bucket; // the rate limit
 mod turns; // whose turn it is to pay
 pub mod causes; // where the time goes, and what that says
 mod io; // what waits to be taken, and what is under way

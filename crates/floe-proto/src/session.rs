@@ -13,10 +13,12 @@
 //! fatal error is sticky: after it every frame is refused.
 
 mod ending; // closing, draining, and the loss of streams
+mod hold; // a rate of others, too
 mod stalls; // when neither end has anything left to do
 mod frames; // what the peer says
 mod output; // what is handed out
 
+use crate::bucket;
 use crate::causes::Cause;
 use crate::command::{
     Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
@@ -58,6 +60,8 @@ pub struct Session<P> {
     /// When anything of a transfer or request moved for the last time.
     moved: Time,
     data_bytes: ByteCount,
+    /// No DATA goes or is taken before.
+    held_until: Time,
     round_trip: Option<Micros>,
     broken: Option<Violation>,
 }
@@ -92,6 +96,7 @@ impl<P: Clone> Session<P> {
             stats_owed: stalls::Owed::Yes,
             moved: now,
             data_bytes: ByteCount::ZERO,
+            held_until: Time(0),
             round_trip: None,
             broken: None,
         }
@@ -115,7 +120,7 @@ impl<P: Clone> Session<P> {
             }
             Command::Limit(transfer, rate) => {
                 if let Some(half) = self.transfers.get_mut(&transfer) {
-                    *half.bucket_mut() = rate.map(|rate| crate::bucket::Bucket::new(rate, now));
+                    bucket::set_rate(half.bucket_mut(), rate, now);
                     self.io.wake_streams();
                 }
                 Accepted::Done
@@ -369,7 +374,7 @@ impl<P: Clone> Session<P> {
         if closing {
             return;
         }
-        let mut cause = Cause::Idle;
+        let (mut cause, held) = (Cause::Idle, self.is_held(now));
         let busy = self.transfers.iter().find_map(|(id, half)| match half {
             Half::Send(half) => half.is_busy_on(stream, &self.io).then_some(*id),
             // What is received has a hasher of its own: the two directions do not wait.
@@ -382,12 +387,17 @@ impl<P: Clone> Session<P> {
             let next = match half {
                 Half::Send(half) => match half.pump(stream, &mut self.io) {
                     // What is queued waits for its token, not for the socket.
-                    Cause::Network if half.bucket().is_some_and(|own| !own.is_open(now)) => {
+                    Cause::Network
+                        if held || half.bucket().is_some_and(|own| !own.is_open(now)) =>
+                    {
                         Cause::Limiter
                     }
                     cause => cause,
                 },
-                Half::Receive(half) => half.cause(stream, &self.io, now),
+                Half::Receive(half) => match half.cause(stream, &self.io, now) {
+                    Cause::Starved if held => Cause::Limiter,
+                    cause => cause,
+                },
             };
             if next != Cause::Idle {
                 cause = next;
@@ -434,7 +444,7 @@ impl<P: Clone> Half<P> {
         }
     }
 
-    fn bucket_mut(&mut self) -> &mut Option<crate::bucket::Bucket> {
+    fn bucket_mut(&mut self) -> &mut Option<bucket::Bucket> {
         match self {
             Self::Send(half) => half.bucket_mut(),
             Self::Receive(half) => half.bucket_mut(),

@@ -12,6 +12,9 @@ impl<P: Clone> Session<P> {
     /// How many bytes of the next DATA of a stream may be taken; 0: leave it in the socket.
     #[must_use]
     pub fn data_room(&self, stream: StreamId) -> ByteCount {
+        if self.is_held(self.io.now) {
+            return ByteCount::ZERO;
+        }
         match self.receiver_on(stream).and_then(|id| self.transfers.get(&id)) {
             Some(Half::Receive(half)) => half.data_room(stream, &self.io, self.io.now),
             _ => self.config.piece_bytes,
@@ -107,6 +110,9 @@ impl<P: Clone> Session<P> {
     /// Whether the rate limit lets a piece go; it is charged if so. Streams that were refused have
     /// their turns first.
     fn pays(&mut self, stream: StreamId, seq: floe_types::Seq, len: ByteCount, now: Time) -> bool {
+        if self.is_held(now) {
+            return false;
+        }
         let paying = self.transfers.iter_mut().find_map(|(id, half)| match half {
             Half::Send(half) if half.has_flight(seq) => Some((*id, half)),
             _ => None,
@@ -180,6 +186,9 @@ impl<P: Clone> Session<P> {
             {
                 sooner(bucket.opens_at(self.io.now));
             }
+        }
+        if self.is_held(self.io.now) {
+            sooner(self.held_until);
         }
         if self.role == Role::Client && !self.transfers.is_empty() {
             sooner(self.tune.next_timeout());

@@ -30,7 +30,8 @@ impl<P: Clone> Session<P> {
             };
             bucket.is_some_and(|bucket| !bucket.is_open(self.io.now))
         };
-        let quiet = self.io.is_idle() && !self.io.has_unsaid();
+        let held = self.is_held(self.io.now) && !self.transfers.is_empty();
+        let quiet = self.io.is_idle() && !self.io.has_unsaid() && !held;
         if quiet && !self.transfers.values().any(waits) { Work::None } else { Work::UnderWay }
     }
 

@@ -99,6 +99,8 @@ pub struct FileStat {
     pub ctime: Timestamp,
     /// How many names it has.
     pub links: u32,
+    /// The space it takes.
+    pub allocated: ByteCount,
 }
 
 /// What a file is opened for.

@@ -62,6 +62,7 @@ fn file_stat(stat: &Statx) -> FileStat {
         mtime: timestamp(&stat.stx_mtime),
         ctime: timestamp(&stat.stx_ctime),
         links: stat.stx_nlink,
+        allocated: ByteCount(stat.stx_blocks.saturating_mul(512)),
     }
 }
 

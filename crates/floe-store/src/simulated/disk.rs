@@ -103,6 +103,7 @@ fn stat(world: &mut World, number: u64) -> DiskResult<FileStat> {
         mtime: inode.seen.mtime,
         ctime: inode.ctime,
         links: inode.links,
+        allocated: ByteCount::of_len(inode.seen.bytes.len()),
     })
 }
 

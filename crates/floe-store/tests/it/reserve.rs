@@ -1,28 +1,57 @@
 //! What is kept free of a disk, on a small one.
 
-use crate::stage::{CHUNK, chunk, content, spec, stage};
+use crate::stage::{CHUNK, chunk, content, spec, stage, write};
 use floe_store::local::LocalStore;
 use floe_store::{Sink, Store};
 use floe_types::{ByteCount, Code};
+use std::panic::{UnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
-#[test]
-fn eight_writers_leave_free_what_is_kept_free() {
+/// Runs with a file system of 16 MiB, unless this process may not mount one.
+fn on_a_small_disk(test: &str, run: impl FnOnce(&Path, &dyn Fn() -> u64) + UnwindSafe) {
     let directory = tempfile::tempdir().unwrap();
     let point = directory.path().join("m");
     std::fs::create_dir(&point).unwrap();
     let flags = rustix::mount::MountFlags::empty();
     let options = Some(c"size=16m");
     if let Err(error) = rustix::mount::mount("tmpfs", &point, "tmpfs", flags, options) {
-        eprintln!("SKIPPED eight_writers_leave_free_what_is_kept_free: mount: {error}");
+        eprintln!("SKIPPED {test}: mount: {error}");
         return;
     }
-    let outcome = std::panic::catch_unwind(|| {
+    let outcome = catch_unwind(|| {
         let free = || {
             let space = rustix::fs::statvfs(&point).unwrap();
             space.f_bavail * space.f_frsize
         };
-        let store = LocalStore::open(&point).unwrap();
+        run(&point, &free);
+    });
+    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
+    outcome.unwrap();
+}
+
+#[test]
+fn what_an_earlier_run_was_given_is_not_asked_for_again() {
+    on_a_small_disk("what_an_earlier_run_was_given_is_not_asked_for_again", |point, free| {
+        let store = LocalStore::open(point).unwrap();
+        let spec = spec("f", 32);
+        let (sink, _, _) = stage(&store, &spec);
+        write(&*sink, 0);
+        drop(sink);
+        // All of it was set aside, and now nothing else is free.
+        store.keep_free(ByteCount(free() - (128 << 10)));
+        let (sink, have, _) = stage(&store, &spec);
+        assert_eq!(have.len(), 1);
+        (1..32).for_each(|nth| write(&*sink, nth));
+        let other = store.open_sink(self::spec("g", 1), &|_, _| {});
+        assert_eq!(other.err().unwrap().code, Code::NoSpace);
+    });
+}
+
+#[test]
+fn eight_writers_leave_free_what_is_kept_free() {
+    on_a_small_disk("eight_writers_leave_free_what_is_kept_free", |point, free| {
+        let store = LocalStore::open(point).unwrap();
         let keep = 6 << 20;
         store.keep_free(ByteCount(keep));
         // Of a size that is known it is said before a byte is written.
@@ -56,6 +85,4 @@ fn eight_writers_leave_free_what_is_kept_free() {
         store.keep_free(ByteCount::ZERO);
         sinks[0].write_at(chunk(99).start(), &content(99)).unwrap();
     });
-    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
-    outcome.unwrap();
 }

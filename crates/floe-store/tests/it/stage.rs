@@ -64,7 +64,7 @@ pub fn stage(store: &dyn Store, spec: &SinkSpec) -> (Arc<dyn Sink>, Vec<Subtree>
     }
 }
 
-fn write(sink: &dyn Sink, nth: u64) {
+pub fn write(sink: &dyn Sink, nth: u64) {
     sink.write_at(chunk(nth).start(), &content(nth)).unwrap();
     sink.record(chunk(nth), &digest(nth)).unwrap();
 }

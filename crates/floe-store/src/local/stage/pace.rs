@@ -74,9 +74,15 @@ impl Pace {
         let near = range.end().0;
         let far = ahead.min(size).max(near);
         // Where there is no room ahead, for this much there may be.
-        let (to, asked) = match ask(ByteCount(far - from)) {
+        // What an earlier run was given takes no more.
+        let held = match from == 0 && keep.keep() != ByteCount::ZERO {
+            true => disk.stat(file)?.allocated.0,
+            false => 0,
+        };
+        let more = |to: u64| ByteCount((to - from).saturating_sub(held));
+        let (to, asked) = match ask(more(far)) {
             Ok(asked) => (far, asked),
-            Err(_) => (near, ask(ByteCount(near - from))?),
+            Err(_) => (near, ask(more(near))?),
         };
         match disk.allocate(file, Range::new(Offset(from), Offset(to))) {
             Ok(()) => self.reserved.store(to, Ordering::Release),

@@ -11,10 +11,12 @@ mod meter; // a quota while sessions run
 mod metered; // a stage that counts
 mod fence;
 mod uses; // how often a ticket was used
+mod throttle; // how fast its sessions may go
 
 pub use fence::Fence;
 pub use meter::Meter;
 pub use quota::{Account, Load, Quota, Short};
+pub use throttle::Throttle;
 pub use uses::{Deed, Uses};
 
 use floe_proto::frame::Verbs;
@@ -32,7 +34,7 @@ pub struct Bounds {
     pub expires: Option<Timestamp>,
     /// How much may be brought in, by all its sessions together.
     pub quota: Quota,
-    /// How fast bytes of objects may go, both ways and in all its transfers together.
+    /// How fast bytes of objects may go, both ways and in all its sessions together.
     pub rate: Option<Rate>,
     /// Connections that one session may have.
     pub streams: Option<NonZeroU32>,

@@ -26,6 +26,8 @@ pub struct Member {
     pub channel: Channel,
     /// The ticket it began with, and what that allowed then; nothing for an anonymous one.
     pub pass: Option<Pass>,
+    /// The connections that it may have, as it was told.
+    pub streams_max: u32,
 }
 
 /// With what a session was let in.

@@ -6,10 +6,16 @@
 //! runs timers, the operations of the session, and hands events on. If the core panics, the session
 //! is over and its streams leave; no other session notices.
 
+mod toll; // a rate of several sessions
+#[cfg(test)]
+mod unjoined; // a session for tests
+
 use crate::buffer::Piece;
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
+
 use crate::files::{Done, Files, Op};
+use crate::grant::Throttle;
 use crate::port::{Ended, Inbox, Port};
 use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
 use floe_proto::disk::{Lane, Took};
@@ -20,6 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
+use toll::Toll;
 
 /// The core, on pooled pieces.
 pub type Core = Session<Piece>;
@@ -36,6 +43,8 @@ pub struct Running {
     pub files: Arc<Files>,
     /// Who does its blocking work.
     pub threads: DiskThreads,
+    /// The rate that it has together with other sessions.
+    toll: Option<Toll>,
     seats: Mutex<BTreeMap<StreamId, Arc<Seat>>>,
     streams_next: AtomicU32,
     /// Streams that were let in and do not sit yet.
@@ -121,9 +130,11 @@ impl Running {
         terms: Terms,
         files: Arc<Files>,
         threads: DiskThreads,
+        throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let running = Arc::new(Self {
             core: Mutex::new(core),
+            toll: throttle.map(Toll::new),
             clock,
             limits,
             terms,
@@ -140,7 +151,9 @@ impl Running {
             released: watch::Sender::new(Released::No),
             present: watch::Sender::new(0),
             broken: AtomicBool::new(false),
-        })
+        });
+        running.look_at_rate();
+        running
     }
 
     /// One round of the core.
@@ -148,7 +161,11 @@ impl Running {
         let mut wakes = Vec::new();
         let mut events = VecDeque::new();
         let mut core = lock(&self.core);
-        let told = turn(&mut core, self.clock.now());
+        let now = self.clock.now();
+        let told = turn(&mut core, now);
+        if let Some(toll) = &self.toll {
+            toll.charge(&mut core, now);
+        }
         while let Some(lane) = core.poll_wake() {
             wakes.push(lane);
         }
@@ -240,6 +257,13 @@ impl Running {
         self.present.send_modify(|present| *present += 1);
         self.round(|core, now| core.handle_stream_up(stream, now));
         (stream, seat)
+    }
+
+    /// The rate that it has together with others may be another now.
+    pub fn look_at_rate(&self) {
+        if let Some(toll) = &self.toll {
+            self.round(|core, now| toll.look(core, now));
+        }
     }
 
     /// Lets one more stream come, unless there are so many; it counts until it sits.
@@ -455,28 +479,4 @@ fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -
 
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-impl Running {
-    /// A server's session that nobody has joined.
-    pub(crate) fn unjoined() -> Arc<Self> {
-        use crate::buffer::Pool;
-        use floe_proto::command::{Config, Holes, Role, StreamCount};
-        use floe_proto::frame::Verbs;
-        let limits = Limits::default();
-        let clock = Clock::start();
-        let config = Config {
-            limits: limits.clone(),
-            verbs: Verbs::LIST,
-            piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
-            streams: StreamCount::Fixed(1),
-            buffers: ByteCount(1 << 20),
-            holes: Holes::AsHoles,
-        };
-        let core = Session::new(Role::Server, config, clock.now());
-        let files = Files::local(floe_store::OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);
-        let terms = Terms { piece_bytes_max: Limits::PIECE_BYTES };
-        Self::new(core, clock, limits, terms, Arc::new(files), DiskThreads::new())
-    }
 }

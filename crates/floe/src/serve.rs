@@ -52,9 +52,10 @@ use tokio::sync::watch;
 /// lines that are missing are counted. Full files of the log stay until you take them away.
 ///
 /// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
-/// limits, another --keep-free and another certificate hold for who comes next, and nobody who is
-/// there is disturbed. What else has changed needs a restart, and the log says so; where a file is
-/// wrong, everything stays as it was. Without them SIGHUP ends it like SIGTERM.
+/// limits, another --keep-free and another certificate hold for who comes next, and connections
+/// that are there go on. A certificate of another key is another server to clients, who pin the
+/// key. What else has changed needs a restart, and the log says so; where a file is wrong,
+/// everything stays as it was. Without them SIGHUP ends it like SIGTERM.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct ServeArgs {
@@ -174,11 +175,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = match &settled.own_files {
-        Some((cert, key)) => {
-            let own = own_identity(cert, key)?;
-            refuse_within(&settled.dir, key, "the key")?;
-            own
-        }
+        Some((cert, key)) => own_files(&settled.dir, cert, key)?,
         None => Identity::load_or_create(&settled.state)?,
     };
     let (security, pin) = match settled.wire {
@@ -304,6 +301,13 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         state,
         voice: Voice::of(&output, Channel::Output),
     })
+}
+
+/// The operator's own certificate and key.
+fn own_files(dir: &Path, cert: &Path, key: &Path) -> Result<Identity> {
+    let own = own_identity(cert, key)?;
+    refuse_within(dir, key, "the key")?;
+    Ok(own)
 }
 
 /// Refuses to serve what lets anybody in: whoever may read would be the owner.

@@ -100,7 +100,15 @@ impl Live {
         let threads = shared.threads.clone();
         let terms = Terms { piece_bytes_max: welcome.piece_bytes_max };
         let live = Arc::new(Self {
-            running: Running::new(core, shared.clock, limits, terms, Arc::new(files), threads),
+            running: Running::new(
+                core,
+                shared.clock,
+                limits,
+                terms,
+                Arc::new(files),
+                threads,
+                None,
+            ),
             desk: Arc::default(),
             session: welcome.session,
             secret: welcome.secret,

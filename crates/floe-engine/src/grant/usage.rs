@@ -204,12 +204,12 @@ impl PendingLine {
     }
 }
 
-pub(super) fn text_of(path: &ObjectPath) -> String {
+fn text_of(path: &ObjectPath) -> String {
     let names = path.components().iter().map(|name| name.as_bytes());
     HEXLOWER.encode(&names.collect::<Vec<_>>().join(&b'/'))
 }
 
-pub(super) fn path_of(text: &str) -> Option<ObjectPath> {
+fn path_of(text: &str) -> Option<ObjectPath> {
     ObjectPath::parse(&HEXLOWER.decode(text.as_bytes()).ok()?).ok()
 }
 

@@ -5,7 +5,6 @@
 //! was completed. So what broke off can be continued, and nobody gets more by never completing:
 //! no more than the same again.
 
-use super::usage::{path_of, text_of};
 use crate::state::{Privacy, State};
 use data_encoding::HEXLOWER;
 use floe_proto::frame::Direction;
@@ -28,8 +27,10 @@ pub struct Deed {
     pub client: [u8; 16],
     /// Which way.
     pub direction: Direction,
-    /// The remote path, as the ticket's holder sees it.
-    pub path: ObjectPath,
+    /// The digest of the remote path as the ticket's holder sees it.
+    path: [u8; 32],
+    /// How often it was begun or continued.
+    begun: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,8 +46,22 @@ struct Whole {
 struct Line {
     client: String,
     get: bool,
-    /// In hexadecimal: names are bytes.
     path: String,
+    begun: u32,
+}
+
+impl Deed {
+    /// A transfer of a client, which way, of what the ticket's holder calls so.
+    #[must_use]
+    pub fn new(client: [u8; 16], direction: Direction, path: &ObjectPath) -> Self {
+        let names = path.components().iter().map(|name| name.as_bytes());
+        let path = blake3::hash(&names.collect::<Vec<_>>().join(&b'/'));
+        Self { client, direction, path: *path.as_bytes(), begun: 1 }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (self.client, self.direction, self.path) == (other.client, other.direction, other.path)
+    }
 }
 
 impl Uses {
@@ -95,7 +110,20 @@ impl Uses {
     /// # Errors
     /// `State`.
     pub fn complete(state: &State, ticket: &str, deed: &Deed) -> Result<(), Fault> {
-        Self::change(state, ticket, |uses| uses.open.retain(|open| open != deed))
+        Self::change(state, ticket, |uses| uses.open.retain(|open| !open.is(deed)))
+    }
+
+    /// What began came to nothing at all. Durable.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn forget(state: &State, ticket: &str, deed: &Deed) -> Result<(), Fault> {
+        Self::change(state, ticket, |uses| {
+            if uses.open.iter().any(|open| open.is(deed) && open.begun == 1) {
+                uses.open.retain(|open| !open.is(deed));
+                uses.begun -= 1;
+            }
+        })
     }
 
     /// The fault of a ticket that was used up.
@@ -106,8 +134,9 @@ impl Uses {
     }
 
     fn open_one(&mut self, most: NonZeroU32, deed: Deed) -> bool {
-        if self.open.contains(&deed) {
-            return true;
+        if let Some(known) = self.open.iter_mut().find(|open| open.is(&deed)) {
+            known.begun = known.begun.saturating_add(1);
+            return known.begun <= CONTINUED_MAX;
         }
         if self.begun >= most.get() {
             return false;
@@ -151,13 +180,15 @@ impl Uses {
 impl Line {
     fn of(deed: &Deed) -> Self {
         let get = deed.direction == Direction::Get;
-        Self { client: HEXLOWER.encode(&deed.client), get, path: text_of(&deed.path) }
+        let (client, path) = (HEXLOWER.encode(&deed.client), HEXLOWER.encode(&deed.path));
+        Self { client, get, path, begun: deed.begun }
     }
 
     fn read(self) -> Option<Deed> {
         let client = HEXLOWER.decode(self.client.as_bytes()).ok()?.try_into().ok()?;
+        let path = HEXLOWER.decode(self.path.as_bytes()).ok()?.try_into().ok()?;
         let direction = if self.get { Direction::Get } else { Direction::Put };
-        Some(Deed { client, direction, path: path_of(&self.path)? })
+        Some(Deed { client, direction, path, begun: self.begun })
     }
 }
 
@@ -171,7 +202,9 @@ fn lock_of(ticket: &str) -> String {
 
 const VERSION: u32 = 1;
 /// Uses that can be continued; of more, the oldest cannot.
-const OPEN_MAX: usize = 1024;
+const OPEN_MAX: usize = 64;
+/// How often one can be begun: a client that never completes gets no more than that.
+const CONTINUED_MAX: u32 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -181,7 +214,7 @@ mod tests {
 
     fn deed(client: u8, direction: Direction, path: &str) -> Deed {
         let path = ObjectPath::parse(path.as_bytes()).unwrap();
-        Deed { client: [client; 16], direction, path }
+        Deed::new([client; 16], direction, &path)
     }
 
     #[test]
@@ -197,13 +230,35 @@ mod tests {
         Uses::complete(&state, "t", &up).unwrap();
         assert!(!begin(&up) && begin(&down));
         let uses = Uses::peek(&state, "t").unwrap();
-        assert_eq!((uses.begun(), uses.open.clone()), (2, vec![down.clone()]));
+        assert_eq!((uses.begun(), uses.open.len()), (2, 1));
         assert!(uses.admit(TWO, [1; 16]) && !uses.admit(TWO, [2; 16]));
         Uses::complete(&state, "t", &down).unwrap();
         let fault = Uses::begin(&state, "t", TWO, down).unwrap_err();
         assert_eq!(fault.code, Code::TicketExpired);
         assert!(!Uses::peek(&state, "t").unwrap().admit(TWO, [1; 16]));
         assert_eq!(Uses::peek(&state, "other").unwrap(), Uses::default());
+    }
+
+    #[test]
+    fn one_that_is_never_completed_is_continued_only_so_often() {
+        let (mut uses, one) = (Uses::default(), deed(1, Direction::Get, "a"));
+        let begun = (0..1000).filter(|_| uses.open_one(TWO, one.clone())).count();
+        assert_eq!((begun, uses.begun), (CONTINUED_MAX as usize, 1));
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_no_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        let typo = deed(1, Direction::Get, "typo");
+        Uses::begin(&state, "t", TWO, typo.clone()).unwrap();
+        Uses::forget(&state, "t", &typo).unwrap();
+        Uses::forget(&state, "t", &typo).unwrap();
+        assert_eq!(Uses::peek(&state, "t").unwrap(), Uses::default());
+        // Whoever came again for it had something of it.
+        (0..2).for_each(|_| Uses::begin(&state, "t", TWO, typo.clone()).unwrap());
+        Uses::forget(&state, "t", &typo).unwrap();
+        assert_eq!(Uses::peek(&state, "t").unwrap().begun(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
 use crate::clock::duration;
 use crate::files::Files;
-use crate::grant::Fence;
+use crate::grant::{Fence, Throttle};
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
@@ -143,10 +143,17 @@ impl Visit<'_> {
         let streams_max = self.streams_max(pass.as_ref());
         let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, (verbs, streams_max)));
         let may = (verbs, holes, streams_max);
-        let running = self.running(may, owner, store, scribe.clone());
+        let throttle = pass.as_ref().map(|pass| {
+            let (now, rate) = (hall.clock.now(), pass.bounds.rate);
+            let throttle = hall.rates.of(pass.id, now);
+            throttle.set(rate, now);
+            throttle
+        });
+        let running = self.running(may, (owner, store), scribe.clone(), throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let whose = Whose { owner, client, pass: pass.clone() };
-        let member = Member { running: Arc::clone(&running), secret, channel, pass };
+        let running_too = Arc::clone(&running);
+        let member = Member { running: running_too, secret, channel, pass, streams_max };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
@@ -261,9 +268,9 @@ impl Visit<'_> {
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
-        owner: OwnerId,
-        store: Arc<dyn Store>,
+        (owner, store): (OwnerId, Arc<dyn Store>),
         scribe: Option<Arc<Scribe>>,
+        throttle: Option<Arc<Throttle>>,
     ) -> Arc<Running> {
         let hall = self.hall;
         let config = Config {
@@ -275,11 +282,12 @@ impl Visit<'_> {
             holes,
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
+        let limits = self.rules.limits.clone();
         let pages = self.rules.limits.page_entries_max;
         let files = Files::served(store, owner, hall.pool.clone(), pages).audited(scribe);
         let threads = hall.threads.clone();
         let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max };
-        Running::new(core, hall.clock, self.rules.limits.clone(), terms, Arc::new(files), threads)
+        Running::new(core, hall.clock, limits, terms, Arc::new(files), threads, throttle)
     }
 
     /// The connections that a session may have.
@@ -299,8 +307,7 @@ impl Visit<'_> {
             return self.refuse(link, None, Refusal::Close(fault)).await;
         }
         // Counted before anything is awaited: many may join at once.
-        let streams_max = self.streams_max(member.pass.as_ref());
-        let Some(expected) = member.running.expect_stream(streams_max) else {
+        let Some(expected) = member.running.expect_stream(member.streams_max) else {
             let fault = Fault::new(Code::LimitExceeded, "too many streams in one session");
             return self.turn_away(link, Refusal::Close(fault)).await;
         };

@@ -6,7 +6,6 @@
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};
-use super::rates::Share;
 use crate::audit::Scribe;
 use crate::clock::duration;
 use crate::files::Op;
@@ -17,7 +16,7 @@ use floe_proto::command::{Command, Event};
 use floe_proto::disk::{DiskOp, OpenHow};
 use floe_proto::frame::Direction;
 use floe_store::{OwnerId, StageKey};
-use floe_types::{Code, Fault, ObjectPath, OpId, TransferId};
+use floe_types::{ByteCount, Code, Fault, ObjectPath, OpId, TransferId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_local;
@@ -30,6 +29,8 @@ pub(super) struct Ear {
     whose: Whose,
     scribe: Option<Arc<Scribe>>,
     transfers: BTreeMap<TransferId, Transfer>,
+    /// Uses that were completed; whoever did not hear of it may come again for them.
+    completed: Vec<Use>,
 }
 
 /// Whose a session is.
@@ -49,8 +50,6 @@ struct Transfer {
     path: ObjectPath,
     /// What it counts as, where its ticket's uses are counted, and whether it may.
     counted: Option<(Use, Gate)>,
-    /// Its share of what its ticket may.
-    _share: Option<Share>,
 }
 
 impl Ear {
@@ -60,7 +59,8 @@ impl Ear {
         whose: Whose,
         scribe: Option<Arc<Scribe>>,
     ) -> Self {
-        Self { hall: Arc::clone(hall), session, whose, scribe, transfers: BTreeMap::new() }
+        let (transfers, completed) = (BTreeMap::new(), Vec::new());
+        Self { hall: Arc::clone(hall), session, whose, scribe, transfers, completed }
     }
 
     fn begin(
@@ -70,12 +70,12 @@ impl Ear {
         direction: Direction,
         path: ObjectPath,
     ) {
-        let (hall, pass) = (&self.hall, self.whose.pass.as_ref());
-        let rates = &hall.rates;
-        let share = pass.map(|pass| rates.begin(pass.id, pass.bounds.rate, running, id));
-        let counted = pass.and_then(|pass| Some((pass.id, pass.bounds.uses?))).map(|(id, most)| {
-            let deed = Deed { client: self.whose.client, direction, path: path.clone() };
-            hall.ledger.begin(id, most, deed)
+        self.complete();
+        let counted = self.whose.pass.as_ref().and_then(|pass| {
+            // As many as there may be now, not when the session began.
+            let most = self.hall.roster.uses_now(pass, self.hall.root)?;
+            let deed = Deed::new(self.whose.client, direction, &path);
+            Some(self.hall.ledger.begin(pass.id, most, deed))
         });
         if let Some((_, gate)) = &counted {
             let (running, gate) = (Arc::clone(running), gate.clone());
@@ -86,7 +86,18 @@ impl Ear {
                 }
             });
         }
-        self.transfers.insert(id, Transfer { direction, path, counted, _share: share });
+        self.transfers.insert(id, Transfer { direction, path, counted });
+    }
+
+    /// The gates of those transfers that have not opened.
+    fn shut_gates(&self, of: impl Iterator<Item = TransferId>) -> Vec<Gate> {
+        let counted = of.filter_map(|id| self.transfers.get(&id)?.counted.as_ref());
+        counted.map(|(_, gate)| gate).filter(|gate| !is_open(gate)).cloned().collect()
+    }
+
+    /// The client went on after what it completed: it knows of it.
+    fn complete(&mut self) {
+        self.completed.drain(..).for_each(Use::complete);
     }
 
     /// Leaves the lines of what the disk threads do not see.
@@ -125,8 +136,22 @@ impl Listener for Ear {
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);
                 let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);
-                if let (Ok(()), Some((used, _))) = (&result, counted) {
-                    used.complete();
+                let sent = (summary.bytes_sent, summary.bytes_stored);
+                match (&result, counted) {
+                    (Ok(()), Some((used, _))) => self.completed.push(used),
+                    // Some entries failed, and the rest is done.
+                    (Err(fault), Some((used, _))) if fault.code == Code::Partial => {
+                        self.completed.push(used);
+                    }
+                    // A name that was mistyped is no use.
+                    (Err(fault), Some((used, gate)))
+                        if fault.code == Code::NotFound
+                            && sent == (ByteCount::ZERO, ByteCount::ZERO)
+                            && matches!(*gate.borrow(), Some(Ok(()))) =>
+                    {
+                        used.forget();
+                    }
+                    _ => {}
                 }
                 let (total, sent) = (summary.bytes_total.0, summary.bytes_sent.0);
                 let entries = summary.entries_committed.0;
@@ -158,16 +183,28 @@ impl Listener for Ear {
             | Event::Dial
             | Event::Stalled
             | Event::HangUp(_)
-            | Event::Replied(..)
-            | Event::Ended(_) => {}
+            | Event::Replied(..) => {}
+            Event::Ended(fault) => {
+                if fault.is_none() {
+                    self.complete();
+                }
+            }
         }
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-        let DiskOp::Open { entry, path, how } = &what else { return Some(what) };
+        let (entry, path, how) = match &what {
+            DiskOp::Open { entry, path, how } => (entry, path, how),
+            DiskOp::Commit { batch } => {
+                let entries = batch.iter().map(|one| one.entry.transfer);
+                let shut = self.shut_gates(entries);
+                return admit_behind(shut, running, op, what);
+            }
+            _ => return Some(what),
+        };
         let counted = self.transfers.get(&entry.transfer).and_then(|of| of.counted.as_ref());
         let gate = counted.map(|(_, gate)| gate.clone());
-        let is_open = gate.as_ref().is_none_or(|gate| matches!(*gate.borrow(), Some(Ok(()))));
+        let is_open = gate.as_ref().is_none_or(is_open);
         let want = match how {
             OpenHow::Sink(wish) => {
                 let owner = self.whose.owner;
@@ -220,6 +257,27 @@ impl Listener for Ear {
         });
         None
     }
+}
+
+/// Keeps an operation back until gates have opened: links are committed without having been opened.
+fn admit_behind(shut: Vec<Gate>, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
+    if shut.is_empty() {
+        return Some(what);
+    }
+    let running = Arc::clone(running);
+    spawn_local(async move {
+        for gate in shut {
+            if let Err(fault) = ledger::pass(gate).await {
+                return running.fail_later(op, fault);
+            }
+        }
+        running.submit_later(op, what);
+    });
+    None
+}
+
+fn is_open(gate: &Gate) -> bool {
+    matches!(*gate.borrow(), Some(Ok(())))
 }
 
 /// What an open waits for, beside its ticket's uses.

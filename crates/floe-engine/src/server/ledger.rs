@@ -5,15 +5,21 @@ use crate::grant::{Deed, Uses};
 use crate::state::State;
 use crate::ticket::TicketId;
 use floe_types::{Code, Fault};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 pub(super) struct Ledger {
     crew: Crew,
     state: State,
+    /// Begun and not answered, by ticket.
+    asked: Mutex<HashMap<TicketId, u32>>,
 }
+
+/// Uses of one ticket that are being counted at once; more are refused at once.
+const ASKED_MAX: u32 = 16;
 
 /// What becomes of a use that was asked for; nothing yet, or what `Uses::begin` said.
 pub(super) type Gate = watch::Receiver<Option<Result<(), Fault>>>;
@@ -27,7 +33,7 @@ pub(super) struct Use {
 
 impl Ledger {
     pub(super) fn new(state: State) -> Self {
-        Self { crew: Crew::new("floe-uses", 1), state }
+        Self { crew: Crew::new("floe-uses", 1), state, asked: Mutex::default() }
     }
 
     /// Whether a ticket has anything left for a client.
@@ -62,28 +68,60 @@ impl Ledger {
         most: NonZeroU32,
         deed: Deed,
     ) -> (Use, Gate) {
+        let used = Use { ledger: Arc::clone(self), ticket, deed: deed.clone() };
+        let mut asked = self.asked();
+        let count = asked.entry(ticket).or_default();
+        if *count >= ASKED_MAX {
+            return (used, watch::channel(Some(Err(busy()))).1);
+        }
+        *count += 1;
+        drop(asked);
         let (said, gate) = watch::channel(None);
-        let (state, own) = (self.state.clone(), deed.clone());
+        let own = Arc::clone(self);
         self.crew.submit(Box::new(move || {
-            let answer = match Uses::begin(&state, &ticket.to_string(), most, own) {
+            let answer = match Uses::begin(&own.state, &ticket.to_string(), most, deed) {
                 Err(fault) if fault.code != Code::TicketExpired => Err(unknown(ticket, &fault)),
                 answer => answer,
             };
+            own.answered(ticket);
             said.send_replace(Some(answer));
         }));
-        (Use { ledger: Arc::clone(self), ticket, deed }, gate)
+        (used, gate)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<TicketId, u32>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answered(&self, ticket: TicketId) {
+        let mut asked = self.asked();
+        if let Some(count) = asked.get_mut(&ticket) {
+            *count -= 1;
+            if *count == 0 {
+                asked.remove(&ticket);
+            }
+        }
     }
 }
 
 impl Use {
     /// The same again is another use.
     pub(super) fn complete(self) {
+        self.note(Uses::complete);
+    }
+
+    /// It came to nothing at all: it was none.
+    pub(super) fn forget(self) {
+        self.note(Uses::forget);
+    }
+
+    fn note(self, note: fn(&State, &str, &Deed) -> Result<(), Fault>) {
         let Self { ledger, ticket, deed } = self;
         let state = ledger.state.clone();
         ledger.crew.submit(Box::new(move || {
-            // Not noted, it can be done once more; that is no harm.
-            if let Err(fault) = Uses::complete(&state, &ticket.to_string(), &deed) {
-                tracing::warn!(%fault, %ticket, "that a use was completed is not noted");
+            // Not noted, what was completed can be done once more; that is no harm.
+            if let Err(fault) = note(&state, &ticket.to_string(), &deed) {
+                tracing::warn!(%fault, %ticket, "what became of a use is not noted");
             }
         }));
     }

@@ -1,111 +1,42 @@
-//! The rates of tickets: each shared out evenly among the transfers that run with it.
-//!
-//! What one of them does not use is nobody's, so all of them together never go faster than the
-//! ticket may. A share changes when a transfer begins or ends, or the ticket is changed.
+//! The rates of tickets: one account each, for all sessions, for as long as anything is owed.
 
-use crate::running::Running;
+use crate::grant::Throttle;
 use crate::ticket::TicketId;
-use floe_proto::command::Command;
-use floe_types::{Rate, TransferId};
+use floe_types::Time;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Default)]
-pub(super) struct Rates {
-    state: Mutex<HashMap<TicketId, Shared>>,
-}
-
-/// The transfers of one ticket.
-#[derive(Default)]
-struct Shared {
-    rate: Option<Rate>,
-    transfers: HashMap<u64, (Arc<Running>, TransferId)>,
-    next: u64,
-}
-
-/// A transfer that has its share until this is dropped.
-pub(super) struct Share {
-    rates: Arc<Rates>,
-    ticket: TicketId,
-    nth: u64,
-}
+pub(super) struct Rates(Mutex<HashMap<TicketId, Arc<Throttle>>>);
 
 impl Rates {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TicketId, Shared>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A transfer of a ticket begins, which had this rate when its session did.
-    pub(super) fn begin(
-        self: &Arc<Self>,
-        ticket: TicketId,
-        rate: Option<Rate>,
-        running: &Arc<Running>,
-        transfer: TransferId,
-    ) -> Share {
-        let mut state = self.lock();
-        let shared = state.entry(ticket).or_default();
-        if shared.transfers.is_empty() {
-            // Later changes come by `set`.
-            shared.rate = rate;
+    /// The account of a ticket.
+    pub(super) fn of(&self, ticket: TicketId, now: Time) -> Arc<Throttle> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(&ticket) {
+            // One that nobody has and that owes something stays until it does not.
+            all.retain(|_, throttle| Arc::strong_count(throttle) > 1 || !throttle.is_even(now));
         }
-        shared.next += 1;
-        let nth = shared.next;
-        shared.transfers.insert(nth, (Arc::clone(running), transfer));
-        if shared.rate.is_some() {
-            shared.tell();
-        }
-        Share { rates: Arc::clone(self), ticket, nth }
+        Arc::clone(all.entry(ticket).or_default())
     }
-
-    /// What a ticket may now.
-    pub(super) fn set(&self, ticket: TicketId, rate: Option<Rate>) {
-        if let Some(shared) = self.lock().get_mut(&ticket)
-            && shared.rate != rate
-        {
-            shared.rate = rate;
-            shared.tell();
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let mut state = self.rates.lock();
-        let Some(shared) = state.get_mut(&self.ticket) else { return };
-        shared.transfers.remove(&self.nth);
-        if shared.transfers.is_empty() {
-            state.remove(&self.ticket);
-        } else if shared.rate.is_some() {
-            shared.tell();
-        }
-    }
-}
-
-impl Shared {
-    /// Tells each transfer its share.
-    fn tell(&self) {
-        let each = self.rate.map(|rate| share_of(rate, self.transfers.len()));
-        for (running, transfer) in self.transfers.values() {
-            // One that is over needs no command.
-            let _ = running.command(Command::Limit(*transfer, each));
-        }
-    }
-}
-
-/// An even share, of which all together are no more than the rate; at least a byte a second.
-fn share_of(rate: Rate, transfers: usize) -> Rate {
-    Rate::new(rate.bytes_per_sec() / transfers.max(1) as u64).unwrap_or(Rate::MIN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use floe_types::{ByteCount, Rate};
 
     #[test]
-    fn shares_are_no_more_than_the_rate() {
-        let rate = Rate::new(1000).unwrap();
-        let shares = [1, 3, 1000, 5000].map(|count| share_of(rate, count).bytes_per_sec());
-        assert_eq!(shares, [1000, 333, 1, 1]);
+    fn what_is_owed_outlives_the_sessions() {
+        let (rates, now) = (Rates::default(), Time(0));
+        let (one, other) = (TicketId([1; 16]), TicketId([2; 16]));
+        let first = rates.of(one, now);
+        first.set(Rate::new(1000), now);
+        let opens = first.charge(ByteCount(5000), now);
+        drop(first);
+        rates.of(other, now);
+        assert_eq!(rates.of(one, now).opens_at(now), opens);
+        rates.of(TicketId([3; 16]), opens);
+        assert_eq!(rates.0.lock().unwrap().len(), 1, "those that are even are forgotten");
     }
 }

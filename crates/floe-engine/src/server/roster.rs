@@ -13,6 +13,7 @@ use crate::registry::{Member, Pass};
 use crate::ticket::{RootId, TicketStore};
 use floe_proto::command::Command;
 use floe_types::{Code, Fault};
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -75,6 +76,15 @@ impl Roster {
     }
 }
 
+impl Roster {
+    /// How often a ticket may be used, as far as that was read last.
+    pub(super) fn uses_now(&self, pass: &Pass, root: RootId) -> Option<NonZeroU32> {
+        let now = self.tickets.bounds_now(pass.id, root, SystemTime::now());
+        // One that is no more has its sessions closed.
+        now.map_or(pass.bounds.uses, |bounds| bounds.uses)
+    }
+}
+
 fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -92,7 +102,10 @@ pub(super) async fn patrol(hall: Arc<Hall>) {
                     if let Some(meter) = &pass.meter {
                         meter.set_quota(bounds.quota);
                     }
-                    hall.rates.set(pass.id, bounds.rate);
+                    let (now, throttle) =
+                        (hall.clock.now(), hall.rates.of(pass.id, hall.clock.now()));
+                    throttle.set(bounds.rate, now);
+                    member.running.look_at_rate();
                 }
                 Err(why) => close(member, why),
             }

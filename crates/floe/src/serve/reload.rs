@@ -3,9 +3,8 @@
 //! By a thread of its own that begins before the process is confined: it may read those files,
 //! which lie where the server may not look, and does nothing else. Nobody waits for it.
 
-use super::{ServeArgs, Settled, Wire, settle};
+use super::{ServeArgs, Settled, Wire, own_files, settle};
 use crate::fault::{Failure, Result};
-use crate::settings::own_identity;
 use floe_engine::server::Control;
 use floe_types::{Code, Fault};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -45,8 +44,9 @@ impl Reload {
 
 fn again(args: &ServeArgs, began: &Settled, control: &Control) -> Result<()> {
     let settled = settle(args.clone())?;
-    let own = match (&settled.own_files, settled.wire) {
-        (Some((cert, key)), Wire::Tls) => Some(own_identity(cert, key)?),
+    // Whoever knows the key of its own would not know this server any more.
+    let own = match (&settled.own_files, &began.own_files, began.wire) {
+        (Some((cert, key)), Some(_), Wire::Tls) => Some(own_files(&began.dir, cert, key)?),
         _ => None,
     };
     control.reload(settled.rules.clone(), own.as_ref()).map_err(Failure::from)?;
@@ -66,7 +66,7 @@ fn needs_restart<'a>(was: &Settled, now: &Settled) -> impl Iterator<Item = &'a s
         ("memory", was.memory == now.memory),
         ("audit log", was.audit == now.audit),
         ("state directory", was.state.path() == now.state.path()),
-        ("certificate in place of its own", was.own_files.is_some() == now.own_files.is_some()),
+        ("kind of certificate", was.own_files.is_some() == now.own_files.is_some()),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what)
 }

@@ -39,7 +39,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// A use is one put or get, of a file or a tree, however often it has to be continued: whoever
 /// broke off can go on with the same after the last use was begun. Other requests are not counted,
-/// and are refused with everything else when nothing is left.
+/// and are refused to whoever comes when nothing is left.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct CreateArgs {
@@ -60,7 +60,7 @@ pub(super) struct CreateArgs {
     /// How many files, links and directories may be brought in, in all
     #[arg(long, value_name = "N", value_parser = count)]
     quota_files: Option<EntryCount>,
-    /// How fast bytes may go, as in 10M (bytes a second): both ways, all transfers together
+    /// How fast bytes may go, as in 10M (bytes a second): both ways, all its sessions together
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<Rate>,
     /// How many connections each of its sessions may have

@@ -46,7 +46,7 @@ pub(super) struct SetArgs {
     /// How many connections each of its sessions may have; 'none': no bound
     #[arg(long, value_name = "N|none", value_parser = bound(times))]
     streams: Option<Bound<NonZeroU32>>,
-    /// How many puts and gets there may be, in all, with those that were; 'none': no bound
+    /// How many puts and gets there may be, with those that were counted; 'none': no bound
     #[arg(long, value_name = "N|none", value_parser = bound(times))]
     uses: Option<Bound<NonZeroU32>>,
     #[command(flatten)]

@@ -29,6 +29,9 @@ fn each_put_and_get_is_a_use_and_nothing_else_is() {
     stage.run(&["put", "t", "guest:/t"]).ok();
     stage.run(&["stat", "guest:/t/a"]).ok();
     assert_eq!(used(&stage), 1);
+    // A name that is not there is no use.
+    stage.run(&["get", "guest:/t/none", "a"]).fails(3, &[]);
+    assert_eq!(used(&stage), 1);
     stage.run(&["get", "guest:/t/a", "a"]).ok();
     for args in [&["put", "f", "guest:/f"][..], &["get", "guest:/t/a", "b"], &["ls", "guest:/"]] {
         stage.run(args).fails(4, &[SPENT]);
@@ -71,12 +74,19 @@ fn what_broke_off_is_continued_within_its_use() {
 fn of_many_at_once_as_many_go_as_may() {
     let (stage, _server, _) = with(&["--uses", "2"]);
     stage.file("f", 500_000);
+    // The same at once is one use.
+    let same = ["put", "f", "guest:/same"];
+    let all: Vec<_> = (0..3).map(|_| stage.start(&same)).collect();
+    all.into_iter().for_each(|one| assert!([0, 9].contains(&one.end().status)));
+    assert_eq!(used(&stage), 1);
+    ticket(&stage, &["set", "guest", "--uses", "3"]).ok();
+    let spent = SPENT.replace('2', "3");
     let names: Vec<_> = (0..6).map(|nth| format!("guest:/{nth}")).collect();
     let all: Vec<_> = names.iter().map(|name| stage.start(&["put", "f", name])).collect();
     let ended: Vec<_> = all.into_iter().map(crate::stage::Running::end).collect();
     let done = ended.iter().filter(|ended| ended.status == 0).count();
-    let refused = ended.iter().filter(|ended| ended.status == 4 && ended.err.contains(SPENT));
-    assert_eq!((done, refused.count(), used(&stage)), (2, 4, 2));
+    let refused = ended.iter().filter(|ended| ended.status == 4 && ended.err.contains(&spent));
+    assert_eq!((done, refused.count(), used(&stage)), (2, 4, 3));
     let stand = names.iter().filter(|name| stage.path(name.replace("guest:", "srv")).exists());
     assert_eq!(stand.count(), 2);
 }
@@ -93,6 +103,14 @@ fn a_rate_holds_for_all_transfers_together_and_can_be_changed_as_they_run() {
     let together = began.elapsed();
     // Each may be ahead by a piece.
     assert!(together > Duration::from_millis(2300), "3 MB in {together:?}");
+    // One after the other, they are no faster.
+    let began = Instant::now();
+    for nth in 0..8 {
+        stage.file("s", 250_000 + nth);
+        stage.run(&["put", "s", "guest:/s"]).ok();
+    }
+    let after = began.elapsed();
+    assert!(after > Duration::from_millis(1600), "2 MB in {after:?}");
     // A minute and a half at that rate.
     ticket(&stage, &["set", "guest", "--rate", "100k"]).ok();
     stage.file("h", 9_000_000);

@@ -15,6 +15,7 @@ mod tickets; // what tickets allow
 mod live_tickets; // what becomes of sessions when tickets change
 mod quotas; // how much a ticket may bring in
 mod bounded; // how often, how fast, over how many connections
+mod races; // names that change under every verb
 mod as_whom; // users and permissions
 mod reload; // bounds from a file, and changes while a server runs
 mod surface; // help, completions, manual, JSON

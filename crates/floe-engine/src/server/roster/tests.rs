@@ -5,7 +5,7 @@ use floe_proto::greeting::Channel;
 
 fn member() -> Arc<Member> {
     let running = Running::unjoined();
-    Arc::new(Member { running, secret: [0; 32], channel: Channel::Tls, pass: None })
+    Arc::new(Member { running, secret: [0; 32], channel: Channel::Tls, pass: None, streams_max: 1 })
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! What a session moves is charged to the account that it shares with others.
+
+use super::Core;
+use crate::grant::Throttle;
+use floe_types::{ByteCount, Time};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A session's part in a rate.
+pub(super) struct Toll {
+    throttle: Arc<Throttle>,
+    /// What of its DATA was charged.
+    charged: AtomicU64,
+}
+
+impl Toll {
+    pub(super) fn new(throttle: Arc<Throttle>) -> Self {
+        Self { throttle, charged: AtomicU64::new(0) }
+    }
+
+    /// Holds DATA back for as long as anything is owed.
+    pub(super) fn look(&self, core: &mut Core, now: Time) {
+        core.hold_data(self.throttle.opens_at(now), now);
+    }
+
+    /// Charges what has moved since it was asked last.
+    pub(super) fn charge(&self, core: &mut Core, now: Time) {
+        let total = core.data_bytes().0;
+        let moved = total - self.charged.swap(total, Ordering::Relaxed);
+        if moved > 0 {
+            core.hold_data(self.throttle.charge(ByteCount(moved), now), now);
+        }
+    }
+}

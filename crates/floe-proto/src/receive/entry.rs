@@ -1,7 +1,7 @@
 //! One entry of the receiving half: announced, opened, wanted.
 
 use super::checkpoint::Checkpoints;
-use super::coarse::coarsened;
+use super::coarse::{Coarse, coarsened};
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
@@ -320,7 +320,7 @@ impl Receiver {
         // The sender compares what rests on a version that is fresh: it may take it back.
         let fresh = matches!(entry.body, EntryBody::File { freshness: Freshness::Fresh, .. });
         let basis = if fresh { Basis::Content } else { basis };
-        let have = coarsened(have, self.limits.have_ranges_max);
+        let Coarse { told: have, untold } = coarsened(have, self.limits.have_ranges_max);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
@@ -336,6 +336,10 @@ impl Receiver {
             }
         }
         self.pass_over_held(index);
+        // Before WANT, upon which the sender sends all that it does not tell.
+        if let Some(range) = untold {
+            self.take_back(index, range, io);
+        }
         let lists: Vec<_> =
             have.chunks(self.limits.want_ranges_max as usize).map(<[_]>::to_vec).collect();
         let last = lists.len().saturating_sub(1);
@@ -375,7 +379,6 @@ impl Receiver {
 
     /// Takes back what an earlier run recorded in a range.
     pub(super) fn forget<P: Clone>(&mut self, index: EntryIndex, range: Range, io: &mut Io<P>) {
-        let id = self.entry_id(index);
         let Some(entry) = self.entries.lend(&index) else { return };
         if entry.stage != Stage::Open {
             return;
@@ -389,15 +392,22 @@ impl Receiver {
             .map(|(_, subtree)| subtree.range)
             .take_while(|old| old.end() > range.start())
             .collect();
-        for old in touched.into_iter().rev() {
+        for old in &touched {
             entry.suspects.remove(&old.start());
-            entry.forgetting.insert(old);
             self.summary.bytes_resumed = self.summary.bytes_resumed.minus(old.len());
             self.summary.bytes_stored = self.summary.bytes_stored.minus(old.len());
-            entry.ops += 1;
-            let op = DiskOp::Forget { entry: id, range: old };
-            io.submit(Lane::Session, op, Owner::Receive(self.id, ReceiveOp::Forget(index, old)));
         }
+        for old in touched.into_iter().rev() {
+            self.take_back(index, old, io);
+        }
+    }
+
+    /// Until the disk has forgotten it nothing is written there.
+    fn take_back<P: Clone>(&mut self, index: EntryIndex, range: Range, io: &mut Io<P>) {
+        let Some(entry) = self.entries.lend(&index) else { return };
+        entry.forgetting.insert(range);
+        let op = DiskOp::Forget { entry: self.entry_id(index), range };
+        self.submit(index, Lane::Session, op, ReceiveOp::Forget(index, range), io);
     }
 
     pub(super) fn checkpoint<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {

@@ -4,7 +4,7 @@
 use crate::hand::*;
 use crate::transfers::path;
 use floe_proto::command::Event;
-use floe_proto::disk::{DiskDone, Opened};
+use floe_proto::disk::{DiskDone, DiskOp, Opened};
 use floe_proto::frame::{Basis, Entry, EntryBody, Frame};
 use floe_types::{
     ByteCount, ChunkDigest, ChunkHasher, Code, EntryIndex, Fault, Freshness, Offset, Range, Root,
@@ -69,6 +69,49 @@ fn a_chunk_without_length_reaches_as_far_as_its_start_is_aligned() {
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);
     assert!(it.try_hears(LEAD, header(0, 0, 5, None)).is_err());
+}
+
+/// Of eight chunks every second is recorded, and no more than two ranges may be told.
+fn with_more_than_can_be_told(basis: Basis) -> Hand {
+    let mut config = config();
+    config.limits.have_ranges_max = 2;
+    config.limits.want_ranges_max = 2;
+    let mut it = Hand::receiving_with(config);
+    it.hears(LEAD, entries(vec![file(0, "", 8 * GRAIN, 1)]));
+    let chunk = |nth: u64| {
+        let (start, end) = (nth * GRAIN, (nth + 1) * GRAIN);
+        let mut hasher = ChunkHasher::new(Offset(start));
+        hasher.update(&content(start, end));
+        let range = Range::new(Offset(start), Offset(end));
+        Subtree { range, digest: hasher.finish().unwrap() }
+    };
+    let have: Vec<_> = [0, 2, 4, 6].into_iter().map(chunk).collect();
+    // The disk opens its own stage too.
+    let (_, id, op) = it.takes(is_open);
+    it.disk.run(0, op);
+    it.disk.stages.entry(path("f")).or_default().held.clone_from(&have);
+    it.ends(id, DiskDone::Opened(Opened::Sink { have, basis, finished: None }));
+    it
+}
+
+#[test]
+fn what_is_held_and_cannot_be_told_is_forgotten_before_it_is_written_over() {
+    for basis in [Basis::Version, Basis::Content] {
+        let mut it = with_more_than_can_be_told(basis);
+        let told = |frame: &Frame<_>| match frame {
+            Frame::Want(want) => want.have.len() == 2,
+            _ => false,
+        };
+        assert!(it.has_said(told));
+        it.hears(SECOND, header(7, 0, 6 * GRAIN, Some(GRAIN)));
+        assert_eq!(it.session.data_room(SECOND), ByteCount::ZERO);
+        it.does(|op| matches!(op, DiskOp::Forget { .. }));
+        let held: Vec<_> = it.disk.stages[&path("f")].held.iter().map(|one| one.range).collect();
+        let chunk = |nth: u64| Range::new(Offset(nth * GRAIN), Offset((nth + 1) * GRAIN));
+        assert_eq!(held, [chunk(0), chunk(2)], "{basis:?}");
+        it.hears_pieces(SECOND, 7, 6 * GRAIN, 7 * GRAIN);
+        assert_eq!(writes(&it), 1);
+    }
 }
 
 #[test]

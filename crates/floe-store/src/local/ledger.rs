@@ -3,10 +3,12 @@
 //! A record is one write without a sync: it survives the death of the process. A checkpoint says
 //! that a sync begins, syncs the data, appends the record that says how far it covers, and syncs
 //! the journal. A forgotten range may have been durable, so its record must be before new bytes are
-//! written over it. After a failed sync memory shows bytes that the disk may not hold, also of
-//! chunks not recorded yet: nothing more is recorded through this handle, and whoever opens the
-//! stage next finds the beginning of a sync without an end, and writes again what it keeps (see
-//! `recover`). The same holds where the process died in the sync and nobody was told how it ended.
+//! written over it. Bytes that come where something is recorded forget it, whether or not anybody
+//! asked for that: no record ever outlives its bytes. After a failed sync memory shows bytes that
+//! the disk may not hold, also of chunks not recorded yet: nothing more is recorded through this
+//! handle, and whoever opens the stage next finds the beginning of a sync without an end, and
+//! writes again what it keeps (see `recover`). The same holds where the process died in the sync
+//! and nobody was told how it ended.
 
 use crate::api::Result;
 use crate::disk::{Disk, DiskError, DiskResult, Doing};
@@ -15,7 +17,6 @@ use crate::replay::JournalBytes;
 use crate::source::fill;
 use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, RangeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Forgotten ranges that wait for a sync; at more they are synced at once.
@@ -27,8 +28,6 @@ pub(super) struct Ledger<D: Disk> {
     file: D::Handle,
     binding: Binding,
     written: Mutex<Written>,
-    /// Whether a forgotten range waits for a sync; asked before every write.
-    has_unsynced: AtomicBool,
     /// One sync at a time.
     synced: Mutex<Synced>,
 }
@@ -90,7 +89,6 @@ impl<D: Disk> Ledger<D> {
             file,
             binding,
             written: Mutex::new(Written { next, recorded, unsynced, syncs }),
-            has_unsynced: AtomicBool::new(false),
             synced: Mutex::new(Synced { settled: None }),
         }
     }
@@ -114,18 +112,21 @@ impl<D: Disk> Ledger<D> {
         self.append(&mut written, &Record::Forget(range))?;
         written.recorded.remove(range);
         written.unsynced.insert(range);
-        self.has_unsynced.store(true, Ordering::Release);
         let many = written.unsynced.iter().nth(UNSYNCED_RANGES_MAX).is_some();
         drop(written);
         if many { self.sync_forgotten() } else { Ok(()) }
     }
 
-    /// To be called before bytes of `range` are written.
+    /// To be called before bytes of `range` are written. What is recorded there is forgotten, and
+    /// durably so.
     pub(super) fn before_write(&self, range: Range) -> DiskResult<()> {
-        if !self.has_unsynced.load(Ordering::Acquire) || !self.written().unsynced.touches(range) {
-            return Ok(());
+        let written = self.written();
+        let (recorded, waits) = (written.recorded.touches(range), written.unsynced.touches(range));
+        drop(written);
+        if recorded {
+            self.forget(range)?;
         }
-        self.sync_forgotten()
+        if recorded || waits { self.sync_forgotten() } else { Ok(()) }
     }
 
     /// Whether every byte of `range` is recorded.
@@ -209,7 +210,6 @@ impl<D: Disk> Ledger<D> {
         self.sync(|| self.disk.sync_data(&self.file))?;
         let mut written = self.written();
         waiting.iter().for_each(|range| written.unsynced.remove(range));
-        self.has_unsynced.store(!written.unsynced.is_empty(), Ordering::Release);
         Ok(())
     }
 }

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const CHUNK: u64 = 256 << 10;
 const CHUNK_LEN: usize = 256 << 10;
+mod again;
+
 
 pub fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text.as_bytes()).unwrap()

@@ -54,7 +54,7 @@ pub struct Faults {
     /// The file system tells of no holes, and makes none.
     pub without_holes: Offer,
     /// After so many bytes written, every write gives ENOSPC, the one that meets the end after a
-    /// part.
+    /// part. What is left is told as free.
     pub space_bytes_max: Option<floe_types::ByteCount>,
     /// After so many operations, every one gives EIO: the device is gone.
     pub operations_max: Option<u64>,

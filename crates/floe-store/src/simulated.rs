@@ -8,9 +8,9 @@
 //! It is told once to each handle that was open then (to one opened later only if nobody was told),
 //! as Linux does. After a cut only new handles work. Clones are the same disk.
 
+mod holes; // where its files have none of their bytes, and what takes space
 mod world; // what is seen, and what would survive
 mod cut; // what is there after a cut
-mod holes; // where its files have none of their bytes
 mod disk; // each method of `Disk`
 mod glance; // what stands at a path
 

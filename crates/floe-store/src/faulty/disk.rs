@@ -305,7 +305,9 @@ impl<D: Disk> Disk for FaultyDisk<D> {
     }
 
     fn free_space(&self, of: &D::Handle) -> DiskResult<ByteCount> {
-        self.lookup(|| self.below.free_space(of))
+        let free = self.lookup(|| self.below.free_space(of))?;
+        let written = ByteCount(self.state.written.load(Ordering::Relaxed));
+        Ok(self.faults().space_bytes_max.map_or(free, |max| free.min(max.minus(written))))
     }
 
     fn now(&self) -> Timestamp {

@@ -32,6 +32,21 @@ pub(super) fn make<D: Disk>(
     }
 }
 
+/// So many stretches of bytes are looked for.
+const STRETCHES_MAX: usize = 4096;
+
+/// How many bytes of a file are in no hole; `None` where the disk does not tell, or where there are
+/// too many stretches of them.
+pub(super) fn data_in<D: Disk>(disk: &D, file: &D::Handle) -> Option<ByteCount> {
+    let (mut at, mut sum) = (Offset::ZERO, ByteCount::ZERO);
+    for _ in 0..STRETCHES_MAX {
+        let Some(start) = disk.next_data(file, at).ok()? else { return Some(sum) };
+        at = disk.next_hole(file, start).ok()?;
+        sum = sum.plus(Range::new(start, at).len());
+    }
+    None
+}
+
 fn write_zeros<D: Disk>(
     disk: &D,
     file: &D::Handle,

@@ -2,21 +2,24 @@
 //! are not enough.
 //!
 //! Under the same boot and mount of a local file system every record counts, unless a sync began
-//! and no end of it is recorded. Otherwise a power loss is assumed: records before the last
-//! checkpoint count, all others only if the staged bytes still have their digest. After damage in
-//! the journal that holds for every record.
+//! and no end of it is recorded. Otherwise a power loss is assumed: records
+//! before the last checkpoint count, all others only if the staged bytes still have their digest.
+//! After damage in the journal that holds for every record.
 //!
 //! Bytes that are read to be hashed are written again: after a failed sync memory may show what the
-//! disk does not hold, and would not be written by another sync.
+//! disk does not hold, and would not be written by another sync. A chunk of zeros is made a hole
+//! again instead, so that a sparse file takes no more space than before.
 
 use crate::api::{Progress, Result};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskResult};
 use crate::journal::Epoch;
+use crate::local::hole;
+use crate::local::reserve::Reserve;
 use crate::replay::{Condition, JournalBytes, LastSync, Recorded, Survey, replay};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
 use floe_types::planted::{self, Bug};
-use floe_types::{ByteCount, ChunkDigest, Offset, Range, RangeSet};
+use floe_types::{ByteCount, ChunkDigest, Range, RangeSet};
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -49,6 +52,7 @@ pub(super) struct Staged<'a, D: Disk> {
     pub(super) size: ByteCount,
     /// The object's size now, if known.
     pub(super) object: Option<ByteCount>,
+    pub(super) reserve: &'a Reserve,
     pub(super) progress: Progress<'a>,
 }
 
@@ -80,7 +84,7 @@ impl<D: Disk> Staged<'_, D> {
         let mut dropped = RangeSet::new();
         replay(journal, survey, &mut |recorded| {
             let counts = self.fits(recorded.range)
-                && (!suspect(&recorded) || work.digest(recorded.range) == Some(recorded.digest));
+                && (!suspect(&recorded) || work.stands(&recorded).unwrap_or(false));
             if counts {
                 return keep(recorded);
             }
@@ -112,28 +116,51 @@ struct Rehash<'a, D: Disk> {
 }
 
 impl<D: Disk> Rehash<'_, D> {
-    /// The digest of staged bytes, which are written again; `None` where they end early.
-    fn digest(&mut self, range: Range) -> Option<ChunkDigest> {
+    /// Whether the staged bytes are those that were recorded, and were written again. Bytes that
+    /// cannot be read, or written, are not: they are sent again.
+    fn stands(&mut self, recorded: &Recorded) -> DiskResult<bool> {
+        let range = recorded.range;
         self.buffer.resize(READ_BYTES, 0);
+        let (mut at, mut expected) = (range.start(), Expected::Unknown);
         let mut hasher = ChunkHasher::new(range.start());
-        while hasher.len() < range.len() {
-            let at = Offset(range.start().0 + hasher.len().0);
-            let rest = range.len().minus(hasher.len()).to_len().unwrap_or(READ_BYTES);
+        while at < range.end() {
+            let rest = Range::new(at, range.end()).len().to_len().unwrap_or(READ_BYTES);
             let into = &mut self.buffer[..rest.min(READ_BYTES)];
             let read = |at, into: &mut [u8]| {
                 self.staged.disk.read_at(self.staged.file, at, into).map(Some)
             };
-            // Bytes that cannot be read, or written, have no digest: they are sent again.
-            let count = fill(at, into, read).ok().flatten().unwrap_or(0);
+            let count = fill(at, into, read)?.unwrap_or(0);
             let read = &into[..count];
-            hasher.update(read);
-            self.staged.disk.write_at(self.staged.file, at, read).ok()?;
+            let is_zeros = read.iter().all(|byte| *byte == 0);
+            if expected == Expected::Unknown {
+                let hole = is_zeros && ChunkDigest::of_zeros(range) == Some(recorded.digest);
+                expected = if hole { Expected::Zeros } else { Expected::Bytes };
+            }
+            if count < into.len() || (expected == Expected::Zeros && !is_zeros) {
+                return Ok(false);
+            }
+            if expected == Expected::Bytes {
+                hasher.update(read);
+                self.staged.disk.write_at(self.staged.file, at, read)?;
+            }
+            at = at.plus(ByteCount::of_len(count));
             self.done = self.done.plus(ByteCount::of_len(count));
             (self.staged.progress)(self.done, self.total);
-            if count < into.len() {
-                return None;
-            }
         }
-        hasher.finish()
+        match expected {
+            Expected::Zeros => {
+                hole::make(self.staged.disk, self.staged.file, range, self.staged.reserve)
+                    .map(|()| true)
+            }
+            Expected::Bytes | Expected::Unknown => Ok(hasher.finish() == Some(recorded.digest)),
+        }
     }
+}
+
+/// What a chunk was recorded as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Expected {
+    Unknown,
+    Bytes,
+    Zeros,
 }

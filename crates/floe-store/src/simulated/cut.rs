@@ -1,10 +1,10 @@
 //! What is there after a cut: by the dice, or by choice.
 
+use super::holes::PAGE_BYTES;
 use super::world::{Effect, Image, ROOT, World};
 use super::{Breaks, Survivors};
 use std::collections::BTreeMap;
 
-pub(super) const PAGE_BYTES: usize = 4096;
 const SECTOR_BYTES: usize = 512;
 
 impl World {
@@ -101,11 +101,25 @@ fn goes_with_the_last(effects: &[Effect], nth: usize) -> bool {
 
 /// What of one unsynced effect is there after a cut.
 fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
-    let Effect::Write(at, bytes) = effect else {
-        if dice.below(2) == 0 {
-            image.apply(effect);
+    let (at, bytes) = match effect {
+        Effect::Write(at, bytes) => (at, bytes),
+        Effect::Punch(from, to) => {
+            let mut at = *from;
+            while at < *to {
+                let end = (at + 1).next_multiple_of(PAGE_BYTES).min(*to);
+                if dice.below(2) == 0 {
+                    image.punch(at, end);
+                }
+                at = end;
+            }
+            return;
         }
-        return;
+        _ => {
+            if dice.below(2) == 0 {
+                image.apply(effect);
+            }
+            return;
+        }
     };
     let mut done = 0;
     while done < bytes.len() {

@@ -1,7 +1,8 @@
 //! Each method of `Disk` on the simulated state.
 
+use super::holes;
 use super::world::{Change, Effect, ROOT, World};
-use super::{SimulatedDisk, SimulatedHandle, holes};
+use super::{SimulatedDisk, SimulatedHandle};
 use crate::api::Overwrite;
 use crate::disk::{
     Access, BootId, DirectoryOffset, DirectoryPage, Disk, DiskError, DiskResult, FileKind,
@@ -53,6 +54,11 @@ impl SimulatedDisk {
         let inode = self.with(at, find)?;
         Ok(self.handle(&mut self.lock(), inode))
     }
+}
+
+/// Fails where this disk knows no holes.
+fn holes_offered(world: &World) -> DiskResult<()> {
+    if world.breaks.without_holes { failed(Code::Unsupported) } else { Ok(()) }
 }
 
 fn failed<T>(code: Code) -> DiskResult<T> {
@@ -226,25 +232,24 @@ impl Disk for SimulatedDisk {
 
     fn next_data(&self, of: &SimulatedHandle, from: Offset) -> DiskResult<Option<Offset>> {
         self.with(of, |world, inode| {
-            holes::offered(world)?;
+            holes_offered(world)?;
             Ok(holes::next_data(&world.inode(inode)?.seen.bytes, len(from.0)?))
         })
     }
 
     fn next_hole(&self, of: &SimulatedHandle, from: Offset) -> DiskResult<Offset> {
         self.with(of, |world, inode| {
-            holes::offered(world)?;
+            holes_offered(world)?;
             Ok(holes::next_hole(&world.inode(inode)?.seen.bytes, len(from.0)?))
         })
     }
 
     fn punch(&self, of: &SimulatedHandle, range: Range) -> DiskResult<()> {
         self.with(of, |world, inode| {
-            holes::offered(world)?;
+            holes_offered(world)?;
             let size = world.inode(inode)?.seen.bytes.len();
             let (start, end) = (len(range.start().0)?.min(size), len(range.end().0)?.min(size));
-            let zeros = vec![0; end.saturating_sub(start)].into();
-            world.effect(inode, Effect::Write(start, zeros))
+            world.effect(inode, Effect::Punch(start, end))
         })
     }
 

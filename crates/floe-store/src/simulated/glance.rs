@@ -1,7 +1,7 @@
 //! What stands at a path, without a handle and without an operation: for whoever judges a disk.
 
-use super::SimulatedDisk;
 use super::world::{Image, ROOT};
+use super::{SimulatedDisk, SimulatedHandle};
 use crate::disk::FileKind;
 use crate::mark::{MARK_NAME, Mark};
 use floe_types::{ByteCount, Metadata, ObjectPath, Root};
@@ -48,7 +48,7 @@ impl SimulatedDisk {
         (world.boot, world.now).hash(&mut hasher);
         let mut waiting = vec![ROOT];
         while let Some(inode) = waiting.pop().and_then(|number| world.inodes.get(&number)) {
-            let Image { bytes, mode, mtime, xattrs } = &inode.seen;
+            let Image { bytes, mode, mtime, xattrs, pages: _ } = &inode.seen;
             (inode.kind, inode.mount, inode.links, inode.ctime).hash(&mut hasher);
             (bytes, mode, mtime, xattrs).hash(&mut hasher);
             let mut names: Vec<_> = inode.names.iter().collect();
@@ -60,6 +60,12 @@ impl SimulatedDisk {
             inode.names.len().hash(&mut hasher);
         }
         hasher.finish()
+    }
+
+    /// The space that an open file takes.
+    #[must_use]
+    pub fn space(&self, of: &SimulatedHandle) -> ByteCount {
+        self.lock().inodes.get(&of.inode).map_or(ByteCount::ZERO, |file| file.seen.pages.space())
     }
 
     /// What stands at a path; no link is followed.

@@ -1,15 +1,29 @@
-//! Holes of a simulated file: its pages that are all zeros, however they came to be.
+//! Holes of a simulated file as it tells of them: its pages that are all zeros, however they came
+//! to be. And the pages that take space: those that were written, zeros or not, and not punched.
 
-use super::cut::PAGE_BYTES;
-use super::world::World;
-use crate::disk::{DiskError, DiskResult};
-use floe_types::{ByteCount, Code, Offset};
+use floe_types::{ByteCount, Offset};
+use std::collections::BTreeSet;
 
-/// Fails where this disk knows no holes.
-pub(super) fn offered(world: &World) -> DiskResult<()> {
-    match world.breaks.without_holes {
-        true => Err(DiskError::new(Code::Unsupported)),
-        false => Ok(()),
+pub(super) const PAGE_BYTES: usize = 4096;
+
+/// The pages of a file that take space.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Pages(BTreeSet<usize>);
+
+impl Pages {
+    /// All that are touched take space from now on.
+    pub(super) fn fill(&mut self, from: usize, to: usize) {
+        self.0.extend(from / PAGE_BYTES..to.div_ceil(PAGE_BYTES));
+    }
+
+    /// All that lie within whole take none any more.
+    pub(super) fn free(&mut self, from: usize, to: usize) {
+        let (first, end) = (from.div_ceil(PAGE_BYTES), to / PAGE_BYTES);
+        self.0.retain(|page| *page < first || *page >= end);
+    }
+
+    pub(super) fn space(&self) -> ByteCount {
+        ByteCount::of_len(self.0.len() * PAGE_BYTES)
     }
 }
 

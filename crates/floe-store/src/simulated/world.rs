@@ -2,6 +2,7 @@
 //! two.
 
 use super::Breaks;
+use super::holes::{PAGE_BYTES, Pages};
 use crate::disk::{DiskError, DiskResult, FileKind};
 use floe_types::{ByteCount, Code, Component, Mode, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,8 @@ pub(super) type Names = BTreeMap<Vec<u8>, (u64, u64)>;
 pub(super) struct Image {
     /// Shared by copies of the disk until they are written.
     pub(super) bytes: Arc<Vec<u8>>,
+    /// The pages that take space.
+    pub(super) pages: Arc<Pages>,
     pub(super) mode: Mode,
     pub(super) mtime: Timestamp,
     pub(super) xattrs: BTreeMap<String, Vec<u8>>,
@@ -74,6 +77,8 @@ pub(super) struct Image {
 #[derive(Clone, Debug)]
 pub(super) enum Effect {
     Write(usize, Arc<[u8]>),
+    /// Zeros from the one to the other, within the file; whole pages give their space back.
+    Punch(usize, usize),
     Truncate(usize),
     Mode(Mode),
     Mtime(Timestamp),
@@ -96,7 +101,7 @@ impl Change {
 
 impl Effect {
     pub(super) fn is_data(&self) -> bool {
-        matches!(self, Self::Write(..) | Self::Truncate(_))
+        matches!(self, Self::Write(..) | Self::Punch(..) | Self::Truncate(_))
     }
 }
 
@@ -106,12 +111,29 @@ impl Image {
         let end = at + bytes.len();
         own.resize(own.len().max(end), 0);
         own[at..end].copy_from_slice(bytes);
+        Arc::make_mut(&mut self.pages).fill(at, end);
+    }
+
+    pub(super) fn punch(&mut self, from: usize, to: usize) {
+        let own = Arc::make_mut(&mut self.bytes);
+        let to = to.min(own.len());
+        if from < to {
+            own[from..to].fill(0);
+            let end = if to == own.len() { to.next_multiple_of(PAGE_BYTES) } else { to };
+            Arc::make_mut(&mut self.pages).free(from, end);
+        }
+    }
+
+    fn truncate(&mut self, size: usize) {
+        Arc::make_mut(&mut self.bytes).resize(size, 0);
+        Arc::make_mut(&mut self.pages).free(size, usize::MAX);
     }
 
     pub(super) fn apply(&mut self, effect: &Effect) {
         match effect {
             Effect::Write(at, bytes) => self.write(*at, bytes),
-            Effect::Truncate(size) => Arc::make_mut(&mut self.bytes).resize(*size, 0),
+            Effect::Punch(from, to) => self.punch(*from, *to),
+            Effect::Truncate(size) => self.truncate(*size),
             Effect::Mode(mode) => self.mode = *mode,
             Effect::Mtime(mtime) => self.mtime = *mtime,
             Effect::Xattr(name, Some(value)) => {
@@ -162,8 +184,8 @@ impl World {
 
     pub(super) fn make(&mut self, kind: FileKind, mode: Mode, mount: u64, bytes: Vec<u8>) -> u64 {
         let number = self.fresh();
-        let bytes = Arc::new(bytes);
-        let seen = Image { bytes, mode, mtime: self.now, xattrs: BTreeMap::new() };
+        let (bytes, pages) = (Arc::new(bytes), Arc::default());
+        let seen = Image { bytes, pages, mode, mtime: self.now, xattrs: BTreeMap::new() };
         let inode = Inode {
             kind,
             mount,

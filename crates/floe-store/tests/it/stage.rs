@@ -2,6 +2,8 @@
 //! full disks.
 
 use floe_store::disk::{Access, Disk, Name};
+use floe_store::faulty::{Faults, FaultyDisk};
+use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
 use floe_store::simulated::{Breaks, SimulatedDisk, SimulatedHandle};
 use floe_store::{
@@ -18,10 +20,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub const CHUNK: u64 = 256 << 10;
-const CHUNK_LEN: usize = 256 << 10;
 mod again;
 
+pub const CHUNK: u64 = 256 << 10;
+const CHUNK_LEN: usize = 256 << 10;
 
 pub fn path(text: &str) -> ObjectPath {
     ObjectPath::parse(text.as_bytes()).unwrap()

@@ -13,6 +13,7 @@ use crate::api::{Basis, Overwrite, Progress, Result, Resume, SinkSpec};
 use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, Lock};
 use crate::journal::{Head, Lineage, Record, SlotIndex};
 use crate::local::area::{Berth, STAGE_MODE, name, random};
+use crate::local::hole;
 use crate::local::ledger::{Continued, FileBytes, Ledger};
 use crate::local::recover::{Staged, Trust, trust};
 use crate::replay::{Recorded, Survey, survey};
@@ -37,7 +38,7 @@ pub(in crate::local) fn open<D: Disk>(
 ) -> Result<Opened<D>> {
     let claim = Claim { disk, berth: &berth, spec, shown, key: Key::of(spec), progress };
     let (files, have, basis) = claim.files()?;
-    let room = claim.room(&have);
+    let room = claim.room(&files.0, &have);
     let key = claim.key;
     let stage = Stage::new(disk, berth, (spec, shown), key, files);
     if room == Room::TooLittle {
@@ -97,13 +98,18 @@ impl<D: Disk> Claim<'_, D> {
     }
 
     /// Whether the file system has room for what is missing, asked before any of it is set aside.
-    fn room(&self, have: &[Subtree]) -> Room {
+    fn room(&self, file: &D::Handle, have: &[Subtree]) -> Room {
         let Some(size) = self.spec.size else { return Room::Enough };
         let size = size.minus(self.spec.holes);
         // An earlier stage may have space set aside that no record shows.
         let slack = if have.is_empty() { 0 } else { SLACK_BYTES };
         let keep = self.berth.reserve().keep();
-        let held = have.iter().map(|subtree| subtree.range.len().0).sum::<u64>() + slack;
+        let recorded = || have.iter().map(|subtree| subtree.range.len().0).sum::<u64>();
+        // What is recorded of holes takes no space.
+        let data = (self.spec.holes > ByteCount::ZERO && !have.is_empty())
+            .then(|| hole::data_in(&**self.disk, file))
+            .flatten();
+        let held = data.map_or_else(recorded, |data| data.0) + slack;
         match self.disk.free_space(&self.berth.handle) {
             Ok(free) if free.plus(ByteCount(held)) < size.plus(keep) => Room::TooLittle,
             _ => Room::Enough,
@@ -335,7 +341,8 @@ impl<D: Disk> Claim<'_, D> {
     fn staged<'b>(&'b self, file: &'b D::Handle) -> Result<Staged<'b, D>> {
         let size = self.disk.stat(file).doing(self.doing())?.size;
         let (object, progress) = (self.spec.size, self.progress);
-        Ok(Staged { disk: &**self.disk, file, size, object, progress })
+        let reserve = self.berth.reserve();
+        Ok(Staged { disk: &**self.disk, file, size, object, reserve, progress })
     }
 
     fn head(&self, lineage: Lineage, freshness: Freshness) -> Result<Head> {

@@ -1,13 +1,17 @@
 //! Which directories must be synced before an answer may say that a name in them is durable.
 //!
-//! A directory needs a sync while a name in it was made or changed and no sync followed (`dirty`),
-//! and once in the life of a process (`seen`): an earlier one may have died between making a name
-//! and syncing it. A name is durable when its directory and all of that one's ancestors need none.
+//! A directory needs a sync while a name in it was made or changed here and no sync followed
+//! (`dirty`), and where it is not as it was when it was last synced here (`seen`): another process
+//! may have died between making a name and syncing it, before this one began or beside it. What a
+//! directory is like is its inode and ctime; a ctime so new that another change could bear the same
+//! one says nothing. A name is durable when its directory and all of that one's ancestors need no
+//! sync.
 
 use crate::api::Result;
-use crate::disk::{Disk, Doing};
+use crate::disk::{Disk, DiskResult, Doing};
+use crate::source::freshness_of;
 use floe_types::planted::{self, Bug};
-use floe_types::{Code, Fault, ObjectPath};
+use floe_types::{Code, Fault, Freshness, ObjectPath, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,8 +29,15 @@ pub(crate) struct Ancestry {
 struct Known {
     /// Directories with changes, and the turn of the last one.
     dirty: BTreeMap<ObjectPath, Turn>,
-    seen: BTreeSet<ObjectPath>,
+    seen: BTreeMap<ObjectPath, Look>,
     turn: Turn,
+}
+
+/// What a directory was like before it was synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Look {
+    inode: u64,
+    ctime: Timestamp,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -73,27 +84,42 @@ impl Ancestry {
         }
         let mut failed = BTreeMap::new();
         for path in chain {
-            if let Some(turn) = self.needs(&path) {
-                match sync(disk, root, &path) {
-                    Ok(()) => self.synced(path, turn),
-                    // Not made here, and not ours to read: whoever made it has seen to it.
-                    Err(fault) if fault.code == Code::PermissionDenied && turn == UNCHANGED => {
-                        self.synced(path, turn);
-                    }
-                    Err(fault) => {
-                        failed.insert(path, fault);
-                    }
-                }
+            if let Err(fault) = self.settle_one(disk, root, &path) {
+                failed.insert(path, fault);
             }
         }
         failed
+    }
+
+    fn settle_one<D: Disk>(&self, disk: &D, root: &D::Handle, path: &ObjectPath) -> Result<()> {
+        let (turn, seen) = self.known(path);
+        let settled = || -> DiskResult<()> {
+            let directory = disk.open_directory(root, path.components())?;
+            let (now, stat) = (disk.now(), disk.stat(&directory)?);
+            let look = Look { inode: stat.inode, ctime: stat.ctime };
+            if turn == UNCHANGED && seen == Some(look) {
+                return Ok(());
+            }
+            // The look is older than the sync: what changes between the two is synced once more.
+            let tells = freshness_of(&stat, now) == Freshness::Settled;
+            if !planted::is(Bug::ForgetTheSyncOfDirectories) {
+                disk.sync_directory(&directory)?;
+            }
+            self.synced(path, turn, tells.then_some(look));
+            Ok(())
+        };
+        match settled() {
+            // Not made here, and not ours to read: whoever made it has seen to it.
+            Err(error) if error.code() == Code::PermissionDenied && turn == UNCHANGED => Ok(()),
+            answer => answer.doing(format_args!("sync directory {path:?}")),
+        }
     }
 
     /// Forgets what it knows of `path` and all beneath it: something else may stand there from now
     /// on.
     pub(crate) fn moved(&self, path: &ObjectPath) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.seen.retain(|seen| !path.contains(seen));
+        known.seen.retain(|seen, _| !path.contains(seen));
         known.dirty.retain(|dirty, _| !path.contains(dirty));
     }
 
@@ -103,32 +129,24 @@ impl Ancestry {
         known.dirty.keys().filter(|dirty| path.contains(dirty)).cloned().collect()
     }
 
-    /// The turn of the last change, if the directory needs a sync.
-    fn needs(&self, path: &ObjectPath) -> Option<Turn> {
+    /// The turn of the last change here, and what it was like at its last sync here.
+    fn known(&self, path: &ObjectPath) -> (Turn, Option<Look>) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.dirty.get(path) {
-            Some(turn) => Some(*turn),
-            None => (!known.seen.contains(path)).then_some(UNCHANGED),
-        }
+        let turn = known.dirty.get(path).copied().unwrap_or(UNCHANGED);
+        (turn, known.seen.get(path).copied())
     }
 
-    fn synced(&self, path: ObjectPath, turn: Turn) {
+    fn synced(&self, path: &ObjectPath, turn: Turn, look: Option<Look>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.dirty.get(&path) == Some(&turn) {
-            known.dirty.remove(&path);
+        if known.dirty.get(path) == Some(&turn) {
+            known.dirty.remove(path);
         }
         if known.seen.len() >= SEEN_MAX {
             known.seen.clear();
         }
-        known.seen.insert(path);
+        match look {
+            Some(look) => known.seen.insert(path.clone(), look),
+            None => known.seen.remove(path),
+        };
     }
-}
-
-fn sync<D: Disk>(disk: &D, root: &D::Handle, path: &ObjectPath) -> Result<()> {
-    if planted::is(Bug::ForgetTheSyncOfDirectories) {
-        return Ok(());
-    }
-    disk.open_directory(root, path.components())
-        .and_then(|directory| disk.sync_directory(&directory))
-        .doing(format_args!("sync directory {path:?}"))
 }

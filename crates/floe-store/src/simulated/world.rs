@@ -239,7 +239,7 @@ impl World {
         let now = self.now;
         for (directory, name) in &change.gone {
             let gone = self.inodes.get_mut(directory).and_then(|inode| {
-                inode.seen.mtime = now;
+                (inode.seen.mtime, inode.ctime) = (now, now);
                 inode.names.remove(name)
             });
             if let Some(inode) = gone.and_then(|(inode, _)| self.inodes.get_mut(&inode)) {
@@ -253,7 +253,7 @@ impl World {
                 inode.ctime = now;
             }
             if let Some(directory) = self.inodes.get_mut(directory) {
-                directory.seen.mtime = now;
+                (directory.seen.mtime, directory.ctime) = (now, now);
                 directory.names.insert(name.clone(), (*number, *place));
             }
         }

@@ -93,6 +93,42 @@ fn an_object_that_is_kept_has_a_durable_name_whoever_gave_it() {
     }
 }
 
+/// Puts into a directory that another process makes, one level below what this process synced, and
+/// dies at each operation.
+#[test]
+fn a_directory_that_another_process_made_is_durable_with_what_is_put_into_it() {
+    let second = object("d/e/x", 100, 3);
+    let at = |secs| Timestamp::new(1_700_000_000 + secs, 0).unwrap();
+    for step in [0, 10] {
+        let prepare = || {
+            let disk = SimulatedDisk::default();
+            let local = store(&disk);
+            for (name, seed) in [("d/s/f", 1), ("d/s/g", 2)] {
+                object(name, 100, seed).transfer(&local).unwrap();
+                // What was synced is old by the next time, or as new as what comes.
+                disk.set_now(at(i64::try_from(seed).unwrap() * step));
+            }
+            (disk, local)
+        };
+        let count = operations(&|| prepare().0, &|disk| {
+            second.transfer(&store(disk)).unwrap();
+        });
+        for operation in 0..=count {
+            let (disk, local) = prepare();
+            let other = store(&disk);
+            disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+            let _ = second.transfer(&other);
+            drop(other);
+            disk.set_breaks(Breaks::default());
+            second.transfer(&local).unwrap();
+            drop(local);
+            disk.cut(operation);
+            let stands = second.stands(&store(&disk));
+            assert!(stands, "operation {operation}, {step} s apart: answered, so durable");
+        }
+    }
+}
+
 #[test]
 fn a_commit_that_was_not_heard_of_is_answered_again_where_nothing_may_be_replaced() {
     let mut new = object("d/x", 3 * CHUNK, 2);

@@ -1,29 +1,14 @@
-//! What the journals of an area say, read as floe reads them after a power loss: the bytes that a
-//! checkpoint covers need not be sent again.
+//! What the journals of an area say, read in the plainest way: the bytes that a checkpoint covers
+//! need not be sent again after a power loss.
 
-use floe_store::replay::{Condition, JournalBytes, replay, survey};
-use floe_types::{ByteCount, Fault, Offset};
+use floe_store::journal::{Head, Record, SLOT_BYTES, Slot, SlotIndex};
+use floe_types::RangeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 /// Names in an area that belong to no stage.
 const LASTING: &str = "id";
-
-struct Bytes(Vec<u8>);
-
-impl JournalBytes for Bytes {
-    fn size(&self) -> Result<ByteCount, Fault> {
-        Ok(ByteCount::of_len(self.0.len()))
-    }
-
-    fn read(&self, at: Offset, into: &mut [u8]) -> Result<usize, Fault> {
-        let rest = usize::try_from(at.0).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
-        let count = rest.len().min(into.len());
-        into[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-}
 
 /// The bytes that the last checkpoint of the largest stage in an area covers.
 ///
@@ -33,7 +18,7 @@ pub fn checkpointed(area: &Path) -> io::Result<u64> {
     let mut most = 0;
     for name in names(area)? {
         if name.ends_with(".journal") && stands(area, &name) {
-            most = most.max(covered(&Bytes(fs::read(area.join(&name))?)).unwrap_or(0));
+            most = most.max(covered(&fs::read(area.join(&name))?).unwrap_or(0));
         }
     }
     Ok(most)
@@ -44,19 +29,36 @@ fn stands(area: &Path, journal: &str) -> bool {
     area.join(journal.replace(".journal", ".stage")).exists()
 }
 
-fn covered(journal: &Bytes) -> Option<u64> {
-    let survey = survey(journal).ok()??;
-    if survey.condition == Condition::Damaged {
+/// What the last checkpoint of a journal covers and no later record takes back, read slot by slot:
+/// floe's own judgement of a journal is not asked. Slots that stayed blank are no excuse; one with
+/// bytes of another file in it is, since it may have been any record.
+fn covered(journal: &[u8]) -> Option<u64> {
+    let (_, binding) = Head::decode(journal)?;
+    let start = usize::try_from(binding.offset(SlotIndex(0)).0).ok()?;
+    let slots = journal.get(start..)?.chunks_exact(SLOT_BYTES).zip(0..);
+    let slots: Vec<_> = slots
+        .filter_map(|(bytes, nth)| Some(binding.decode(SlotIndex(nth), bytes.first_chunk()?)))
+        .collect();
+    if slots.contains(&Slot::Bad) {
         return None;
     }
-    let mut sum = 0;
-    let counted = replay(journal, &survey, &mut |recorded| {
-        if recorded.slot < survey.covered {
-            sum += recorded.range.len().0;
+    let covered = slots.iter().rev().find_map(|slot| match slot {
+        Slot::Record(Record::Checkpoint(covered)) => Some(*covered),
+        _ => None,
+    })?;
+    let (mut sum, mut taken) = (0, RangeSet::new());
+    for (nth, slot) in slots.iter().enumerate().rev() {
+        let (Slot::Record(Record::Chunk(range, _)) | Slot::Record(Record::Forget(range))) = slot
+        else {
+            continue;
+        };
+        let is_chunk = matches!(slot, Slot::Record(Record::Chunk(..)));
+        if is_chunk && SlotIndex(nth as u64) < covered && !taken.touches(*range) {
+            sum += range.len().0;
         }
-        Ok(())
-    });
-    counted.ok().map(|()| sum)
+        taken.insert(*range);
+    }
+    Some(sum)
 }
 
 /// What the areas beneath a directory hold beyond the root's id. A journal without a stage does not

@@ -2,8 +2,10 @@
 //!
 //! `survey` reads a journal forwards once and judges it; `replay` walks its records backwards, so
 //! that later records take back earlier ones while nothing is held but the ranges already spoken
-//! for. Nothing is guessed: a head that does not read is no journal, a torn tail is cut, and any
-//! other slot that does not read makes every record suspect.
+//! for. Nothing is guessed: a head that does not read is no journal, and a torn tail is cut. A slot
+//! that stayed blank before others is one that a power loss took: it was not synced, so what it
+//! would have taken back was not written over, and what a checkpoint covers counts as ever. Below
+//! what is known to be durable, and where a slot holds anything else, every record is suspect.
 
 use crate::api::Result;
 use crate::journal::{Binding, HEAD_BYTES_MAX, Head, Record, SLOT_BYTES, Slot, SlotIndex};
@@ -29,7 +31,9 @@ pub trait JournalBytes {
 pub enum Condition {
     /// Each reads.
     Sound,
-    /// One among them does not: it may have been any record.
+    /// Some are blank that were never known to be durable: the power failed.
+    Gapped,
+    /// One among them does not read, or is not there any more: it may have been any record.
     Damaged,
 }
 
@@ -94,7 +98,8 @@ pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
         condition: Condition::Sound,
     };
     let slots = binding.slots_in(len);
-    let (mut blanks, mut checkpoint) = (0u64, SlotIndex(0));
+    // The first blank slot of a run; the first that others follow.
+    let (mut blank, mut gap, mut checkpoint) = (None, None, SlotIndex(0));
     let mut block = Block::new();
     let mut first = 0;
     while first < slots.0 {
@@ -104,7 +109,7 @@ pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
             match block.slot(index) {
                 None => break, // the last one, torn
                 Some(Slot::Blank) => {
-                    blanks += 1;
+                    blank.get_or_insert(SlotIndex(index));
                     continue;
                 }
                 Some(Slot::Bad) => survey.condition = Condition::Damaged,
@@ -115,13 +120,16 @@ pub fn survey(bytes: &dyn JournalBytes) -> Result<Option<Survey>> {
                 Some(Slot::Record(Record::Syncing)) => survey.last_sync = LastSync::Unknown,
                 Some(Slot::Record(_)) => {}
             }
-            if std::mem::take(&mut blanks) > 0 {
-                survey.condition = Condition::Damaged;
-            }
+            gap = gap.or(blank.take());
             survey.end = SlotIndex(index + 1);
         }
         first += count;
     }
+    survey.condition = match (survey.condition, gap) {
+        (Condition::Sound, Some(gap)) if gap < survey.firm => Condition::Damaged,
+        (Condition::Sound, Some(_)) => Condition::Gapped,
+        (condition, _) => condition,
+    };
     Ok(Some(survey))
 }
 

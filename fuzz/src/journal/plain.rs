@@ -13,7 +13,7 @@ pub struct Plain {
     pub covered: SlotIndex,
     /// How the last sync ended.
     pub last_sync: LastSync,
-    /// Whether every slot reads.
+    /// Whether every slot reads, and what is known to be durable is there.
     pub condition: Condition,
     /// The records that count, later ones first.
     pub counted: Vec<Recorded>,
@@ -31,7 +31,6 @@ pub fn read(journal: &[u8]) -> Option<Plain> {
     while slots.last() == Some(&Slot::Blank) {
         slots.pop();
     }
-    let is_sound = |slot: &Slot| matches!(slot, Slot::Record(_));
     let records = || {
         slots.iter().enumerate().filter_map(|(nth, slot)| match slot {
             Slot::Record(record) => Some((SlotIndex(nth as u64), *record)),
@@ -47,6 +46,16 @@ pub fn read(journal: &[u8]) -> Option<Plain> {
         Record::Syncing => Some(LastSync::Unknown),
         _ => None,
     });
+    let checkpoints = || records().filter(|(_, one)| matches!(one, Record::Checkpoint(_)));
+    let firm = checkpoints().rev().nth(1).map_or(0, |(slot, _)| slot.0 + 1);
+    let is_lost = |nth: u64| slots.get(usize::try_from(nth).unwrap_or(0)) == Some(&Slot::Blank);
+    let condition = if slots.contains(&Slot::Bad) || (0..firm).any(is_lost) {
+        Condition::Damaged
+    } else if slots.contains(&Slot::Blank) {
+        Condition::Gapped
+    } else {
+        Condition::Sound
+    };
     let touches = |range: Range, record: Record| match record {
         Record::Chunk(other, _) | Record::Forget(other) => !other.intersect(range).is_empty(),
         _ => false,
@@ -67,7 +76,7 @@ pub fn read(journal: &[u8]) -> Option<Plain> {
         end: SlotIndex(slots.len() as u64),
         covered: covered.next_back().unwrap_or_default(),
         last_sync: last_sync.next_back().unwrap_or(LastSync::Good),
-        condition: if slots.iter().all(is_sound) { Condition::Sound } else { Condition::Damaged },
+        condition,
         counted,
     })
 }

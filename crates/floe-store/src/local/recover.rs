@@ -2,7 +2,7 @@
 //! are not enough.
 //!
 //! Under the same boot and mount of a local file system every record counts, unless a sync began
-//! and no end of it is recorded. Otherwise a power loss is assumed: records
+//! and no end of it is recorded, or slots are missing. Otherwise a power loss is assumed: records
 //! before the last checkpoint count, all others only if the staged bytes still have their digest.
 //! After damage in the journal that holds for every record.
 //!
@@ -39,6 +39,7 @@ pub(super) fn trust(survey: &Survey, now: Option<Epoch>) -> Trust {
     match survey.condition {
         _ if planted::is(Bug::TrustTheJournalAfterAPowerCut) => Trust::All,
         Condition::Damaged => Trust::Nothing,
+        Condition::Gapped => Trust::Covered,
         Condition::Sound if survey.last_sync == LastSync::Unknown => Trust::Covered,
         Condition::Sound if now.is_some() && survey.head.epoch == now => Trust::All,
         Condition::Sound => Trust::Covered,

@@ -135,16 +135,36 @@ fn a_flipped_byte_anywhere_is_never_taken_for_a_record() {
 }
 
 #[test]
-fn zeros_behind_the_last_record_are_a_tail_and_before_it_damage() {
+fn zeros_behind_the_last_record_are_a_tail_and_below_what_is_durable_damage() {
     let mut bytes = journal(&sample());
     bytes.resize(bytes.len() + 3 * SLOT_BYTES + 7, 0);
     let (survey, found) = counts(&bytes).unwrap();
     assert_eq!((survey.end, survey.condition), (SlotIndex(8), Condition::Sound));
     assert_eq!(found, model(&sample()));
-    let mut bytes = journal(&sample());
-    let hole = bytes.len() - 2 * SLOT_BYTES;
-    bytes[hole..hole + SLOT_BYTES].fill(0);
-    assert_eq!(counts(&bytes).unwrap().0.condition, Condition::Damaged);
+    for (nth, condition) in [(1, Condition::Damaged), (4, Condition::Gapped)] {
+        let mut bytes = journal(&sample());
+        let blank = bytes.len() - (sample().len() - nth) * SLOT_BYTES;
+        bytes[blank..blank + SLOT_BYTES].fill(0);
+        assert_eq!(counts(&bytes).unwrap().0.condition, condition, "slot {nth}");
+    }
+}
+
+#[test]
+fn what_a_power_loss_took_before_later_records_leaves_what_the_last_checkpoint_covers() {
+    let records = sample();
+    for nth in 0..records.len() - 1 {
+        let mut bytes = journal(&records);
+        let blank = bytes.len() - (records.len() - nth) * SLOT_BYTES;
+        bytes[blank..blank + SLOT_BYTES].fill(0);
+        let (survey, found) = counts(&bytes).unwrap();
+        // Slots below 3 are durable: the first checkpoint was followed by another.
+        let durable = nth < 2;
+        let expected = if durable { Condition::Damaged } else { Condition::Gapped };
+        assert_eq!(survey.condition, expected, "slot {nth}");
+        let rest = records.iter().enumerate().filter(|(at, _)| *at != nth);
+        let rest: Vec<_> = rest.map(|(_, record)| *record).collect();
+        assert_eq!(found, model(&rest), "slot {nth}");
+    }
 }
 
 proptest! {

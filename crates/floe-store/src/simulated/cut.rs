@@ -1,4 +1,7 @@
 //! What is there after a cut: by the dice, or by choice.
+//!
+//! The dice choose for each file how: each effect by itself, whole, in part, torn or rotten; each
+//! page as it was at some moment; or a first part of all effects, in order.
 
 use super::holes::PAGE_BYTES;
 use super::world::{Effect, Image, ROOT, World};
@@ -27,8 +30,15 @@ impl World {
             }
         }
         for inode in self.inodes.values_mut() {
-            for effect in std::mem::take(&mut inode.effects) {
-                survive(&mut inode.durable, &effect, &mut dice);
+            let effects = std::mem::take(&mut inode.effects);
+            let image = &mut inode.durable;
+            match dice.below(3) {
+                0 => effects.iter().for_each(|effect| survive(image, effect, &mut dice)),
+                1 => survive_by_page(image, &effects, &mut dice),
+                _ => {
+                    let kept = dice.below(effects.len() as u64 + 1);
+                    (0..kept).zip(&effects).for_each(|(_, effect)| image.apply(effect));
+                }
             }
         }
         self.come_back();
@@ -132,6 +142,37 @@ fn survive(image: &mut Image, effect: &Effect, dice: &mut Dice) {
             _ => {}
         }
         done = end;
+    }
+}
+
+/// Each page as it was at some moment: written back whole, with all that was in it by then. So is
+/// what is no page.
+fn survive_by_page(image: &mut Image, effects: &[Effect], dice: &mut Dice) {
+    let mut moments: BTreeMap<usize, u64> = BTreeMap::new();
+    let end = effects.len() as u64 + 1;
+    for (nth, effect) in (1..).zip(effects) {
+        let mut is_kept = |page| *moments.entry(page).or_insert_with(|| dice.below(end)) >= nth;
+        let (Effect::Write(from, _) | Effect::Punch(from, _)) = effect else {
+            if is_kept(usize::MAX) {
+                image.apply(effect);
+            }
+            continue;
+        };
+        let to = match effect {
+            Effect::Write(_, bytes) => from + bytes.len(),
+            Effect::Punch(_, to) => *to,
+            _ => *from,
+        };
+        let mut at = *from;
+        while at < to {
+            let next = (at + 1).next_multiple_of(PAGE_BYTES).min(to);
+            match effect {
+                _ if !is_kept(at / PAGE_BYTES) => {}
+                Effect::Write(_, bytes) => image.write(at, &bytes[at - from..next - from]),
+                _ => image.punch(at, next),
+            }
+            at = next;
+        }
     }
 }
 

@@ -451,12 +451,12 @@ fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -
         wake
     });
     let busy = !ops.is_empty();
-    // A transfer is heard of before its operations.
+    // A transfer is heard of before its operations, all else behind them.
     let mut last = Vec::new();
     for event in std::mem::take(&mut *lock(&running.events)) {
         match event {
-            Event::HangUp(_) | Event::Ended(_) => last.push(event),
-            event => listener.hear(running, event),
+            Event::TransferBegun { .. } => listener.hear(running, event),
+            event => last.push(event),
         }
     }
     let admitted = ops.into_iter().enumerate().filter_map(|(nth, (op, what))| {

@@ -250,7 +250,6 @@ mod tests {
             &["floe", "put", "a", "nas:/a", "--compress"],
             &["floe", "put", "a", "nas:/a", "--background"],
             &["floe", "ticket", "create", "x", "--quota", "much"],
-            &["floe", "ticket", "create", "x", "--rate", "3M"],
             &["floe", "ticket", "create", "x", "--prefix", ".."],
             &["floe", "put", "a\n\x1b", "--nope\x1b[31m"],
         ] {

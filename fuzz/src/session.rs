@@ -14,7 +14,7 @@ use crate::session::driver::Driver;
 use floe_proto::command::{
     Command, Config, Holes, Lost, OnFailure, Role, StreamCount, TransferOptions,
 };
-use floe_proto::frame::{Direction, Pace, Request, RootWish, Unasked, Verbs};
+use floe_proto::frame::{Direction, Pace, ReceiptWish, Request, RootWish, Unasked, Verbs};
 use floe_types::{ByteCount, ChunkSize, Code, EntryCount, Fault, Limits, Micros, Rate, TransferId};
 
 mod dice; // choices of the input
@@ -161,7 +161,12 @@ fn options(dice: &mut Dice<'_>) -> TransferOptions {
         ..TransferOptions::default()
     };
     let unasked = dice.pick(&[Unasked::Refused, Unasked::Welcome]);
-    TransferOptions { unasked, ..options }
+    // Not drawn: every input of before still means what it meant.
+    let receipts = match options.window == ByteCount(1 << 18) {
+        true => ReceiptWish::Signed,
+        false => ReceiptWish::None,
+    };
+    TransferOptions { unasked, receipts, ..options }
 }
 
 const STEPS_MAX: usize = 400;

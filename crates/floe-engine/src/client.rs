@@ -11,9 +11,11 @@ mod ends;
 mod live;
 mod totals;
 mod watch;
+mod proof; // receipts of what is put
 mod carry;
 
 pub use ends::{LocalSink, LocalSource};
+pub use proof::Receipts;
 pub use watch::{Notices, Watch, watch};
 
 use crate::buffer::Pool;
@@ -26,6 +28,7 @@ use floe_proto::command::{Command, StreamCount, Summary, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request};
 use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
+use proof::Proof;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -208,7 +211,27 @@ impl Client {
     ) -> Result<Outcome, Fault> {
         let end = ends::of_source(from).await?;
         let errand = carry::Errand { direction: Direction::Put, end, remote: to, options, watch };
-        Ok(carry::carry(&self.shared, errand).await)
+        Ok(carry::carry(&self.shared, errand, Proof::none()).await)
+    }
+
+    /// As `put`, and keeps a receipt of each object, signed by the server: durable before this
+    /// ends, also of those that stood there already. An object that is committed without one ends
+    /// the transfer (`Integrity`).
+    ///
+    /// # Errors
+    /// As `put`; `Unsupported` in the outcome where the server signs none, before anything is sent.
+    pub async fn put_signed(
+        &self,
+        from: LocalSource,
+        to: ObjectPath,
+        options: TransferOptions,
+        watch: Watch,
+        receipts: Receipts,
+    ) -> Result<Outcome, Fault> {
+        let end = ends::of_source(from).await?;
+        let proof = Proof::kept(receipts, &self.shared.connect)?;
+        let errand = carry::Errand { direction: Direction::Put, end, remote: to, options, watch };
+        Ok(carry::carry(&self.shared, errand, proof).await)
     }
 
     /// Receives a file or a tree; `to` is the final name.
@@ -224,7 +247,7 @@ impl Client {
     ) -> Result<Outcome, Fault> {
         let end = ends::of_sink(to).await?;
         let errand = carry::Errand { direction: Direction::Get, end, remote: from, options, watch };
-        Ok(carry::carry(&self.shared, errand).await)
+        Ok(carry::carry(&self.shared, errand, Proof::none()).await)
     }
 
     /// Asks LIST (one page), STAT, REMOVE, RENAME or MKDIR.

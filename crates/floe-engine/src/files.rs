@@ -16,6 +16,7 @@ use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Strand};
 use crate::pipe::{Input, Output};
+use crate::receipt::Signer;
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
 use floe_store::{OwnerId, Progress, Sink, Source, Store};
 use floe_types::{
@@ -84,6 +85,16 @@ pub struct Files {
     deserted: AtomicBool,
     /// Writes down what is changed, before it is told.
     scribe: Option<Arc<Scribe>>,
+    /// Signs for what is committed.
+    notary: Option<Notary>,
+}
+
+/// A server's key, and the name of the ticket that is signed for.
+pub struct Notary {
+    /// The key.
+    pub signer: Arc<Signer>,
+    /// The name.
+    pub ticket: String,
 }
 
 impl Files {
@@ -109,6 +120,7 @@ impl Files {
             page_entries_max,
             deserted: AtomicBool::new(false),
             scribe: None,
+            notary: None,
         }
     }
 
@@ -116,6 +128,12 @@ impl Files {
     #[must_use]
     pub fn audited(self, scribe: Option<Arc<Scribe>>) -> Self {
         Self { scribe, ..self }
+    }
+
+    /// With somebody who signs for what is committed.
+    #[must_use]
+    pub fn signing(self, notary: Option<Notary>) -> Self {
+        Self { notary, ..self }
     }
 
     /// Names the end of a client's transfer.
@@ -256,7 +274,7 @@ impl Files {
                 }
                 Ok(Done::Checkpointed)
             }),
-            DiskOp::Commit { batch } => Ok(Done::Committed(self.commit(batch))),
+            DiskOp::Commit { batch, receipts } => Ok(self.commit(batch, receipts)),
             DiskOp::Discard { entry } => self.discard(entry),
             DiskOp::Spend { entry, chunk, digest } => match self.handle(entry) {
                 Ok(Handle::Input(input)) => {

@@ -26,9 +26,15 @@ impl KeyPin {
     /// What rustls says of bytes that are no certificate.
     pub(crate) fn of_certificate(der: &CertificateDer<'_>) -> Result<Self, rustls::Error> {
         let parsed = rustls::server::ParsedCertificate::try_from(der)?;
+        Ok(Self::of_public_key(&parsed.subject_public_key_info()))
+    }
+
+    /// The pin of a public key (SubjectPublicKeyInfo, DER).
+    #[must_use]
+    pub fn of_public_key(der: &[u8]) -> Self {
         let mut pin = [0; 32];
-        pin.copy_from_slice(digest(&SHA256, &parsed.subject_public_key_info()).as_ref());
-        Ok(Self(pin))
+        pin.copy_from_slice(digest(&SHA256, der).as_ref());
+        Self(pin)
     }
 }
 
@@ -113,6 +119,17 @@ impl Identity {
     #[must_use]
     pub fn pin(&self) -> KeyPin {
         self.pin
+    }
+
+    /// The public key (SubjectPublicKeyInfo, DER), as the certificate has it.
+    ///
+    /// # Errors
+    /// `Tls`: the certificate is damaged; a pin was taken of it before.
+    pub(crate) fn public_key(&self) -> Result<Vec<u8>, Fault> {
+        let damaged = || Fault::new(Code::Tls, "read the server's certificate");
+        let first = self.chain.first().ok_or_else(damaged)?;
+        let parsed = rustls::server::ParsedCertificate::try_from(first).or(Err(damaged()))?;
+        Ok(parsed.subject_public_key_info().to_vec())
     }
 
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {

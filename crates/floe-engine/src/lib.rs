@@ -8,6 +8,7 @@ pub mod buffer; // pooled buffers of pieces
 pub mod socket; // the one place that makes and configures sockets
 pub mod state; // the state directory: private files, client id, locks
 pub mod identity; // a server's key and certificate, and the pin clients know it by
+pub mod receipt; // what a server signs of objects, and who keeps and checks it
 pub mod grant; // what a ticket allows, and the store behind it
 pub mod ticket; // tickets: the client's secret, the server's list of public halves
 pub mod secure; // TLS 1.3 or plaintext as a byte transport that never waits

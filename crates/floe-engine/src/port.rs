@@ -336,7 +336,7 @@ impl Default for Pace {
 impl Pace {
     fn note(&mut self, ended: &Ended) {
         // Syncs have threads of their own.
-        if !matches!(ended.done, Done::Committed(_) | Done::Checkpointed) {
+        if !matches!(ended.done, Done::Committed(_) | Done::Signed(..) | Done::Checkpointed) {
             self.busy = Micros((self.busy.0 * 7 + ended.took.busy.0.min(SLOW.0 * 8)) / 8);
         }
     }

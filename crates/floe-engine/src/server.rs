@@ -23,8 +23,9 @@ use crate::buffer::Pool;
 use crate::clock::{Clock, timestamp};
 use crate::descriptors;
 use crate::disk_threads::DiskThreads;
-use crate::identity::{Identity, KeyPin};
+use crate::identity::Identity;
 use crate::lane::Lanes;
+use crate::receipt::Signer;
 use crate::registry::{Member, Registry};
 use crate::rules::{Board, Rules};
 use crate::secure::TlsServer;
@@ -165,6 +166,8 @@ struct Hall {
     board: Board,
     access: Access,
     tls: Option<Mutex<TlsServer>>,
+    /// Signs receipts.
+    signer: Mutex<Arc<Signer>>,
     roster: Roster,
     meters: Meters,
     ledger: Arc<Ledger>,
@@ -193,12 +196,8 @@ impl Server {
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
-        let (tls, pin) = match security {
-            ServeSecurity::Tls(identity) => {
-                (Some(Mutex::new(TlsServer::new(&identity)?)), identity.pin())
-            }
-            ServeSecurity::Plaintext => (None, pin_of(&state)?),
-        };
+        let (tls, identity) = keys(security, &state)?;
+        let (pin, signer) = (identity.pin(), Mutex::new(Arc::new(Signer::new(&identity)?)));
         let owner = tickets.owner(root, pin, SystemTime::now())?;
         let listeners = listen.into_iter().map(socket::listen).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -237,6 +236,7 @@ impl Server {
             board: Board::new(rules.clone()),
             access,
             tls,
+            signer,
             roster: Roster::new(tickets),
             meters,
             ledger,
@@ -332,9 +332,13 @@ impl Control {
     /// # Errors
     /// `Tls`: the identity does not fit; then nothing is changed.
     pub fn reload(&self, rules: Rules, identity: Option<&Identity>) -> Result<(), Fault> {
-        let fresh = identity.map(TlsServer::new).transpose()?;
-        if let (Some(tls), Some(fresh)) = (&self.0.tls, fresh) {
+        let fresh = match identity {
+            Some(own) => Some((TlsServer::new(own)?, Signer::new(own)?)),
+            None => None,
+        };
+        if let (Some(tls), Some((fresh, signer))) = (&self.0.tls, fresh) {
             *tls.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+            *self.0.signer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
         }
         self.0.gate.set_caps(rules.caps);
         self.0.store.keep_free(rules.keep_free);
@@ -368,6 +372,18 @@ fn open_audit(audit: Auditing, state: &State, dir: &Path) -> Result<Option<Arc<A
     Audit::open(state, file_bytes_max, &about).map(Some)
 }
 
+/// How connections are secured, and who the server is all the same.
+fn keys(
+    security: ServeSecurity,
+    state: &State,
+) -> Result<(Option<Mutex<TlsServer>>, Identity), Fault> {
+    Ok(match security {
+        ServeSecurity::Tls(identity) => (Some(Mutex::new(TlsServer::new(&identity)?)), identity),
+        // Without TLS tickets still name a key: the one that this state would serve with.
+        ServeSecurity::Plaintext => (None, Identity::load_or_create(state)?),
+    })
+}
+
 /// Sessions at once, idle ones too.
 fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
     let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
@@ -379,11 +395,6 @@ fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
 fn lent_bytes_max(buffers: ByteCount, lanes: usize) -> ByteCount {
     let copies = lanes as u64 * (u64::from(Limits::PIECE_BYTES) + COPY_BYTES);
     ByteCount(buffers.0.saturating_sub(copies).max(buffers.0 / 2))
-}
-
-/// Without TLS tickets still name a key: the one that this state would serve with.
-fn pin_of(state: &State) -> Result<KeyPin, Fault> {
-    Ok(Identity::load_or_create(state)?.pin())
 }
 
 async fn accept(hall: Arc<Hall>, listener: TcpListener) {
@@ -452,6 +463,11 @@ impl Hall {
                 return;
             }
         }
+    }
+
+    /// Who signs receipts of sessions that begin now.
+    fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.signer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The rules that hold now.

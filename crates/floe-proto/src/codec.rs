@@ -13,6 +13,7 @@ mod hot; // frames with fixed fields
 mod greet; // HELLO to CLOSE
 mod entry; // one entry of ENTRIES
 mod transfer; // OPEN to CANCEL
+mod receipt; // RECEIPT
 mod request; // REQUEST, REPLY, STATS
 mod body; // which of them a frame has
 mod decoder; // bytes in any portions to frames
@@ -24,7 +25,8 @@ use core::fmt;
 
 pub use bounds::{
     AGENT_BYTES_MAX, CURSOR_BYTES_MAX, CodecLimits, DETAIL_BYTES_MAX, FRAME_BYTES_MAX,
-    HANDLE_BYTES_MAX, LINK_BYTES_MAX, OBJECT_BYTES_MAX,
+    HANDLE_BYTES_MAX, KEY_BYTES_MAX, LINK_BYTES_MAX, OBJECT_BYTES_MAX, SIGNATURE_BYTES_MAX,
+    TICKET_NAME_BYTES_MAX,
 };
 pub use decoder::{Decoded, Decoder, Fed, HEAD_LEN, Head, Phase};
 pub use hot::{DATA_FIXED_LEN, DataHead};

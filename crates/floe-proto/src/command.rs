@@ -1,7 +1,8 @@
 //! What the engine asks of a session, and what a session tells it.
 
 use crate::frame::{
-    Causes, Direction, Pace, RecogniseWish, Reply, Request, ResumeWish, Unasked, Verbs,
+    Causes, Direction, Pace, Receipt, ReceiptWish, RecogniseWish, Reply, Request, ResumeWish,
+    Unasked, Verbs,
 };
 use floe_types::{
     ByteCount, ChunkSize, EntryCount, EntryId, Fault, Limits, Micros, ObjectPath, Precondition,
@@ -80,6 +81,8 @@ pub struct TransferOptions {
     pub recognise: RecogniseWish,
     /// Get: whether a small file may come before it was wanted.
     pub unasked: Unasked,
+    /// Put: whether the server signs for what it commits.
+    pub receipts: ReceiptWish,
     /// Whether the first failed entry ends the transfer.
     pub on_failure: OnFailure,
     /// The rate of DATA that this end sends at most (on a get: asked by taking no more).
@@ -96,6 +99,7 @@ impl Default for TransferOptions {
             resume: ResumeWish::Continue,
             recognise: RecogniseWish::ByVersion,
             unasked: Unasked::Refused,
+            receipts: ReceiptWish::None,
             on_failure: OnFailure::Continue,
             rate: None,
         }
@@ -215,6 +219,8 @@ pub enum Event {
         /// Its size, if it is a file and known.
         size: Option<ByteCount>,
     },
+    /// What the server signed of objects: those that finish next.
+    Receipted(TransferId, Receipt),
     /// An entry is committed.
     EntryFinished {
         /// Which.

@@ -4,7 +4,9 @@
 //! cancelled. COMMIT and DISCARD of an entry are issued only when no other operation of it is under
 //! way.
 
-use crate::frame::{Basis, EntryBody, RecogniseWish, Reply, Request, ResumeWish};
+use crate::frame::{
+    Basis, EntryBody, Receipt, ReceiptWish, RecogniseWish, Reply, Request, ResumeWish,
+};
 use alloc::vec::Vec;
 use floe_types::{
     ByteCount, ChunkDigest, Component, EntryId, Fault, Freshness, Metadata, Micros, ObjectPath,
@@ -213,6 +215,8 @@ pub enum DiskOp<P> {
     Commit {
         /// Which, and how.
         batch: Vec<CommitOp>,
+        /// Whether its objects are signed for, then answered `Signed`.
+        receipts: ReceiptWish,
     },
     /// Remove a stage.
     Discard {
@@ -321,6 +325,8 @@ pub enum DiskDone<P> {
     Checkpointed,
     /// `Commit`: for each, in order.
     Committed(Vec<Result<(), Fault>>),
+    /// `Commit`: as `Committed`, and the objects that are committed are signed for.
+    Signed(Vec<Result<(), Fault>>, Receipt),
     /// `Discard`.
     Discarded,
     /// `Spend`.

@@ -6,10 +6,14 @@
 //! session; another lost stream only itself.
 
 mod request; // requests beside any transfer
+mod receipt; // what a server signs of objects
 mod stats; // what one end measured
+mod verbs; // what a ticket allows
 
+pub use receipt::{RECEIPT_LEAVES_MAX, Receipt, ReceiptWish};
 pub use request::{Recursive, Replace, Reply, Request, RootWish, Stat};
 pub use stats::{Causes, Stats, Work};
+pub use verbs::Verbs;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -64,6 +68,8 @@ pub enum Frame<P> {
     Corrupt(Seq),
     /// Entries are whole: size and root.
     Done(TransferId, Vec<DoneEntry>),
+    /// What the server signs of objects whose COMMITTED follows.
+    Receipt(TransferId, Receipt),
     /// Entries are committed: durable under their names.
     Committed(TransferId, Vec<CommittedEntry>),
     /// One entry failed, at either side.
@@ -104,71 +110,10 @@ pub struct TicketProof {
     pub signature: [u8; 64],
 }
 
-/// The verbs a ticket allows.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct Verbs(pub u8);
-
-impl Verbs {
-    /// Read objects.
-    pub const READ: Self = Self(1);
-    /// List directories and stat entries.
-    pub const LIST: Self = Self(2);
-    /// Write objects under names that nothing has.
-    pub const WRITE_NEW: Self = Self(4);
-    /// Replace objects.
-    pub const OVERWRITE: Self = Self(8);
-    /// Remove and rename.
-    pub const REMOVE: Self = Self(16);
-    /// Make directories.
-    pub const MAKE_DIRECTORY: Self = Self(64);
-    /// All of them.
-    pub const ALL: Self = Self(95);
-
-    /// Those that change something.
-    pub const CHANGES: Self = Self(92);
-    /// Those that show something of what stands.
-    pub const SHOWS: Self = Self(3);
-    /// No verb: the server changes nothing, whatever a ticket allows.
-    pub const UNCHANGING: Self = Self(32);
-
-    /// What the first of them does.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        const NAMES: [&str; 7] =
-            ["read", "list", "write", "overwrite", "remove", "use", "make directory"];
-        let first = self.0.trailing_zeros() as usize;
-        if first < NAMES.len() { NAMES[first] } else { "use" }
-    }
-
-    /// The verbs that `held` lacks.
-    #[must_use]
-    pub const fn beyond(self, held: Self) -> Self {
-        Self(self.0 & !held.0)
-    }
-
-    /// Whether every verb of `other` is among these.
-    #[must_use]
-    pub const fn allow(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The verbs of both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// The verbs that both have.
-    #[must_use]
-    pub const fn only(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-}
-
 /// The session begins.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Welcome {
-    /// Ability bits: `Holes::ABILITY`.
+    /// Ability bits: `Holes::ABILITY`, `Receipt::ABILITY`.
     pub abilities: u64,
     /// Names the session to JOIN.
     pub session: [u8; 16],
@@ -236,6 +181,8 @@ pub struct Open {
     pub recognise: RecogniseWish,
     /// Get: whether a small file may come before it was wanted.
     pub unasked: Unasked,
+    /// Put: whether the server signs for what it commits.
+    pub receipts: ReceiptWish,
 }
 
 /// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the

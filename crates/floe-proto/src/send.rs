@@ -64,6 +64,7 @@ pub(crate) struct Sender<P> {
     /// What of it belongs to entries that ended here.
     dropped: Dropped,
     window: ByteCount,
+    signed: Signed,
     bucket: Option<Bucket>,
     announced: u32,
     ending: Ending,
@@ -78,6 +79,13 @@ pub(crate) struct Sender<P> {
 pub(crate) enum Listing {
     Allowed,
     Refused,
+}
+
+/// Whether a receipt was heard whose objects were not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Signed {
+    Nothing,
+    Objects,
 }
 
 /// How far the end of a transfer is.
@@ -124,6 +132,7 @@ impl<P: Clone> Sender<P> {
             in_flight: ByteCount::ZERO,
             dropped: Dropped::default(),
             window,
+            signed: Signed::Nothing,
             bucket,
             announced: 0,
             ending: Ending::Running,

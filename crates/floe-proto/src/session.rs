@@ -165,6 +165,7 @@ impl<P: Clone> Session<P> {
             resume: options.resume,
             recognise: options.recognise,
             unasked: options.unasked,
+            receipts: options.receipts,
         }));
         match direction {
             Direction::Put => {
@@ -489,6 +490,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         resume: open.resume,
         recognise: open.recognise,
         unasked: open.unasked,
+        receipts: open.receipts,
         ..TransferOptions::default()
     }
 }

@@ -7,8 +7,8 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::settings::LogFormat;
 use crate::{
-    audit, completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, rm, serve, stat,
-    ticket, torture, try_command,
+    audit, completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt, rm,
+    serve, stat, ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -44,6 +44,7 @@ enum Verb {
     Hosts(hosts::HostsArgs),
     Ticket(ticket::TicketArgs),
     Audit(audit::AuditArgs),
+    Receipt(receipt::ReceiptArgs),
     Try(try_command::TryArgs),
     Torture(torture::TortureArgs),
     Raw(raw::RawArgs),
@@ -142,6 +143,7 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Hosts(args) => hosts::run(&args),
             Verb::Ticket(args) => ticket::run(&args),
             Verb::Audit(args) => audit::run(&args),
+            Verb::Receipt(args) => receipt::run(&args),
             Verb::Try(args) => try_command::run(args).await,
             Verb::Torture(args) => torture::run(args).await,
             Verb::Raw(args) => raw::run(args).await,
@@ -173,6 +175,7 @@ impl Verb {
             Self::Hosts(args) => of(&args.output, Channel::Output),
             Self::Ticket(args) => of(args.output(), Channel::Output),
             Self::Audit(args) => of(args.output(), Channel::Output),
+            Self::Receipt(args) => of(args.output(), Channel::Output),
             Self::Raw(args) => of(args.output(), args.channel()),
             Self::Try(args) => of(&args.output, Channel::Output),
             Self::Torture(args) => of(&args.output, Channel::Output),

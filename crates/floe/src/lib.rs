@@ -37,6 +37,7 @@ mod logout; // floe logout
 mod hosts; // floe hosts
 mod ticket; // floe ticket
 mod audit; // floe audit
+mod receipt; // floe receipt
 mod user; // as whom a server runs
 mod serve; // floe serve
 mod raw; // floe raw

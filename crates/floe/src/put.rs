@@ -10,12 +10,14 @@ use crate::remote::{Ending, LocalName, Remote, Spot};
 use crate::report::{Name, Voice};
 use crate::signals::Signals;
 use crate::transfer::{Course, Job, Tally, lock_key, run_all};
-use floe_engine::client::LocalSource;
+use floe_engine::client::{LocalSource, Receipts};
+use floe_engine::receipt::Ledger;
 use floe_proto::frame::{Reply, Request, RootWish};
 use floe_types::{Code, Component, EntryKind, Escaped};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Send files and directories to a server
 ///
@@ -34,6 +36,10 @@ pub struct PutArgs {
     /// Where to: floe://host[:port]/path or NAME:/path
     #[arg(required = true, value_name = "DEST")]
     dest: OsString,
+    /// Append a receipt of each file to FILE, signed by the server: a line of JSON, durable before
+    /// this ends, also for what stands there unchanged; 'floe receipt verify' checks them
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
     #[command(flatten)]
     transfer: TransferFlags,
     #[command(flatten)]
@@ -47,7 +53,8 @@ Examples:
   floe put disk.img nas:/images/            into /images, under its own name
   floe put photos nas:/backup/photos        the directory itself, whatever stands there is merged
   tar c /etc | floe put - nas:/etc.tar      a stream of unknown size
-  floe put --limit 100Mbit big floe://host/big";
+  floe put --limit 100Mbit big floe://host/big
+  floe put photos nas:/backup/photos --receipt photos.receipts";
 
 /// Runs `floe put` to its end.
 ///
@@ -62,6 +69,7 @@ pub async fn run(args: PutArgs) -> Result<()> {
     let sources = read_sources(&dialer, &args.sources)?;
     let many = Sources::of(sources.len());
     refuse_unfit(&dest, &sources, many)?;
+    let receipts = args.receipt.as_deref().map(ledger).transpose()?;
     let mut tally = Tally::default();
     let mut jobs = Vec::new();
     for source in &sources {
@@ -69,7 +77,7 @@ pub async fn run(args: PutArgs) -> Result<()> {
             break;
         }
         match plan(&mut dialer, source, &dest, many, &mut signals).await {
-            Ok(job) => jobs.push(job),
+            Ok(job) => jobs.push(job.signed(receipts.clone())),
             Err(failure) if many == Sources::One => return Err(failure),
             Err(failure) => tally.fail(&failure, voice),
         }
@@ -79,6 +87,15 @@ pub async fn run(args: PutArgs) -> Result<()> {
     }
     dialer.close().await;
     tally.end()
+}
+
+/// The file that receipts go to, before anything is sent.
+fn ledger(path: &Path) -> Result<Receipts> {
+    let ledger = Ledger::open(path).map_err(|fault| {
+        let other = "name a file of receipts, or one that is not there yet";
+        Failure::from(fault).of_this_machine().hinting(Code::Usage, other)
+    })?;
+    Ok(Arc::new(Mutex::new(ledger)))
 }
 
 /// A SRC as it was named.
@@ -184,7 +201,7 @@ fn job(dialer: &Dialer, from: LocalSource, dest: Remote) -> Result<Job> {
         dest_bytes: path_bytes(&dest.path),
         hints: &[],
     };
-    let course = Course::Put { from, to: dest.path };
+    let course = Course::Put { from, to: dest.path, receipts: None };
     Ok(Job { server: dest.server, course, lock, name })
 }
 

@@ -10,7 +10,9 @@ use crate::fault::{Failure, Result, tell};
 use crate::remote::ServerName;
 use crate::report::{Finished, Name, Report, Voice};
 use crate::signals::Signals;
-use floe_engine::client::{Client, LocalSink, LocalSource, Notice, Notices, Outcome, watch};
+use floe_engine::client::{
+    Client, LocalSink, LocalSource, Notice, Notices, Outcome, Receipts, watch,
+};
 use floe_proto::command::{OnFailure, StreamCount, TransferOptions};
 use floe_proto::frame::{Pace, RecogniseWish, ResumeWish};
 use floe_types::{Code, Fault, ObjectPath, Precondition};
@@ -40,6 +42,8 @@ pub enum Course {
         from: LocalSource,
         /// The final name there.
         to: ObjectPath,
+        /// Where what the server signs is kept.
+        receipts: Option<Receipts>,
     },
     /// From the server.
     Get {
@@ -55,6 +59,16 @@ pub enum Course {
 pub struct Tally {
     done: usize,
     failed: Vec<Code>,
+}
+
+impl Job {
+    /// With receipts, if they are wanted, of what is put.
+    pub fn signed(mut self, kept: Option<Receipts>) -> Self {
+        if let Course::Put { receipts, .. } = &mut self.course {
+            *receipts = kept;
+        }
+        self
+    }
 }
 
 impl TransferFlags {
@@ -195,7 +209,10 @@ async fn drive(
     let teller = Teller::start(report, notices)?;
     let work = async move {
         match course {
-            Course::Put { from, to } => client.put(from, to, options, watch).await,
+            Course::Put { from, to, receipts: None } => client.put(from, to, options, watch).await,
+            Course::Put { from, to, receipts: Some(receipts) } => {
+                client.put_signed(from, to, options, watch, receipts).await
+            }
             Course::Get { from, to } => client.get(from, to, options, watch).await,
         }
     };

@@ -10,7 +10,7 @@ use floe_proto::disk::{
     CommitOp, CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, Lane, OpenHow, Opened, Reread,
     SinkWish, Standing,
 };
-use floe_proto::frame::{Basis, EntryBody, Reply, Request, Stat};
+use floe_proto::frame::{Basis, EntryBody, Receipt, ReceiptWish, Reply, Request, Stat};
 use floe_types::{
     ByteCount, ChunkDigest, Code, Component, EntryId, EntryKind, Fault, Freshness, Metadata, Mode,
     ObjectPath, Offset, Range, RangeSet, Root, SourceVersion, Subtree, Subtrees, Timestamp,
@@ -116,7 +116,7 @@ impl Disk {
                 self.stage(*entry);
                 DiskDone::Checkpointed
             }
-            DiskOp::Commit { batch } => {
+            DiskOp::Commit { batch, receipts } => {
                 let each = batch.iter().map(|one| {
                     if badly && dice.once_in(2) {
                         return Err(Fault::new(dice.pick(CODES), "commit"));
@@ -124,7 +124,10 @@ impl Disk {
                     self.commit(one);
                     Ok(())
                 });
-                DiskDone::Committed(each.collect())
+                match receipts {
+                    ReceiptWish::None => DiskDone::Committed(each.collect()),
+                    ReceiptWish::Signed => DiskDone::Signed(each.collect(), receipt()),
+                }
             }
             DiskOp::Discard { entry } => {
                 assert!(self.sinks.remove(entry).is_some(), "discarded what is not open");
@@ -469,3 +472,9 @@ const CODES: &[Code] = &[
     Code::AlreadyRunning,
     Code::Integrity,
 ];
+
+/// What a disk of these signs.
+pub fn receipt() -> Receipt {
+    let (key, signature, leaves) = (vec![1], vec![2], vec![[3; 32]]);
+    Receipt { time: 1, ticket: "t".to_owned(), key, scheme: 0x403, signature, leaves }
+}

@@ -273,7 +273,7 @@ impl Driver {
                 quiet = false;
                 assert!(!self.is_ended(), "an operation after the end");
                 let alone = match &op {
-                    DiskOp::Commit { batch } => batch.iter().map(|one| one.entry).collect(),
+                    DiskOp::Commit { batch, .. } => batch.iter().map(|one| one.entry).collect(),
                     DiskOp::Discard { entry } | DiskOp::Release { entry } => vec![*entry],
                     _ => Vec::new(),
                 };
@@ -343,7 +343,7 @@ static TRACING: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FLOE_FUZZ_TR
 
 fn is_of(op: &Op, entry: EntryId) -> bool {
     match op {
-        DiskOp::Commit { batch } => batch.iter().any(|one| one.entry == entry),
+        DiskOp::Commit { batch, .. } => batch.iter().any(|one| one.entry == entry),
         op => op.entry() == Some(entry),
     }
 }

@@ -7,8 +7,8 @@ use super::dice::Dice;
 use super::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
-    Frame, Header, Hello, More, Open, Opened, Pace, RecogniseWish, Recursive, Replace, Reply,
-    Request, ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
+    Frame, Header, Hello, More, Open, Opened, Pace, ReceiptWish, RecogniseWish, Recursive, Replace,
+    Reply, Request, ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, ChunkSize, Code, Component, EntryCount, EntryId,
@@ -106,7 +106,8 @@ pub fn next_of(frame: &mut Said) {
 }
 
 fn misplaced(dice: &mut Dice<'_>) -> Said {
-    match dice.byte() % 4 {
+    match dice.byte() % 5 {
+        4 => Frame::Receipt(transfer(dice), super::disk::receipt()),
         0 => Frame::Joined,
         1 => Frame::Busy(Micros(1)),
         2 => Frame::Challenge([1; 32]),
@@ -129,6 +130,7 @@ fn open(dice: &mut Dice<'_>) -> Open {
         resume: dice.pick(&[ResumeWish::Continue, ResumeWish::Discard]),
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
+        receipts: ReceiptWish::None,
     };
     let (recognise, unasked) = dice.pick(&[
         (RecogniseWish::ByVersion, Unasked::Refused),
@@ -136,7 +138,12 @@ fn open(dice: &mut Dice<'_>) -> Open {
         (RecogniseWish::ByVersion, Unasked::Welcome),
         (RecogniseWish::ByContent, Unasked::Welcome),
     ]);
-    Open { recognise, unasked, ..open }
+    // Not drawn: every input of before still means what it meant.
+    let receipts = match open.chunk == ChunkSize::MAX {
+        true => ReceiptWish::Signed,
+        false => ReceiptWish::None,
+    };
+    Open { recognise, unasked, receipts, ..open }
 }
 
 fn entry(dice: &mut Dice<'_>) -> Entry {

@@ -2,11 +2,12 @@
 
 use super::ends::End;
 use super::live::Live;
+use super::proof::Proof;
 use super::totals::Totals;
 use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
-use floe_proto::frame::{Direction, RecogniseWish, ResumeWish, Unasked};
+use floe_proto::frame::{Direction, ReceiptWish, RecogniseWish, ResumeWish, Unasked};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub(super) async fn first_contact(shared: &Arc<Shared>) -> Result<Arc<Live>, Fau
 }
 
 /// Carries an errand to its end.
-pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
+pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand, proof: Proof) -> Outcome {
     if matches!(errand.end.at, LocalEnd::Output(_)) {
         errand.options.window = errand.options.window.min(OUTPUT_WINDOW);
     }
@@ -78,6 +79,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
     let mut way = Way {
         shared,
         errand: &errand,
+        proof,
         totals: Totals::default(),
         root: None,
         began: false,
@@ -87,6 +89,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
         interrupted: shared.interrupted.subscribe(),
     };
     let result = way.go().await;
+    let result = way.proof.end(result).await;
     Outcome {
         result,
         summary: way.totals.with_nothing(),
@@ -100,6 +103,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand) -> Outcome {
 struct Way<'a> {
     shared: &'a Arc<Shared>,
     errand: &'a Errand,
+    proof: Proof,
     totals: Totals,
     root: Option<(ByteCount, Root)>,
     /// Whether a session of this errand moved anything.
@@ -180,7 +184,11 @@ impl Way<'_> {
     /// One session's part.
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
-        let mut options = TransferOptions { unasked: end.unasked, ..options.clone() };
+        let receipts = self.proof.wish();
+        if receipts == ReceiptWish::Signed && !live.signs_receipts() {
+            return Err(Fault::new(Code::Unsupported, "ask for receipts: this server signs none"));
+        }
+        let mut options = TransferOptions { unasked: end.unasked, receipts, ..options.clone() };
         if self.began {
             // What stands now is of this run.
             options.resume = ResumeWish::Continue;
@@ -219,6 +227,7 @@ impl Way<'_> {
             Err(fault) if fault.code.is_lost() && self.root.is_some() => Ok(()),
             result => result,
         };
+        let result = self.proof.broken().map_or(result, Err);
         self.note_advance(&last);
         self.began |= last.bytes_sent > ByteCount::ZERO || last.bytes_stored > ByteCount::ZERO;
         self.totals.add(&last);
@@ -250,7 +259,14 @@ impl Way<'_> {
                     Event::TransferFinished { result, summary, .. } => {
                         return Some((result, summary));
                     }
-                    event => self.hear(event),
+                    event => {
+                        let held = self.proof.broken().is_none();
+                        self.hear(event).await;
+                        if let Some(fault) = self.proof.broken().filter(|_| held) {
+                            // One that is over has stopped.
+                            let _ = live.running.command(Command::Cancel(transfer, fault));
+                        }
+                    }
                 },
                 _ = ticks.tick() => {
                     if let Some(summary) = live.running.summary(transfer) {
@@ -286,15 +302,21 @@ impl Way<'_> {
                 Ok(Some(Event::TransferFinished { result, summary, .. })) => {
                     return Some((result, summary));
                 }
-                Ok(Some(event)) => self.hear(event),
+                Ok(Some(event)) => self.hear(event).await,
                 Ok(None) | Err(_) => return Some((Err(interrupted()), last.clone())),
             }
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    async fn hear(&mut self, event: Event) {
         match event {
+            Event::Receipted(_, receipt) => self.proof.hear(receipt),
             Event::EntryFinished { path, object, .. } => {
+                if let Some(object) = object {
+                    // One that is too long to be joined was refused.
+                    let whole = self.errand.remote.join_path(&path);
+                    self.proof.finish(whole.unwrap_or_else(|_| path.clone()), object).await;
+                }
                 if path.is_root() && object.is_some() {
                     self.root = object;
                 }

@@ -80,7 +80,8 @@ impl Listener for Ear {
                 self.desk.tell(transfer, event);
                 lock(&self.desk.transfers).remove(&transfer);
             }
-            Event::EntryFinished { entry: EntryId { transfer, .. }, .. }
+            Event::Receipted(transfer, _)
+            | Event::EntryFinished { entry: EntryId { transfer, .. }, .. }
             | Event::EntryFailed { entry: EntryId { transfer, .. }, .. } => {
                 self.desk.tell(transfer, event);
             }

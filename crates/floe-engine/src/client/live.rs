@@ -14,7 +14,7 @@ use crate::stream::{Place, Stream};
 use floe_proto::command::{
     Accepted, Command, Config, Event, Holes, Role, StreamCount, TransferOptions,
 };
-use floe_proto::frame::{Direction, Reply, Request, Welcome};
+use floe_proto::frame::{Direction, Receipt, Reply, Request, Welcome};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Escaped, Fault, Limits, ObjectPath, TransferId};
 use std::net::SocketAddr;
@@ -32,6 +32,8 @@ pub(super) struct Live {
     desk: Arc<Desk>,
     session: [u8; 16],
     secret: [u8; 32],
+    /// What the server can do beside what all can.
+    abilities: u64,
     /// Where its first stream leads: a name may have several servers, and one has the session.
     peer: SocketAddr,
     this: OnceLock<Weak<Self>>,
@@ -112,11 +114,17 @@ impl Live {
             desk: Arc::default(),
             session: welcome.session,
             secret: welcome.secret,
+            abilities: welcome.abilities,
             peer,
             this: OnceLock::new(),
         });
         let _ = live.this.set(Arc::downgrade(&live));
         live
+    }
+
+    /// Whether the server signs for what it commits.
+    pub(super) const fn signs_receipts(&self) -> bool {
+        self.abilities & Receipt::ABILITY != 0
     }
 
     /// One more stream, for the core that asked for it.

@@ -1,9 +1,12 @@
 //! Commits: a batch of the core's as batches of the stores it is for.
 
-use super::{Files, Handle, LocalEnd, wrong_kind};
+use super::{Done, Files, Handle, LocalEnd, wrong_kind};
+use crate::clock::timestamp;
+use crate::receipt::Statement;
 use floe_proto::disk::{CommitOp, CommitWhat};
+use floe_proto::frame::ReceiptWish;
 use floe_store::Commit;
-use floe_types::{ByteCount, Code, EntryId, Fault, TransferId};
+use floe_types::{ByteCount, Code, EntryId, Fault, ObjectPath, Root, TransferId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -11,7 +14,49 @@ use std::sync::mpsc::sync_channel;
 impl Files {
     /// Makes entries visible, whole and durable; answers in the same order. What is committed is
     /// open no more: a large tree would hold every descriptor of the process otherwise.
-    pub(super) fn commit(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
+    pub(super) fn commit(&self, batch: Vec<CommitOp>, receipts: ReceiptWish) -> Done {
+        let objects = match receipts {
+            ReceiptWish::None => None,
+            ReceiptWish::Signed => Some(batch.iter().map(object_of).collect()),
+        };
+        let results = self.commit_all(batch);
+        match objects {
+            None => Done::Committed(results),
+            Some(objects) => self.sign(objects, results),
+        }
+    }
+
+    /// Signs for the objects that are committed.
+    fn sign(&self, objects: Vec<Option<Object>>, mut results: Vec<Result<(), Fault>>) -> Done {
+        let signed = self.notary.as_ref().map_or_else(
+            || Err(Fault::new(Code::Unsupported, "sign a receipt")),
+            |notary| {
+                let time = u64::try_from(timestamp().secs()).unwrap_or_default();
+                let done = objects.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+                let statement = |(path, size, root)| Statement {
+                    root,
+                    size,
+                    path,
+                    ticket: notary.ticket.clone(),
+                    time,
+                };
+                let statements: Vec<_> =
+                    done.filter_map(|(object, _)| object.map(statement)).collect();
+                notary.signer.sign(&statements)
+            },
+        );
+        match signed {
+            Ok(Some(receipt)) => Done::Signed(results, receipt),
+            Ok(None) => Done::Committed(results),
+            Err(fault) => {
+                // They stand, and the same command finds them: but nothing says so to anybody yet.
+                results.iter_mut().filter(|it| it.is_ok()).for_each(|it| *it = Err(fault.clone()));
+                Done::Committed(results)
+            }
+        }
+    }
+
+    fn commit_all(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
         let entries: Vec<EntryId> = batch.iter().map(|op| op.entry).collect();
         let results = self.make_visible_and_say_so(batch);
         let mut transfers = BTreeSet::new();
@@ -97,6 +142,16 @@ impl Files {
                 Err(Fault::new(Code::NotRegular, what))
             }
         }
+    }
+}
+
+/// What is signed of an object.
+type Object = (ObjectPath, ByteCount, Root);
+
+fn object_of(op: &CommitOp) -> Option<Object> {
+    match op.what {
+        CommitWhat::Object { size, root } => Some((op.path.clone(), size, root)),
+        CommitWhat::Link { .. } | CommitWhat::Directory { .. } => None,
     }
 }
 

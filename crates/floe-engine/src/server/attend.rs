@@ -9,7 +9,7 @@ use super::gate::block_of;
 use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
 use crate::clock::duration;
-use crate::files::Files;
+use crate::files::{Files, Notary};
 use crate::grant::{Fence, Throttle};
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
 use crate::lane::Load;
@@ -21,7 +21,7 @@ use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, Role, StreamCount};
-use floe_proto::frame::{Direction, Verbs, Welcome};
+use floe_proto::frame::{Direction, Receipt, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};
@@ -142,14 +142,12 @@ impl Visit<'_> {
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
         let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, (verbs, streams_max)));
-        let may = (verbs, holes, streams_max);
-        let throttle = pass.as_ref().map(|pass| {
-            let (now, rate) = (hall.clock.now(), pass.bounds.rate);
-            let throttle = hall.rates.of(pass.id, now);
-            throttle.set(rate, now);
-            throttle
-        });
-        let running = self.running(may, (owner, store), scribe.clone(), throttle);
+        let notary = Notary { signer: hall.signer(), ticket: name.clone() };
+        let pages = self.rules.limits.page_entries_max;
+        let files = Files::served(store, owner, hall.pool.clone(), pages);
+        let files = files.audited(scribe.clone()).signing(Some(notary));
+        let throttle = pass.as_ref().map(|pass| self.throttle(pass));
+        let running = self.running((verbs, holes, streams_max), files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let whose = Whose { owner, client, pass: pass.clone() };
         let running_too = Arc::clone(&running);
@@ -268,8 +266,7 @@ impl Visit<'_> {
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
-        (owner, store): (OwnerId, Arc<dyn Store>),
-        scribe: Option<Arc<Scribe>>,
+        files: Files,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Running> {
         let hall = self.hall;
@@ -283,11 +280,17 @@ impl Visit<'_> {
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
         let limits = self.rules.limits.clone();
-        let pages = self.rules.limits.page_entries_max;
-        let files = Files::served(store, owner, hall.pool.clone(), pages).audited(scribe);
         let threads = hall.threads.clone();
         let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max };
         Running::new(core, hall.clock, limits, terms, Arc::new(files), threads, throttle)
+    }
+
+    /// The rate that a ticket's sessions have together.
+    fn throttle(&self, pass: &Pass) -> Arc<Throttle> {
+        let now = self.hall.clock.now();
+        let throttle = self.hall.rates.of(pass.id, now);
+        throttle.set(pass.bounds.rate, now);
+        throttle
     }
 
     /// The connections that a session may have.
@@ -390,7 +393,7 @@ fn welcome(
     (verbs, streams_max): (Verbs, u32),
 ) -> Welcome {
     Welcome {
-        abilities: Holes::ABILITY,
+        abilities: Holes::ABILITY | Receipt::ABILITY,
         session,
         secret,
         verbs,

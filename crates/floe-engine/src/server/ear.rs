@@ -180,6 +180,7 @@ impl Listener for Ear {
             // Servers do not dial and do not ask; the rest is the driver's.
             Event::EntryFound { .. }
             | Event::EntryEnding(_)
+            | Event::Receipted(..)
             | Event::Dial
             | Event::Stalled
             | Event::HangUp(_)
@@ -195,7 +196,7 @@ impl Listener for Ear {
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
         let (entry, path, how) = match &what {
             DiskOp::Open { entry, path, how } => (entry, path, how),
-            DiskOp::Commit { batch } => {
+            DiskOp::Commit { batch, .. } => {
                 let entries = batch.iter().map(|one| one.entry.transfer);
                 let shut = self.shut_gates(entries);
                 return admit_behind(shut, running, op, what);

@@ -58,6 +58,7 @@ fn opens(first: u32) -> Vec<u8> {
             resume: options.resume,
             recognise: options.recognise,
             unasked: options.unasked,
+            receipts: options.receipts,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

@@ -5,7 +5,7 @@ use floe_engine::greeting::{Caller, hello};
 use floe_engine::secure::{Flushed, Scratch, Secured, Took, client_handshake};
 use floe_proto::codec::{Decoded, Decoder, encode};
 use floe_proto::command::TransferOptions;
-use floe_proto::frame::{Direction, Frame, Open, Unasked, Welcome};
+use floe_proto::frame::{Direction, Frame, Open, ReceiptWish, Unasked, Welcome};
 use floe_types::{ByteCount, Limits, ObjectPath, TransferId};
 use std::io::IoSlice;
 use std::time::Duration;
@@ -53,6 +53,7 @@ impl Peer {
             resume,
             recognise,
             unasked: Unasked::Refused,
+            receipts: ReceiptWish::None,
         };
         self.say(&Frame::Open(open)).await;
         transfer

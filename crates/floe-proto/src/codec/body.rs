@@ -3,7 +3,7 @@
 use super::bounds::{CodecLimits, bad};
 use super::cbor::{Reader, Writer};
 use super::kind::{Kind, Layout};
-use super::{entry, greet, hot, request, transfer};
+use super::{entry, greet, hot, receipt, request, transfer};
 use crate::command::Violation;
 use crate::frame::Frame;
 use alloc::vec::Vec;
@@ -40,6 +40,10 @@ pub(super) fn read<P>(
         Kind::Done => {
             let (transfer, list) = transfer::read_listed(r, limits, transfer::read_done)?;
             Frame::Done(transfer, list)
+        }
+        Kind::Receipt => {
+            let (transfer, receipt) = receipt::read(r)?;
+            Frame::Receipt(transfer, receipt)
         }
         Kind::Committed => {
             let (transfer, list) = transfer::read_listed(r, limits, transfer::read_committed)?;
@@ -92,6 +96,7 @@ pub(super) fn write<P>(frame: &Frame<P>, out: &mut Vec<u8>) -> u8 {
         Frame::Done(transfer, list) => {
             transfer::write_listed(w, *transfer, list, transfer::write_done);
         }
+        Frame::Receipt(transfer, receipt) => receipt::write(w, *transfer, receipt),
         Frame::Committed(transfer, list) => {
             transfer::write_listed(w, *transfer, list, transfer::write_committed);
         }

@@ -15,6 +15,12 @@ pub const HANDLE_BYTES_MAX: usize = 1024;
 pub const CURSOR_BYTES_MAX: usize = 512;
 /// The longest text of a symbolic link, in bytes.
 pub const LINK_BYTES_MAX: usize = 4095;
+/// The longest name of a ticket in a receipt, in bytes.
+pub const TICKET_NAME_BYTES_MAX: usize = 255;
+/// The longest public key of a receipt, in bytes.
+pub const KEY_BYTES_MAX: usize = 2048;
+/// The longest signature of a receipt, in bytes.
+pub const SIGNATURE_BYTES_MAX: usize = 1024;
 /// The largest size of an object, and the largest offset in one.
 pub const OBJECT_BYTES_MAX: u64 = i64::MAX as u64;
 /// The longest chunk, in bytes.

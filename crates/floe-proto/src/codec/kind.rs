@@ -84,6 +84,7 @@ kinds! {
     Complete = 0x1e, Cold, flags 0, "COMPLETE";
     Completed = 0x1f, Cold, flags 0, "COMPLETED";
     Cancel = 0x20, Cold, flags 0, "CANCEL";
+    Receipt = 0x21, Cold, flags 0, "RECEIPT";
     Request = 0x30, Cold, flags 0, "REQUEST";
     Reply = 0x31, Cold, flags 0, "REPLY";
     Stats = 0x32, Cold, flags 0, "STATS";
@@ -137,6 +138,7 @@ impl Kind {
             Frame::Stored(..) => Self::Stored,
             Frame::Corrupt(_) => Self::Corrupt,
             Frame::Done(..) => Self::Done,
+            Frame::Receipt(..) => Self::Receipt,
             Frame::Committed(..) => Self::Committed,
             Frame::Failed(_) => Self::Failed,
             Frame::Complete(..) => Self::Complete,

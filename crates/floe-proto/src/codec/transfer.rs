@@ -5,8 +5,8 @@ use super::cbor::{Field, Key, Reader, Writer};
 use super::values::ascend;
 use crate::command::Violation;
 use crate::frame::{
-    Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, RecogniseWish,
-    ResumeWish, Unasked, Want,
+    Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, ReceiptWish,
+    RecogniseWish, ResumeWish, Unasked, Want,
 };
 use alloc::vec::Vec;
 use floe_types::{
@@ -19,6 +19,7 @@ const PRECONDITIONS: [Precondition; 2] = [Precondition::None, Precondition::Abse
 const RESUMES: [ResumeWish; 2] = [ResumeWish::Continue, ResumeWish::Discard];
 const RECOGNISES: [RecogniseWish; 2] = [RecogniseWish::ByVersion, RecogniseWish::ByContent];
 const UNASKED: [Unasked; 2] = [Unasked::Refused, Unasked::Welcome];
+const RECEIPTS: [ReceiptWish; 2] = [ReceiptWish::None, ReceiptWish::Signed];
 const BASES: [Basis; 2] = [Basis::Version, Basis::Content];
 const MORES: [More; 2] = [More::Last, More::Follows];
 
@@ -26,7 +27,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut transfer, mut direction, mut path) = (Field::new(), Field::new(), Field::new());
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
-    let mut unasked = Field::new();
+    let (mut unasked, mut receipts) = (Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -38,6 +39,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         7 => resume.set(r.choice(&RESUMES)),
         8 => recognise.set(r.choice(&RECOGNISES)),
         9 => unasked.set(r.choice(&UNASKED)),
+        10 => receipts.set(r.choice(&RECEIPTS)),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -52,6 +54,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         resume: resume.need()?,
         recognise: recognise.need()?,
         unasked: unasked.maybe().unwrap_or_default(),
+        receipts: receipts.maybe().unwrap_or_default(),
     })
 }
 
@@ -63,7 +66,9 @@ fn read_window(r: &mut Reader<'_>) -> Result<ByteCount, Violation> {
 }
 
 pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
-    w.map(9, &[open.unasked != Unasked::Refused]).uint(0).uint(open.transfer.0.into());
+    let signed = open.receipts != ReceiptWish::None;
+    let some = [open.unasked != Unasked::Refused, signed];
+    w.map(9, &some).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
     w.uint(5).choice(&PACES, &open.pace);
@@ -71,6 +76,9 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     w.uint(7).choice(&RESUMES, &open.resume).uint(8).choice(&RECOGNISES, &open.recognise);
     if open.unasked != Unasked::Refused {
         w.uint(9).choice(&UNASKED, &open.unasked);
+    }
+    if signed {
+        w.uint(10).choice(&RECEIPTS, &open.receipts);
     }
 }
 

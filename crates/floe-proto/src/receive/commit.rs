@@ -8,7 +8,7 @@ use super::entry::{LastWish, Stage, Word};
 use super::{Heard, Receiver, violation};
 use crate::disk::{CommitOp, CommitWhat, DiskDone, DiskOp, Journal, Lane};
 use crate::entries::Tally;
-use crate::frame::{DoneEntry, EntryBody};
+use crate::frame::{DoneEntry, EntryBody, Frame, RECEIPT_LEAVES_MAX, Receipt};
 use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -143,7 +143,10 @@ impl Receiver {
         if full || old || alone {
             let waiting = core::mem::take(&mut self.batch.waiting);
             self.batch.clear();
-            self.commit(waiting, io);
+            // What one receipt can be for.
+            for part in waiting.chunks(RECEIPT_LEAVES_MAX as usize) {
+                self.commit(part.to_vec(), io);
+            }
         }
     }
 
@@ -190,7 +193,8 @@ impl Receiver {
         self.batch.next += 1;
         self.batch.running.insert(number, members);
         let owner = Owner::Receive(self.id, ReceiveOp::Commit(number));
-        io.submit(Lane::Session, DiskOp::Commit { batch }, owner);
+        let receipts = self.options.receipts;
+        io.submit(Lane::Session, DiskOp::Commit { batch, receipts }, owner);
     }
 
     pub(super) fn commit_ended<P: Clone>(
@@ -200,6 +204,10 @@ impl Receiver {
         io: &mut Io<P>,
     ) {
         let Some(members) = self.batch.running.remove(&number) else { return };
+        let (done, receipt) = match done {
+            DiskDone::Signed(results, receipt) => (DiskDone::Committed(results), Some(receipt)),
+            done => (done, None),
+        };
         let results = match done {
             DiskDone::Committed(results) if results.len() == members.len() => results,
             DiskDone::Failed(fault) => members.iter().map(|_| Err(fault.clone())).collect(),
@@ -213,6 +221,9 @@ impl Receiver {
                 entry.ops -= 1;
             }
         }
+        if let Some(receipt) = receipt {
+            self.say_receipt(&members, &results, receipt, io);
+        }
         // Those that are committed first: a failure may stop the transfer, and they stand.
         for (index, _) in members.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
             self.committed(*index, io);
@@ -222,6 +233,23 @@ impl Receiver {
                 self.fail(index, fault, io);
             }
             self.release_if_quiet(index, io);
+        }
+    }
+
+    /// Says what was signed, if an object of it is told.
+    fn say_receipt<P: Clone>(
+        &self,
+        members: &[EntryIndex],
+        results: &[Result<(), Fault>],
+        receipt: Receipt,
+        io: &mut Io<P>,
+    ) {
+        let is_told = |(index, result): (&EntryIndex, &Result<(), Fault>)| {
+            let entry = self.entries.get(index).filter(|_| result.is_ok());
+            entry.is_some_and(|entry| entry.word == Word::Owed && entry.done.is_some())
+        };
+        if members.iter().zip(results).any(is_told) {
+            io.say(Frame::Receipt(self.id, receipt));
         }
     }
 

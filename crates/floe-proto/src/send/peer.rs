@@ -3,12 +3,12 @@
 use super::chunk::{Phase, Purpose};
 use super::claims::Filled;
 use super::entry::{Restart, SendEntry, WantOf};
-use super::{Ending, Sender, Stage, Tell};
+use super::{Ending, Sender, Signed, Stage, Tell};
 use crate::command::{Event, Violation};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow};
 use crate::frame::{
-    Basis, CommittedEntry, Content, DoneEntry, EntryBody, Failed, Frame, More, RecogniseWish,
-    SeqRange, Verdict, Want,
+    Basis, CommittedEntry, Content, DoneEntry, EntryBody, Failed, Frame, More, Receipt,
+    ReceiptWish, RecogniseWish, SeqRange, Verdict, Want,
 };
 use crate::io::{Io, SendOp};
 use crate::plan::{Again, ChunkPlan};
@@ -374,7 +374,23 @@ impl<P: Clone> Sender<P> {
         }
     }
 
+    /// What the receiver signs of objects whose COMMITTED follows.
+    pub(crate) fn handle_receipt(&mut self, receipt: Receipt, io: &mut Io<P>) -> Heard {
+        if self.options.receipts == ReceiptWish::None {
+            return violation("RECEIPT that nobody asked for");
+        }
+        // So no more of them wait than objects do.
+        if core::mem::replace(&mut self.signed, Signed::Objects) == Signed::Objects {
+            return violation("RECEIPT behind RECEIPT");
+        }
+        io.events.push_back(Event::Receipted(self.id, receipt));
+        Ok(())
+    }
+
     pub(crate) fn handle_committed(&mut self, list: &[CommittedEntry], io: &mut Io<P>) -> Heard {
+        if list.iter().any(|committed| committed.root.is_some()) {
+            self.signed = Signed::Nothing;
+        }
         for committed in list {
             self.committed(*committed, io)?;
         }

@@ -3,7 +3,7 @@
 use super::{Half, Session, Staged, apply, needed_by, needed_for, options_of};
 use crate::command::{Event, Role, Violation};
 use crate::disk::Lane;
-use crate::frame::{Direction, Frame, Open, Opened, RecogniseWish, Request, Verbs};
+use crate::frame::{Direction, Frame, Open, Opened, ReceiptWish, RecogniseWish, Request, Verbs};
 use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
@@ -117,6 +117,9 @@ impl<P: Clone> Session<P> {
             Frame::Want(want) => {
                 self.with_sender(want.entry.transfer, |half, io| half.handle_want(want, io))
             }
+            Frame::Receipt(id, receipt) => {
+                self.with_sender(id, |half, io| half.handle_receipt(receipt, io))
+            }
             Frame::Committed(id, list) => {
                 self.with_sender(id, |half, io| half.handle_committed(&list, io))
             }
@@ -218,6 +221,10 @@ impl<P: Clone> Session<P> {
             options.recognise = RecogniseWish::ByVersion;
         }
         options.window = window;
+        if direction == Direction::Get {
+            // Nothing is committed here.
+            options.receipts = ReceiptWish::None;
+        }
         let half = match direction {
             Direction::Put => {
                 let replacing = replacing(self.config.verbs);

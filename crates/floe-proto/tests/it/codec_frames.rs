@@ -110,6 +110,7 @@ pub fn cold() -> impl Strategy<Value = Frame<()>> {
         }),
         (transfer(), vec(done, 1..40)).prop_map(|(t, done)| Frame::Done(t, done)),
         (transfer(), vec(committed, 1..40)).prop_map(|(t, list)| Frame::Committed(t, list)),
+        (transfer(), receipt()).prop_map(|(t, receipt)| Frame::Receipt(t, receipt)),
         (entry_id(), path(), fault()).prop_map(|(entry, path, fault)| Frame::Failed(Failed {
             entry,
             path,
@@ -121,6 +122,22 @@ pub fn cold() -> impl Strategy<Value = Frame<()>> {
     ]
 }
 
+fn receipt() -> impl Strategy<Value = Receipt> {
+    let bytes = |most| vec(any::<u8>(), 0..most);
+    let time = 0..=i64::MAX as u64;
+    let leaves = vec(any::<[u8; 32]>(), 1..40);
+    (time, "[a-z]{0,60}", bytes(600), any::<u16>(), bytes(600), leaves).prop_map(
+        |(time, ticket, key, scheme, signature, leaves)| Receipt {
+            time,
+            ticket,
+            key,
+            scheme,
+            signature,
+            leaves,
+        },
+    )
+}
+
 fn open() -> impl Strategy<Value = Open> {
     let how = (
         prop_oneof![Just(Direction::Put), Just(Direction::Get)],
@@ -129,6 +146,7 @@ fn open() -> impl Strategy<Value = Open> {
         prop_oneof![Just(ResumeWish::Continue), Just(ResumeWish::Discard)],
         prop_oneof![Just(RecogniseWish::ByVersion), Just(RecogniseWish::ByContent)],
         prop_oneof![Just(Unasked::Refused), Just(Unasked::Welcome)],
+        prop_oneof![Just(ReceiptWish::None), Just(ReceiptWish::Signed)],
     );
     (transfer(), path(), 18u32..=24, window(), how).prop_map(
         |(transfer, path, bits, window, how)| Open {
@@ -142,6 +160,7 @@ fn open() -> impl Strategy<Value = Open> {
             resume: how.3,
             recognise: how.4,
             unasked: how.5,
+            receipts: how.6,
         },
     )
 }

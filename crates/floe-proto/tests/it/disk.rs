@@ -1,9 +1,9 @@
 //! A disk for the core alone: files and stages in memory, hashed for real, nothing timed.
 
 use floe_proto::disk::{
-    CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread, Standing,
+    CommitOp, CommitWhat, DiskDone, DiskOp, Ends, Journal, Keep, OpenHow, Opened, Reread, Standing,
 };
-use floe_proto::frame::{Basis, EntryBody, Reply, Request};
+use floe_proto::frame::{Basis, EntryBody, Receipt, ReceiptWish, Reply, Request};
 use floe_types::{
     ByteCount, ChunkDigest, ChunkHasher, Code, Component, EntryId, Fault, Freshness, Metadata,
     Mode, ObjectPath, Offset, Range, RangeSet, Root, SourceVersion, Subtree, Subtrees, Timestamp,
@@ -119,9 +119,7 @@ impl Disk {
                 self.checkpoints += 1;
                 DiskDone::Checkpointed
             }
-            DiskOp::Commit { batch } => DiskDone::Committed(
-                batch.into_iter().map(|one| self.commit(one.entry, one.path, one.what)).collect(),
-            ),
+            DiskOp::Commit { batch, receipts } => self.commit_all(batch, receipts),
             DiskOp::Discard { entry } => {
                 if let Some(path) = self.open.remove(&entry) {
                     self.stages.remove(&path);
@@ -315,6 +313,16 @@ impl Disk {
         DiskDone::Wrote { digest }
     }
 
+    fn commit_all(&mut self, batch: Vec<CommitOp>, receipts: ReceiptWish) -> DiskDone<Bytes> {
+        let leaves = batch.iter().filter_map(leaf_of).collect();
+        let each = batch.into_iter();
+        let each = each.map(|one| self.commit(one.entry, one.path, one.what)).collect();
+        match receipts {
+            ReceiptWish::None => DiskDone::Committed(each),
+            ReceiptWish::Signed => DiskDone::Signed(each, receipt_of(leaves)),
+        }
+    }
+
     fn commit(&mut self, entry: EntryId, path: ObjectPath, what: CommitWhat) -> Result<(), Fault> {
         match what {
             CommitWhat::Directory { .. } => {
@@ -402,4 +410,17 @@ fn holes_of(bytes: &[u8]) -> Vec<Range> {
         }
     }
     holes.iter().collect()
+}
+
+/// What stands for an object in a receipt of these disks: its root.
+fn leaf_of(op: &CommitOp) -> Option<[u8; 32]> {
+    match op.what {
+        CommitWhat::Object { root, .. } => Some(root.0),
+        _ => None,
+    }
+}
+
+fn receipt_of(leaves: Vec<[u8; 32]>) -> Receipt {
+    let (key, signature) = (vec![1], vec![2]);
+    Receipt { time: 1, ticket: "t".into(), key, scheme: 0x403, signature, leaves }
 }

@@ -132,6 +132,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
+        receipts: ReceiptWish::None,
     };
     let get = Open {
         direction: Direction::Get,
@@ -143,6 +144,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         unasked: Unasked::Welcome,
         ..put.clone()
     };
+    let signed = Open { receipts: ReceiptWish::Signed, unasked: Unasked::Refused, ..get.clone() };
     let opened = Opened { transfer: TRANSFER, handle: vec![1, 2, 3], window: Limits::WINDOW_BYTES };
     vec![
         (
@@ -155,6 +157,11 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
             Frame::Open(get),
             "0000001d 10 00 0000 \
              aa000701010280031a00100000041a0400000005010601070108010901",
+        ),
+        (
+            Frame::Open(signed),
+            "0000001d 10 00 0000 \
+             aa000701010280031a00100000041a0400000005010601070108010a01",
         ),
         (Frame::Opened(opened), "0000000e 11 00 0000 a300070143010203021a04000000"),
     ]
@@ -343,6 +350,14 @@ fn moving() -> Vec<(Frame<()>, &'static str)> {
 fn ending() -> Vec<(Frame<()>, &'static str)> {
     let done = DoneEntry { index: ENTRY.index, size: ByteCount(5), root: ROOT };
     let committed = |root| CommittedEntry { index: ENTRY.index, root };
+    let receipt = Receipt {
+        time: 1_700_000_000,
+        ticket: "owner".into(),
+        key: vec![0x30, 0x31],
+        scheme: 0x0403,
+        signature: vec![4, 5],
+        leaves: vec![[0x5e; 32]],
+    };
     let fault = Fault::new(Code::NoSpace, "write \"a\" at 0");
     let failed = Failed { entry: ENTRY, path: path("a"), fault: fault.clone() };
     vec![
@@ -369,6 +384,12 @@ fn ending() -> Vec<(Frame<()>, &'static str)> {
             Frame::Cancel(TRANSFER, fault),
             "00000018 20 00 0000 \
              a2000701a2001828016e7772697465202261222061742030",
+        ),
+        (
+            Frame::Receipt(TRANSFER, receipt),
+            "00000040 21 00 0000 \
+             a70007011a6553f10002656f776e657203423031041904030542040506815820 \
+             5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
         ),
     ]
 }

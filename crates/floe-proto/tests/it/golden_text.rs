@@ -247,6 +247,7 @@ fn worked_opening(
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
+        receipts: ReceiptWish::None,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

@@ -10,7 +10,7 @@ use floe_proto::command::{
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{
     Await, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace,
-    RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
+    ReceiptWish, RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -267,6 +267,7 @@ pub fn opening(transfer: TransferId, direction: Direction) -> Open {
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
+        receipts: ReceiptWish::None,
     }
 }
 

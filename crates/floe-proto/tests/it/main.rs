@@ -20,5 +20,6 @@ mod stray; // frames about what never was
 mod causes; // where the time goes
 mod stalls; // nobody has anything left to do
 mod transfers;
+mod receipts; // what a server signs
 mod unasked; // a small get before WANT
 mod matrix;

@@ -8,8 +8,8 @@ use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Opened, Reread, Took};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
-    Frame, Header, Hello, Join, Level, More, Open, Pace, RecogniseWish, Reply, Request, ResumeWish,
-    Seal, SeqRange, Stats, Unasked, Verbs, Verdict, Want, Welcome,
+    Frame, Header, Hello, Join, Level, More, Open, Pace, Receipt, ReceiptWish, RecogniseWish,
+    Reply, Request, ResumeWish, Seal, SeqRange, Stats, Unasked, Verbs, Verdict, Want, Welcome,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -66,6 +66,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         resume: ResumeWish::Continue,
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
+        receipts: ReceiptWish::None,
     })
 }
 
@@ -111,6 +112,12 @@ fn want() -> Frame<Bytes> {
 fn done() -> Frame<Bytes> {
     let (size, root) = (ByteCount(LEN), Root::of(&bytes()));
     Frame::Done(T, vec![DoneEntry { index: E.index, size, root }])
+}
+
+fn receipt() -> Frame<Bytes> {
+    let (key, signature, leaves) = (vec![1], vec![2], vec![[3; 32]]);
+    let receipt = Receipt { time: 1, ticket: "a".into(), key, scheme: 0x403, signature, leaves };
+    Frame::Receipt(T, receipt)
 }
 
 fn samples() -> Vec<(&'static str, Frame<Bytes>)> {
@@ -159,6 +166,7 @@ fn samples() -> Vec<(&'static str, Frame<Bytes>)> {
         ("STORED", Frame::Stored(vec![one], Level::Recorded)),
         ("CORRUPT", Frame::Corrupt(Seq(0))),
         ("DONE", done()),
+        ("RECEIPT", receipt()),
         (
             "COMMITTED",
             Frame::Committed(

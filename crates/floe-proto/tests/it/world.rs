@@ -9,7 +9,7 @@ use floe_proto::command::{
     Command, Config, Event, Holes, Lost, Role, StreamCount, Summary, TransferOptions,
 };
 use floe_proto::disk::{DiskOp, Lane, Took, Waited};
-use floe_proto::frame::{Data, Direction, Frame, Verbs};
+use floe_proto::frame::{Data, Direction, Frame, ReceiptWish, Verbs};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, ChunkSize, Fault, Limits, Micros, ObjectPath, OpId, StreamId, Time};
 use std::collections::{BTreeMap, VecDeque};
@@ -87,6 +87,9 @@ pub struct Run {
     pub server_result: Option<Result<(), Fault>>,
     pub failed: Vec<(ObjectPath, Fault)>,
     pub finished: Vec<ObjectPath>,
+    pub receipts: u32,
+    /// Of the last receipt.
+    pub leaves: Vec<[u8; 32]>,
     pub sessions: u32,
     pub frames: u64,
     /// DATA bytes of the first session, and of the second.
@@ -331,7 +334,19 @@ impl World {
             Event::EntryFailed { path, fault, .. } if nth == CLIENT => {
                 self.run.failed.push((path, fault))
             }
-            Event::EntryFinished { path, .. } if nth == CLIENT => self.run.finished.push(path),
+            Event::Receipted(_, receipt) if nth == CLIENT => {
+                self.run.receipts += 1;
+                self.run.leaves = receipt.leaves;
+            }
+            Event::EntryFinished { path, object, .. } if nth == CLIENT => {
+                if let Some((_, root)) = object
+                    && self.setup.options.receipts == ReceiptWish::Signed
+                {
+                    let signed = self.run.leaves.contains(&root.0);
+                    assert!(signed, "{path} is committed, and not signed");
+                }
+                self.run.finished.push(path);
+            }
             Event::Ended(fault) => self.ends[nth].ended = Some(fault),
             _ => {}
         }

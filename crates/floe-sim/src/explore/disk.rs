@@ -115,7 +115,7 @@ impl Disk {
                 self.durable[nth_of(range)] = false;
                 DiskDone::Forgotten
             }
-            DiskOp::Commit { batch } => {
+            DiskOp::Commit { batch, .. } => {
                 for one in &batch {
                     self.commit(&one.what)?;
                 }

@@ -253,7 +253,7 @@ fn describe(work: &Work) -> String {
                 };
                 format!("open {how} {path} as entry {}", entry.index)
             }
-            DiskOp::Commit { batch } => {
+            DiskOp::Commit { batch, .. } => {
                 let entries: Vec<_> = batch.iter().map(|one| one.entry.index.0).collect();
                 format!("commit of entries {entries:?}")
             }

@@ -30,3 +30,4 @@ mod raw; // floe raw
 mod try_command; // floe try
 mod torture; // floe torture
 mod audit; // the log of who moved what
+mod receipts; // what servers sign

@@ -3,7 +3,7 @@
 use crate::stage::{Server, Stage, words};
 use std::fs;
 
-const VERBS: [&str; 18] = [
+const VERBS: [&str; 19] = [
     "serve",
     "put",
     "get",
@@ -17,6 +17,7 @@ const VERBS: [&str; 18] = [
     "hosts",
     "ticket",
     "audit",
+    "receipt",
     "try",
     "torture",
     "raw",

@@ -65,6 +65,8 @@ pub(crate) struct Sender<P> {
     dropped: Dropped,
     window: ByteCount,
     signed: Signed,
+    /// Objects that receipts were for: no more than were announced.
+    signed_for: u32,
     bucket: Option<Bucket>,
     announced: u32,
     ending: Ending,
@@ -133,6 +135,7 @@ impl<P: Clone> Sender<P> {
             dropped: Dropped::default(),
             window,
             signed: Signed::Nothing,
+            signed_for: 0,
             bucket,
             announced: 0,
             ending: Ending::Running,

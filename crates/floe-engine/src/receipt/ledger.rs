@@ -22,6 +22,9 @@ pub struct Ledger {
     end: u64,
     /// Lines that are not written yet.
     waiting: String,
+    /// The first failure. It is told again: a kernel tells of a failed sync once, and others write
+    /// here too.
+    failed: Option<Fault>,
 }
 
 impl Ledger {
@@ -59,7 +62,7 @@ impl Ledger {
             file.set_len(end).map_err(fail)?;
         }
         file.sync_all().and_then(|()| sync_above(path)).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), file, end, waiting: String::new() })
+        Ok(Self { path: path.to_owned(), file, end, waiting: String::new(), failed: None })
     }
 
     /// Appends one; durable after `sync`.
@@ -67,6 +70,7 @@ impl Ledger {
     /// # Errors
     /// The system's.
     pub fn append(&mut self, receipt: &Receipt) -> Result<(), Fault> {
+        self.failed.clone().map_or(Ok(()), Err)?;
         self.waiting.push_str(&receipt.to_line());
         if self.waiting.len() >= WAITING_BYTES { self.write() } else { Ok(()) }
     }
@@ -76,15 +80,23 @@ impl Ledger {
     /// # Errors
     /// The system's.
     pub fn sync(&mut self) -> Result<(), Fault> {
-        self.write()?;
-        self.file.sync_data().map_err(|error| fault(&self.path, "sync", &error))
+        // What was written before a failure is made durable all the same.
+        let written = self.failed.clone().map_or_else(|| self.write(), Err);
+        let synced = self.file.sync_data().map_err(|error| fault(&self.path, "sync", &error));
+        let outcome = written.and(synced);
+        if let Err(fault) = &outcome {
+            self.failed.get_or_insert_with(|| fault.clone());
+        }
+        outcome
     }
 
     fn write(&mut self) -> Result<(), Fault> {
         if let Err(error) = self.file.write_all_at(self.waiting.as_bytes(), self.end) {
             // Whole lines or none; what is left where this fails too is taken away next time.
             let _ = self.file.set_len(self.end);
-            return Err(fault(&self.path, "write", &error));
+            let fault = fault(&self.path, "write", &error);
+            self.failed.get_or_insert_with(|| fault.clone());
+            return Err(fault);
         }
         self.end += self.waiting.len() as u64;
         self.waiting.clear();

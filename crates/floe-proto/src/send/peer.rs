@@ -379,7 +379,12 @@ impl<P: Clone> Sender<P> {
         if self.options.receipts == ReceiptWish::None {
             return violation("RECEIPT that nobody asked for");
         }
-        // So no more of them wait than objects do.
+        // So no more of them wait than objects do, and all together are for no more.
+        let leaves = u32::try_from(receipt.leaves.len()).unwrap_or(u32::MAX);
+        self.signed_for = self.signed_for.saturating_add(leaves);
+        if self.signed_for > self.announced {
+            return violation("RECEIPT for more than was announced");
+        }
         if core::mem::replace(&mut self.signed, Signed::Objects) == Signed::Objects {
             return violation("RECEIPT behind RECEIPT");
         }

@@ -2,7 +2,7 @@
 //! `World` looks at each object of a put with receipts: its leaf is in the last receipt.
 
 use crate::disk::{Bytes, Disk};
-use crate::hand::{Hand, LEAD, T, config, options};
+use crate::hand::{Hand, LEAD, T, config, is_open, options};
 use crate::transfers::{one_file, run, tree};
 use crate::world::{Faults, Setup};
 use floe_proto::command::TransferOptions;
@@ -69,7 +69,10 @@ fn receipts_that_nobody_asked_for_or_that_pile_up_are_violations() {
     let mut it = Hand::putting(disk.clone(), "file", options(), config());
     assert!(it.try_hears(LEAD, receipt()).is_err());
     let asked = TransferOptions { receipts: ReceiptWish::Signed, ..options() };
+    let mut it = Hand::putting(disk.clone(), "file", asked.clone(), config());
+    assert!(it.try_hears(LEAD, receipt()).is_err(), "nothing is announced");
     let mut it = Hand::putting(disk, "file", asked, config());
+    it.does(is_open);
     assert_eq!(it.try_hears(LEAD, receipt()), Ok(()));
     assert!(it.try_hears(LEAD, receipt()).is_err());
 }

@@ -129,6 +129,11 @@ impl<D: Disk> Ledger<D> {
         if recorded || waits { self.sync_forgotten() } else { Ok(()) }
     }
 
+    /// What is recorded.
+    pub(super) fn recorded(&self) -> RangeSet {
+        self.written().recorded.clone()
+    }
+
     /// Whether every byte of `range` is recorded.
     pub(super) fn covers(&self, range: Range) -> bool {
         self.written().recorded.covers(range)

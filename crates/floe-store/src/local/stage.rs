@@ -74,7 +74,8 @@ impl<D: Disk> Stage<D> {
             .ok_or_else(|| Fault::new(Code::LimitExceeded, format!("{doing}: past its end")))?;
         let write = || {
             self.ledger.before_write(range)?;
-            let asked = self.pace.reserve(&*self.disk, &self.file, range, self.berth.reserve())?;
+            let (keep, recorded) = (self.berth.reserve(), || self.ledger.recorded());
+            let asked = self.pace.reserve(&*self.disk, &self.file, range, keep, recorded)?;
             let written = self.disk.write_at(&self.file, at, bytes);
             drop(asked);
             written

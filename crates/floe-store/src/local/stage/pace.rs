@@ -54,6 +54,7 @@ impl Pace {
         file: &D::Handle,
         range: Range,
         keep: &'a Reserve,
+        recorded: impl Fn() -> RangeSet,
     ) -> DiskResult<Option<Asked<'a>>> {
         let ask = |bytes| keep.ask(disk, file, bytes);
         match self.reserved.load(Ordering::Acquire) {
@@ -74,12 +75,22 @@ impl Pace {
         let near = range.end().0;
         let far = ahead.min(size).max(near);
         // Where there is no room ahead, for this much there may be.
-        // What an earlier run was given takes no more.
-        let held = match from == 0 && keep.keep() != ByteCount::ZERO {
-            true => disk.stat(file)?.allocated.0,
+        // What an earlier run was given takes no more: what it recorded, and what was set aside
+        // ahead of that.
+        let is_asked = keep.keep() != ByteCount::ZERO;
+        let recorded = if is_asked { recorded() } else { RangeSet::new() };
+        let ahead = match is_asked && from == 0 {
+            true => {
+                let allocated = disk.stat(file)?.allocated.0;
+                allocated.saturating_sub(recorded.len().0).min(RESERVE_BYTES)
+            }
             false => 0,
         };
-        let more = |to: u64| ByteCount((to - from).saturating_sub(held));
+        let more = |to: u64| {
+            let within = recorded.within(Range::new(Offset(from), Offset(to)));
+            let held = within.map(|range| range.len().0).sum::<u64>() + ahead;
+            ByteCount((to - from).saturating_sub(held))
+        };
         let (to, asked) = match ask(more(far)) {
             Ok(asked) => (far, asked),
             Err(_) => (near, ask(more(near))?),

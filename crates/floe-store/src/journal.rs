@@ -142,7 +142,7 @@ impl Head {
             Lineage::Own => 0,
             Lineage::Adopted => 1,
         });
-        let path = path_bytes(&self.path);
+        let path = self.path.to_bytes();
         bytes.put_long(path.len() as u64);
         bytes.extend_from_slice(&path);
     }
@@ -239,12 +239,6 @@ impl Binding {
         let crc = crc32c::crc32c_append(self.crc, &index.0.to_be_bytes());
         crc32c::crc32c_append(crc, &slot[CRC_BYTES..])
     }
-}
-
-/// The bytes of a path, as `ObjectPath::parse` reads them.
-#[must_use]
-pub fn path_bytes(path: &ObjectPath) -> Vec<u8> {
-    path.components().iter().map(floe_types::Component::as_bytes).collect::<Vec<_>>().join(&b'/')
 }
 
 fn decode_record(index: SlotIndex, slot: &[u8; SLOT_BYTES]) -> Option<Record> {

@@ -163,6 +163,12 @@ impl ObjectPath {
         &self.0
     }
 
+    /// Its names with `/` between; nothing for the root. `parse` reads it back.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().map(Component::as_bytes).collect::<Vec<_>>().join(&b'/')
+    }
+
     /// The path without its last name, and that name; `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &Component)> {

@@ -129,10 +129,7 @@ impl fmt::Display for Event {
 
 /// The bytes of a path, with `/` between names; the root is `/`.
 pub fn path_bytes(path: &ObjectPath) -> Vec<u8> {
-    if path.is_root() {
-        return b"/".to_vec();
-    }
-    path.components().iter().map(|name| name.as_bytes()).collect::<Vec<_>>().join(&b'/')
+    if path.is_root() { b"/".to_vec() } else { path.to_bytes() }
 }
 
 /// A code's name for programs: `NotFound` is `not_found`.

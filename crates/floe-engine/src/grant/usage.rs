@@ -205,8 +205,7 @@ impl PendingLine {
 }
 
 fn text_of(path: &ObjectPath) -> String {
-    let names = path.components().iter().map(|name| name.as_bytes());
-    HEXLOWER.encode(&names.collect::<Vec<_>>().join(&b'/'))
+    HEXLOWER.encode(&path.to_bytes())
 }
 
 fn path_of(text: &str) -> Option<ObjectPath> {

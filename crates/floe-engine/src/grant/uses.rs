@@ -54,9 +54,8 @@ impl Deed {
     /// A transfer of a client, which way, of what the ticket's holder calls so.
     #[must_use]
     pub fn new(client: [u8; 16], direction: Direction, path: &ObjectPath) -> Self {
-        let names = path.components().iter().map(|name| name.as_bytes());
-        let path = blake3::hash(&names.collect::<Vec<_>>().join(&b'/'));
-        Self { client, direction, path: *path.as_bytes(), begun: 1 }
+        let path = *blake3::hash(&path.to_bytes()).as_bytes();
+        Self { client, direction, path, begun: 1 }
     }
 
     fn is(&self, other: &Self) -> bool {

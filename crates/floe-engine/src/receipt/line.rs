@@ -95,7 +95,7 @@ impl Receipt {
     #[must_use]
     pub fn to_line(&self) -> String {
         let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
-        let bytes = joined(&self.statement.path);
+        let bytes = self.statement.path.to_bytes();
         let path = String::from_utf8(bytes.clone()).ok();
         let path_hex = path.is_none().then(|| hex(&bytes));
         let members = Members {
@@ -142,13 +142,11 @@ impl Receipt {
             (None, Some(path)) => hex(&path)?,
             _ => return None,
         };
-        let path =
-            if path.is_empty() { ObjectPath::root() } else { ObjectPath::parse(&path).ok()? };
         let receipt = Self {
             statement: Statement {
                 root: Root(hash(&members.root)?),
                 size: ByteCount(members.size),
-                path,
+                path: ObjectPath::parse(&path).ok()?,
                 ticket: members.ticket,
                 time: members.time,
             },
@@ -162,10 +160,6 @@ impl Receipt {
         // It stands there for who reads the file; nothing rests on it, so it must not lie.
         (receipt.server().to_string() == members.server).then_some(receipt)
     }
-}
-
-fn joined(path: &ObjectPath) -> Vec<u8> {
-    path.components().iter().map(|name| name.as_bytes()).collect::<Vec<_>>().join(&b'/')
 }
 
 /// JSON with everything escaped that is not printable ASCII: no terminal obeys it.

@@ -154,8 +154,7 @@ impl Line {
 
 /// A prefix came from text, and is the same text again.
 fn text_of(prefix: &ObjectPath) -> String {
-    let names = prefix.components().iter().map(|name| name.as_bytes());
-    String::from_utf8_lossy(&names.collect::<Vec<_>>().join(&b'/')).into_owned()
+    String::from_utf8_lossy(&prefix.to_bytes()).into_owned()
 }
 
 fn bytes<const LEN: usize>(hex: &str) -> Option<[u8; LEN]> {

@@ -4,7 +4,6 @@
 
 use crate::api::{SinkSpec, StageKey};
 use crate::fields::PutFields;
-use crate::journal::path_bytes;
 use crate::local::area::hex;
 use floe_types::Root;
 
@@ -22,7 +21,7 @@ impl Key {
 
     pub(super) fn named(stage: &StageKey) -> Self {
         let mut lineage = stage.owner.0.to_vec();
-        lineage.extend_from_slice(&path_bytes(&stage.path));
+        lineage.extend_from_slice(&stage.path.to_bytes());
         let mut version = Vec::new();
         version.put_optional(stage.version, PutFields::put_version);
         Self { lineage: hex(&Root::of(&lineage).0[..16]), version: hex(&Root::of(&version).0[..8]) }

@@ -261,7 +261,8 @@ impl Running {
 
     /// The rate that it has together with others may be another now.
     pub fn look_at_rate(&self) {
-        if let Some(toll) = &self.toll {
+        // A session that nothing is another for is left alone.
+        if let Some(toll) = self.toll.as_ref().filter(|toll| toll.is_other(self.clock.now())) {
             self.round(|core, now| toll.look(core, now));
         }
     }

@@ -65,7 +65,7 @@ impl Bucket {
 }
 
 /// Another rate, or none: what is owed stays owed while there is one.
-pub(crate) fn set_rate(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Time) {
+pub fn set_rate(bucket: &mut Option<Bucket>, rate: Option<Rate>, now: Time) {
     match (bucket.as_mut(), rate) {
         (Some(bucket), Some(rate)) => bucket.set_rate(rate, now),
         (_, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),

@@ -1,44 +1,26 @@
 //! The rate of a ticket: one account for all its sessions, which outlives each of them.
 
-use floe_proto::bucket::Bucket;
+use floe_proto::bucket::{Bucket, set_rate};
 use floe_types::{ByteCount, Rate, Time};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What all sessions of a ticket may move together.
 #[derive(Debug, Default)]
-pub struct Throttle {
-    bucket: Mutex<Option<Account>>,
-}
-
-#[derive(Debug)]
-struct Account {
-    rate: Rate,
-    bucket: Bucket,
-}
+pub struct Throttle(Mutex<Option<Bucket>>);
 
 impl Throttle {
     /// The ticket's rate from now on; what is owed stays owed while there is one.
     pub fn set(&self, rate: Option<Rate>, now: Time) {
-        let mut account = self.lock();
-        match (account.as_mut(), rate) {
-            (Some(account), Some(rate)) if account.rate == rate => {}
-            (Some(account), Some(rate)) => {
-                account.bucket.set_rate(rate, now);
-                account.rate = rate;
-            }
-            (_, rate) => {
-                *account = rate.map(|rate| Account { rate, bucket: Bucket::new(rate, now) });
-            }
-        }
+        set_rate(&mut self.lock(), rate, now);
     }
 
     /// Bytes have moved; from when on more may.
     pub fn charge(&self, bytes: ByteCount, now: Time) -> Time {
         match self.lock().as_mut() {
             None => Time(0),
-            Some(account) => {
-                account.bucket.charge(bytes, now);
-                account.bucket.opens_at(now)
+            Some(bucket) => {
+                bucket.charge(bytes, now);
+                bucket.opens_at(now)
             }
         }
     }
@@ -46,17 +28,17 @@ impl Throttle {
     /// From when on anything may move.
     #[must_use]
     pub fn opens_at(&self, now: Time) -> Time {
-        self.lock().as_ref().map_or(Time(0), |account| account.bucket.opens_at(now))
+        self.lock().as_ref().map_or(Time(0), |bucket| bucket.opens_at(now))
     }
 
     /// Whether there is nothing to remember: no rate, or nothing owed.
     #[must_use]
     pub fn is_even(&self, now: Time) -> bool {
-        self.lock().as_ref().is_none_or(|account| account.bucket.is_open(now))
+        self.lock().as_ref().is_none_or(|bucket| bucket.is_open(now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Account>> {
-        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Bucket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -146,7 +146,8 @@ impl Visit<'_> {
         let pages = self.rules.limits.page_entries_max;
         let files = Files::served(store, owner, hall.pool.clone(), pages);
         let files = files.audited(scribe.clone()).signing(Some(notary));
-        let throttle = pass.as_ref().map(|pass| self.throttle(pass));
+        let rate_of = |pass: &Pass| hall.rates.set(pass.id, pass.bounds.rate, hall.clock.now());
+        let throttle = pass.as_ref().map(rate_of);
         let running = self.running((verbs, holes, streams_max), files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let whose = Whose { owner, client, pass: pass.clone() };
@@ -283,14 +284,6 @@ impl Visit<'_> {
         let threads = hall.threads.clone();
         let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max };
         Running::new(core, hall.clock, limits, terms, Arc::new(files), threads, throttle)
-    }
-
-    /// The rate that a ticket's sessions have together.
-    fn throttle(&self, pass: &Pass) -> Arc<Throttle> {
-        let now = self.hall.clock.now();
-        let throttle = self.hall.rates.of(pass.id, now);
-        throttle.set(pass.bounds.rate, now);
-        throttle
     }
 
     /// The connections that a session may have.

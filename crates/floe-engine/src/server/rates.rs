@@ -2,7 +2,7 @@
 
 use crate::grant::Throttle;
 use crate::ticket::TicketId;
-use floe_types::Time;
+use floe_types::{Rate, Time};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Rates(Mutex<HashMap<TicketId, Arc<Throttle>>>);
 
 impl Rates {
-    /// The account of a ticket.
-    pub(super) fn of(&self, ticket: TicketId, now: Time) -> Arc<Throttle> {
+    /// The account of a ticket that may go so fast now.
+    pub(super) fn set(&self, ticket: TicketId, rate: Option<Rate>, now: Time) -> Arc<Throttle> {
+        let throttle = self.of(ticket, now);
+        throttle.set(rate, now);
+        throttle
+    }
+
+    fn of(&self, ticket: TicketId, now: Time) -> Arc<Throttle> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(&ticket) {
             // One that nobody has and that owes something stays until it does not.
@@ -24,14 +30,13 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floe_types::{ByteCount, Rate};
+    use floe_types::ByteCount;
 
     #[test]
     fn what_is_owed_outlives_the_sessions() {
         let (rates, now) = (Rates::default(), Time(0));
         let (one, other) = (TicketId([1; 16]), TicketId([2; 16]));
-        let first = rates.of(one, now);
-        first.set(Rate::new(1000), now);
+        let first = rates.set(one, Rate::new(1000), now);
         let opens = first.charge(ByteCount(5000), now);
         drop(first);
         rates.of(other, now);

@@ -74,9 +74,7 @@ impl Roster {
             _ => Err(Fault::new(Code::TimedOut, "look at the tickets")),
         }
     }
-}
 
-impl Roster {
     /// How often a ticket may be used, as far as that was read last.
     pub(super) fn uses_now(&self, pass: &Pass, root: RootId) -> Option<NonZeroU32> {
         let now = self.tickets.bounds_now(pass.id, root, SystemTime::now());
@@ -102,9 +100,7 @@ pub(super) async fn patrol(hall: Arc<Hall>) {
                     if let Some(meter) = &pass.meter {
                         meter.set_quota(bounds.quota);
                     }
-                    let (now, throttle) =
-                        (hall.clock.now(), hall.rates.of(pass.id, hall.clock.now()));
-                    throttle.set(bounds.rate, now);
+                    hall.rates.set(pass.id, bounds.rate, hall.clock.now());
                     member.running.look_at_rate();
                 }
                 Err(why) => close(member, why),

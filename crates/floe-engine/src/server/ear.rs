@@ -12,11 +12,11 @@ use crate::files::Op;
 use crate::grant::Deed;
 use crate::registry::{Claim, Pass, SessionId};
 use crate::running::{Listener, Running};
-use floe_proto::command::{Command, Event};
+use floe_proto::command::{Command, Event, Summary};
 use floe_proto::disk::{DiskOp, OpenHow};
 use floe_proto::frame::Direction;
 use floe_store::{OwnerId, StageKey};
-use floe_types::{ByteCount, Code, Fault, ObjectPath, OpId, TransferId};
+use floe_types::{ByteCount, Code, EntryId, Fault, ObjectPath, OpId, TransferId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_local;
@@ -90,9 +90,34 @@ impl Ear {
     }
 
     /// The gates of those transfers that have not opened.
-    fn shut_gates(&self, of: impl Iterator<Item = TransferId>) -> Vec<Gate> {
-        let counted = of.filter_map(|id| self.transfers.get(&id)?.counted.as_ref());
+    fn shut_gates(&self, of: impl IntoIterator<Item = TransferId>) -> Vec<Gate> {
+        let counted = of.into_iter().filter_map(|id| self.transfers.get(&id)?.counted.as_ref());
         counted.map(|(_, gate)| gate).filter(|gate| !is_open(gate)).cloned().collect()
+    }
+
+    /// What an open waits for.
+    fn want(&self, entry: EntryId, path: &ObjectPath, how: &OpenHow) -> Want {
+        match (how, &self.scribe) {
+            (OpenHow::Sink(wish), _) => {
+                let owner = self.whose.owner;
+                Want::Claim(entry, StageKey { path: path.clone(), owner, version: wish.version })
+            }
+            (_, Some(scribe)) if scribe.is_behind() => Want::Lines(Arc::clone(scribe)),
+            _ => Want::Nothing,
+        }
+    }
+
+    /// A transfer ended: whether that was a use.
+    fn note_use(&mut self, used: Use, gate: &Gate, result: &Result<(), Fault>, sums: &Summary) {
+        let moved = (sums.bytes_sent, sums.bytes_stored) != (ByteCount::ZERO, ByteCount::ZERO);
+        match result {
+            Ok(()) => self.completed.push(used),
+            // Some entries failed, and the rest is done.
+            Err(fault) if fault.code == Code::Partial => self.completed.push(used),
+            // A name that was mistyped is no use.
+            Err(fault) if fault.code == Code::NotFound && !moved && is_open(gate) => used.forget(),
+            Err(_) => {}
+        }
     }
 
     /// The client went on after what it completed: it knows of it.
@@ -136,22 +161,8 @@ impl Listener for Ear {
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);
                 let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);
-                let sent = (summary.bytes_sent, summary.bytes_stored);
-                match (&result, counted) {
-                    (Ok(()), Some((used, _))) => self.completed.push(used),
-                    // Some entries failed, and the rest is done.
-                    (Err(fault), Some((used, _))) if fault.code == Code::Partial => {
-                        self.completed.push(used);
-                    }
-                    // A name that was mistyped is no use.
-                    (Err(fault), Some((used, gate)))
-                        if fault.code == Code::NotFound
-                            && sent == (ByteCount::ZERO, ByteCount::ZERO)
-                            && matches!(*gate.borrow(), Some(Ok(()))) =>
-                    {
-                        used.forget();
-                    }
-                    _ => {}
+                if let Some((used, gate)) = counted {
+                    self.note_use(used, &gate, &result, &summary);
                 }
                 let (total, sent) = (summary.bytes_total.0, summary.bytes_sent.0);
                 let entries = summary.entries_committed.0;
@@ -194,64 +205,33 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-        let (entry, path, how) = match &what {
-            DiskOp::Open { entry, path, how } => (entry, path, how),
+        let (shut, want) = match &what {
+            DiskOp::Open { entry, path, how } => {
+                (self.shut_gates([entry.transfer]), self.want(*entry, path, how))
+            }
+            // Links are committed without having been opened.
             DiskOp::Commit { batch, .. } => {
-                let entries = batch.iter().map(|one| one.entry.transfer);
-                let shut = self.shut_gates(entries);
-                return admit_behind(shut, running, op, what);
+                (self.shut_gates(batch.iter().map(|one| one.entry.transfer)), Want::Nothing)
             }
             _ => return Some(what),
         };
-        let counted = self.transfers.get(&entry.transfer).and_then(|of| of.counted.as_ref());
-        let gate = counted.map(|(_, gate)| gate.clone());
-        let is_open = gate.as_ref().is_none_or(is_open);
-        let want = match how {
-            OpenHow::Sink(wish) => {
-                let owner = self.whose.owner;
-                Want::Claim(StageKey { path: path.clone(), owner, version: wish.version })
-            }
-            OpenHow::Source(_) | OpenHow::Directory(_) => match &self.scribe {
-                Some(scribe) if scribe.is_behind() => Want::Lines(Arc::clone(scribe)),
-                _ if is_open => return Some(what),
-                _ => Want::Nothing,
-            },
-        };
         let mut holder = None;
-        if let (true, Want::Claim(key)) = (is_open, &want) {
-            match self.hall.registry.claim(key, running) {
-                Ok(claim) => {
-                    running.files.keep(*entry, Box::new(claim));
-                    return Some(what);
+        match &want {
+            Want::Nothing if shut.is_empty() => return Some(what),
+            Want::Claim(entry, key) if shut.is_empty() => {
+                match self.hall.registry.claim(key, running) {
+                    Ok(claim) => {
+                        running.files.keep(*entry, Box::new(claim));
+                        return Some(what);
+                    }
+                    Err(old) => holder = Some(old),
                 }
-                Err(old) => holder = Some(old),
             }
+            _ => {}
         }
-        let entry = *entry;
         let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
         spawn_local(async move {
-            let got = async {
-                if let Some(gate) = gate {
-                    ledger::pass(gate).await?;
-                }
-                match want {
-                    Want::Nothing => Ok(()),
-                    Want::Lines(scribe) => {
-                        // On a disk that does not answer, not for ever.
-                        let lines =
-                            timeout(duration(hall.rules().limits.silence), scribe.caught_up());
-                        lines
-                            .await
-                            .map_err(|_| Fault::new(Code::Busy, "the server's audit log is behind"))
-                    }
-                    Want::Claim(key) => {
-                        let claim = take_over(&hall, &running, &key, holder).await?;
-                        running.files.keep(entry, Box::new(claim));
-                        Ok(())
-                    }
-                }
-            };
-            match got.await {
+            match wait_for(&hall, &running, shut, want, holder).await {
                 Ok(()) => running.submit_later(op, what),
                 Err(fault) => running.fail_later(op, fault),
             }
@@ -260,34 +240,46 @@ impl Listener for Ear {
     }
 }
 
-/// Keeps an operation back until gates have opened: links are committed without having been opened.
-fn admit_behind(shut: Vec<Gate>, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
-    if shut.is_empty() {
-        return Some(what);
-    }
-    let running = Arc::clone(running);
-    spawn_local(async move {
-        for gate in shut {
-            if let Err(fault) = ledger::pass(gate).await {
-                return running.fail_later(op, fault);
-            }
-        }
-        running.submit_later(op, what);
-    });
-    None
-}
-
 fn is_open(gate: &Gate) -> bool {
     matches!(*gate.borrow(), Some(Ok(())))
 }
 
-/// What an open waits for, beside its ticket's uses.
+/// What an operation waits for, beside its ticket's uses.
 enum Want {
     Nothing,
     /// That fewer lines wait to be written.
     Lines(Arc<Scribe>),
-    /// That the stage is its own.
-    Claim(StageKey),
+    /// That the stage of an entry is its own.
+    Claim(EntryId, StageKey),
+}
+
+/// Waits until all gates have opened, and then for the rest.
+///
+/// # Errors
+/// What a gate says; `Busy`: it is not to be had, after as long as a peer may be silent.
+async fn wait_for(
+    hall: &Hall,
+    running: &Arc<Running>,
+    shut: Vec<Gate>,
+    want: Want,
+    holder: Option<Arc<Running>>,
+) -> Result<(), Fault> {
+    for gate in shut {
+        ledger::pass(gate).await?;
+    }
+    match want {
+        Want::Nothing => Ok(()),
+        Want::Lines(scribe) => {
+            // On a disk that does not answer, not for ever.
+            let lines = timeout(duration(hall.rules().limits.silence), scribe.caught_up());
+            lines.await.map_err(|_| Fault::new(Code::Busy, "the server's audit log is behind"))
+        }
+        Want::Claim(entry, key) => {
+            let claim = take_over(hall, running, &key, holder).await?;
+            running.files.keep(entry, Box::new(claim));
+            Ok(())
+        }
+    }
 }
 
 /// Claims a stage: has whoever holds it end, and waits until it is free.

@@ -209,9 +209,7 @@ impl Client {
         options: TransferOptions,
         watch: Watch,
     ) -> Result<Outcome, Fault> {
-        let end = ends::of_source(from).await?;
-        let errand = carry::Errand { direction: Direction::Put, end, remote: to, options, watch };
-        Ok(carry::carry(&self.shared, errand, Proof::none()).await)
+        self.send((from, to), options, watch, Proof::none()).await
     }
 
     /// As `put`, and keeps a receipt of each object, signed by the server: durable before this
@@ -228,8 +226,18 @@ impl Client {
         watch: Watch,
         receipts: Receipts,
     ) -> Result<Outcome, Fault> {
-        let end = ends::of_source(from).await?;
         let proof = Proof::kept(receipts, &self.shared.connect)?;
+        self.send((from, to), options, watch, proof).await
+    }
+
+    async fn send(
+        &self,
+        (from, to): (LocalSource, ObjectPath),
+        options: TransferOptions,
+        watch: Watch,
+        proof: Proof,
+    ) -> Result<Outcome, Fault> {
+        let end = ends::of_source(from).await?;
         let errand = carry::Errand { direction: Direction::Put, end, remote: to, options, watch };
         Ok(carry::carry(&self.shared, errand, proof).await)
     }

@@ -4,9 +4,10 @@
 //! decided; environment and defaults are settled in `settings`. A command's own flags stand in its
 //! own file.
 
+use crate::civil;
 use clap::builder::styling::{AnsiColor, Styles};
 use floe_proto::command::StreamCount;
-use floe_types::{ByteCount, ChunkSize, Limits, Rate, parse_rate, parse_size};
+use floe_types::{ByteCount, ChunkSize, Limits, Rate, parse_rate};
 use std::path::PathBuf;
 
 /// How a command speaks.
@@ -123,12 +124,12 @@ pub fn streams(text: &str) -> Result<StreamCount, String> {
 }
 
 fn chunk(text: &str) -> Result<ChunkSize, String> {
-    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    let size = civil::parse_bytes(text)?;
     ChunkSize::new(size.0).ok_or_else(|| "a chunk is a power of two from 256Ki to 16Mi".to_owned())
 }
 
 fn window(text: &str) -> Result<ByteCount, String> {
-    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    let size = civil::parse_bytes(text)?;
     let most = Limits::default().window_bytes_max;
     if size < ChunkSize::MIN.bytes() || size > most {
         return Err("a window is at least a chunk (256Ki or more) and at most 256Mi".to_owned());

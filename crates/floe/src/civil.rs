@@ -2,7 +2,7 @@
 //!
 //! Pure text from numbers and back; the clock is read by those who call.
 
-use floe_types::{ByteCount, Timestamp, Utc};
+use floe_types::{ByteCount, Timestamp, Utc, parse_size};
 use std::time::Duration;
 
 /// A stamp as `2025-01-31T09:05:00Z`.
@@ -32,6 +32,14 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         .filter(|secs| *secs <= SPAN_SECS_MAX)
         .map(Duration::from_secs)
         .ok_or_else(|| "the span is too long (a hundred years at most)".to_owned())
+}
+
+/// Reads a size in bytes.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_bytes(text: &str) -> Result<ByteCount, String> {
+    parse_size(text).map_err(|fault| fault.to_string())
 }
 
 const SPAN_SECS_MAX: u64 = 100 * 366 * 86_400;

@@ -3,6 +3,7 @@
 mod reload; // what is read again
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
+use crate::civil;
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
@@ -11,8 +12,7 @@ use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
     LogFormat, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
-    parse_audit_file_size, parse_keep_free, parse_listen, parse_memory, parse_umask,
-    read_serve_file,
+    parse_audit_file_size, parse_listen, parse_memory, parse_umask, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
 use crate::user::{become_user, is_root};
@@ -95,7 +95,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     memory: Option<ByteCount>,
     /// Refuse puts that would leave less free on the disk of DIR [default: 0]
-    #[arg(long, value_name = "SIZE", value_parser = parse_keep_free)]
+    #[arg(long, value_name = "SIZE", value_parser = civil::parse_bytes)]
     keep_free: Option<ByteCount>,
     /// Keep no audit log
     #[arg(long, conflicts_with = "audit_file_size")]

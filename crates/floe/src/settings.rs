@@ -7,11 +7,12 @@
 mod limits; // the bounds of a server
 
 use crate::args::{ConnectFlags, StateFlag};
+use crate::civil;
 use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
-use floe_types::{ByteCount, Code, Mode, parse_size};
+use floe_types::{ByteCount, Code, Mode};
 use limits::{LimitsTable, parsed};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
@@ -109,7 +110,7 @@ fn umask_of<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Mo
 fn keep_free_of<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<ByteCount>, D::Error> {
-    parsed(from, parse_keep_free).map(Some)
+    parsed(from, civil::parse_bytes).map(Some)
 }
 
 fn audit_file_size_of<'de, D: Deserializer<'de>>(
@@ -271,7 +272,7 @@ pub fn own_identity(cert: &Path, key: &Path) -> Result<Identity> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_memory(text: &str) -> std::result::Result<ByteCount, String> {
-    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    let size = civil::parse_bytes(text)?;
     if size < MEMORY_MIN {
         return Err("a server needs at least 32Mi".to_owned());
     }
@@ -289,20 +290,12 @@ pub fn parse_umask(text: &str) -> std::result::Result<Mode, String> {
     bits.map(Mode::from_bits).ok_or_else(wrong)
 }
 
-/// Reads how much space is kept free.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_keep_free(text: &str) -> std::result::Result<ByteCount, String> {
-    parse_size(text).map_err(|fault| fault.to_string())
-}
-
 /// Reads the size of one file of the audit log.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_audit_file_size(text: &str) -> std::result::Result<ByteCount, String> {
-    let size = parse_size(text).map_err(|fault| fault.to_string())?;
+    let size = civil::parse_bytes(text)?;
     if size < AUDIT_FILE_MIN {
         return Err("a file of the audit log has at least 64Ki".to_owned());
     }

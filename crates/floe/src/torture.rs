@@ -11,7 +11,7 @@ use crate::output;
 use crate::report::{Form, Voice};
 use crate::signals::Signals;
 use floe_torture::{Account, Findings, Options, Torture};
-use floe_types::{ByteCount, Code, parse_size};
+use floe_types::{ByteCount, Code};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -251,9 +251,8 @@ fn text(found: &Findings, took: Duration) -> String {
 }
 
 fn size(text: &str) -> std::result::Result<ByteCount, String> {
-    match parse_size(text) {
-        Ok(size) if size.0 > 0 => Ok(size),
-        Ok(_) => Err("a size that is not zero".to_owned()),
-        Err(fault) => Err(fault.to_string()),
+    match civil::parse_bytes(text)? {
+        ByteCount::ZERO => Err("a size that is not zero".to_owned()),
+        size => Ok(size),
     }
 }

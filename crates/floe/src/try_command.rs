@@ -17,7 +17,7 @@ use crate::signals::Signals;
 use children::{Children, Client, End, Server, Then};
 use findings::{Findings, Killed, Summary, number};
 use floe_proto::command::StreamCount;
-use floe_types::{ByteCount, Code, parse_size};
+use floe_types::{ByteCount, Code};
 use scratch::Scratch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub struct TryArgs {
     file: Option<PathBuf>,
     /// How much is made without FILE
     #[arg(long, value_name = "SIZE", default_value = "1Gi", conflicts_with = "file",
-        value_parser = size)]
+        value_parser = civil::parse_bytes)]
     size: ByteCount,
     /// TCP connections to use: a number from 1 to 64, or 'auto'
     #[arg(long, value_name = "N|auto", default_value = "auto",
@@ -199,8 +199,4 @@ impl Attempt {
             say(&line);
         }
     }
-}
-
-fn size(text: &str) -> std::result::Result<ByteCount, String> {
-    parse_size(text).map_err(|fault| fault.to_string())
 }

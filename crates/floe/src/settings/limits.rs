@@ -2,7 +2,7 @@
 
 use crate::civil;
 use floe_engine::rules::{Caps, Rules};
-use floe_types::{ByteCount, Limits, Micros, parse_size};
+use floe_types::{ByteCount, Limits, Micros};
 use serde::de::{Deserialize, Deserializer, Error};
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ struct Window(ByteCount);
 
 impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let size = parsed(from, |text| parse_size(text).map_err(|fault| fault.to_string()))?;
+        let size = parsed(from, civil::parse_bytes)?;
         let bounds = Limits::WINDOW_BYTES..=ByteCount(1 << 30);
         let within = bounds.contains(&size).then_some(Self(size));
         within.ok_or_else(|| D::Error::custom("a window is from 64Mi to 1Gi"))

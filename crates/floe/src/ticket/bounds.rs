@@ -6,7 +6,7 @@ use crate::fault::{Failure, Result};
 use floe_engine::grant::{Bounds, verb_of, words_of};
 use floe_engine::ticket::Entry;
 use floe_proto::frame::Verbs;
-use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Rate, Timestamp, parse_size};
+use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Rate, Timestamp};
 use std::num::NonZeroU32;
 use std::time::{Duration, SystemTime};
 
@@ -35,14 +35,6 @@ pub(super) fn prefix(text: &str) -> std::result::Result<ObjectPath, String> {
 
 pub(super) fn prefix_text(prefix: &ObjectPath) -> String {
     if prefix.is_root() { "/".to_owned() } else { format!("/{prefix}") }
-}
-
-/// Reads a size in bytes.
-///
-/// # Errors
-/// What is wrong with it.
-pub(super) fn size(text: &str) -> std::result::Result<ByteCount, String> {
-    parse_size(text).map_err(|fault| fault.to_string())
 }
 
 /// Reads a number of entries.
@@ -152,7 +144,10 @@ mod tests {
         let expires = Timestamp::new(0, 0);
         let bounds = Bounds { prefix: prefix("a/b").unwrap(), expires, ..bounds };
         assert_eq!(sentence(&bounds), "allows read in /a/b, until 1970-01-01T00:00:00Z");
-        let quota = floe_engine::grant::Quota { bytes: size("1Ki").ok(), entries: count("3").ok() };
+        let quota = floe_engine::grant::Quota {
+            bytes: civil::parse_bytes("1Ki").ok(),
+            entries: count("3").ok(),
+        };
         let bounds = Bounds { quota, expires: None, ..bounds };
         let said = "allows read in /a/b, 1.00 KiB at most, 3 files at most, until it is revoked";
         assert_eq!(sentence(&bounds), said);

@@ -1,7 +1,7 @@
 //! `floe ticket create`.
 
 use super::PlaceFlags;
-use super::bounds::{count, expiry, prefix, sentence, size, times, verbs, with_bounds};
+use super::bounds::{count, expiry, prefix, sentence, times, verbs, with_bounds};
 use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::{Channel, Event};
@@ -55,7 +55,7 @@ pub(super) struct CreateArgs {
     #[arg(long, value_name = "SPAN", value_parser = civil::parse_span)]
     expires: Option<Duration>,
     /// How many bytes may be brought in, in all, as in 500M or 20GiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = civil::parse_bytes)]
     quota: Option<ByteCount>,
     /// How many files, links and directories may be brought in, in all
     #[arg(long, value_name = "N", value_parser = count)]

@@ -1,6 +1,6 @@
 //! `floe ticket set`.
 
-use super::bounds::{count, expiry, sentence, size, ticket_event, times, verbs};
+use super::bounds::{count, expiry, sentence, ticket_event, times, verbs};
 use super::{PlaceFlags, unknown};
 use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
@@ -35,7 +35,7 @@ pub(super) struct SetArgs {
     #[arg(long, value_name = "SPAN|never", value_parser = lifetime)]
     expires: Option<Lifetime>,
     /// How many bytes may be brought in, in all, with those that were; 'none': no bound
-    #[arg(long, value_name = "SIZE|none", value_parser = bound(size))]
+    #[arg(long, value_name = "SIZE|none", value_parser = bound(civil::parse_bytes))]
     quota: Option<Bound<ByteCount>>,
     /// How many files, links and directories may be brought in, in all; 'none': no bound
     #[arg(long, value_name = "N|none", value_parser = bound(count))]

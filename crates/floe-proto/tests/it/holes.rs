@@ -305,6 +305,25 @@ fn holes_under_way_are_bounded_by_the_window() {
     assert_eq!(violates(one_more), "more is under way than the window");
 }
 
+/// A client that puts `f` of this disk in small chunks, and has looked for its first hole.
+fn looking_for_a_hole(disk: Disk, window: u64) -> Hand {
+    let window = ByteCount(window);
+    let options = floe_proto::command::TransferOptions { window, ..options() };
+    let mut it = Hand::putting(disk, "f", options, config());
+    it.does(is_open);
+    it.hears(LEAD, want_all(0));
+    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
+    it
+}
+
+fn first_header(it: &Hand) -> Header {
+    let header = it.said.iter().find_map(|(_, frame)| match frame {
+        Frame::Header(header) => Some(*header),
+        _ => None,
+    });
+    header.unwrap()
+}
+
 #[test]
 fn a_long_hole_counts_as_a_short_chunk() {
     let disk = {
@@ -312,16 +331,8 @@ fn a_long_hole_counts_as_a_short_chunk() {
         disk.files.insert(path("f"), vec![0; 64 << 20]);
         disk
     };
-    let options = floe_proto::command::TransferOptions { window: ByteCount(GRAIN), ..options() };
-    let mut it = Hand::putting(disk, "f", options, config());
-    it.does(is_open);
-    it.hears(LEAD, want_all(0));
-    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
-    let first = it.said.iter().find_map(|(_, frame)| match frame {
-        Frame::Header(header) => Some(*header),
-        _ => None,
-    });
-    let first = first.unwrap();
+    let mut it = looking_for_a_hole(disk, GRAIN);
+    let first = first_header(&it);
     assert_eq!((first.content, first.len), (Content::Hole, Some(ByteCount(16 << 20))));
     assert!(it.ops.is_empty(), "the window is full");
     it.said.clear();
@@ -340,16 +351,8 @@ fn bytes_that_came_into_a_long_hole_go_in_chunks_as_wished() {
     let mut disk = Disk::default();
     disk.files.insert(path("f"), vec![0; 4 << 20]);
     disk.filled.insert(path("f"), content("came since", 4 << 20));
-    let options = floe_proto::command::TransferOptions { window: ByteCount(GRAIN), ..options() };
-    let mut it = Hand::putting(disk, "f", options, config());
-    it.does(is_open);
-    it.hears(LEAD, want_all(0));
-    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
-    let first = it.said.iter().find_map(|(_, frame)| match frame {
-        Frame::Header(header) => Some(*header),
-        _ => None,
-    });
-    let first = first.unwrap();
+    let it = looking_for_a_hole(disk, GRAIN);
+    let first = first_header(&it);
     assert_eq!((first.content, first.len), (Content::Bytes, Some(ByteCount(GRAIN))));
     assert_eq!(it.session.summary(T).unwrap().window_bytes_max, ByteCount(GRAIN));
 }
@@ -358,10 +361,7 @@ fn bytes_that_came_into_a_long_hole_go_in_chunks_as_wished() {
 fn bytes_in_a_hole_that_was_sent_are_another_version() {
     let (mut disk, bytes) = (Disk::default(), content("came since", 4 << 20));
     disk.files.insert(path("f"), vec![0; 4 << 20]);
-    let mut it = Hand::putting(disk, "f", options(), config());
-    it.does(is_open);
-    it.hears(LEAD, want_all(0));
-    it.does(|op| matches!(op, DiskOp::ReadHole { .. }));
+    let mut it = looking_for_a_hole(disk, 4 << 20);
     it.disk.filled.insert(path("f"), bytes);
     it.hears(LEAD, Frame::Corrupt(Seq(0)));
     it.does(|op| matches!(op, DiskOp::ReadHole { .. }));

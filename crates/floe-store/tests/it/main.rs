@@ -8,6 +8,7 @@ mod containment;
 mod crash;
 mod faulty;
 mod kernel;
+mod mounted;
 mod rights;
 mod reserve;
 mod sparse;

@@ -1,33 +1,24 @@
 //! What is kept free of a disk, on a small one.
 
+use crate::mounted::with_tmpfs;
 use crate::stage::{CHUNK, chunk, content, spec, stage, write};
 use floe_store::local::LocalStore;
 use floe_store::{Sink, Store};
 use floe_types::{ByteCount, Code};
-use std::panic::{UnwindSafe, catch_unwind};
+use std::panic::UnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Runs with a file system of 16 MiB, unless this process may not mount one.
+/// Runs with a file system of 16 MiB, and what is free on it, unless this process may not mount
+/// one.
 fn on_a_small_disk(test: &str, run: impl FnOnce(&Path, &dyn Fn() -> u64) + UnwindSafe) {
-    let directory = tempfile::tempdir().unwrap();
-    let point = directory.path().join("m");
-    std::fs::create_dir(&point).unwrap();
-    let flags = rustix::mount::MountFlags::empty();
-    let options = Some(c"size=16m");
-    if let Err(error) = rustix::mount::mount("tmpfs", &point, "tmpfs", flags, options) {
-        eprintln!("SKIPPED {test}: mount: {error}");
-        return;
-    }
-    let outcome = catch_unwind(|| {
+    with_tmpfs(test, c"size=16m", |_, point| {
         let free = || {
-            let space = rustix::fs::statvfs(&point).unwrap();
+            let space = rustix::fs::statvfs(point).unwrap();
             space.f_bavail * space.f_frsize
         };
-        run(&point, &free);
+        run(point, &free);
     });
-    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
-    outcome.unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What only a disk can show of stages: their files, damage in them, other boots, other mounts,
 //! full disks.
 
+use crate::mounted::with_tmpfs;
 use floe_store::disk::{Access, Disk, Name};
 use floe_store::faulty::{Faults, FaultyDisk};
 use floe_store::kernel::KernelDisk;
@@ -173,16 +174,21 @@ fn past_the_store(disk: &SimulatedDisk, ending: &str) -> SimulatedHandle {
     disk.open_file(&area, Name::new(name).unwrap(), Access::ReadWrite).unwrap()
 }
 
-#[test]
-fn after_another_boot_only_what_a_checkpoint_covers_is_trusted_unread() {
-    let disk = SimulatedDisk::default();
+/// Stages five chunks of six, the first two covered by a checkpoint.
+fn stage_five(disk: &SimulatedDisk) -> SinkSpec {
     let spec = spec("x", 6);
     let store = LocalStore::new(disk.clone()).unwrap();
     let (sink, _, _) = stage(&store, &spec);
     (0..2).for_each(|nth| write(&*sink, nth));
     sink.checkpoint().unwrap();
     (2..5).for_each(|nth| write(&*sink, nth));
-    drop((sink, store));
+    spec
+}
+
+#[test]
+fn after_another_boot_only_what_a_checkpoint_covers_is_trusted_unread() {
+    let disk = SimulatedDisk::default();
+    let spec = stage_five(&disk);
     let bytes = past_the_store(&disk, ".stage");
     disk.write_at(&bytes, chunk(3).start(), b"rot").unwrap();
     drop(bytes);
@@ -238,17 +244,8 @@ fn a_stage_on_another_mount_rests_beside_its_object() {
 
 #[test]
 fn a_real_mount_is_crossed_by_no_rename() {
-    let directory = tempfile::tempdir().unwrap();
-    let point = directory.path().join("m");
-    std::fs::create_dir(&point).unwrap();
-    let flags = rustix::mount::MountFlags::empty();
-    let options = Some(c"size=4m");
-    if let Err(error) = rustix::mount::mount("tmpfs", &point, "tmpfs", flags, options) {
-        eprintln!("SKIPPED a_real_mount_is_crossed_by_no_rename: mount: {error}");
-        return;
-    }
-    let outcome = std::panic::catch_unwind(|| {
-        let store = LocalStore::open(directory.path()).unwrap();
+    with_tmpfs("a_real_mount_is_crossed_by_no_rename", c"size=4m", |directory, point| {
+        let store = LocalStore::open(directory).unwrap();
         finish(&store, &spec("m/x", 4), 4);
         let big = store.open_sink(spec("m/big", 1000), &|_, _| {});
         assert_eq!(big.err().unwrap().code, Code::NoSpace, "refused before a byte is written");
@@ -262,8 +259,6 @@ fn a_real_mount_is_crossed_by_no_rename() {
         assert_eq!(stat.size, ByteCount(4 * CHUNK), "the old version stands");
         assert!(!point.join(".floe").exists());
     });
-    rustix::mount::unmount(&point, rustix::mount::UnmountFlags::DETACH).unwrap();
-    outcome.unwrap();
 }
 
 #[test]

@@ -67,6 +67,31 @@ fn an_object_moved_into_a_directory_that_was_just_made_is_not_lost() {
     }
 }
 
+/// Another process puts an object and dies at each operation; then this one, which was there
+/// before, puts it too, and the power fails.
+fn is_durable_whoever_began(
+    prepare: &dyn Fn() -> (SimulatedDisk, LocalStore<SimulatedDisk>),
+    object: &Object,
+    when: &str,
+) {
+    let count = operations(&|| prepare().0, &|disk| {
+        object.transfer(&store(disk)).unwrap();
+    });
+    for operation in 0..=count {
+        let (disk, local) = prepare();
+        let other = store(&disk);
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = object.transfer(&other);
+        drop(other);
+        disk.set_breaks(Breaks::default());
+        object.transfer(&local).unwrap();
+        drop(local);
+        disk.cut(operation);
+        let stands = object.stands(&store(&disk));
+        assert!(stands, "operation {operation}{when}: answered, so durable");
+    }
+}
+
 #[test]
 fn an_object_that_is_kept_has_a_durable_name_whoever_gave_it() {
     let (first, second) = (object("d/f", 100, 1), object("d/x", 100, 2));
@@ -76,25 +101,10 @@ fn an_object_that_is_kept_has_a_durable_name_whoever_gave_it() {
         first.transfer(&local).unwrap();
         (disk, local)
     };
-    let count = operations(&|| prepare().0, &|disk| {
-        second.transfer(&store(disk)).unwrap();
-    });
-    for operation in 0..=count {
-        let (disk, local) = prepare();
-        let other = store(&disk);
-        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
-        let _ = second.transfer(&other);
-        drop(other);
-        disk.set_breaks(Breaks::default());
-        second.transfer(&local).unwrap();
-        drop(local);
-        disk.cut(operation);
-        assert!(second.stands(&store(&disk)), "operation {operation}: answered, so durable");
-    }
+    is_durable_whoever_began(&prepare, &second, "");
 }
 
-/// Puts into a directory that another process makes, one level below what this process synced, and
-/// dies at each operation.
+/// One level below what this process synced.
 #[test]
 fn a_directory_that_another_process_made_is_durable_with_what_is_put_into_it() {
     let second = object("d/e/x", 100, 3);
@@ -110,22 +120,7 @@ fn a_directory_that_another_process_made_is_durable_with_what_is_put_into_it() {
             }
             (disk, local)
         };
-        let count = operations(&|| prepare().0, &|disk| {
-            second.transfer(&store(disk)).unwrap();
-        });
-        for operation in 0..=count {
-            let (disk, local) = prepare();
-            let other = store(&disk);
-            disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
-            let _ = second.transfer(&other);
-            drop(other);
-            disk.set_breaks(Breaks::default());
-            second.transfer(&local).unwrap();
-            drop(local);
-            disk.cut(operation);
-            let stands = second.stands(&store(&disk));
-            assert!(stands, "operation {operation}, {step} s apart: answered, so durable");
-        }
+        is_durable_whoever_began(&prepare, &second, &format!(", {step} s apart"));
     }
 }
 

@@ -121,13 +121,7 @@ fn holes_that_are_recorded_are_no_room() {
 #[test]
 fn what_a_checkpoint_covers_is_trusted_unread_although_a_power_loss_took_a_later_slot() {
     let disk = SimulatedDisk::default();
-    let spec = spec("x", 6);
-    let store = LocalStore::new(disk.clone()).unwrap();
-    let (sink, _, _) = stage(&store, &spec);
-    (0..2).for_each(|nth| write(&*sink, nth));
-    sink.checkpoint().unwrap();
-    (2..5).for_each(|nth| write(&*sink, nth));
-    drop((sink, store));
+    let spec = stage_five(&disk);
     disk.reboot();
     change_slot(&disk, 2, |slot| slot.fill(0));
     let store = LocalStore::new(disk.clone()).unwrap();

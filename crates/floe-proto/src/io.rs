@@ -74,6 +74,8 @@ pub(crate) struct Pipe<P> {
     pub(crate) carries: Option<Seq>,
     pub(crate) heard: Time,
     pub(crate) said: Time,
+    /// The peer has heard all that was said before then: it answered a PING of that time.
+    pub(crate) answered: Time,
     pub(crate) clock: CauseClock,
     /// Set once it is to be hung up: nothing new goes out on it.
     pub(crate) closing: bool,
@@ -171,6 +173,7 @@ impl<P> Pipe<P> {
             carries: None,
             heard: now,
             said: now,
+            answered: Time::default(),
             clock: CauseClock::new(now),
             closing: false,
         }

@@ -59,6 +59,8 @@ pub struct Session<P> {
     stats_owed: stalls::Owed,
     /// When anything of a transfer or request moved for the last time.
     moved: Time,
+    /// When the peer was known to have heard all that was said before that.
+    reached: Time,
     data_bytes: ByteCount,
     /// No DATA goes or is taken before.
     held_until: Time,
@@ -95,6 +97,7 @@ impl<P: Clone> Session<P> {
             stats_said: now,
             stats_owed: stalls::Owed::Yes,
             moved: now,
+            reached: now,
             data_bytes: ByteCount::ZERO,
             held_until: Time(0),
             round_trip: None,

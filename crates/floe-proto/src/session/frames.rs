@@ -53,6 +53,7 @@ impl<P: Clone> Session<P> {
                 Ok(())
             }
             Frame::Pong(number) => {
+                self.note_answer(stream, number, now);
                 if self.io.lead == Some(stream) {
                     for half in self.transfers.values_mut() {
                         if let Half::Send(half) = half {

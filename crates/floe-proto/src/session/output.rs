@@ -46,7 +46,10 @@ impl<P: Clone> Session<P> {
         let hearing = self.hearing(stream);
         let frame = self.next_frame(stream, now)?;
         if let Some(pipe) = self.io.pipes.get_mut(&stream) {
-            pipe.said = now;
+            // A peer that only answers still wants to know whether it is heard.
+            if !matches!(frame, Frame::Pong(_)) {
+                pipe.said = now;
+            }
             if hearing == Asked::No {
                 // It reads: it is alive, though it is not listened to.
                 pipe.heard = now;

@@ -11,7 +11,7 @@ use super::{Half, Session};
 use crate::command::{Event, Role};
 use crate::frame::{Frame, Stats, Work};
 use crate::session::ending::State;
-use floe_types::{Code, Fault, Micros, Time};
+use floe_types::{Code, Fault, Micros, StreamId, Time};
 
 /// Whether a server says STATS although nothing runs: the first, and one after the last request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -45,6 +45,24 @@ impl<P: Clone> Session<P> {
         }
     }
 
+    /// The number of a PING is when it was said.
+    pub(super) fn note_answer(&mut self, stream: StreamId, number: u64, now: Time) {
+        let before = self.is_all_heard();
+        if let Some(pipe) = self.io.pipes.get_mut(&stream) {
+            pipe.answered = pipe.answered.max(Time(number.min(now.0)));
+        }
+        if !before && self.is_all_heard() {
+            self.reached = now;
+        }
+    }
+
+    /// Whether the peer has heard, on every stream, what was said there before things stood still:
+    /// what it says of its work before is of no use.
+    fn is_all_heard(&self) -> bool {
+        let mut open = self.io.pipes.values().filter(|pipe| !pipe.closing);
+        open.all(|pipe| pipe.answered >= self.moved)
+    }
+
     /// When a client ends a session in which nothing moves any more.
     pub(super) fn stalls_at(&self) -> Option<Time> {
         let runs = !(self.transfers.is_empty() && self.requests.is_empty());
@@ -55,8 +73,9 @@ impl<P: Clone> Session<P> {
             && runs
             && told
             && self.is_heard()
+            && self.is_all_heard()
             && self.work() == Work::None;
-        waits.then(|| self.moved.plus(self.config.limits.stall))
+        waits.then(|| self.moved.max(self.reached).plus(self.config.limits.stall))
     }
 
     /// Whether the peer said anything of late: of one that is silent nobody knows what it does, and

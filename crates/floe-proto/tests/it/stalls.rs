@@ -31,14 +31,25 @@ fn want(more: More) -> Frame<Bytes> {
     Frame::Want(Want { entry: entry(0), basis: Basis::Version, have, finished, more })
 }
 
-/// A second goes by: the peer is alive, and says so.
+/// A second goes by: the peer is alive, has heard all, and says so.
 fn second(it: &mut Hand, work: Option<Work>) {
+    let before = it.said.len();
     it.passes(SECOND);
+    let ping = |(stream, frame): &(_, Frame<Bytes>)| match frame {
+        Frame::Ping(number) => Some((*stream, *number)),
+        _ => None,
+    };
+    let pings: Vec<_> = it.said[before..].iter().filter_map(ping).collect();
+    pings.into_iter().for_each(|(stream, number)| it.hears(stream, Frame::Pong(number)));
     it.hears(LEAD, stats(work));
     it.hears(SECOND_STREAM, Frame::Ping(1));
 }
 
 const SECOND_STREAM: floe_types::StreamId = crate::hand::SECOND;
+
+fn heartbeat_secs() -> u64 {
+    Limits::default().heartbeat.0 / SECOND
+}
 
 fn limit_secs() -> u64 {
     Limits::default().stall.0 / SECOND
@@ -53,12 +64,42 @@ fn a_client_begins_again_where_neither_end_has_anything_to_do() {
     }
     assert_eq!(it.result(), None);
     assert!(!it.events.contains(&Event::Stalled));
-    it.passes(2 * SECOND);
+    // The peer is asked whether it heard all after a heartbeat's time.
+    for _ in 0..heartbeat_secs() + 1 {
+        second(&mut it, Some(Work::None));
+    }
     it.does_all();
     assert!(it.events.contains(&Event::Stalled));
     assert_eq!(it.result().unwrap().unwrap_err().code, Code::TimedOut);
     assert!(it.has_said(|frame| matches!(frame, Frame::Close(Some(fault)) if
         fault.code == Code::TimedOut)));
+}
+
+/// What is under way to it is: a link that holds everything back for a minute each way.
+#[test]
+fn a_peer_that_has_not_heard_all_is_waited_for() {
+    let mut it = announced(options());
+    it.hears(LEAD, want(More::Follows));
+    let waits = |it: &mut Hand, secs| {
+        for _ in 0..secs {
+            it.passes(SECOND);
+            it.hears(LEAD, stats(Some(Work::None)));
+            it.hears(SECOND_STREAM, Frame::Ping(1));
+        }
+    };
+    waits(&mut it, 2 * limit_secs());
+    for answers in [SECOND_STREAM, LEAD] {
+        assert!(!it.events.contains(&Event::Stalled), "{answers:?} was not heard yet");
+        let asked = it.said.iter().rev().find_map(|(stream, frame)| match frame {
+            Frame::Ping(number) if *stream == answers => Some(*number),
+            _ => None,
+        });
+        it.hears(answers, Frame::Pong(asked.unwrap()));
+    }
+    waits(&mut it, limit_secs() - 1);
+    assert!(!it.events.contains(&Event::Stalled), "it had that long to act on what it heard");
+    waits(&mut it, 1);
+    assert!(it.events.contains(&Event::Stalled));
 }
 
 #[test]
@@ -75,10 +116,10 @@ fn a_peer_that_works_or_does_not_tell_is_waited_for() {
 #[test]
 fn a_peer_that_is_silent_is_not_idle() {
     let limits = Limits::default();
-    let (silence, heartbeat) = (limits.silence.0 / SECOND, limits.heartbeat.0 / SECOND);
+    let silence = limits.silence.0 / SECOND;
     let mut it = announced(options());
     it.hears(LEAD, want(More::Follows));
-    for _ in 0..limit_secs() - heartbeat - 5 {
+    for _ in 0..limit_secs() - 5 {
         second(&mut it, Some(Work::None));
     }
     for _ in 0..silence + 1 {
@@ -120,11 +161,8 @@ fn a_request_that_is_never_answered_ends() {
     let request = Request::Stat { path, root: RootWish::IfKnown };
     it.session.handle_command(Command::Request(request), it.now).unwrap();
     it.poll();
-    second(&mut it, Some(Work::None));
-    for _ in 0..limit_secs() {
-        it.passes(SECOND);
-        it.hears(LEAD, Frame::Ping(1));
-        it.hears(SECOND_STREAM, Frame::Ping(1));
+    for _ in 0..limit_secs() + heartbeat_secs() + 1 {
+        second(&mut it, Some(Work::None));
     }
     let answer = it.events.iter().find_map(|event| match event {
         Event::Replied(_, answer) => Some(answer.clone()),

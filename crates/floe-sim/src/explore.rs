@@ -1,6 +1,6 @@
 //! Every interleaving of a small transfer, over the real core: states told apart by their hash,
 //! breadth first as long as what is to be gone on from fits into memory, then from places drawn
-//! among that, each for a while depth first.
+//! among that, each for a while depth first, until there are no more.
 //!
 //! One object of three chunks, two streams, one loss of the whole session, and up to two faults in
 //! all: a stream cut, a byte of a piece flipped, an operation that fails, a process killed, a power
@@ -56,8 +56,8 @@ pub struct Found {
 
 /// States that are gone on from breadth first; a state takes some kilobytes.
 const FRONTIER_MAX: usize = 100_000;
-/// New states that are looked at from one of them on, depth first.
-const DIVE_STATES: usize = 2_000;
+/// New states that are looked at from one of them on, depth first, before another has its turn.
+const DIVE_STATES: usize = 20_000;
 
 /// Explores.
 #[must_use]
@@ -132,8 +132,8 @@ impl Search {
         (self.seen.len() < self.bounds.states_max).then_some(next)
     }
 
-    /// Goes on from one place after the other, each drawn, until there were enough. What a dive
-    /// leaves is given up.
+    /// Goes on from one place after the other, each drawn, until there were enough, or all: what a
+    /// dive leaves, a few hundred places at most, waits like the others.
     fn dive(mut self, frontier: &mut VecDeque<Place>) -> Found {
         while !frontier.is_empty() {
             let at = self.dice.index(frontier.len());
@@ -149,7 +149,9 @@ impl Search {
                     break;
                 }
             }
+            frontier.extend(stack);
         }
+        self.found.all = true;
         self.found()
     }
 

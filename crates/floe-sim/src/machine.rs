@@ -73,7 +73,8 @@ impl Machine {
     #[must_use]
     pub fn new(name: String, seed: u64) -> Self {
         let disk = SimulatedDisk::default();
-        let seen = FaultyDisk::new(disk.clone(), seed, CALM_FAULTS);
+        let lose = SimulatedDisk::fail_syncs;
+        let seen = FaultyDisk::losing(disk.clone(), seed, CALM_FAULTS, lose);
         Self { name, disk, seen, faults: CALM_FAULTS, skew: 0, doom: None }
     }
 
@@ -148,7 +149,28 @@ impl Machine {
         };
         disk.truncate(&file, ByteCount::of_len(content.bytes.len()))?;
         disk.write_at(&file, Offset::ZERO, &content.bytes)?;
-        disk.sync_file_system(&file)?;
+        self.settle(&file)?;
+        let stat = disk.stat(&file)?;
+        Ok(Metadata { mode: stat.mode, mtime: stat.mtime })
+    }
+
+    /// Makes durable what another program did; of a sync that failed before it is told first.
+    fn settle(&self, file: &SimulatedHandle) -> DiskResult<()> {
+        self.disk.sync_file_system(file).or_else(|_| self.disk.sync_file_system(file))
+    }
+
+    /// Changes mode and mtime of a file as another program does, durably; its metadata then.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn touch(&self, path: &ObjectPath, mode: Mode) -> DiskResult<Metadata> {
+        let disk = &self.disk;
+        let Some((parent, name)) = path.split_last() else { return Ok(NO_METADATA) };
+        let directory = self.directory(&parent)?;
+        let file = disk.open_file(&directory, Name::from(name), Access::ReadWrite)?;
+        disk.set_mode(&file, mode)?;
+        disk.set_mtime(&file, disk.now())?;
+        self.settle(&file)?;
         let stat = disk.stat(&file)?;
         Ok(Metadata { mode: stat.mode, mtime: stat.mtime })
     }
@@ -176,7 +198,7 @@ impl Machine {
         let Some((parent, name)) = path.split_last() else { return Ok(()) };
         let directory = self.directory(&parent)?;
         self.disk.make_link(&directory, Name::from(name), text)?;
-        self.disk.sync_file_system(&directory)
+        self.settle(&directory)
     }
 }
 

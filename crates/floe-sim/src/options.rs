@@ -145,6 +145,8 @@ pub struct Machines {
     pub down_max: Micros,
     /// A server that starts again has other limits.
     pub other_limits: Tries,
+    /// Of what is held of an object so many ranges are told; at both ends, which must agree.
+    pub have_ranges_max: u32,
 }
 
 /// What people and other programs do.
@@ -160,6 +162,8 @@ pub struct People {
     pub jump_max: Micros,
     /// Requests beside each session's transfer, at most.
     pub requests: u64,
+    /// Some have tickets that allow less than all.
+    pub narrow: Tries,
 }
 
 /// Whether something is tried at all.
@@ -179,7 +183,7 @@ impl Options {
         let network = Network::draw(dice);
         let ever = |chance| if chance == Chance::NEVER { Tries::No } else { Tries::Yes };
         let flips = Flips { pieces: ever(network.flip_piece), frames: ever(network.flip_frame) };
-        Self {
+        let drawn = Self {
             network,
             flips,
             disk: DiskTrouble::draw(dice),
@@ -189,7 +193,22 @@ impl Options {
             calm_after: Micros::from_secs(600),
             patience: Micros::from_secs(1_800),
             work,
-        }
+        };
+        if dice.one_in(6) { drawn.losing_only_connections() } else { drawn }
+    }
+
+    /// The same, where nothing but processes and connections is lost.
+    fn losing_only_connections(mut self) -> Self {
+        self.flips = Flips { pieces: Tries::No, frames: Tries::No };
+        self.network.flip_piece = Chance::NEVER;
+        self.network.flip_frame = Chance::NEVER;
+        (self.disk.spells, self.disk.full) = (0, 0);
+        (self.machines.server_cuts, self.machines.client_cuts) = (0, 0);
+        self.machines.have_ranges_max = Limits::default().have_ranges_max;
+        (self.people.changes, self.people.jumps) = (0, 0);
+        (self.people.narrow, self.work.rivals) = (Tries::No, Tries::No);
+        (self.work.no_clobber, self.work.clients) = (Tries::No, self.work.clients.min(2));
+        self
     }
 
     /// Whether nothing but processes and connections is ever lost.
@@ -199,8 +218,9 @@ impl Options {
         let bytes = flips.pieces == Tries::No && flips.frames == Tries::No;
         let disks = disk.spells == 0 && disk.full == 0;
         let machines = machines.server_cuts == 0 && machines.client_cuts == 0;
-        let people = people.changes == 0 && people.jumps == 0 && work.rivals == Tries::No;
-        bytes && disks && machines && people
+        let alone = work.rivals == Tries::No && people.narrow == Tries::No;
+        let people = people.changes == 0 && people.jumps == 0;
+        bytes && disks && machines && people && alone
     }
 
     /// Nothing goes wrong from now on.
@@ -211,14 +231,28 @@ impl Options {
         self.disk = DiskTrouble { busy_max, spells, full, ..CALM_DISK };
     }
 
+    /// What the limits of all have in common.
+    #[must_use]
+    pub fn common_limits(&self) -> Limits {
+        let plain = Limits::default();
+        let have_ranges_max = self.machines.have_ranges_max;
+        let want_ranges_max = plain.want_ranges_max.min(have_ranges_max);
+        Limits { stream_worth_bytes: STREAM_WORTH_BYTES, have_ranges_max, want_ranges_max, ..plain }
+    }
+
+    /// Whether all that is held is told.
+    #[must_use]
+    pub fn tells_all(&self) -> bool {
+        self.machines.have_ranges_max == Limits::default().have_ranges_max
+    }
+
     /// The limits of a server.
     #[must_use]
     pub fn limits(&self, dice: &mut Dice, other: Tries) -> Limits {
         let plain = Limits {
             checkpoint_bytes: ByteCount(1 << 20),
             checkpoint: Micros::from_secs(1),
-            stream_worth_bytes: STREAM_WORTH_BYTES,
-            ..Limits::default()
+            ..self.common_limits()
         };
         if other == Tries::No {
             return plain;
@@ -343,6 +377,10 @@ impl Machines {
             drains: count(dice, 1),
             down_max: Micros::from_secs(20),
             other_limits: tries(dice, 2),
+            have_ranges_max: match dice.below(3) {
+                0 => u32::try_from(dice.between(2, 6)).unwrap_or(2),
+                _ => Limits::default().have_ranges_max,
+            },
         }
     }
 }
@@ -355,6 +393,7 @@ impl People {
             jumps: count(dice, 3),
             jump_max: Micros::from_secs(10 * 24 * 3_600),
             requests: if dice.one_in(3) { 4 } else { 0 },
+            narrow: tries(dice, 6),
         }
     }
 }

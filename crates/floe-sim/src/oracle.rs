@@ -98,6 +98,13 @@ impl Oracle {
         self.targets.contains_key(name)
     }
 
+    /// Whether somebody was told that something stands there, or it stood there first.
+    #[must_use]
+    pub fn is_taken(&self, name: &Name) -> bool {
+        let target = self.targets.get(name);
+        target.is_some_and(|target| target.offers.iter().any(|offer| offer.committed.is_some()))
+    }
+
     /// A version that may be sent there from now on.
     pub fn offer(&mut self, name: &Name, root: Root, metadata: Metadata) {
         if let Some(target) = self.targets.get_mut(name) {
@@ -215,12 +222,14 @@ impl Target {
             Look::Absent => Err("gone, and it was there, or committed".to_owned()),
             Look::File { root, metadata } => {
                 let same = |offer: &&Offer| offer.root == *root;
-                let right =
-                    |offer: &Offer| metadatas == Metadatas::Ignored || offer.metadata == *metadata;
-                if self.offers.iter().any(|offer| same(&offer) && right(offer)) {
+                let known: Vec<_> = self.offers.iter().filter(same).collect();
+                // Of an object that is kept they change in place, one after the other.
+                let mode = known.iter().any(|offer| offer.metadata.mode == metadata.mode);
+                let mtime = known.iter().any(|offer| offer.metadata.mtime == metadata.mtime);
+                let ignored = metadatas == Metadatas::Ignored && !known.is_empty();
+                if ignored || (mode && mtime) {
                     return Ok(());
                 }
-                let known: Vec<_> = self.offers.iter().filter(same).collect();
                 if known.is_empty() {
                     let offers = self.offers.len();
                     Err(format!("none of the {offers} versions that may stand there ({root})"))

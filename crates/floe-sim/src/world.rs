@@ -10,6 +10,7 @@ mod turn; // rounds of the core
 mod dial; // connections come and go
 mod asking; // requests beside transfers
 mod person; // commands, and what becomes of them
+mod ticket; // what a client's ticket does not allow
 mod judge; // what they came to, held against the promises
 mod setup; // machines, sources and errands of a seed
 mod trouble; // what goes wrong, and when
@@ -49,6 +50,8 @@ pub struct World {
     piped: BTreeSet<Name>,
     /// Files that a request may remove or rename, by client.
     toys: Vec<(usize, ObjectPath)>,
+    /// What no ticket lets anybody make.
+    forbidden: Vec<ObjectPath>,
     /// Requests that were not answered.
     asked: BTreeMap<(PeerId, RequestId), Request>,
     peers: BTreeMap<PeerId, Peer>,
@@ -199,6 +202,7 @@ impl World {
             sources: BTreeMap::new(),
             piped: BTreeSet::new(),
             toys: Vec::new(),
+            forbidden: Vec::new(),
             asked: BTreeMap::new(),
             peers: BTreeMap::new(),
             links: BTreeMap::new(),

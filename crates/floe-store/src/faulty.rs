@@ -37,7 +37,8 @@ pub struct Faults {
     pub cache_miss: Chance,
     /// A write gives EIO; a part of its bytes may be written.
     pub write_error: Chance,
-    /// A sync gives EIO; nothing was made durable.
+    /// A sync gives EIO; nothing was made durable. Without `FaultyDisk::losing` the next one writes
+    /// it all the same.
     pub sync_error: Chance,
     /// An open, stat, list or lock gives EIO.
     pub lookup_error: Chance,
@@ -54,7 +55,7 @@ pub struct Faults {
     /// The file system tells of no holes, and makes none.
     pub without_holes: Offer,
     /// After so many bytes written, every write gives ENOSPC, the one that meets the end after a
-    /// part. What is left is told as free.
+    /// part; so does what makes or moves a name. Less than is left is set aside, and told as free.
     pub space_bytes_max: Option<floe_types::ByteCount>,
     /// After so many operations, every one gives EIO: the device is gone.
     pub operations_max: Option<u64>,
@@ -99,11 +100,13 @@ pub struct Injected {
 #[derive(Clone)]
 pub struct FaultyDisk<D> {
     below: D,
-    state: Arc<State>,
+    state: Arc<State<D>>,
 }
 
-struct State {
+struct State<D> {
     faults: Mutex<Faults>,
+    /// Lets the next sync of the disk below fail in its own way.
+    lose: Option<fn(&D, u32)>,
     dice: Dice,
     written: AtomicU64,
     operations: AtomicU64,
@@ -113,8 +116,19 @@ struct State {
 impl<D: Disk> FaultyDisk<D> {
     /// Breaks `below` in these ways, drawn from this seed.
     pub fn new(below: D, seed: u64, faults: Faults) -> Self {
+        Self::with(below, seed, faults, None)
+    }
+
+    /// As `new`, but a sync that fails is one of the disk below, which `lose` tells how many of the
+    /// next fail: what becomes of the bytes is its own affair.
+    pub fn losing(below: D, seed: u64, faults: Faults, lose: fn(&D, u32)) -> Self {
+        Self::with(below, seed, faults, Some(lose))
+    }
+
+    fn with(below: D, seed: u64, faults: Faults, lose: Option<fn(&D, u32)>) -> Self {
         let state = State {
             faults: Mutex::new(faults),
+            lose,
             dice: Dice::new(seed),
             written: AtomicU64::new(0),
             operations: AtomicU64::new(0),

@@ -77,6 +77,11 @@ impl SimulatedDisk {
         world.operations = 0;
     }
 
+    /// So many syncs fail from now on, as those of `Breaks::syncs` do.
+    pub fn fail_syncs(&self, count: u32) {
+        self.lock().breaks.syncs = count;
+    }
+
     /// How many operations there were since breaks were set.
     #[must_use]
     pub fn operations(&self) -> u64 {

@@ -48,11 +48,13 @@ pub enum Bug {
     MissAChangedSource,
     /// A hole is not punched: what stood there stays.
     LeaveWhatStoodInAHole,
+    /// After a sync that failed every record counts, as if the next sync wrote what that one lost.
+    TrustARetryOfAFailedSync,
 }
 
 impl Bug {
     /// All of them: each must be caught.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SkipTheSyncOfAStage,
         Self::CheckpointBeforeTheData,
         Self::CheckpointCoversMore,
@@ -73,6 +75,7 @@ impl Bug {
         Self::WindowOffByOne,
         Self::MissAChangedSource,
         Self::LeaveWhatStoodInAHole,
+        Self::TrustARetryOfAFailedSync,
     ];
 }
 

@@ -73,8 +73,12 @@ struct End {
 impl End {
     fn new(role: Role, disk: Disk, now: Time) -> Self {
         let config = Config {
-            // Every further stream is worth its dial.
-            limits: Limits { stream_worth_bytes: ByteCount(1), ..Limits::default() },
+            // Every further stream is worth its dial; two chunks are worth a checkpoint.
+            limits: Limits {
+                stream_worth_bytes: ByteCount(1),
+                checkpoint_bytes: WINDOW,
+                ..Limits::default()
+            },
             verbs: Verbs::ALL,
             piece_bytes: ChunkSize::MIN.bytes(),
             streams: StreamCount::Fixed(2),

@@ -69,16 +69,23 @@ impl World {
     }
 
     /// An answer came, or the session ended without one.
-    pub(super) fn answered(&mut self, id: PeerId, number: RequestId, answer: Result<Reply, Fault>) {
+    pub(super) fn answered(
+        &mut self,
+        client: usize,
+        (id, number): (PeerId, RequestId),
+        answer: Result<Reply, Fault>,
+    ) {
         let Some(request) = self.asked.remove(&(id, number)) else { return };
         self.trace.say(self.now, || format!("{id:?} hears of {request:?}: {answer:?}"));
         match answer {
             Ok(reply) => {
                 self.tally.answers += 1;
+                self.judge_leave(client, &request);
                 if !self.has_flipped_frames() {
                     self.judge_answer(&request, &reply);
                 }
             }
+            Err(_) if self.clients[client].is_narrow() => {}
             Err(fault) => self.judge_refusal(&request, &fault),
         }
     }

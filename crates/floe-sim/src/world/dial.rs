@@ -8,6 +8,7 @@ use crate::link::{Link, Side};
 use crate::peer::{Core, LinkId, Peer, PeerId, Port, Stream};
 use floe_engine::buffer::Pool;
 use floe_engine::files::Files;
+use floe_engine::grant::Fence;
 use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Verbs;
@@ -97,10 +98,11 @@ impl World {
     /// The server's end of a new session.
     fn host(&mut self, client: usize) -> PeerId {
         self.tally.sessions += 1;
-        let owner = self.clients[client].owner;
+        let (owner, verbs) = (self.clients[client].owner, self.clients[client].verbs);
         let (pool, limits, store) = match &self.server {
             Some(serving) => {
-                let store: Arc<dyn Store> = Arc::clone(&serving.store) as Arc<dyn Store>;
+                let store = Arc::clone(&serving.store) as Arc<dyn Store>;
+                let store: Arc<dyn Store> = Arc::new(Fence::new(store, verbs, None));
                 (serving.pool.clone(), serving.limits.clone(), Some(store))
             }
             None => (Pool::new(ByteCount::ZERO), Limits::default(), None),
@@ -110,7 +112,8 @@ impl World {
             Some(store) => Files::served(store, owner, pool.clone(), pages),
             None => Files::local(owner, pool.clone(), pages),
         };
-        self.add_peer(Place { machine: SERVER, client, role: Role::Server }, files, pool, limits)
+        let place = Place { machine: SERVER, client, role: Role::Server, verbs };
+        self.add_peer(place, files, pool, limits)
     }
 
     pub(super) fn add_peer(
@@ -130,7 +133,7 @@ impl World {
         };
         let config = Config {
             limits: limits.clone(),
-            verbs: Verbs::ALL,
+            verbs: place.verbs,
             piece_bytes: work.piece_bytes,
             streams,
             buffers: work.buffers,
@@ -244,4 +247,6 @@ pub(super) struct Place {
     pub(super) machine: usize,
     pub(super) client: usize,
     pub(super) role: Role,
+    /// What the session's ticket allows, as this end has it.
+    pub(super) verbs: Verbs,
 }

@@ -47,7 +47,7 @@ impl World {
         let client = &self.clients[nth];
         let Some(errand) = client.errands.get(client.at - 1) else { return };
         let again = errand.options.resume == ResumeWish::Discard || errand.origin == Origin::Stdin;
-        if !self.options.loses_only_connections() || again {
+        if !self.options.loses_only_connections() || !self.options.tells_all() || again {
             return;
         }
         let size = |pair: &Pair| {

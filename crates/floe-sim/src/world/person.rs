@@ -7,17 +7,16 @@
 use super::dial::{Place, Purpose};
 use super::{Happening, World};
 use crate::link::Side;
-use crate::options::STREAM_WORTH_BYTES;
 use crate::oracle::{Name, Replaces, Told};
 use crate::peer::{LinkId, PeerId};
 use crate::pipe::Stdin;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Files, LocalEnd};
 use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
-use floe_proto::frame::{Direction, RecogniseWish};
+use floe_proto::frame::{Direction, RecogniseWish, Verbs};
 use floe_store::{OwnerId, Store};
 use floe_types::{
-    ByteCount, Code, Fault, Limits, Micros, ObjectPath, Precondition, Root, Time, TransferId,
+    ByteCount, Code, Fault, Micros, ObjectPath, Precondition, Root, Time, TransferId,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +25,8 @@ use std::sync::Arc;
 pub(super) struct Client {
     pub(super) machine: usize,
     pub(super) owner: OwnerId,
+    /// What its ticket allows.
+    pub(super) verbs: Verbs,
     /// Counts processes.
     pub(super) life: u64,
     pub(super) errands: Vec<Errand>,
@@ -106,6 +107,7 @@ impl Client {
         Self {
             machine,
             owner: OwnerId(owner),
+            verbs: Verbs::ALL,
             life: 0,
             errands,
             at: 0,
@@ -207,13 +209,15 @@ impl World {
         let Some(process) = client.process.as_mut() else {
             return self.leave_link(link, Side::Client);
         };
-        let limits = Limits { stream_worth_bytes: STREAM_WORTH_BYTES, ..Limits::default() };
+        let limits = self.options.common_limits();
         let pages = limits.page_entries_max;
         let files = Files::local(client.owner, process.pool.clone(), pages);
         let (pool, store) = (process.pool.clone(), Arc::clone(&process.store));
         let stdin = process.stdin.clone();
         let finds = stdin.clone();
-        let place = Place { machine: client.machine, client: nth, role: Role::Client };
+        // It knows what its ticket allows, or asks all the same.
+        let verbs = if self.dice.one_in(2) { client.verbs } else { Verbs::ALL };
+        let place = Place { machine: client.machine, client: nth, role: Role::Client, verbs };
         let id = self.add_peer(place, files, pool, limits);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.other = Some(host);
@@ -248,6 +252,10 @@ impl World {
                     process.session_began = self.now;
                 }
             }
+            Some(Err(fault)) if fault.code == Code::NotAllowed && self.is_refused(nth, &fault) => {
+                self.command(id, Command::Close(None));
+                self.command_over(nth, Err(fault), self.now);
+            }
             other => {
                 self.oracle.break_promise(|| format!("a transfer was refused: {other:?}"));
             }
@@ -257,7 +265,10 @@ impl World {
     /// What an earlier run was told to be committed may be committed once more.
     fn offer_again(&mut self, nth: usize) {
         let client = &self.clients[nth];
-        for pair in &client.errands[client.at].pairs {
+        let errand = &client.errands[client.at];
+        let may = |pair: &&Pair| self.may_bring(client, errand, pair);
+        let pairs: Vec<_> = errand.pairs.iter().filter(may).cloned().collect();
+        for pair in pairs {
             if let Some((content, metadata)) = self.sources.get(&pair.source) {
                 self.oracle.offer(&pair.target, content.root, *metadata);
             }
@@ -272,7 +283,7 @@ impl World {
             Event::Stalled if !self.has_flipped_frames() => {
                 self.oracle.break_promise(|| format!("{id:?}: neither end has anything to do"));
             }
-            Event::Replied(request, answer) => self.answered(id, request, answer),
+            Event::Replied(request, answer) => self.answered(nth, (id, request), answer),
             Event::Dial => self.dial(nth, Purpose::Join(id)),
             Event::EntryFinished { path, object: Some((_, root)), .. } if is_own => {
                 self.object_finished(nth, &path, root);
@@ -299,8 +310,10 @@ impl World {
         process.finished.insert(path.clone(), root);
         let began = process.session_began;
         let errand = &client.errands[client.at];
+        let barred = errand.direction == Direction::Put && !client.verbs.allow(Verbs::OVERWRITE);
         let replaces = match errand.options.precondition {
             Precondition::Absent if !self.options.flips.may_change_frames() => Replaces::Nothing,
+            _ if barred => Replaces::Nothing,
             _ => Replaces::Anything,
         };
         let Some(pair) = errand.pairs.iter().find(|pair| pair.path == *path) else {
@@ -330,7 +343,10 @@ impl World {
         process.session = None;
         let (stopping, began) = (process.stopping, process.began);
         match result {
-            Err(fault) if fault.code.is_lost() && !stopping => self.lost(nth, fault.code),
+            Err(fault) if fault.code.is_lost() && !stopping => {
+                self.clients[nth].effort.losses += 1;
+                self.lost(nth, fault.code);
+            }
             result => {
                 self.command(id, Command::Close(None));
                 if result.is_ok() {
@@ -355,7 +371,6 @@ impl World {
         let client = &mut self.clients[nth];
         let Some(process) = client.process.as_mut() else { return };
         process.session = None;
-        client.effort.losses += 1;
         if self.now.since(process.advanced) >= GIVE_UP {
             let began = process.began;
             return self.command_over(nth, Err(Fault::new(code, "")), began);
@@ -387,8 +402,11 @@ impl World {
                     pause_max = Micros::from_secs(60);
                 }
                 let absent = |errand: &Errand| errand.options.precondition == Precondition::Absent;
-                if fault.code == Code::Exists && client.errands.get(client.at).is_some_and(absent) {
-                    // What stands there is not replaced: that was asked for.
+                let asked =
+                    fault.code == Code::Exists && client.errands.get(client.at).is_some_and(absent);
+                if asked || self.is_refused(nth, &fault) {
+                    // What stands there is not replaced, or the ticket does not allow it.
+                    let client = &mut self.clients[nth];
                     client.at += 1;
                     client.effort = Effort::default();
                 } else {

@@ -38,9 +38,11 @@ impl World {
             if let (Tries::Yes, Some(first)) = (self.options.work.twins, self.clients.first()) {
                 client.owner = first.owner;
             }
+            client.verbs = self.draw_verbs();
             self.clients.push(client);
             self.make_toys(nth);
         }
+        self.forbid_directories();
         self.offer_what_stands();
         self.plan_trouble();
         // What was just written is fresh, or it is not.

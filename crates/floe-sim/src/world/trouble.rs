@@ -13,7 +13,7 @@ use floe_proto::command::{Command, Role};
 use floe_store::disk::{Access, Disk, Name as FileName};
 use floe_store::faulty::Faults;
 use floe_store::simulated::SimulatedDisk;
-use floe_types::{ByteCount, Metadata, Micros, Offset};
+use floe_types::{ByteCount, Metadata, Micros, Mode, Offset};
 use std::sync::Arc;
 
 /// A trouble that finds nobody to meet it comes again after so many events.
@@ -339,6 +339,9 @@ impl World {
         let names: Vec<_> = files.cloned().collect();
         let Some(name) = self.dice.pick(&names).cloned() else { return };
         let Some((old, _)) = self.sources.get(&name).cloned() else { return };
+        if self.dice.one_in(4) {
+            return self.touch_source(&name, &old);
+        }
         let new = old.edited(&mut self.dice);
         if self.dice.one_in(2) {
             let half = old.edited(&mut self.dice);
@@ -348,6 +351,18 @@ impl World {
         }
         let change = if self.dice.one_in(2) { Change::InPlace } else { Change::Replace };
         self.write_source(&name, &new, change);
+    }
+
+    /// Its bytes stay, its mode and mtime do not: what stands at the other end may be kept.
+    fn touch_source(&mut self, name: &Name, content: &Content) {
+        let (machine, path) = name;
+        self.machines[*machine].tick(self.now);
+        let mode = self.dice.pick(&[0o600, 0o644, 0o755]).copied().unwrap_or(0o644);
+        let touched = self.machines[*machine].touch(path, Mode::from_bits(mode));
+        let Ok(metadata) = touched else { return };
+        self.trace.say(self.now, || format!("source {path} is touched: {metadata:?}"));
+        self.sources.insert(name.clone(), (content.clone(), metadata));
+        self.offer_everywhere(name, content, metadata);
     }
 
     pub(super) fn settle_source(&mut self, name: &Name, content: &Content) {
@@ -369,10 +384,14 @@ impl World {
         let targets: Vec<_> = self
             .clients
             .iter()
-            .flat_map(|client| client.errands())
-            .flat_map(|errand| &errand.pairs)
-            .filter(|pair| pair.source == *name)
-            .map(|pair| pair.target.clone())
+            .flat_map(|client| client.errands().iter().map(move |errand| (client, errand)))
+            .flat_map(|(client, errand)| {
+                errand.pairs.iter().map(move |pair| (client, errand, pair))
+            })
+            .filter(|(client, errand, pair)| {
+                pair.source == *name && self.may_bring(client, errand, pair)
+            })
+            .map(|(.., pair)| pair.target.clone())
             .collect();
         for target in targets {
             self.oracle.offer(&target, content.root, metadata);

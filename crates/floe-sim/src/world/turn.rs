@@ -11,7 +11,7 @@ use crate::peer::{Core, Peer, PeerId, Phase, Stream};
 use crate::wire::Taken;
 use floe_engine::buffer::Piece;
 use floe_engine::files::Done;
-use floe_proto::command::{Command, Event, Lost};
+use floe_proto::command::{Command, Event, Lost, Role};
 use floe_proto::disk::{Lane, Took, Waited};
 use floe_proto::frame::Frame;
 use floe_types::{ByteCount, Code, Fault, Micros, OpId, StreamId, Time};
@@ -372,7 +372,8 @@ impl World {
     fn lose(&mut self, id: PeerId, peer: &mut Peer, stream: StreamId, own: &mut Stream, why: Lost) {
         own.phase = Phase::Gone;
         // One that was hung up for its silence is lost as well; at the end it is not.
-        if why != Lost::HungUp || peer.ending.is_none() {
+        let counts = peer.role == Role::Client && (why != Lost::HungUp || peer.ending.is_none());
+        if counts {
             self.clients[peer.client].count_loss();
         }
         self.leave_link(own.link, own.side);

@@ -46,6 +46,21 @@ impl<D: Disk> FaultyDisk<D> {
         Ok(changed)
     }
 
+    /// A name that takes space where it is made.
+    fn new_name<T>(&self, change: impl FnOnce() -> DiskResult<T>) -> DiskResult<T> {
+        let written = self.state.written.load(Ordering::Relaxed);
+        if self.faults().space_bytes_max.is_some_and(|max| written >= max.0) {
+            self.turn()?;
+            return Err(self.full());
+        }
+        self.name(change)
+    }
+
+    fn full(&self) -> DiskError {
+        self.state.counts.no_space.fetch_add(1, Ordering::Relaxed);
+        FULL
+    }
+
     fn metadata(&self, change: impl FnOnce() -> DiskResult<()>) -> DiskResult<()> {
         self.turn()?;
         self.broken(self.faults().metadata_error, &self.state.counts.metadata_errors)?;
@@ -54,8 +69,18 @@ impl<D: Disk> FaultyDisk<D> {
 
     fn sync(&self, sync: impl FnOnce() -> DiskResult<()>) -> DiskResult<()> {
         self.turn()?;
-        self.broken(self.faults().sync_error, &self.state.counts.sync_errors)?;
-        sync()
+        let broken = self.broken(self.faults().sync_error, &self.state.counts.sync_errors);
+        match (broken, self.state.lose) {
+            (Err(_), Some(lose)) => {
+                lose(&self.below, 1);
+                // Should it succeed in spite of that, nothing was to be lost.
+                let synced = sync();
+                lose(&self.below, 0);
+                synced
+            }
+            (Err(error), None) => Err(error),
+            (Ok(()), _) => sync(),
+        }
     }
 
     /// The length a read is cut to: the whole, or some of it.
@@ -102,15 +127,15 @@ impl<D: Disk> Disk for FaultyDisk<D> {
     }
 
     fn create_file(&self, at: &D::Handle, name: Name<'_>, mode: Mode) -> DiskResult<D::Handle> {
-        self.name(|| self.below.create_file(at, name, mode))
+        self.new_name(|| self.below.create_file(at, name, mode))
     }
 
     fn make_directory(&self, at: &D::Handle, name: Name<'_>, mode: Mode) -> DiskResult<()> {
-        self.name(|| self.below.make_directory(at, name, mode))
+        self.new_name(|| self.below.make_directory(at, name, mode))
     }
 
     fn make_link(&self, at: &D::Handle, name: Name<'_>, target: &[u8]) -> DiskResult<()> {
-        self.name(|| self.below.make_link(at, name, target))
+        self.new_name(|| self.below.make_link(at, name, target))
     }
 
     fn stat(&self, of: &D::Handle) -> DiskResult<FileStat> {
@@ -158,16 +183,18 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         let room = self.room(bytes.len());
         self.below.write_at(to, at, bytes.get(..room).unwrap_or_default())?;
         if room < bytes.len() {
-            self.state.counts.no_space.fetch_add(1, Ordering::Relaxed);
-            return Err(FULL);
+            return Err(self.full());
         }
         Ok(())
     }
 
     fn allocate(&self, of: &D::Handle, range: Range) -> DiskResult<()> {
         self.turn()?;
+        let written = ByteCount(self.state.written.load(Ordering::Relaxed));
+        let room = self.faults().space_bytes_max.map(|max| max.minus(written));
         match self.faults().without_allocate {
             Offer::Refused => Err(NOT_OFFERED),
+            Offer::AsBelow if room.is_some_and(|room| room < range.len()) => Err(self.full()),
             Offer::AsBelow => self.below.allocate(of, range),
         }
     }
@@ -273,11 +300,11 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         to: (&D::Handle, Name<'_>),
         overwrite: Overwrite,
     ) -> DiskResult<()> {
-        self.name(|| self.below.rename(from, to, overwrite))
+        self.new_name(|| self.below.rename(from, to, overwrite))
     }
 
     fn link(&self, from: (&D::Handle, Name<'_>), to: (&D::Handle, Name<'_>)) -> DiskResult<()> {
-        self.name(|| self.below.link(from, to))
+        self.new_name(|| self.below.link(from, to))
     }
 
     fn remove_file(&self, at: &D::Handle, name: Name<'_>) -> DiskResult<()> {

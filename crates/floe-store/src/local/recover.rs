@@ -40,7 +40,12 @@ pub(super) fn trust(survey: &Survey, now: Option<Epoch>) -> Trust {
         _ if planted::is(Bug::TrustTheJournalAfterAPowerCut) => Trust::All,
         Condition::Damaged => Trust::Nothing,
         Condition::Gapped => Trust::Covered,
-        Condition::Sound if survey.last_sync == LastSync::Unknown => Trust::Covered,
+        Condition::Sound
+            if survey.last_sync == LastSync::Unknown
+                && !planted::is(Bug::TrustARetryOfAFailedSync) =>
+        {
+            Trust::Covered
+        }
         Condition::Sound if now.is_some() && survey.head.epoch == now => Trust::All,
         Condition::Sound => Trust::Covered,
     }

@@ -1,7 +1,7 @@
 //! Each method of `Disk` on the simulated state.
 
 use super::holes;
-use super::world::{Change, Effect, ROOT, World};
+use super::world::{Change, Effect, ROOT, Synced, World};
 use super::{SimulatedDisk, SimulatedHandle};
 use crate::api::Overwrite;
 use crate::disk::{
@@ -324,8 +324,10 @@ impl Disk for SimulatedDisk {
 
     fn sync_directory(&self, directory: &SimulatedHandle) -> DiskResult<()> {
         self.with(directory, |world, inode| {
-            world.sync_names(inode);
-            world.sync(inode, false)?;
+            // One that fails leaves its names to the next.
+            if world.sync(inode, false)? == Synced::Done {
+                world.sync_names(inode);
+            }
             let mut told = directory.told.lock().unwrap_or_else(PoisonError::into_inner);
             world.tell(inode, &mut told.0)
         })

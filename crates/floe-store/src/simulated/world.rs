@@ -25,6 +25,14 @@ pub(super) struct World {
     next: u64,
 }
 
+/// What a sync did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Synced {
+    Done,
+    /// It failed, and lost what it should have written.
+    Lost,
+}
+
 /// How many syncs failed, and of how many of them anybody was told.
 #[derive(Clone, Copy, Default)]
 struct Failures {
@@ -275,7 +283,7 @@ impl World {
 
     /// A sync of a file; a failed one drops what it should have written, though it can still be
     /// read, and is told by `tell`.
-    pub(super) fn sync(&mut self, number: u64, data_only: bool) -> DiskResult<()> {
+    pub(super) fn sync(&mut self, number: u64, data_only: bool) -> DiskResult<Synced> {
         let fails = self.breaks.syncs > 0;
         self.breaks.syncs = self.breaks.syncs.saturating_sub(1);
         if fails {
@@ -286,7 +294,7 @@ impl World {
             inode.failures.count += 1;
         } else if !data_only {
             inode.settle();
-            return Ok(());
+            return Ok(Synced::Done);
         }
         let effects = std::mem::take(&mut inode.effects);
         for effect in effects {
@@ -296,7 +304,7 @@ impl World {
                 (false, false) => inode.durable.apply(&effect),
             }
         }
-        Ok(())
+        Ok(if fails { Synced::Lost } else { Synced::Done })
     }
 
     /// A sync of the whole file system; a failed one drops what it should have written.

@@ -1,0 +1,96 @@
+//! Clients whose ticket allows less than all: what they must not bring about, whatever they ask.
+//!
+//! What a ticket does not allow is never offered to the oracle: where it shows under a final name,
+//! or is told to be committed, a promise is broken.
+
+use super::person::{Client, Errand, Pair};
+use super::{SERVER, World};
+use crate::machine::{Look, look};
+use crate::options::Tries;
+use floe_proto::frame::{Direction, Request, RootWish, Verbs};
+use floe_types::{Code, Fault};
+
+impl World {
+    /// What a client's ticket allows.
+    pub(super) fn draw_verbs(&mut self) -> Verbs {
+        if self.options.people.narrow == Tries::No || self.dice.one_in(3) {
+            return Verbs::ALL;
+        }
+        // Mostly one or two are missing.
+        let missing = (0..=self.dice.below(2)).map(|_| 1u8 << self.dice.below(7));
+        let verbs = Verbs(missing.fold(Verbs::ALL.0, |verbs, bit| verbs & !bit));
+        // As tickets are: to overwrite is more than to write.
+        if verbs.allow(Verbs::WRITE_NEW) { verbs } else { Verbs(verbs.0 & !Verbs::OVERWRITE.0) }
+    }
+
+    /// Whether a client's ticket lets it bring a version there.
+    pub(super) fn may_bring(&self, client: &Client, errand: &Errand, pair: &Pair) -> bool {
+        match errand.direction {
+            Direction::Get => client.verbs.allow(Verbs::READ),
+            Direction::Put if client.verbs.allow(Verbs::OVERWRITE) => {
+                client.verbs.allow(Verbs::WRITE_NEW)
+            }
+            Direction::Put => {
+                client.verbs.allow(Verbs::WRITE_NEW) && !self.oracle.is_taken(&pair.target)
+            }
+        }
+    }
+
+    /// Whether a command failed as its ticket would have it, and is not given again.
+    pub(super) fn is_refused(&self, nth: usize, fault: &Fault) -> bool {
+        if !self.clients[nth].is_narrow() {
+            return false;
+        }
+        match fault.code {
+            Code::NotAllowed | Code::Exists => true,
+            // Of a tree some entries may be refused, others fail for another reason.
+            Code::Partial | Code::NotFound | Code::SourceChanged => self.calm.is_some(),
+            _ => false,
+        }
+    }
+
+    /// Directories that no ticket lets anybody make.
+    pub(super) fn forbid_directories(&mut self) {
+        let disk = &self.machines[SERVER].disk;
+        let barred = self
+            .clients
+            .iter()
+            .filter(|client| !client.verbs.allow(Verbs::MAKE_DIRECTORY.and(Verbs::WRITE_NEW)));
+        let errands = barred.flat_map(|client| client.errands());
+        let wished = errands
+            .filter(|errand| errand.direction == Direction::Put)
+            .flat_map(|errand| errand.directories.iter().map(|(_, path)| path));
+        let missing = wished.filter(|path| look(disk, path) == Look::Absent);
+        self.forbidden = missing.cloned().collect();
+    }
+
+    pub(super) fn look_at_forbidden(&mut self) {
+        let disk = &self.machines[SERVER].disk;
+        let made = self.forbidden.iter().find(|path| look(disk, path) != Look::Absent);
+        if let Some(path) = made.cloned() {
+            self.oracle.break_promise(|| format!("{path} was made, and no ticket allows it"));
+        }
+    }
+
+    /// A request was answered well: its ticket must allow that.
+    pub(super) fn judge_leave(&mut self, client: usize, request: &Request) {
+        let held = self.clients[client].verbs;
+        let needed = match request {
+            Request::Remove { .. } => Verbs::REMOVE,
+            Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
+            Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
+            Request::Stat { root: RootWish::Computed, .. } => Verbs::SHOWS,
+            _ => Verbs::LIST,
+        };
+        if !held.allow(needed) {
+            self.oracle.break_promise(|| format!("{request:?} was answered, {held:?} are held"));
+        }
+    }
+}
+
+impl Client {
+    /// Whether its ticket allows less than all.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.verbs != Verbs::ALL
+    }
+}

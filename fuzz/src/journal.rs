@@ -9,6 +9,7 @@
 //! ```text
 //! input: 0 | the bytes of a journal
 //!        1 | edits of a sound journal, until the end: what 1 | where 2 | with 4
+//!        3 | the same, where the process was killed and the machine is still up
 //! ```
 
 use floe_store::Result;
@@ -26,11 +27,12 @@ pub fn run(data: &[u8]) {
         [how, journal @ ..] if how % 2 == 0 => {
             check(journal);
         }
-        [_, edits @ ..] => {
+        [how, edits @ ..] => {
             let mut journal = stage::sound_journal();
             edit::apply(&mut journal, edits);
             if let Some(survey) = check(&journal) {
-                stage::check(&journal, &survey);
+                let boot = if how & 2 == 0 { stage::Boot::Another } else { stage::Boot::TheSame };
+                stage::check(&journal, &survey, boot);
             }
         }
         [] => {}

@@ -106,8 +106,8 @@ fn config(dice: &mut Dice<'_>) -> Config {
             small_objects_open_max: 3,
             transfers_max: 2,
             requests_max: 3,
-            want_ranges_max: 4,
-            have_ranges_max: 8,
+            want_ranges_max: 2,
+            have_ranges_max: 2,
             chunk_attempts_max: 3,
             streams_max: 4,
             ..Limits::default()

@@ -1,13 +1,19 @@
-//! Files of the state directory: known servers, tickets of a server, its key and certificate.
+//! Files of the state directory: known servers, tickets of a server, its key and certificate, what
+//! a ticket brought in and how often it was used, the audit log.
 //!
 //! Checked: nothing panics; what is read is written in bytes that read as the same, and those are
 //! written the same again; what is said of a file that does not read holds no secret of it; a
-//! ticket's file stays in its directory.
+//! ticket's file stays in its directory. Of the audit log: lines that follow each other do so
+//! when they stand alone, and no byte of them can be another without the end of the chain showing it.
 //!
 //! ```text
-//! input: 0 known servers, 1 tickets, 2 certificate and key | the bytes of the file
+//! input: 0 known servers, 1 tickets, 2 certificate and key, 3 what was brought in, 4 uses
+//!        | the bytes of the file
+//!        5 audit log | which byte is another 4 | the bytes of the file
 //! ```
 
+use floe_engine::audit::{Ended, Walk, record_of, walk};
+use floe_engine::grant::{Usage, Uses};
 use floe_engine::hosts;
 use floe_engine::identity::Identity;
 use floe_engine::ticket::{format_entries, parse_entries};
@@ -15,11 +21,58 @@ use floe_engine::ticket::{format_entries, parse_entries};
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((what, bytes)) = data.split_first() else { return };
-    match what % 3 {
+    match what % 6 {
         0 => known_servers(bytes),
         1 => tickets(bytes),
-        _ => identity(bytes),
+        2 => identity(bytes),
+        3 => usage(bytes),
+        4 => uses(bytes),
+        _ => audit(bytes),
     }
+}
+
+fn usage(bytes: &[u8]) {
+    let Ok(usage) = Usage::parse(bytes) else { return };
+    let written = usage.format();
+    let again = Usage::parse(&written);
+    assert_eq!(again.as_ref(), Ok(&usage));
+    assert_eq!(again.map(|again| again.format()), Ok(written));
+}
+
+fn uses(bytes: &[u8]) {
+    let Some(uses) = Uses::parse(bytes) else { return };
+    let written = uses.format();
+    let again = Uses::parse(&written);
+    assert_eq!(again.as_ref(), Some(&uses));
+    assert_eq!(again.map(|again| again.format()), Some(written));
+}
+
+fn audit(bytes: &[u8]) {
+    let Some((place, log)) = bytes.split_first_chunk() else { return };
+    let mut shown = 0;
+    let whole = walked(log, |line| {
+        shown += 1;
+        assert!(!line.contains(&b'\n'));
+        let _record = record_of(line);
+    });
+    assert_eq!(whole.lines, shown);
+    let good = usize::try_from(whole.bytes).ok().and_then(|bytes| log.get(..bytes));
+    let Some(good) = good else { panic!("{} bytes of {}", whole.bytes, log.len()) };
+    let alone = walked(good, |_| {});
+    assert_eq!((alone.ended, alone.lines, alone.head), (Ended::Whole, whole.lines, whole.head));
+    if good.is_empty() {
+        return;
+    }
+    let mut other = good.to_vec();
+    let at = u32::from_le_bytes(*place) as usize % other.len();
+    other[at] ^= 1;
+    let changed = walked(&other, |_| {});
+    assert!(changed.ended != Ended::Whole || changed.head != whole.head, "byte {at} is another");
+}
+
+fn walked(log: &[u8], mut each: impl FnMut(&[u8])) -> Walk {
+    let walked = walk(log, None, |line, _| each(line));
+    walked.unwrap_or_else(|error| panic!("bytes in memory can be read: {error}"))
 }
 
 fn known_servers(bytes: &[u8]) {

@@ -17,6 +17,7 @@ pub use fence::Fence;
 pub use meter::Meter;
 pub use quota::{Account, Load, Quota, Short};
 pub use throttle::Throttle;
+pub use usage::Usage;
 pub use uses::{Deed, Uses};
 
 use floe_proto::frame::Verbs;

@@ -217,7 +217,7 @@ impl Disk {
 
     fn open_sink(&mut self, entry: EntryId, wish: &SinkWish, dice: &mut Dice<'_>) -> Done {
         let size = wish.size.unwrap_or_default().0;
-        let small = size <= 4 * GRAIN;
+        let small = size <= 8 * GRAIN;
         let mut stage = Stage {
             written: Written::default(),
             recorded: Vec::new(),
@@ -457,7 +457,7 @@ pub const NAMES: &[&[u8]] = &[b"a", b"b", b"d", b"dd", b"l", b"s", b"u", b"z"];
 
 /// Sizes of files: around a piece, a chunk, and what may come unasked.
 pub const SIZES: &[u64] =
-    &[5, 0, 1 << 16, (1 << 16) + 1, GRAIN, GRAIN + 1, 2 * GRAIN, 2 * GRAIN + 7, 3 * GRAIN];
+    &[5, 0, 1 << 16, (1 << 16) + 1, GRAIN, GRAIN + 1, 2 * GRAIN, 2 * GRAIN + 7, 6 * GRAIN];
 
 /// What a disk says.
 const CODES: &[Code] = &[

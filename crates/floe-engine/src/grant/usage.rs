@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Usage {
+pub struct Usage {
     pub(super) used: Load,
     pub(super) staged: Vec<Staged>,
     pub(super) pending: Vec<Pending>,
@@ -108,7 +108,7 @@ impl Usage {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         let whole: Whole = serde_json::from_slice(bytes).map_err(|_| "it is damaged")?;
         if whole.version != VERSION {
             return Err("it has another version");
@@ -123,7 +123,8 @@ impl Usage {
     }
 
     /// The bytes of the file.
-    pub(super) fn format(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn format(&self) -> Vec<u8> {
         let whole = Whole {
             version: VERSION,
             bytes: self.used.bytes.0,

@@ -159,7 +159,9 @@ impl Uses {
         Ok(answer)
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// Reads the bytes of the file; `None`: it is damaged.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let Whole { version: VERSION, begun, open } = serde_json::from_slice(bytes).ok()? else {
             return None;
         };
@@ -167,7 +169,9 @@ impl Uses {
         Some(Self { begun, open })
     }
 
-    fn format(&self) -> Vec<u8> {
+    /// The bytes of the file.
+    #[must_use]
+    pub fn format(&self) -> Vec<u8> {
         let open = self.open.iter().map(Line::of).collect();
         let whole = Whole { version: VERSION, begun: self.begun, open };
         let mut bytes = serde_json::to_vec(&whole).unwrap_or_default();

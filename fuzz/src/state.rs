@@ -4,7 +4,7 @@
 //! Checked: nothing panics; what is read is written in bytes that read as the same, and those are
 //! written the same again; what is said of a file that does not read holds no secret of it; a
 //! ticket's file stays in its directory. Of the audit log: lines that follow each other do so
-//! when they stand alone, and no byte of them can be another without the end of the chain showing it.
+//! when they stand alone, and no byte of them can be another without the chain showing it.
 //!
 //! ```text
 //! input: 0 known servers, 1 tickets, 2 certificate and key, 3 what was brought in, 4 uses

@@ -6,8 +6,8 @@
 //! this page.
 
 use floe_types::{
-    ByteCount, ChunkDigest, Component, EntryKind, Fault, Freshness, Metadata, ObjectPath, Offset,
-    Precondition, Range, Root, SourceVersion, Subtree,
+    ByteCount, ChunkDigest, Code, Component, DiskSpeed, EntryKind, Fault, Freshness, Metadata,
+    ObjectPath, Offset, Precondition, Range, Root, SourceVersion, Subtree,
 };
 use std::any::Any;
 use std::sync::Arc;
@@ -454,6 +454,15 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `NotDirectory`, the system's.
     fn make_dir(&self, path: &ObjectPath) -> Result<()>;
+
+    /// Measures the disk of a directory, or of the nearest one above that stands: for some seconds,
+    /// and one at a time. Leaves nothing.
+    ///
+    /// # Errors
+    /// `Unsupported` where that cannot be done; `Busy`, `NoSpace`, the system's.
+    fn measure(&self, path: &ObjectPath, _progress: Progress<'_>) -> Result<DiskSpeed> {
+        Err(Fault::new(Code::Unsupported, format!("measure the disk of {path:?}")))
+    }
 }
 
 /// Commits by `commit` what `admit` lets through, in the form that it gives it; what it does not is

@@ -13,7 +13,9 @@ use crate::api::{
 use crate::browse::Browser;
 use crate::disk::{Disk, Doing};
 use crate::local::LocalStore;
-use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Precondition, Range};
+use floe_types::{
+    ByteCount, ChunkDigest, Code, DiskSpeed, Fault, ObjectPath, Offset, Precondition, Range,
+};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -180,6 +182,11 @@ impl<D: Disk> Store for Confined<D> {
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
         let doing = "make directory";
         told(self.store.make_dir(&self.whole(doing, path)?), doing, path)
+    }
+
+    fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
+        let doing = "measure the disk of";
+        told(self.store.measure(&self.whole(doing, path)?, progress), doing, path)
     }
 }
 

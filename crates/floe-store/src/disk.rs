@@ -209,6 +209,11 @@ pub trait Disk: Send + Sync + 'static {
         mode: Mode,
     ) -> DiskResult<Self::Handle>;
 
+    /// Makes a new, empty regular file without a name on the file system of a directory, for its
+    /// owner alone, and opens it for reading and writing. It is gone with its last handle, and after
+    /// a crash. `Unsupported` where that cannot be had.
+    fn unnamed(&self, at: &Self::Handle) -> DiskResult<Self::Handle>;
+
     /// Makes a directory; `Exists` if anything has the name. The process's umask applies.
     fn make_directory(&self, at: &Self::Handle, name: Name<'_>, mode: Mode) -> DiskResult<()>;
 

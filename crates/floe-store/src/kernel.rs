@@ -108,6 +108,10 @@ impl Disk for KernelDisk {
         Ok(handle)
     }
 
+    fn unnamed(&self, at: &KernelHandle) -> DiskResult<KernelHandle> {
+        open::unnamed(&at.0).map(KernelHandle)
+    }
+
     fn make_directory(&self, at: &KernelHandle, name: Name<'_>, mode: Mode) -> DiskResult<()> {
         Ok(fs::mkdirat(&at.0, name.as_bytes(), mode_of(mode))?)
     }

@@ -15,6 +15,7 @@ pub mod source; // bytes that are read: files, and streams that can be read once
 mod browse; // what needs no stage: open, list, stat, remove, rename, make directories
 pub mod journal; // the journal of a stage as bytes
 pub mod replay; // what a journal's records mean, and how far they are trusted
+pub mod measure; // how fast a disk is
 pub mod local; // the store over a disk: staging, journal, commit
 pub mod confined; // a part of a local store as a store of its own
 pub mod memory; // a store in memory

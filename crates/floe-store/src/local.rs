@@ -29,9 +29,10 @@ use crate::beneath;
 use crate::browse::Browser;
 use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Name};
 use crate::kernel::KernelDisk;
+use crate::measure::measure;
 use ancestry::Ancestry;
 use area::Areas;
-use floe_types::{ByteCount, Code, Fault, Mode, ObjectPath, Precondition, Timestamp};
+use floe_types::{ByteCount, Code, DiskSpeed, Fault, Mode, ObjectPath, Precondition, Timestamp};
 use sink::LocalSink;
 use stage::Found;
 use std::any::Any;
@@ -47,6 +48,8 @@ pub struct LocalStore<D: Disk> {
     lent: Mutex<BTreeMap<ObjectPath, Mode>>,
     /// Directories that were made and are not committed.
     begun: Mutex<BTreeSet<ObjectPath>>,
+    /// Held while the disk is measured.
+    measuring: Mutex<()>,
 }
 
 /// How many directories are remembered as made; one that is forgotten counts as having stood.
@@ -133,7 +136,8 @@ impl<D: Disk> LocalStore<D> {
         let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
         let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
-        Ok(Self { ground, browser, lent: Mutex::default(), begun: Mutex::default() })
+        let (lent, begun, measuring) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { ground, browser, lent, begun, measuring })
     }
 
     /// From now on no byte of an object is staged that would leave less free on its file system.
@@ -457,5 +461,19 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
         self.browser.make_dir(path, &|len| self.ground.ancestry.touched_above(path, len))
+    }
+
+    fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
+        let doing = format!("measure the disk of {}", self.ground.shown(path));
+        let Ok(_turn) = self.measuring.try_lock() else {
+            return Err(Fault::new(Code::Busy, doing));
+        };
+        let Ground { disk, root, .. } = &*self.ground;
+        let nearest = |path: &ObjectPath| disk.open_directory(root, path.components());
+        let above = |path: &ObjectPath| path.split_last().map(|(above, _)| above);
+        let mut paths = std::iter::successors(Some(path.clone()), above);
+        let directory = paths.find_map(|path| nearest(&path).ok());
+        let directory = directory.map_or_else(|| disk.root(), Ok).doing(&doing)?;
+        measure(&**disk, &directory, progress).doing(&doing)
     }
 }

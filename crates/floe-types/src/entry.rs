@@ -1,7 +1,7 @@
 //! What an entry is: kind, metadata, and the source version that says whether it is still the same
 //! bytes.
 
-use crate::number::ByteCount;
+use crate::number::{ByteCount, Micros};
 
 /// What stands at a path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -101,6 +101,17 @@ pub enum Freshness {
     /// Its ctime was less than 2 s before the open, or in the future: another change may share the
     /// stamp.
     Fresh,
+}
+
+/// How fast a disk is where it has nothing else to do.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct DiskSpeed {
+    /// Bytes a second that are written and made durable.
+    pub write: ByteCount,
+    /// Bytes a second that are read; what memory holds as far as it could not be made to forget.
+    pub read: ByteCount,
+    /// How long a few bytes take to be durable.
+    pub sync: Micros,
 }
 
 /// What must hold of the final name when an object is committed.

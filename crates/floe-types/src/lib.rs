@@ -22,7 +22,9 @@ pub mod subtree; // complete BLAKE3 subtrees: merge, missing ranges, root
 
 pub use code::{Blame, Code, Fault};
 pub use digest::{ChainingValue, ChunkDigest, ChunkHasher, Root};
-pub use entry::{EntryKind, Freshness, Metadata, Mode, Precondition, SourceVersion, Timestamp};
+pub use entry::{
+    DiskSpeed, EntryKind, Freshness, Metadata, Mode, Precondition, SourceVersion, Timestamp,
+};
 pub use escape::Escaped;
 pub use limits::Limits;
 pub use number::{

@@ -104,6 +104,8 @@ impl Limits {
     pub const UNASKED_BYTES: ByteCount = ByteCount(64 << 10);
     /// Holes of one object that are known; the longest, where it has more. The others are read.
     pub const HOLES_MAX: usize = 4096;
+    /// What a probe may ask for: more than anybody waits for.
+    pub const PROBE_BYTES_MAX: ByteCount = ByteCount(64 << 30);
     /// The window where the person names none.
     pub const WINDOW_BYTES: ByteCount = ByteCount(64 << 20);
 

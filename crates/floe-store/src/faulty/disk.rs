@@ -130,6 +130,10 @@ impl<D: Disk> Disk for FaultyDisk<D> {
         self.new_name(|| self.below.create_file(at, name, mode))
     }
 
+    fn unnamed(&self, at: &D::Handle) -> DiskResult<D::Handle> {
+        self.name(|| self.below.unnamed(at))
+    }
+
     fn make_directory(&self, at: &D::Handle, name: Name<'_>, mode: Mode) -> DiskResult<()> {
         self.new_name(|| self.below.make_directory(at, name, mode))
     }

@@ -58,6 +58,16 @@ pub(super) fn new_file(at: &OwnedFd, name: Name<'_>, mode: Mode) -> DiskResult<O
     Ok(beneath(at, name.as_bytes(), flags, owner_only)?)
 }
 
+/// A new file without a name on the file system of `at`; it cannot be given one.
+pub(super) fn unnamed(at: &OwnedFd) -> DiskResult<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::EXCL | OFlags::CLOEXEC;
+    match beneath(at, b".", flags, Mode::from_bits(0o600)) {
+        // What file systems without such files say, and kernels that do not know the flag.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => Err(DiskError::new(Code::Unsupported)),
+        answer => Ok(answer?),
+    }
+}
+
 fn beneath(at: &OwnedFd, path: &[u8], flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mode = fs::Mode::from_raw_mode(u32::from(mode.bits()));

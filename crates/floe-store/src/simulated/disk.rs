@@ -143,6 +143,10 @@ impl Disk for SimulatedDisk {
         })
     }
 
+    fn unnamed(&self, _at: &SimulatedHandle) -> DiskResult<SimulatedHandle> {
+        failed(Code::Unsupported)
+    }
+
     fn open_file(
         &self,
         at: &SimulatedHandle,

@@ -1,0 +1,142 @@
+//! How fast a disk is where it has nothing else to do: one file without a name, written, synced,
+//! forgotten by memory, read. It is gone with its handle, however the process ends.
+//!
+//! Bounded: at most `MEASURE_BYTES_MAX` bytes and a quarter of what is free; after a second no step
+//! is begun, and none is more than twice as long as the one before.
+
+use crate::api::Progress;
+use crate::disk::{Disk, DiskError, DiskResult};
+use floe_types::{ByteCount, Code, DiskSpeed, Micros, Offset, Range};
+use std::time::{Duration, Instant};
+
+/// What is written at most.
+pub const MEASURE_BYTES_MAX: ByteCount = ByteCount(252 << 20);
+
+const MIB: u64 = 1 << 20;
+/// The first step; each is twice the one before.
+const FIRST: u64 = 4 * MIB;
+const SPAN: Duration = Duration::from_secs(1);
+/// Syncs of a few bytes, of which the one in the middle counts.
+const SYNCS: usize = 5;
+const FEW_BYTES: usize = 4096;
+
+/// Measures the disk of a directory.
+///
+/// # Errors
+/// `Unsupported` where it has no files without names; `NoSpace` where hardly anything is free; the
+/// disk's.
+pub(crate) fn measure<D: Disk>(
+    disk: &D,
+    directory: &D::Handle,
+    progress: Progress<'_>,
+) -> DiskResult<DiskSpeed> {
+    let room = MEASURE_BYTES_MAX.0.min(disk.free_space(directory)?.0 / 4);
+    if room < FIRST {
+        return Err(DiskError::new(Code::NoSpace));
+    }
+    let bench = Bench { disk, file: disk.unnamed(directory)?, block: block(), progress };
+    let started = Instant::now();
+    let (mut from, mut size) = (0, FIRST);
+    let write = loop {
+        let begun = Instant::now();
+        bench.write(from, size)?;
+        let rate = per_second(size, begun.elapsed());
+        if started.elapsed() >= SPAN || from + size * 3 > room {
+            break rate;
+        }
+        (from, size) = (from + size, size * 2);
+    };
+    let sync = bench.sync()?;
+    disk.drop_cache(&bench.file, Range::new(Offset::ZERO, Offset(from + size)))?;
+    let read = bench.read(from, size)?;
+    Ok(DiskSpeed { write, read, sync })
+}
+
+/// Bytes a second.
+#[must_use]
+pub fn per_second(bytes: u64, over: Duration) -> ByteCount {
+    let nanos = over.as_nanos().max(1);
+    let rate = u128::from(bytes) * 1_000_000_000 / nanos;
+    ByteCount(u64::try_from(rate).unwrap_or(u64::MAX).min(u64::MAX >> 1))
+}
+
+/// A mebibyte that does not compress, the same in every process.
+#[must_use]
+pub fn block() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(1 << 17).flatten().collect()
+}
+
+struct Bench<'a, D: Disk> {
+    disk: &'a D,
+    file: D::Handle,
+    block: Vec<u8>,
+    progress: Progress<'a>,
+}
+
+impl<D: Disk> Bench<'_, D> {
+    /// Writes a range, and makes it durable.
+    fn write(&self, from: u64, size: u64) -> DiskResult<()> {
+        for at in (from..from + size).step_by(self.block.len()) {
+            (self.progress)(ByteCount(at), MEASURE_BYTES_MAX);
+            self.disk.write_at(&self.file, Offset(at), &self.block)?;
+        }
+        self.disk.sync_data(&self.file)
+    }
+
+    fn sync(&self) -> DiskResult<Micros> {
+        let mut spans = [Duration::ZERO; SYNCS];
+        for span in &mut spans {
+            let begun = Instant::now();
+            self.disk.write_at(&self.file, Offset::ZERO, &self.block[..FEW_BYTES])?;
+            self.disk.sync_data(&self.file)?;
+            *span = begun.elapsed();
+        }
+        spans.sort_unstable();
+        Ok(Micros(u64::try_from(spans[SYNCS / 2].as_micros()).unwrap_or(u64::MAX)))
+    }
+
+    /// Reads a range, or as much of it as a second has time for.
+    fn read(&self, from: u64, size: u64) -> DiskResult<ByteCount> {
+        let mut into = vec![0; self.block.len()];
+        let (begun, mut at) = (Instant::now(), from);
+        while at < from + size && begun.elapsed() < SPAN {
+            (self.progress)(ByteCount(at), MEASURE_BYTES_MAX);
+            let count = self.disk.read_at(&self.file, Offset(at), &mut into)?;
+            if count == 0 {
+                return Err(DiskError::new(Code::Io)); // somebody cut it
+            }
+            at += ByteCount::of_len(count).0;
+        }
+        Ok(per_second(at - from, begun.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::KernelDisk;
+
+    #[test]
+    fn a_disk_is_measured_and_nothing_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = KernelDisk::open(dir.path()).unwrap();
+        let speed = measure(&disk, &disk.root().unwrap(), &|_, _| {}).unwrap();
+        assert!(speed.write.0 > 0 && speed.read.0 > 0, "{speed:?}");
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn all_steps_fit_the_bound() {
+        let steps: Vec<u64> = (0..).map(|nth| FIRST << nth).take(6).collect();
+        assert_eq!(steps.iter().sum::<u64>(), MEASURE_BYTES_MAX.0);
+        assert_eq!(per_second(10, Duration::from_millis(500)), ByteCount(20));
+        assert_eq!(block().len() as u64, MIB);
+    }
+}

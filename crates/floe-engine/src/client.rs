@@ -24,8 +24,8 @@ use crate::disk_threads::DiskThreads;
 use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
-use floe_proto::command::{Command, StreamCount, Summary, TransferOptions};
-use floe_proto::frame::{Direction, Reply, Request};
+use floe_proto::command::{Command, PROBES, StreamCount, Summary, TransferOptions};
+use floe_proto::frame::{Direction, Reply, Request, Verbs};
 use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
 use proof::Proof;
@@ -149,6 +149,22 @@ pub struct Client {
     shared: Arc<Shared>,
 }
 
+/// What a server said when it let a client in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServerTerms {
+    abilities: u64,
+    /// What the client may do there.
+    pub verbs: Verbs,
+}
+
+impl ServerTerms {
+    /// Whether it takes probes from this client, and measures itself for it.
+    #[must_use]
+    pub const fn takes_probes(self) -> bool {
+        self.abilities & PROBES != 0
+    }
+}
+
 /// What all sessions of a client share.
 struct Shared {
     connect: Connect,
@@ -258,7 +274,32 @@ impl Client {
         Ok(carry::carry(&self.shared, errand, Proof::none()).await)
     }
 
-    /// Asks LIST (one page), STAT, REMOVE, RENAME or MKDIR.
+    /// Moves bytes that are nobody's to the server or from it until `interrupt`, to measure what
+    /// lies between; for at most `Limits::PROBE_BYTES_MAX` bytes.
+    ///
+    /// # Errors
+    /// `Unsupported` where the server takes no probes from this client; those of `connect` where the
+    /// session was lost before.
+    pub async fn probe(&self, direction: Direction, watch: Watch) -> Result<Outcome, Fault> {
+        if !self.terms().await?.takes_probes() {
+            return Err(Fault::new(Code::Unsupported, "probe this server"));
+        }
+        let probe = Some(Limits::PROBE_BYTES_MAX);
+        let options = TransferOptions { probe, ..TransferOptions::default() };
+        let (end, remote) = (ends::nothing(), ObjectPath::root());
+        Ok(carry::carry(&self.shared, carry::Errand { direction, end, remote, options, watch })
+            .await)
+    }
+
+    /// What the server lets this client do.
+    ///
+    /// # Errors
+    /// Those of `connect` where the session was lost before.
+    pub async fn terms(&self) -> Result<ServerTerms, Fault> {
+        Ok(self.shared.session().await?.terms)
+    }
+
+    /// Asks LIST (one page), STAT, REMOVE, RENAME, MKDIR, or, of one that takes probes, MEASURE.
     ///
     /// # Errors
     /// The server's answer; those of `connect` where the session was lost before.

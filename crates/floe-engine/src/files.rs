@@ -7,6 +7,7 @@
 mod table; // what is open
 mod short; // what takes one job in place of three
 mod open; // entries that are opened
+mod probe; // bytes that are nobody's
 mod apply;
 mod commit;
 mod hole;
@@ -61,6 +62,8 @@ pub enum Handle {
     Input(Input),
     /// Standard output.
     Output(Output),
+    /// What is written is gone.
+    Nowhere,
 }
 
 /// Given up by being dropped.
@@ -262,6 +265,7 @@ impl Files {
                     Handle::Sink(sink) => sink.forget(range),
                     Handle::ShortSink(sink) => sink.forget(range),
                     Handle::Output(output) => output.forget(range),
+                    Handle::Nowhere => Ok(()),
                     _ => Err(wrong_kind(entry)),
                 }
                 .map(|()| Done::Forgotten)
@@ -383,6 +387,7 @@ impl Files {
         match self.handle(entry)? {
             Handle::Sink(sink) => sink.record(chunk, digest).map(|()| Done::Recorded),
             Handle::ShortSink(sink) => sink.record(chunk, digest).map(|()| Done::Recorded),
+            Handle::Nowhere => Ok(Done::Recorded),
             _ => Err(wrong_kind(entry)),
         }
     }

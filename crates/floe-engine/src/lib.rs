@@ -3,6 +3,7 @@
 //! A module imports only modules listed above it.
 
 pub mod clock; // monotonic time as the core counts it
+pub mod speed; // how fast this machine is, stage by stage
 pub mod descriptors; // how many there are, and what open files take of them
 pub mod buffer; // pooled buffers of pieces
 pub mod socket; // the one place that makes and configures sockets

@@ -233,6 +233,7 @@ impl Port {
                 output.hold(piece.start(), bytes);
                 self.settle(op, Done::Wrote { digest }, Took::default());
             }
+            Handle::Nowhere => self.settle(op, Done::Wrote { digest }, Took::default()),
             _ => return Err(wrong_kind(entry)),
         }
         Ok(())
@@ -269,7 +270,7 @@ impl Port {
             let answer = move |end: Result<(), Fault>| reply.end(end.map(|()| Done::Recorded));
             return output.record(*chunk, digest, Box::new(answer));
         }
-        let hashes = hashes_an_object(&what);
+        let long = takes_long(&what);
         let (work, crew) = match what {
             DiskOp::Open { entry, path, how } => {
                 let (files, threads) = (Arc::clone(&self.files), self.threads.clone());
@@ -293,7 +294,7 @@ impl Port {
             }
         };
         match crew {
-            _ if hashes => self.hashing.submit(self.job(vec![work])),
+            _ if long => self.hashing.submit(self.job(vec![work])),
             Crew::Names => self.names.push(work),
             Crew::Sync => self.threads.sync.submit(self.job(vec![work])),
             Crew::Strand => self.small.push(work),
@@ -353,9 +354,11 @@ const SLOW: Micros = Micros(100);
 /// Quick operations of one job.
 const BATCH_LEN: usize = 16;
 
-/// Whether an operation reads a whole object, which may take hours.
-fn hashes_an_object(what: &Op) -> bool {
+/// Whether an operation reads a whole object, which may take hours, or measures, which takes
+/// seconds.
+fn takes_long(what: &Op) -> bool {
     match what {
+        DiskOp::Apply { request: Request::Measure { .. } } => true,
         DiskOp::Apply { request: Request::Stat { root, .. } } => *root == RootWish::Computed,
         DiskOp::Open { how: OpenHow::Sink(wish), .. } => wish.recognise == RecogniseWish::ByContent,
         _ => false,
@@ -385,7 +388,7 @@ fn perform(files: &Files, batch: Vec<Work>) {
                     ends.add(reply, done);
                 }
             }
-            Work::Other(reply, what) if files.is_deserted() && hashes_an_object(&what) => {
+            Work::Other(reply, what) if files.is_deserted() && takes_long(&what) => {
                 let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
                 ends.add(reply, Done::Failed(fault));
             }

@@ -87,7 +87,13 @@ pub struct TransferOptions {
     pub on_failure: OnFailure,
     /// The rate of DATA that this end sends at most (on a get: asked by taking no more).
     pub rate: Option<Rate>,
+    /// That it is a probe, which measures a path: of bytes that are nobody's, so many on a get, and
+    /// never committed.
+    pub probe: Option<ByteCount>,
 }
+
+/// The ability bit of a server that takes probes, and measures itself when it is asked.
+pub const PROBES: u64 = 4;
 
 impl Default for TransferOptions {
     fn default() -> Self {
@@ -102,6 +108,7 @@ impl Default for TransferOptions {
             receipts: ReceiptWish::None,
             on_failure: OnFailure::Continue,
             rate: None,
+            probe: None,
         }
     }
 }

@@ -68,6 +68,10 @@ pub enum OpenHow {
     Source(Followed),
     /// To be received.
     Sink(SinkWish),
+    /// So many bytes that are nobody's, made where they are read; no path is looked at.
+    ProbeSource(ByteCount),
+    /// What is written goes nowhere; no path is looked at.
+    ProbeSink,
     /// A directory to be received into: made if missing. With `Absent`, nothing of one that stands
     /// is changed.
     Directory(Precondition),

@@ -11,7 +11,7 @@ mod stats; // what one end measured
 mod verbs; // what a ticket allows
 
 pub use receipt::{RECEIPT_LEAVES_MAX, Receipt, ReceiptWish};
-pub use request::{Recursive, Replace, Reply, Request, RootWish, Stat};
+pub use request::{Recursive, Replace, Reply, Request, RootWish, Speeds, Stat};
 pub use stats::{Causes, Stats, Work};
 pub use verbs::Verbs;
 
@@ -183,6 +183,9 @@ pub struct Open {
     pub unasked: Unasked,
     /// Put: whether the server signs for what it commits.
     pub receipts: ReceiptWish,
+    /// That it is a probe, and how many bytes a get of it sends at most. Said only to servers that
+    /// take probes.
+    pub probe: Option<ByteCount>,
 }
 
 /// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the

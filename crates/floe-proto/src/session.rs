@@ -169,6 +169,7 @@ impl<P: Clone> Session<P> {
             recognise: options.recognise,
             unasked: options.unasked,
             receipts: options.receipts,
+            probe: options.probe,
         }));
         match direction {
             Direction::Put => {
@@ -475,6 +476,8 @@ const fn needed_by(request: &Request) -> Verbs {
         // One name goes, and another comes.
         Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
         Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
+        // A file without a name is written for a moment.
+        Request::Measure { .. } => Verbs::WRITE_NEW,
     }
 }
 
@@ -494,6 +497,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         recognise: open.recognise,
         unasked: open.unasked,
         receipts: open.receipts,
+        probe: open.probe,
         ..TransferOptions::default()
     }
 }

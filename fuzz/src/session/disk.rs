@@ -177,6 +177,9 @@ impl Disk {
                 DiskDone::Opened(Opened::Directory(dice.pick(&[Standing::Made, Standing::Stood])))
             }
             OpenHow::Source(_) => self.open_source(entry, path, dice),
+            OpenHow::ProbeSource(_) | OpenHow::ProbeSink => {
+                DiskDone::Failed(Fault::new(Code::Unsupported, "no probes in a fuzzer"))
+            }
             OpenHow::Sink(wish) => self.open_sink(entry, wish, dice),
         }
     }

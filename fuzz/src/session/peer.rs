@@ -131,6 +131,7 @@ fn open(dice: &mut Dice<'_>) -> Open {
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     };
     let (recognise, unasked) = dice.pick(&[
         (RecogniseWish::ByVersion, Unasked::Refused),

@@ -139,7 +139,9 @@ impl Scribe {
             Request::Remove { path, .. } => ("remove", path, None),
             Request::Rename { from, to, .. } => ("rename", from, self.path(to)),
             Request::MakeDirectory { path } => ("mkdir", path, None),
-            Request::List { .. } | Request::Stat { .. } => return Ok(None),
+            Request::List { .. } | Request::Stat { .. } | Request::Measure { .. } => {
+                return Ok(None);
+            }
         };
         let deed = Deed::of(Record { path: self.path(path), to, ..self.record(event) });
         let room = self.room(std::slice::from_ref(&deed))?;

@@ -10,6 +10,7 @@ use crate::socket::reason;
 use floe_proto::frame::Unasked;
 use floe_store::Store;
 use floe_store::local::LocalStore;
+use floe_store::memory::MemoryStore;
 use floe_types::escape::Escaped;
 use floe_types::{Code, Component, Fault, ObjectPath};
 use std::ffi::OsStr;
@@ -45,6 +46,12 @@ pub(super) struct End {
     pub(super) path: ObjectPath,
     /// Of a sink: `Welcome` where nothing stands there.
     pub(super) unasked: Unasked,
+}
+
+/// The end of a probe, which opens nothing there.
+pub(super) fn nothing() -> End {
+    let at = LocalEnd::Store(Arc::new(MemoryStore::default()));
+    End { at, path: ObjectPath::root(), unasked: Unasked::Refused }
 }
 
 /// Opens the end of a put. Blocks elsewhere.

@@ -2,7 +2,7 @@
 
 use super::ear::{Desk, Ear};
 use super::ends::End;
-use super::{Credential, Shared, buffers_for};
+use super::{Credential, ServerTerms, Shared, buffers_for};
 use crate::clock::duration;
 use crate::files::Files;
 use crate::greeting::{Caller, NotIn, hello, join};
@@ -32,8 +32,8 @@ pub(super) struct Live {
     desk: Arc<Desk>,
     session: [u8; 16],
     secret: [u8; 32],
-    /// What the server can do beside what all can.
-    abilities: u64,
+    /// What the server said of it.
+    pub(super) terms: ServerTerms,
     /// Where its first stream leads: a name may have several servers, and one has the session.
     peer: SocketAddr,
     this: OnceLock<Weak<Self>>,
@@ -114,7 +114,7 @@ impl Live {
             desk: Arc::default(),
             session: welcome.session,
             secret: welcome.secret,
-            abilities: welcome.abilities,
+            terms: ServerTerms { abilities: welcome.abilities, verbs: welcome.verbs },
             peer,
             this: OnceLock::new(),
         });
@@ -124,7 +124,7 @@ impl Live {
 
     /// Whether the server signs for what it commits.
     pub(super) const fn signs_receipts(&self) -> bool {
-        self.abilities & Receipt::ABILITY != 0
+        self.terms.abilities & Receipt::ABILITY != 0
     }
 
     /// One more stream, for the core that asked for it.

@@ -1,6 +1,7 @@
-//! Requests: LIST, STAT, REMOVE, RENAME, MKDIR as calls of the served store.
+//! Requests: LIST, STAT, REMOVE, RENAME, MKDIR, MEASURE as calls of the served store.
 
 use super::{Done, Files};
+use crate::speed;
 use floe_proto::codec::pack::names_that_fit;
 use floe_proto::frame::{Recursive, Replace, Reply, Request, RootWish, Stat};
 use floe_store::{Cursor, Depth, Detail, Overwrite, Progress, RootWanted, Store};
@@ -56,6 +57,7 @@ impl Files {
                 store.make_dir(&path)?;
                 Reply::Done
             }
+            Request::Measure { path } => Reply::Measured(speed::of(&**store, &path, working)?),
         };
         Ok(Done::Applied(reply))
     }

@@ -26,6 +26,8 @@ impl Files {
             scribe.may_write()?;
         }
         let opened = match (how, self.end(entry.transfer)?) {
+            (OpenHow::ProbeSource(size), _) => self.open_probe_source(entry, *size),
+            (OpenHow::ProbeSink, _) => self.open_probe_sink(entry),
             (OpenHow::Source(followed), LocalEnd::Store(store)) => {
                 let follow = match followed {
                     Followed::Named => Follow::Yes,

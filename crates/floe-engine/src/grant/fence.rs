@@ -7,11 +7,12 @@
 use super::meter::Meter;
 use super::metered::{self, MeteredSink};
 use floe_proto::frame::Verbs;
+use floe_store::measure::MEASURE_BYTES_MAX;
 use floe_store::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
     Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
 };
-use floe_types::{ByteCount, Code, Fault, Metadata, Mode, ObjectPath, Precondition};
+use floe_types::{ByteCount, Code, DiskSpeed, Fault, Metadata, Mode, ObjectPath, Precondition};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -193,6 +194,14 @@ impl Store for Fence {
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
         self.make(path, || self.store.make_dir(path))
+    }
+
+    fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
+        let measure = || self.store.measure(path, progress);
+        match &self.meter {
+            None => measure(),
+            Some(meter) => meter.lend(MEASURE_BYTES_MAX, path, measure),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! meter at a time. Everything here but `check` and `set_quota` may block on a disk.
 
 mod ended; // what became of a batch
+mod lent; // what is taken for a moment
 
 use super::book::{BatchId, Book, Idle, Keeping, Refusal, weight};
 use super::quota::{Account, Load, Quota};

@@ -20,7 +20,7 @@ use crate::secure::{Secured, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
-use floe_proto::command::{Config, Holes, Role, StreamCount};
+use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
 use floe_proto::frame::{Direction, Receipt, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
@@ -141,7 +141,9 @@ impl Visit<'_> {
         let holes = Holes::with(claim.hello().abilities);
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
-        let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, (verbs, streams_max)));
+        let probes = if pass.is_some() { PROBES } else { 0 };
+        let may = (verbs, streams_max, probes);
+        let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, may));
         let notary = Notary { signer: hall.signer(), ticket: name.clone() };
         let pages = self.rules.limits.page_entries_max;
         let files = Files::served(store, owner, hall.pool.clone(), pages);
@@ -383,10 +385,10 @@ fn welcome(
     limits: &Limits,
     session: SessionId,
     secret: [u8; 32],
-    (verbs, streams_max): (Verbs, u32),
+    (verbs, streams_max, probes): (Verbs, u32, u64),
 ) -> Welcome {
     Welcome {
-        abilities: Holes::ABILITY | Receipt::ABILITY,
+        abilities: Holes::ABILITY | Receipt::ABILITY | probes,
         session,
         secret,
         verbs,

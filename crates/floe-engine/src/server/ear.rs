@@ -205,7 +205,12 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
+        let probe = |how: &OpenHow| matches!(how, OpenHow::ProbeSource(_) | OpenHow::ProbeSink);
         let (shut, want) = match &what {
+            DiskOp::Open { how, .. } if probe(how) && self.whose.pass.is_none() => {
+                running.fail_later(op, Fault::new(Code::NotAllowed, "probe without a ticket"));
+                return None;
+            }
             DiskOp::Open { entry, path, how } => {
                 (self.shut_gates([entry.transfer]), self.want(*entry, path, how))
             }

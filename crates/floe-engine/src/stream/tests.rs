@@ -59,6 +59,7 @@ fn opens(first: u32) -> Vec<u8> {
             recognise: options.recognise,
             unasked: options.unasked,
             receipts: options.receipts,
+            probe: options.probe,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

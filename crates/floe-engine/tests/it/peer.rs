@@ -3,6 +3,7 @@
 use crate::house::House;
 use floe_engine::greeting::{Caller, hello};
 use floe_engine::secure::{Flushed, Scratch, Secured, Took, client_handshake};
+use floe_engine::ticket::Ticket;
 use floe_proto::codec::{Decoded, Decoder, encode};
 use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Frame, Open, ReceiptWish, Unasked, Welcome};
@@ -23,12 +24,16 @@ pub struct Peer {
 impl Peer {
     /// Connects and says HELLO, as the owner. Its receive buffer is small.
     pub async fn greet(house: &House, client: u8) -> Self {
+        Self::greet_as(house, client, Some(&house.ticket)).await
+    }
+
+    /// The same, with a ticket or as anybody.
+    pub async fn greet_as(house: &House, client: u8, ticket: Option<&Ticket>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(16 << 10).unwrap();
         let socket = socket.connect(house.address).await.unwrap();
         let (limits, deadline) = (Limits::default(), Instant::now() + Duration::from_secs(30));
         let mut link = client_handshake(socket, house.pin, deadline).await.unwrap();
-        let ticket = Some(&house.ticket);
         let caller = Caller { client: [client; 16], ticket, agent: "test" };
         let welcome = hello(&mut link, caller, &limits, deadline).await.unwrap();
         let mut decoder = Decoder::new(&limits);
@@ -38,6 +43,20 @@ impl Peer {
 
     /// Opens its first transfer.
     pub async fn open(&mut self, direction: Direction, path: ObjectPath) -> TransferId {
+        self.open_as(direction, path, None).await
+    }
+
+    /// The same, as a probe of so many bytes.
+    pub async fn probe(&mut self, direction: Direction, size: u64) {
+        self.open_as(direction, ObjectPath::root(), Some(ByteCount(size))).await;
+    }
+
+    async fn open_as(
+        &mut self,
+        direction: Direction,
+        path: ObjectPath,
+        probe: Option<ByteCount>,
+    ) -> TransferId {
         let transfer = TransferId(0);
         let TransferOptions { chunk, pace, precondition, resume, recognise, .. } =
             TransferOptions::default();
@@ -54,6 +73,7 @@ impl Peer {
             recognise,
             unasked: Unasked::Refused,
             receipts: ReceiptWish::None,
+            probe,
         };
         self.say(&Frame::Open(open)).await;
         transfer

@@ -1,13 +1,15 @@
 //! Garbage, forged joins, wrong keys and tickets: nobody gets in, and nobody else notices.
 
 use crate::house::{House, Plan, get, path, put};
+use crate::peer::Peer;
 use floe_engine::client::{Client, Credential};
 use floe_engine::greeting::{Caller, NotIn, hello, join};
 use floe_engine::identity::KeyPin;
 use floe_engine::secure::{Secured, Security, client_handshake};
 use floe_engine::server::{Access, Public, ReadOnly};
 use floe_engine::ticket::Ticket;
-use floe_proto::frame::{Recursive, Request};
+use floe_proto::command::PROBES;
+use floe_proto::frame::{Direction, Frame, Recursive, Request};
 use floe_types::{Code, Limits, Mode};
 use std::fs;
 use std::time::Duration;
@@ -110,5 +112,26 @@ async fn a_public_server_is_read_by_anybody_and_written_by_nobody() {
         client.close().await;
     }
     assert!(!house.served("b").exists());
+    house.close().await;
+}
+
+#[tokio::test]
+async fn who_has_no_ticket_has_the_server_make_no_bytes() {
+    let access = Access { read_only: ReadOnly::No, public: Public::Yes };
+    let house = House::open_as(Plan { access, ..Plan::default() }).await;
+    let mut stranger = Peer::greet_as(&house, 1, None).await;
+    assert_eq!(stranger.welcome.abilities & PROBES, 0);
+    stranger.probe(Direction::Get, 1 << 20).await;
+    let fault = loop {
+        match stranger.hear().await {
+            Frame::Failed(failed) => break failed.fault,
+            Frame::Cancel(_, fault) => break fault,
+            frame => assert!(!matches!(frame, Frame::Entries(..) | Frame::Header(_)), "{frame:?}"),
+        }
+    };
+    assert_eq!(fault.code, Code::NotAllowed);
+    let guest = Peer::greet(&house, 2).await;
+    assert_eq!(guest.welcome.abilities & PROBES, PROBES);
+    drop((stranger, guest));
     house.close().await;
 }

@@ -3,9 +3,11 @@
 use super::bounds::{CURSOR_BYTES_MAX, CodecLimits, bad};
 use super::cbor::{Field, Key, Reader, Writer};
 use crate::command::Violation;
-use crate::frame::{Causes, Recursive, Replace, Reply, Request, RootWish, Stat, Stats, Work};
+use crate::frame::{
+    Causes, Recursive, Replace, Reply, Request, RootWish, Speeds, Stat, Stats, Work,
+};
 use alloc::vec::Vec;
-use floe_types::{ByteCount, Component, EntryCount, Fault, Micros, RequestId};
+use floe_types::{ByteCount, Component, DiskSpeed, EntryCount, Fault, Micros, RequestId};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -14,9 +16,11 @@ enum Verb {
     Remove,
     Rename,
     MakeDirectory,
+    Measure,
 }
 
-const VERBS: [Verb; 5] = [Verb::List, Verb::Stat, Verb::Remove, Verb::Rename, Verb::MakeDirectory];
+const VERBS: [Verb; 6] =
+    [Verb::List, Verb::Stat, Verb::Remove, Verb::Rename, Verb::MakeDirectory, Verb::Measure];
 const ROOT_WISHES: [RootWish; 2] = [RootWish::IfKnown, RootWish::Computed];
 const RECURSIVES: [Recursive; 2] = [Recursive::No, Recursive::Yes];
 const REPLACES: [Replace; 2] = [Replace::Refused, Replace::Allowed];
@@ -43,7 +47,7 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Result<(RequestId, Request), V
         Verb::Stat => &[0, 1, 2, 5],
         Verb::Remove => &[0, 1, 2, 6],
         Verb::Rename => &[0, 1, 2, 7, 8],
-        Verb::MakeDirectory => &[0, 1, 2],
+        Verb::MakeDirectory | Verb::Measure => &[0, 1, 2],
     })?;
     let request = match verb {
         Verb::List => match max.need()? {
@@ -54,6 +58,7 @@ pub(super) fn read_request(r: &mut Reader<'_>) -> Result<(RequestId, Request), V
         Verb::Remove => Request::Remove { path, recursive: recursive.need()? },
         Verb::Rename => Request::Rename { from: path, to: to.need()?, replace: replace.need()? },
         Verb::MakeDirectory => Request::MakeDirectory { path },
+        Verb::Measure => Request::Measure { path },
     };
     Ok((id.need()?, request))
 }
@@ -65,6 +70,7 @@ pub(super) fn write_request(w: &mut Writer<'_>, id: RequestId, request: &Request
         Request::Remove { path, .. } => (Verb::Remove, path, 4, None),
         Request::Rename { from, .. } => (Verb::Rename, from, 5, None),
         Request::MakeDirectory { path } => (Verb::MakeDirectory, path, 3, None),
+        Request::Measure { path } => (Verb::Measure, path, 3, None),
     };
     w.map(always, &[cursor.is_some()]).uint(0).uint(id.0.into());
     w.uint(1).choice(&VERBS, &verb).uint(2).path(path);
@@ -78,7 +84,7 @@ pub(super) fn write_request(w: &mut Writer<'_>, id: RequestId, request: &Request
         Request::Rename { to, replace, .. } => {
             w.uint(7).path(to).uint(8).choice(&REPLACES, replace)
         }
-        Request::MakeDirectory { .. } => w,
+        Request::MakeDirectory { .. } | Request::Measure { .. } => w,
     };
 }
 
@@ -95,13 +101,16 @@ enum Outcome {
     Done,
     Stat,
     Page,
+    Measured,
 }
 
-const OUTCOMES: [Outcome; 4] = [Outcome::Fault, Outcome::Done, Outcome::Stat, Outcome::Page];
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Fault, Outcome::Done, Outcome::Stat, Outcome::Page, Outcome::Measured];
 
 pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Answer, Violation> {
     let (mut id, mut outcome, mut fault) = (Field::new(), Field::new(), Field::new());
     let (mut stat, mut names, mut next) = (Field::new(), Field::new(), Field::new());
+    let mut speeds = Field::new();
     let keys = r.map(|r, key| match key {
         0 => id.set(r.u32().map(RequestId)),
         1 => outcome.set(r.choice(&OUTCOMES)),
@@ -109,6 +118,7 @@ pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Ans
         3 => stat.set(read_stat(r)),
         4 => names.set(r.list(limits.names_max, read_name)),
         5 => next.set(read_cursor(r)),
+        6 => speeds.set(read_speeds(r)),
         _ => Ok(Key::Unknown),
     })?;
     let outcome = outcome.need()?;
@@ -117,12 +127,14 @@ pub(super) fn read_reply(r: &mut Reader<'_>, limits: &CodecLimits) -> Result<Ans
         Outcome::Done => &[0, 1],
         Outcome::Stat => &[0, 1, 3],
         Outcome::Page => &[0, 1, 4, 5],
+        Outcome::Measured => &[0, 1, 6],
     })?;
     let answer = match outcome {
         Outcome::Fault => Err(fault.need()?),
         Outcome::Done => Ok(Reply::Done),
         Outcome::Stat => Ok(Reply::Stat(stat.need()?)),
         Outcome::Page => Ok(Reply::Page { names: names.need()?, next: next.maybe() }),
+        Outcome::Measured => Ok(Reply::Measured(speeds.need()?)),
     };
     Ok((id.need()?, answer))
 }
@@ -133,6 +145,7 @@ pub(super) fn write_reply(w: &mut Writer<'_>, id: RequestId, answer: &Result<Rep
         Ok(Reply::Done) => (Outcome::Done, 2, None),
         Ok(Reply::Stat(_)) => (Outcome::Stat, 3, None),
         Ok(Reply::Page { next, .. }) => (Outcome::Page, 3, next.as_deref()),
+        Ok(Reply::Measured(_)) => (Outcome::Measured, 3, None),
     };
     w.map(always, &[next.is_some()]).uint(0).uint(id.0.into());
     w.uint(1).choice(&OUTCOMES, &outcome);
@@ -146,10 +159,32 @@ pub(super) fn write_reply(w: &mut Writer<'_>, id: RequestId, answer: &Result<Rep
             w.uint(4).array(names.len());
             names.iter().for_each(|name| write_name(w, name));
         }
+        Ok(Reply::Measured(speeds)) => write_speeds(w.uint(6), speeds),
     }
     if let Some(next) = next {
         w.uint(5).bytes(next);
     }
+}
+
+fn read_speeds(r: &mut Reader<'_>) -> Result<Speeds, Violation> {
+    let (mut write, mut read, mut sync) = (Field::new(), Field::new(), Field::new());
+    let (mut hash, mut cipher) = (Field::new(), Field::new());
+    r.map(|r, key| match key {
+        0 => write.set(r.size()),
+        1 => read.set(r.size()),
+        2 => sync.set(r.micros()),
+        3 => hash.set(r.size()),
+        4 => cipher.set(r.size()),
+        _ => Ok(Key::Unknown),
+    })?;
+    let disk = DiskSpeed { write: write.need()?, read: read.need()?, sync: sync.need()? };
+    Ok(Speeds { disk, hash: hash.need()?, cipher: cipher.need()? })
+}
+
+fn write_speeds(w: &mut Writer<'_>, speeds: &Speeds) {
+    let Speeds { disk: DiskSpeed { write, read, sync }, hash, cipher } = speeds;
+    w.map(5, &[]).uint(0).uint(write.0).uint(1).uint(read.0).uint(2).uint(sync.0);
+    w.uint(3).uint(hash.0).uint(4).uint(cipher.0);
 }
 
 fn read_name(r: &mut Reader<'_>) -> Result<(Component, Option<Stat>), Violation> {

@@ -27,7 +27,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut transfer, mut direction, mut path) = (Field::new(), Field::new(), Field::new());
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
-    let (mut unasked, mut receipts) = (Field::new(), Field::new());
+    let (mut unasked, mut receipts, mut probe) = (Field::new(), Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -40,6 +40,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         8 => recognise.set(r.choice(&RECOGNISES)),
         9 => unasked.set(r.choice(&UNASKED)),
         10 => receipts.set(r.choice(&RECEIPTS)),
+        11 => probe.set(r.size()),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -55,6 +56,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         recognise: recognise.need()?,
         unasked: unasked.maybe().unwrap_or_default(),
         receipts: receipts.maybe().unwrap_or_default(),
+        probe: probe.maybe(),
     })
 }
 
@@ -67,7 +69,7 @@ fn read_window(r: &mut Reader<'_>) -> Result<ByteCount, Violation> {
 
 pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     let signed = open.receipts != ReceiptWish::None;
-    let some = [open.unasked != Unasked::Refused, signed];
+    let some = [open.unasked != Unasked::Refused, signed, open.probe.is_some()];
     w.map(9, &some).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
@@ -79,6 +81,9 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     }
     if signed {
         w.uint(10).choice(&RECEIPTS, &open.receipts);
+    }
+    if let Some(size) = open.probe {
+        w.uint(11).uint(size.0);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Requests beside any transfer, and their answers.
 
 use alloc::vec::Vec;
-use floe_types::{ByteCount, Component, EntryCount, EntryKind, Metadata, ObjectPath, Root};
+use floe_types::{
+    ByteCount, Component, DiskSpeed, EntryCount, EntryKind, Metadata, ObjectPath, Root,
+};
 
 /// A request beside any transfer.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -40,6 +42,11 @@ pub enum Request {
     },
     /// Make a directory and missing parents.
     MakeDirectory {
+        /// Which.
+        path: ObjectPath,
+    },
+    /// Measure the server itself, and the disk of a directory.
+    Measure {
         /// Which.
         path: ObjectPath,
     },
@@ -86,6 +93,19 @@ pub enum Reply {
         /// Where the next page starts; `None` at the end.
         next: Option<Vec<u8>>,
     },
+    /// To MEASURE.
+    Measured(Speeds),
+}
+
+/// How fast a machine is where each of its stages has it for itself: bytes a second.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Speeds {
+    /// Its disk.
+    pub disk: DiskSpeed,
+    /// One core that hashes.
+    pub hash: ByteCount,
+    /// One core that encrypts.
+    pub cipher: ByteCount,
 }
 
 impl Reply {
@@ -93,7 +113,7 @@ impl Reply {
     #[must_use]
     pub fn without_roots(mut self) -> Self {
         match &mut self {
-            Self::Done => {}
+            Self::Done | Self::Measured(_) => {}
             Self::Stat(stat) => stat.root = None,
             Self::Page { names, .. } => {
                 for stat in names.iter_mut().filter_map(|(_, stat)| stat.as_mut()) {

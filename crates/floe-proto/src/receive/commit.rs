@@ -90,6 +90,10 @@ impl Receiver {
         if entry.ops > 0 {
             return;
         }
+        if self.options.probe.is_some() {
+            let fault = Fault::new(Code::Unsupported, "commit a probe");
+            return self.fail_and(index, fault, LastWish::Discard, io);
+        }
         if entry.finished == Some(done.root) {
             // What was sent all the same has been counted as it came.
             let found = done.size.minus(entry.held.len());

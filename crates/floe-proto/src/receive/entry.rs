@@ -124,6 +124,9 @@ impl Receiver {
         if let Some(old) = replaces {
             self.replaced(old, &path, io)?;
         }
+        if self.options.probe.is_some() && !matches!(body, EntryBody::File { .. }) {
+            return violation("a probe of more than bytes");
+        }
         if let EntryBody::DirectoryEnd { .. } = body {
             return self.directory_ended(index, path, body, io, now);
         }
@@ -219,6 +222,7 @@ impl Receiver {
         let Some(entry) = self.entries.lend(&index) else { return };
         entry.stage = Stage::Opening;
         let how = match &entry.body {
+            EntryBody::File { .. } if self.options.probe.is_some() => OpenHow::ProbeSink,
             EntryBody::File { size, holes, version, freshness, metadata } => {
                 OpenHow::Sink(SinkWish {
                     size: *size,

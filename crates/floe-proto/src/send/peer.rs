@@ -5,7 +5,7 @@ use super::claims::Filled;
 use super::entry::{Restart, SendEntry, WantOf};
 use super::{Ending, Sender, Signed, Stage, Tell};
 use crate::command::{Event, Violation};
-use crate::disk::{DiskOp, Followed, Lane, OpenHow};
+use crate::disk::{DiskOp, Followed, Lane};
 use crate::frame::{
     Basis, CommittedEntry, Content, DoneEntry, EntryBody, Failed, Frame, More, Receipt,
     ReceiptWish, RecogniseWish, SeqRange, Verdict, Want,
@@ -216,7 +216,7 @@ impl<P: Clone> Sender<P> {
             let next = self.walk.take_index();
             let followed = if path.is_root() { Followed::Named } else { Followed::Found };
             self.entries.insert(next, SendEntry::replacing(path, index, before, dropped));
-            let how = OpenHow::Source(followed);
+            let how = self.open_how(followed);
             let op = DiskOp::Open { entry: self.entry_id(next), path: full, how };
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);
         }
@@ -404,6 +404,9 @@ impl<P: Clone> Sender<P> {
     }
 
     fn committed(&mut self, committed: CommittedEntry, io: &mut Io<P>) -> Heard {
+        if self.options.probe.is_some() {
+            return violation("COMMITTED of a probe");
+        }
         let index = committed.index;
         let Some(entry) = self.entries.get(&index) else { return self.known(index) };
         let stage = match (entry.want, entry.stage) {

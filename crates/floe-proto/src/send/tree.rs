@@ -69,6 +69,11 @@ impl<P: Clone> Sender<P> {
         }
     }
 
+    /// How an entry is opened: nothing of the store in a probe.
+    pub(super) fn open_how(&self, followed: Followed) -> OpenHow {
+        self.options.probe.map_or(OpenHow::Source(followed), OpenHow::ProbeSource)
+    }
+
     fn submit_open(
         &mut self,
         index: EntryIndex,
@@ -76,7 +81,7 @@ impl<P: Clone> Sender<P> {
         followed: Followed,
         io: &mut Io<P>,
     ) {
-        let how = OpenHow::Source(followed);
+        let how = self.open_how(followed);
         let op = DiskOp::Open { entry: self.entry_id(index), path, how };
         self.submit(index, Lane::Session, op, SendOp::Open(index), io);
     }

@@ -8,7 +8,7 @@ use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
 use crate::session::ending::State;
-use floe_types::{Code, Fault, RequestId as Id, Seq, StreamId, Time, TransferId};
+use floe_types::{Code, Fault, Limits, RequestId as Id, Seq, StreamId, Time, TransferId};
 
 type Heard = Result<(), Violation>;
 
@@ -248,6 +248,9 @@ impl<P: Clone> Session<P> {
             return Err(Fault::new(Code::ShuttingDown, ""));
         }
         self.allowed(needed_for(open.direction), &open.path)?;
+        if open.probe.is_some_and(|size| size > Limits::PROBE_BYTES_MAX) {
+            return Err(Fault::new(Code::LimitExceeded, "a probe of more than 64 GiB"));
+        }
         if self.transfers.len() >= self.config.limits.transfers_max as usize {
             return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));
         }
@@ -374,7 +377,8 @@ const fn path_of(request: &Request) -> &floe_types::ObjectPath {
         | Request::Stat { path, .. }
         | Request::Remove { path, .. }
         | Request::Rename { from: path, .. }
-        | Request::MakeDirectory { path } => path,
+        | Request::MakeDirectory { path }
+        | Request::Measure { path } => path,
     }
 }
 

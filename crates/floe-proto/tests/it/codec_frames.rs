@@ -147,6 +147,7 @@ fn open() -> impl Strategy<Value = Open> {
         prop_oneof![Just(RecogniseWish::ByVersion), Just(RecogniseWish::ByContent)],
         prop_oneof![Just(Unasked::Refused), Just(Unasked::Welcome)],
         prop_oneof![Just(ReceiptWish::None), Just(ReceiptWish::Signed)],
+        option::of((0..1_u64 << 63).prop_map(ByteCount)),
     );
     (transfer(), path(), 18u32..=24, window(), how).prop_map(
         |(transfer, path, bits, window, how)| Open {
@@ -161,6 +162,7 @@ fn open() -> impl Strategy<Value = Open> {
             recognise: how.4,
             unasked: how.5,
             receipts: how.6,
+            probe: how.7,
         },
     )
 }
@@ -216,6 +218,13 @@ fn want() -> impl Strategy<Value = Want> {
     )
 }
 
+fn speeds() -> impl Strategy<Value = Speeds> {
+    let rate = || (0..1_u64 << 63).prop_map(ByteCount);
+    let disk = (rate(), rate(), any::<u64>().prop_map(Micros))
+        .prop_map(|(write, read, sync)| DiskSpeed { write, read, sync });
+    (disk, rate(), rate()).prop_map(|(disk, hash, cipher)| Speeds { disk, hash, cipher })
+}
+
 pub fn request() -> impl Strategy<Value = Frame<()>> {
     let list = (path(), option::of(vec(any::<u8>(), 0..300)), 1u32..)
         .prop_map(|(path, after, max)| Request::List { path, after, max: EntryCount(max) });
@@ -232,11 +241,13 @@ pub fn request() -> impl Strategy<Value = Frame<()>> {
             replace
         }),
         path().prop_map(|path| Request::MakeDirectory { path }),
+        path().prop_map(|path| Request::Measure { path }),
     ];
     let next = option::of(vec(any::<u8>(), 0..300));
     let reply = prop_oneof![
         fault().prop_map(Err),
         Just(Ok(Reply::Done)),
+        speeds().prop_map(|speeds| Ok(Reply::Measured(speeds))),
         stat().prop_map(|stat| Ok(Reply::Stat(stat))),
         (vec((name(), option::of(stat())), 0..9), next)
             .prop_map(|(names, next)| Ok(Reply::Page { names, next })),

@@ -150,6 +150,16 @@ impl Disk {
                 DiskDone::Opened(Opened::Directory(standing))
             }
             OpenHow::Source(_) => self.open_source(entry, path),
+            OpenHow::ProbeSource(size) => {
+                self.files.insert(path.clone(), vec![7; usize::try_from(size.0).unwrap()]);
+                self.open_source(entry, path)
+            }
+            OpenHow::ProbeSink => {
+                self.open.insert(entry, path.clone());
+                self.stages.insert(path, Stage::default());
+                let (have, basis) = (Vec::new(), Basis::Content);
+                DiskDone::Opened(Opened::Sink { have, basis, finished: None })
+            }
             OpenHow::Sink(wish) => {
                 if self.dirs.contains(&path) {
                     return failed(Code::IsDirectory, &path);

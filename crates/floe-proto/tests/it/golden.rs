@@ -133,6 +133,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     };
     let get = Open {
         direction: Direction::Get,
@@ -425,8 +426,15 @@ fn requests() -> Vec<(Frame<()>, &'static str)> {
             request(Request::MakeDirectory { path: path("d/e") }),
             "0000000b 30 00 0000 a300030104028241644165",
         ),
+        (request(Request::Measure { path: path("d") }), "00000009 30 00 0000 a30003010502814164"),
     ]
 }
+
+const SPEEDS: Speeds = Speeds {
+    disk: DiskSpeed { write: ByteCount(1000), read: ByteCount(2000), sync: Micros(40) },
+    hash: ByteCount(3000),
+    cipher: ByteCount(1_000_000),
+};
 
 fn replies() -> Vec<(Frame<()>, &'static str)> {
     let reply = |answer| Frame::Reply(RequestId(3), answer);
@@ -451,6 +459,10 @@ fn replies() -> Vec<(Frame<()>, &'static str)> {
         (
             reply(Err(Fault::new(Code::NotFound, "stat \"a\""))),
             "00000013 31 00 0000 a30003010002a2000301687374617420226122",
+        ),
+        (
+            reply(Ok(Reply::Measured(SPEEDS))),
+            "00000016 31 00 0000 a300030104 06a5001903e8011907d002182803190bb8041a000f4240",
         ),
         (reply(Ok(Reply::Done)), "00000005 31 00 0000 a200030101"),
         (

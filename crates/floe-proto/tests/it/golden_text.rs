@@ -248,6 +248,7 @@ fn worked_opening(
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

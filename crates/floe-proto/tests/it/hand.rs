@@ -268,6 +268,7 @@ pub fn opening(transfer: TransferId, direction: Direction) -> Open {
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     }
 }
 

@@ -22,4 +22,5 @@ mod stalls; // nobody has anything left to do
 mod transfers;
 mod receipts; // what a server signs
 mod unasked; // a small get before WANT
+mod probes; // bytes that are nobody's
 mod matrix;

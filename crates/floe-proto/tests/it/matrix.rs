@@ -67,6 +67,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     })
 }
 

@@ -251,6 +251,7 @@ fn describe(work: &Work) -> String {
                     OpenHow::Source(_) => "source",
                     OpenHow::Sink(_) => "sink",
                     OpenHow::Directory(_) => "directory",
+                    OpenHow::ProbeSource(_) | OpenHow::ProbeSink => "probe",
                 };
                 format!("open {how} {path} as entry {}", entry.index)
             }

@@ -51,6 +51,7 @@ fn opens(dice: &mut Dice<'_>) -> Said {
         recognise: RecogniseWish::ByVersion,
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
+        probe: None,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::settings::LogFormat;
 use crate::{
-    audit, completions, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt, rm,
+    audit, completions, doctor, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt, rm,
     serve, stat, ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
@@ -45,6 +45,7 @@ enum Verb {
     Ticket(ticket::TicketArgs),
     Audit(audit::AuditArgs),
     Receipt(receipt::ReceiptArgs),
+    Doctor(doctor::DoctorArgs),
     Try(try_command::TryArgs),
     Torture(torture::TortureArgs),
     Raw(raw::RawArgs),
@@ -144,6 +145,7 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Ticket(args) => ticket::run(&args),
             Verb::Audit(args) => audit::run(&args),
             Verb::Receipt(args) => receipt::run(&args),
+            Verb::Doctor(args) => doctor::run(args).await,
             Verb::Try(args) => try_command::run(args).await,
             Verb::Torture(args) => torture::run(args).await,
             Verb::Raw(args) => raw::run(args).await,
@@ -177,6 +179,7 @@ impl Verb {
             Self::Audit(args) => of(args.output(), Channel::Output),
             Self::Receipt(args) => of(args.output(), Channel::Output),
             Self::Raw(args) => of(args.output(), args.channel()),
+            Self::Doctor(args) => of(&args.output, Channel::Output),
             Self::Try(args) => of(&args.output, Channel::Output),
             Self::Torture(args) => of(&args.output, Channel::Output),
             Self::Completions(_) | Self::Man(_) => (0, None),

@@ -16,6 +16,7 @@ use floe_engine::state::{Lock, State};
 use floe_proto::command::StreamCount;
 use floe_proto::frame::{Reply, Request};
 use floe_types::{Code, Limits};
+use std::time::Duration;
 
 /// Connects where names lead, and keeps the last connection.
 pub struct Dialer {
@@ -71,6 +72,15 @@ impl Dialer {
         }
     }
 
+    /// A connection of its own, which is not made again when it is lost.
+    ///
+    /// # Errors
+    /// As `client`.
+    pub async fn fresh(&self, server: &ServerName, streams: StreamCount) -> Result<Client> {
+        let retry = Retry { give_up_after: Duration::ZERO };
+        connect(&self.state, self.route(server)?, streams, retry).await
+    }
+
     /// Asks something of the server of `remote`.
     ///
     /// # Errors
@@ -112,7 +122,11 @@ impl Dialer {
         })
     }
 
-    fn route(&self, server: &ServerName) -> Result<Route> {
+    /// How a server is reached, and as whom.
+    ///
+    /// # Errors
+    /// As `client`, before anything is connected.
+    pub fn route(&self, server: &ServerName) -> Result<Route> {
         match server {
             ServerName::Known(name) => {
                 let host = self.host(name)?;

@@ -41,6 +41,7 @@ mod receipt; // floe receipt
 mod user; // as whom a server runs
 mod serve; // floe serve
 mod raw; // floe raw
+mod doctor; // floe doctor
 mod try_command; // floe try
 mod torture; // floe torture
 mod completions; // floe completions

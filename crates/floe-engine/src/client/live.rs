@@ -83,7 +83,12 @@ impl Live {
         };
         let entries = connect.limits.entries_ahead_max.min(welcome.entries_ahead_max);
         let streams_max = connect.limits.streams_max.min(welcome.streams_max);
-        let limits = Limits { entries_ahead_max: entries, streams_max, ..connect.limits.clone() };
+        let limits = Limits {
+            entries_ahead_max: entries,
+            batch_entries_max: connect.limits.batch_entries_max.min(entries),
+            streams_max,
+            ..connect.limits.clone()
+        };
         let config = Config {
             limits: limits.clone(),
             verbs: welcome.verbs,

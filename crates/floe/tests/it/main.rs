@@ -31,3 +31,4 @@ mod try_command; // floe try
 mod torture; // floe torture
 mod audit; // the log of who moved what
 mod receipts; // what servers sign
+mod doctor; // floe doctor

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-fn fingerprint(stage: &Stage) -> String {
+pub fn fingerprint(stage: &Stage) -> String {
     let errors = stage.serve(&[]);
     let mut key = None;
     wait_until("the fingerprint", || {

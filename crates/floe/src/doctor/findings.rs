@@ -1,0 +1,288 @@
+//! What figures say: what a put and a get will come to, what limits them, and what would help.
+//!
+//! Disks are read and written while the network carries, so the slowest stage decides. The path is
+//! measured with all that its bytes need: its rate holds hash and cipher of both ends. Pure.
+
+use crate::civil;
+use crate::why;
+use floe_proto::causes::Limit;
+use floe_proto::frame::Speeds;
+use floe_types::{ByteCount, DiskSpeed, Micros};
+
+/// What was measured, or why it was not.
+pub type Found<T> = std::result::Result<T, String>;
+
+/// A rate of the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Path {
+    /// Bytes a second.
+    pub rate: u64,
+    /// Connections at the end.
+    pub streams: u32,
+    /// What its streams waited for most.
+    pub limit: Option<Limit>,
+}
+
+/// One way of the path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// With one stream.
+    pub one: Path,
+    /// With as many as floe chooses.
+    pub many: Path,
+}
+
+/// All that was measured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Figures {
+    /// This machine's disk.
+    pub disk: Found<DiskSpeed>,
+    /// One core of this machine.
+    pub hash: ByteCount,
+    /// The same.
+    pub cipher: Found<ByteCount>,
+    /// The server's own.
+    pub server: Found<Speeds>,
+    /// To the server.
+    pub up: Found<Way>,
+    /// From it.
+    pub down: Found<Way>,
+}
+
+/// A figure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Measured {
+    /// Bytes a second.
+    Rate(u64),
+    /// How long something takes.
+    Time(Micros),
+    /// It was not measured.
+    Nothing,
+}
+
+/// A line of the table.
+pub struct Stage {
+    /// Its name for programs.
+    pub id: &'static str,
+    /// For people.
+    name: &'static str,
+    /// Its figure.
+    pub measured: Measured,
+    /// What is worth knowing; why there is no figure.
+    pub note: String,
+}
+
+/// What a transfer will come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forecast {
+    verb: &'static str,
+    /// Bytes a second.
+    pub rate: u64,
+    /// What limits it, for programs.
+    pub limit: &'static str,
+    words: &'static str,
+    /// What would help.
+    pub helps: &'static str,
+}
+
+/// What a put will come to.
+pub fn put(figures: &Figures) -> Option<Forecast> {
+    let here = figures.disk.as_ref().ok().map(|disk| Forecast {
+        verb: "put",
+        rate: disk.read.0,
+        limit: "local_disk_read",
+        words: "reading this machine's disk",
+        helps: DISK_HERE,
+    });
+    let there = figures.server.as_ref().ok().map(|server| Forecast {
+        verb: "put",
+        rate: server.disk.write.0,
+        limit: "server_disk_write",
+        words: "writing the server's disk",
+        helps: DISK_THERE,
+    });
+    slowest("put", &figures.up, [here, there])
+}
+
+/// What a get will come to.
+pub fn get(figures: &Figures) -> Option<Forecast> {
+    let here = figures.disk.as_ref().ok().map(|disk| Forecast {
+        verb: "get",
+        rate: disk.write.0,
+        limit: "local_disk_write",
+        words: "writing this machine's disk",
+        helps: DISK_HERE,
+    });
+    let there = figures.server.as_ref().ok().map(|server| Forecast {
+        verb: "get",
+        rate: server.disk.read.0,
+        limit: "server_disk_read",
+        words: "reading the server's disk",
+        helps: DISK_THERE,
+    });
+    slowest("get", &figures.down, [here, there])
+}
+
+const DISK_HERE: &str = "a faster disk here; more streams will not";
+const DISK_THERE: &str = "a faster disk there; more streams will not";
+
+fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Forecast>; 2]) -> Option<Forecast> {
+    let Path { rate, limit, .. } = way.as_ref().ok()?.many;
+    let (words, helps) = path_words(limit);
+    let path = Forecast { verb, rate, limit: limit.map_or("network", why::name), words, helps };
+    disks.into_iter().flatten().chain([path]).min_by_key(|forecast| forecast.rate)
+}
+
+/// What limits a path on which no disk is, and what would help.
+const fn path_words(limit: Option<Limit>) -> (&'static str, &'static str) {
+    match limit {
+        Some(Limit::SenderCpu | Limit::SourceDisk) => {
+            ("the sender's processor", "a faster one; --plaintext on a path that is trusted")
+        }
+        Some(Limit::ReceiverCpu | Limit::SinkDisk | Limit::Sync) => {
+            ("the receiver's processor", "a faster one; --plaintext on a path that is trusted")
+        }
+        Some(Limit::Loss) => (
+            "losses on the path",
+            "BBR at the sender (sysctl net.ipv4.tcp_congestion_control=bbr), or more --streams",
+        ),
+        Some(Limit::PeerSocket) => (
+            "the window of the receiver's TCP",
+            "a larger net.ipv4.tcp_rmem at the receiver, or more --streams",
+        ),
+        Some(Limit::Window) => ("the window of the transfer", "a larger --window"),
+        Some(Limit::Memory) => ("buffers", "floe serve --memory with more, or fewer clients"),
+        Some(Limit::Limiter) => ("a rate limit", "taking it away"),
+        Some(Limit::Network) | None => ("the network", "a faster one; more streams will not"),
+    }
+}
+
+/// The lines of the table, in the order of a put and then of a get.
+pub fn stages(figures: &Figures) -> Vec<Stage> {
+    let stage = |id, name, measured, note| Stage { id, name, measured, note };
+    let figure = |id, name, found: Found<Measured>| match found {
+        Ok(measured) => stage(id, name, measured, String::new()),
+        Err(why) => stage(id, name, Measured::Nothing, why),
+    };
+    let rate = |rate: ByteCount| Measured::Rate(rate.0);
+    let here =
+        |what: fn(&DiskSpeed) -> Measured| figures.disk.as_ref().map(what).map_err(String::clone);
+    let there =
+        |what: fn(&Speeds) -> Measured| figures.server.as_ref().map(what).map_err(String::clone);
+    let path = |id, name, way: &Found<Way>, which: fn(&Way) -> Path| match way {
+        Ok(way) => {
+            let Path { rate, streams, limit } = which(way);
+            let plural = if streams == 1 { "stream" } else { "streams" };
+            let limit = limit.map(|limit| format!(", limit: {}", why::name(limit)));
+            let note = format!("{streams} {plural}{}", limit.unwrap_or_default());
+            stage(id, name, Measured::Rate(rate), note)
+        }
+        Err(why) => stage(id, name, Measured::Nothing, why.clone()),
+    };
+    vec![
+        figure("local_disk_read", "disk here, read", here(|disk| Measured::Rate(disk.read.0))),
+        figure(
+            "local_disk_write",
+            "disk here, written and synced",
+            here(|disk| Measured::Rate(disk.write.0)),
+        ),
+        figure("local_sync", "disk here, a sync", here(|disk| Measured::Time(disk.sync))),
+        figure("local_hash", "hash here, one core", Ok(rate(figures.hash))),
+        figure("local_cipher", "cipher here, one core", figures.cipher.clone().map(rate)),
+        path("to_server_one", "to the server, one stream", &figures.up, |way| way.one),
+        path("to_server", "to the server", &figures.up, |way| way.many),
+        path("from_server_one", "from the server, one stream", &figures.down, |way| way.one),
+        path("from_server", "from the server", &figures.down, |way| way.many),
+        figure("server_hash", "hash there, one core", there(|it| Measured::Rate(it.hash.0))),
+        figure("server_cipher", "cipher there, one core", there(|it| Measured::Rate(it.cipher.0))),
+        figure(
+            "server_disk_write",
+            "disk there, written and synced",
+            there(|it| Measured::Rate(it.disk.write.0)),
+        ),
+        figure("server_sync", "disk there, a sync", there(|it| Measured::Time(it.disk.sync))),
+        figure("server_disk_read", "disk there, read", there(|it| Measured::Rate(it.disk.read.0))),
+    ]
+}
+
+/// For people.
+pub fn table(figures: &Figures) -> String {
+    let line = |stage: Stage| {
+        let measured = match stage.measured {
+            Measured::Rate(rate) => text(rate),
+            Measured::Time(time) => {
+                let (ms, us) = (time.0 / 1000, time.0 % 1000);
+                format!("{ms}.{us:03} ms")
+            }
+            Measured::Nothing => "-".to_owned(),
+        };
+        format!("{:<30} {measured:>14}   {}", stage.name, stage.note).trim_end().to_owned()
+    };
+    let mut lines: Vec<String> = stages(figures).into_iter().map(line).collect();
+    for forecast in [put(figures), get(figures)].into_iter().flatten() {
+        let Forecast { verb, rate, words, helps, .. } = forecast;
+        let rate = text(rate);
+        lines.push(format!("{verb}: about {rate}, limited by {words}; what would help: {helps}"));
+    }
+    lines.join("\n")
+}
+
+fn text(rate: u64) -> String {
+    format!("{}/s", civil::bytes(ByteCount(rate)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn mib(rate: u64) -> ByteCount {
+        ByteCount(rate * MIB)
+    }
+
+    fn figures(read: u64, up: u64, limit: Option<Limit>, write: Found<u64>) -> Figures {
+        let path = Path { rate: up * MIB, streams: 2, limit };
+        let sync = Micros(1500);
+        let disk = DiskSpeed { read: mib(read), write: mib(1), sync };
+        let server = write.map(|write| {
+            let disk = DiskSpeed { read: mib(1), write: mib(write), sync };
+            Speeds { disk, hash: mib(1), cipher: mib(1) }
+        });
+        Figures {
+            disk: Ok(disk),
+            hash: mib(1),
+            cipher: Err("plaintext".to_owned()),
+            server,
+            up: Ok(Way { one: path, many: path }),
+            down: Err("no".to_owned()),
+        }
+    }
+
+    #[test]
+    fn the_slowest_stage_is_the_forecast_and_named() {
+        let lossy = Some(Limit::Loss);
+        for (figures, rate, limit) in [
+            (figures(50, 100, lossy, Ok(90)), 50, "local_disk_read"),
+            (figures(500, 100, lossy, Ok(30)), 30, "server_disk_write"),
+            (figures(500, 90, lossy, Ok(100)), 90, "loss"),
+            (figures(500, 100, None, Err("refused".to_owned())), 100, "network"),
+            (figures(500, 100, Some(Limit::SenderCpu), Ok(120)), 100, "sender_cpu"),
+        ] {
+            let forecast = put(&figures).unwrap();
+            assert_eq!((forecast.rate, forecast.limit), (rate * MIB, limit));
+            assert_eq!(get(&figures), None);
+        }
+    }
+
+    #[test]
+    fn a_table_says_what_is_missing_and_what_would_help() {
+        let text = table(&figures(500, 95, Some(Limit::Network), Ok(100)));
+        let cipher = "cipher here, one core                       -   plaintext";
+        assert!(text.contains(cipher), "{text}");
+        assert!(text.contains("1.500 ms"), "{text}");
+        assert!(text.contains("95.00 MiB/s   2 streams, limit: network"), "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("put: about 95.00 MiB/s, limited by the network; "), "{last}");
+    }
+}

@@ -278,8 +278,8 @@ impl Client {
     /// lies between; for at most `Limits::PROBE_BYTES_MAX` bytes.
     ///
     /// # Errors
-    /// `Unsupported` where the server takes no probes from this client; those of `connect` where the
-    /// session was lost before.
+    /// `Unsupported` where the server takes no probes from this client; those of `connect` where
+    /// the session was lost before.
     pub async fn probe(&self, direction: Direction, watch: Watch) -> Result<Outcome, Fault> {
         if !self.terms().await?.takes_probes() {
             return Err(Fault::new(Code::Unsupported, "probe this server"));
@@ -287,8 +287,8 @@ impl Client {
         let probe = Some(Limits::PROBE_BYTES_MAX);
         let options = TransferOptions { probe, ..TransferOptions::default() };
         let (end, remote) = (ends::nothing(), ObjectPath::root());
-        Ok(carry::carry(&self.shared, carry::Errand { direction, end, remote, options, watch })
-            .await)
+        let errand = carry::Errand { direction, end, remote, options, watch };
+        Ok(carry::carry(&self.shared, errand, Proof::none()).await)
     }
 
     /// What the server lets this client do.

@@ -12,6 +12,7 @@
 //! A session locks nothing, waits for nothing and asks no clock; the engine owns those. The first
 //! fatal error is sticky: after it every frame is refused.
 
+mod needs; // which verbs what is asked for needs
 mod ending; // closing, draining, and the loss of streams
 mod hold; // a rate of others, too
 mod stalls; // when neither end has anything left to do
@@ -24,7 +25,7 @@ use crate::command::{
     Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
 };
 use crate::disk::{DiskDone, DiskOp, Took, Waited};
-use crate::frame::{Causes, Direction, Frame, Open, Request, RootWish, Stats, Verbs};
+use crate::frame::{Causes, Direction, Frame, Open, Request, Stats, Verbs};
 use crate::io::{Io, Owner, ReceiveOp};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
@@ -35,6 +36,7 @@ use floe_types::{
     ByteCount, Code, Fault, Micros, ObjectPath, OpId, Precondition, RequestId, StreamId, Time,
     TransferId,
 };
+use needs::needed_for;
 pub use output::Asked;
 
 /// The protocol of one session.
@@ -454,30 +456,6 @@ impl<P: Clone> Half<P> {
             Self::Send(half) => half.bucket_mut(),
             Self::Receive(half) => half.bucket_mut(),
         }
-    }
-}
-
-/// The verbs that a transfer needs at the server.
-const fn needed_for(direction: Direction) -> Verbs {
-    match direction {
-        Direction::Put => Verbs::WRITE_NEW,
-        Direction::Get => Verbs::READ,
-    }
-}
-
-/// The verbs that a request needs at the server.
-const fn needed_by(request: &Request) -> Verbs {
-    match request {
-        Request::List { .. } => Verbs::LIST,
-        // What an object's root says of its bytes, only who may read them is told.
-        Request::Stat { root: RootWish::Computed, .. } => Verbs::LIST.and(Verbs::READ),
-        Request::Stat { .. } => Verbs::LIST,
-        Request::Remove { .. } => Verbs::REMOVE,
-        // One name goes, and another comes.
-        Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
-        Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
-        // A file without a name is written for a moment.
-        Request::Measure { .. } => Verbs::WRITE_NEW,
     }
 }
 

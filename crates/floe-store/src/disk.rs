@@ -210,7 +210,7 @@ pub trait Disk: Send + Sync + 'static {
     ) -> DiskResult<Self::Handle>;
 
     /// Makes a new, empty regular file without a name on the file system of a directory, for its
-    /// owner alone, and opens it for reading and writing. It is gone with its last handle, and after
+    /// owner alone, and opens it for reading and writing. It is gone with its last handle, or after
     /// a crash. `Unsupported` where that cannot be had.
     fn unnamed(&self, at: &Self::Handle) -> DiskResult<Self::Handle>;
 

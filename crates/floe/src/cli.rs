@@ -7,8 +7,8 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::settings::LogFormat;
 use crate::{
-    audit, completions, doctor, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt, rm,
-    serve, stat, ticket, torture, try_command,
+    audit, completions, doctor, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt,
+    rm, serve, stat, ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

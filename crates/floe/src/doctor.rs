@@ -2,7 +2,7 @@
 //! would help.
 //!
 //! Bytes that are moved are nobody's: they are made where they are read and are nowhere when they
-//! came. A disk is measured by a file without a name, which the system takes back however this ends.
+//! came. A disk is measured by a file without a name: the system takes it back however this ends.
 
 mod findings; // what the figures say
 mod measure; // the stages
@@ -27,10 +27,10 @@ use std::path::PathBuf;
 /// Measure a path to a server, stage by stage, and say what limits it
 ///
 /// Takes 10 to 20 seconds, up to a minute where the path or a disk is slow, and as much of the
-/// network, the processors and the disks as it finds. Moves bytes that are nobody's, at most 16 GiB over the network and
-/// 252 MiB on each disk, and leaves nothing behind here or there. What a ticket does not allow is
-/// not measured: the way to the server and its disks take one that may write, the way from it one
-/// that may read.
+/// network, the processors and the disks as it finds. Moves bytes that are nobody's, at most 16 GiB
+/// over the network and 252 MiB on each disk, and leaves nothing behind here or there. What a
+/// ticket does not allow is not measured: the way to the server and its disks take one that may
+/// write, the way from it one that may read. It is no use of a ticket whose uses are counted.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct DoctorArgs {

@@ -12,7 +12,7 @@ use crate::files::Op;
 use crate::grant::Deed;
 use crate::registry::{Claim, Pass, SessionId};
 use crate::running::{Listener, Running};
-use floe_proto::command::{Command, Event, Summary};
+use floe_proto::command::{Command, Event, Summary, TransferKind};
 use floe_proto::disk::{DiskOp, OpenHow};
 use floe_proto::frame::Direction;
 use floe_store::{OwnerId, StageKey};
@@ -66,12 +66,14 @@ impl Ear {
     fn begin(
         &mut self,
         running: &Arc<Running>,
-        id: TransferId,
+        (id, kind): (TransferId, TransferKind),
         direction: Direction,
         path: ObjectPath,
     ) {
         self.complete();
-        let counted = self.whose.pass.as_ref().and_then(|pass| {
+        // What brings nothing is no use.
+        let pass = self.whose.pass.as_ref().filter(|_| kind == TransferKind::Objects);
+        let counted = pass.and_then(|pass| {
             // As many as there may be now, not when the session began.
             let most = self.hall.roster.uses_now(pass, self.hall.root)?;
             let deed = Deed::new(self.whose.client, direction, &path);
@@ -153,10 +155,10 @@ impl Listener for Ear {
     fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
         match event {
-            Event::TransferBegun { transfer, direction, path } => {
+            Event::TransferBegun { transfer, direction, path, kind } => {
                 self.hall.registry.transfer_begins(&self.session);
                 tracing::info!(transfer = transfer.0, ?direction, %path, "transfer begins");
-                self.begin(running, transfer, direction, path);
+                self.begin(running, (transfer, kind), direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);

@@ -117,7 +117,7 @@ async fn a_public_server_is_read_by_anybody_and_written_by_nobody() {
 
 #[tokio::test]
 async fn who_has_no_ticket_has_the_server_make_no_bytes() {
-    let access = Access { read_only: ReadOnly::No, public: Public::Yes };
+    let access = Access { read_only: ReadOnly::No, public: Public::Yes, umask: Mode::NONE };
     let house = House::open_as(Plan { access, ..Plan::default() }).await;
     let mut stranger = Peer::greet_as(&house, 1, None).await;
     assert_eq!(stranger.welcome.abilities & PROBES, 0);

@@ -1,7 +1,8 @@
 //! What the peer says: every frame after the greeting, checked against role, lane and state.
 
-use super::{Half, Session, Staged, apply, needed_by, needed_for, options_of};
-use crate::command::{Event, Role, Violation};
+use super::needs::{needed_by, needed_for};
+use super::{Half, Session, Staged, apply, options_of};
+use crate::command::{Event, Role, TransferKind, Violation};
 use crate::disk::Lane;
 use crate::frame::{Direction, Frame, Open, Opened, ReceiptWish, RecogniseWish, Request, Verbs};
 use crate::io::Owner;
@@ -215,7 +216,9 @@ impl<P: Clone> Session<P> {
         let window = open.window.min(self.config.limits.window_bytes_max);
         self.io.say(Frame::Opened(Opened { transfer, handle: alloc::vec::Vec::new(), window }));
         let (direction, path) = (open.direction, open.path.clone());
-        self.io.events.push_back(Event::TransferBegun { transfer, direction, path: path.clone() });
+        let kind = open.probe.map_or(TransferKind::Objects, |_| TransferKind::Probe);
+        let begun = Event::TransferBegun { transfer, direction, path: path.clone(), kind };
+        self.io.events.push_back(begun);
         let mut options = options_of(&open, open.precondition);
         if !self.config.verbs.allow(Verbs::READ) {
             // It would tell the root of what stands there.

@@ -120,10 +120,11 @@ fn what_a_ticket_does_not_allow_is_not_measured() {
 }
 
 #[test]
-fn a_quota_bounds_what_is_written_for_a_moment() {
+fn a_quota_bounds_what_is_written_for_a_moment_and_no_use_is_counted() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);
-    let small = ticket(&stage, "small", &["--allow", "write-new", "--quota", "1M"]);
+    let flags = ["--allow", "write-new", "--quota", "1M", "--uses", "1"];
+    let small = ticket(&stage, "small", &flags);
     stage.log_in("small", &server, &small, &[]).ok();
     let event = stage.run(&["doctor", "small", "--json"]).ok().event("doctor");
     let note = stage_of(&event, "server_disk_write")["note"].to_string();

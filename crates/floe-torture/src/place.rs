@@ -29,6 +29,8 @@ pub(crate) enum Others {
 #[derive(Default)]
 struct Allowed {
     versions: Vec<Entry>,
+    /// Those among them that a command brings: one may be just what stood there before.
+    coming: Vec<Entry>,
     absent: bool,
     known: Option<Known>,
 }
@@ -37,7 +39,7 @@ impl Place {
     /// A name where this stands and nothing else may.
     pub(crate) fn new(base: PathBuf, standing: &Tree, others: Others) -> Self {
         let allowed =
-            |entry: &Entry| Allowed { versions: vec![entry.clone()], absent: false, known: None };
+            |entry: &Entry| Allowed { versions: vec![entry.clone()], ..Allowed::default() };
         let names = standing.iter().map(|(name, entry)| (name.clone(), allowed(entry))).collect();
         Self { base, others, names: Mutex::new(names) }
     }
@@ -53,8 +55,10 @@ impl Place {
         for (name, entry) in coming {
             let fresh = || Allowed { absent: true, ..Allowed::default() };
             let allowed = names.entry(name.clone()).or_insert_with(fresh);
-            if !allowed.versions.contains(entry) {
-                allowed.versions.push(entry.clone());
+            for list in [&mut allowed.versions, &mut allowed.coming] {
+                if !list.contains(entry) {
+                    list.push(entry.clone());
+                }
             }
         }
     }
@@ -62,7 +66,8 @@ impl Place {
     /// From now on what stood there before may not: one of those that came since must.
     pub(crate) fn leave(&self, standing: &Tree) {
         for (name, allowed) in &mut *self.lock() {
-            allowed.versions.retain(|entry| standing.get(name) != Some(entry));
+            let Allowed { versions, coming, .. } = &mut *allowed;
+            versions.retain(|entry| standing.get(name) != Some(entry) || coming.contains(entry));
             allowed.absent = false;
         }
     }
@@ -163,6 +168,25 @@ mod tests {
         fs::remove_file(&old).unwrap();
         let wrong = place.look(Compare::Bytes).unwrap();
         assert!(wrong[0].contains("holds nothing"), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_version_that_comes_again_may_stay_where_it_stood() {
+        let dir = tempfile::tempdir().unwrap();
+        let (base, other) = (dir.path().join("f"), dir.path().join("g"));
+        let mut dice = Dice::new(3);
+        let standing = plant_file(&mut dice, &base, 0).unwrap();
+        let rival = plant_file(&mut dice, &other, 356).unwrap();
+        let place = Place::new(base.clone(), &standing, Others::Refused);
+        // The same empty file, mode and time, as the dice once had it.
+        place.expect(&standing);
+        place.expect(&rival);
+        place.leave(&standing);
+        assert!(place.look(Compare::All).unwrap().is_empty());
+        let place = Place::new(base, &standing, Others::Refused);
+        place.expect(&rival);
+        place.leave(&standing);
+        assert_eq!(place.look(Compare::All).unwrap().len(), 1);
     }
 
     #[test]

@@ -13,10 +13,12 @@ mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
 mod confine; // what the process may touch
+mod syscalls; // what it never asks of the kernel
 
 pub(crate) use attend::owner_id;
 pub use confine::{Confine, Confinement};
 pub use root::{find_prefix, root_id_of};
+pub use syscalls::CallFilter;
 
 use crate::audit::{Audit, Auditing};
 use crate::buffer::Pool;
@@ -153,6 +155,7 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     owner: OwnerTicket,
     confinement: Confinement,
+    call_filter: CallFilter,
 }
 
 /// What all connections of a server share.
@@ -208,9 +211,12 @@ impl Server {
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         // Before there are threads of its own, and behind all that is read elsewhere.
-        let confinement = match serve.confine {
-            Confine::Process => confine::confine(&dir, state.path(), access.read_only),
-            Confine::Nothing => Confinement::None,
+        let (confinement, call_filter) = match serve.confine {
+            Confine::Process => {
+                let files = confine::confine(&dir, state.path(), access.read_only);
+                (files, syscalls::refuse())
+            }
+            Confine::Nothing => (Confinement::None, CallFilter::None),
         };
         let audit = open_audit(serve.audit, &state, &dir)?;
         let buffers = ByteCount(memory.0 / 2);
@@ -251,7 +257,7 @@ impl Server {
             sweeping: Arc::new(Semaphore::new(1)),
         };
         hall.store.keep_free(rules.keep_free);
-        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
+        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement, call_filter })
     }
 
     /// What changes it while it runs.
@@ -276,6 +282,12 @@ impl Server {
     #[must_use]
     pub const fn confinement(&self) -> Confinement {
         self.confinement
+    }
+
+    /// Whether system calls that a server never makes are refused to the process.
+    #[must_use]
+    pub const fn call_filter(&self) -> CallFilter {
+        self.call_filter
     }
 
     /// The buffers of all its sessions: what they hold, and held at most.

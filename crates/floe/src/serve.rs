@@ -20,7 +20,8 @@ use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::rules::Rules;
 use floe_engine::server::{
-    Access, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
+    Access, CallFilter, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity,
+    Server,
 };
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Mode};
@@ -239,7 +240,11 @@ fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<(
         }
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
-    voice.say(&format_args!("confined      {}", confined(server.confinement())));
+    let programs = match server.call_filter() {
+        CallFilter::Refuses => "; it can run no program",
+        CallFilter::None => "",
+    };
+    voice.say(&format_args!("confined      {}{programs}", confined(server.confinement())));
     voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
     tell_login(voice, addresses, pin);

@@ -82,6 +82,8 @@ fn the_process_of_a_server_is_confined() {
         }
         let status = fs::read_to_string(task.join("status")).unwrap();
         assert!(status.contains("NoNewPrivs:\t1"), "{name}");
+        let filters = !line.contains("no program") || status.contains("Seccomp:\t2");
+        assert!(filters, "{name}: {status}");
         threads += 1;
     }
     assert!(threads > 3, "lanes, the porch and disks");

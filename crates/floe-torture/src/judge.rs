@@ -219,7 +219,8 @@ fn explains(task: &Task, interrupted: bool, phase: Phase, status: u8, code: &str
     let filled = task.history.filled.load(Ordering::Acquire);
     let twins = task.history.twins.load(Ordering::Acquire) > 0;
     if phase == Phase::Calm {
-        return false;
+        // What stood there already is replaced by a rival before it is found to be enough.
+        return status == CHANGED && task.rivalled;
     }
     match status {
         130 => interrupted,
@@ -230,7 +231,6 @@ fn explains(task: &Task, interrupted: bool, phase: Phase, status: u8, code: &str
             _ => true,
         },
         NO_SPACE => filled,
-        // What stood there already is replaced by a rival before it is found to be enough.
         CHANGED => changed || task.rivalled,
         EXISTS => twins,
         PARTIAL => filled && matches!(task.plan.shape, Shape::Tree { .. }),

@@ -26,7 +26,7 @@ use crate::secure::Security;
 use crate::ticket::Ticket;
 use floe_proto::command::{Command, PROBES, StreamCount, Summary, TransferOptions};
 use floe_proto::frame::{Direction, Reply, Request, Verbs};
-use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath, Root};
+use floe_types::{ByteCount, ChunkSize, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
 use proof::Proof;
 use std::sync::{Arc, PoisonError};
@@ -285,7 +285,9 @@ impl Client {
             return Err(Fault::new(Code::Unsupported, "probe this server"));
         }
         let probe = Some(Limits::PROBE_BYTES_MAX);
-        let options = TransferOptions { probe, ..TransferOptions::default() };
+        // Small chunks: a slow path soon tells what came.
+        let options =
+            TransferOptions { probe, chunk: ChunkSize::MIN, ..TransferOptions::default() };
         let (end, remote) = (ends::nothing(), ObjectPath::root());
         let errand = carry::Errand { direction, end, remote, options, watch };
         Ok(carry::carry(&self.shared, errand, Proof::none()).await)

@@ -41,6 +41,14 @@ pub struct Pass {
     pub meter: Option<Arc<Meter>>,
 }
 
+impl Pass {
+    /// Whether its holder may measure the path and the server: not where each transfer is counted.
+    #[must_use]
+    pub fn takes_probes(&self) -> bool {
+        self.bounds.uses.is_none()
+    }
+}
+
 /// A session's id.
 pub type SessionId = [u8; 16];
 

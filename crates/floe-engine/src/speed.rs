@@ -42,7 +42,7 @@ pub fn hash() -> ByteCount {
     let (begun, mut count) = (Instant::now(), 0);
     while begun.elapsed() < SPAN {
         let mut hasher = ChunkHasher::new(Offset::ZERO);
-        hasher.update(&block);
+        hasher.update(block);
         std::hint::black_box(hasher.finish());
         count += ByteCount::of_len(block.len()).0;
     }

@@ -92,15 +92,6 @@ pub struct TransferOptions {
     pub probe: Option<ByteCount>,
 }
 
-/// What a transfer moves.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TransferKind {
-    /// Objects.
-    Objects,
-    /// Bytes that are nobody's, to measure what lies between.
-    Probe,
-}
-
 /// The ability bit of a server that takes probes, and measures itself when it is asked.
 pub const PROBES: u64 = 4;
 
@@ -270,8 +261,6 @@ pub enum Event {
         direction: Direction,
         /// Its path in the server's store.
         path: ObjectPath,
-        /// What it moves.
-        kind: TransferKind,
     },
     /// An entry ends early while operations of it are under way: those that wait for more than a
     /// disk (for a producer, for an earlier chunk) are to be ended, as failed.

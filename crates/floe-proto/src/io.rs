@@ -173,7 +173,7 @@ impl<P> Pipe<P> {
             carries: None,
             heard: now,
             said: now,
-            answered: Time::default(),
+            answered: now,
             clock: CauseClock::new(now),
             closing: false,
         }

@@ -141,6 +141,18 @@ impl Oracle {
         told
     }
 
+    /// A name that was just told to be committed has mode and mtime of one version, not of two.
+    pub fn look_at_metadata(&mut self, name: &Name, disk: &SimulatedDisk) {
+        let Some(target) = self.targets.get(name) else { return };
+        let Look::File { root, metadata } = look_at(disk.glance(&name.1).as_ref()) else { return };
+        let same = |offer: &Offer| offer.root == root && offer.metadata == metadata;
+        if self.metadata == Metadatas::Compared && !target.offers.iter().any(same) {
+            let path = &name.1;
+            let what = || format!("{path} was committed, and has {metadata:?} of no version");
+            self.broken.get_or_insert_with(what);
+        }
+    }
+
     /// Looks at every target of a machine that changed.
     pub fn look(&mut self, machine: usize, disk: &SimulatedDisk, when: &str) {
         for ((_, path), target) in of_machine(&mut self.targets, machine) {

@@ -186,6 +186,8 @@ impl<D: Disk> Store for Confined<D> {
 
     fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
         let doing = "measure the disk of";
+        // What is above it is not the holder's.
+        self.browser(doing, path)?;
         told(self.store.measure(&self.whole(doing, path)?, progress), doing, path)
     }
 }

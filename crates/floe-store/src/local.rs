@@ -29,7 +29,7 @@ use crate::beneath;
 use crate::browse::Browser;
 use crate::disk::{Disk, DiskError, DiskResult, Doing, FileSystem, Name};
 use crate::kernel::KernelDisk;
-use crate::measure::measure;
+use crate::measure::{self, Gauge};
 use ancestry::Ancestry;
 use area::Areas;
 use floe_types::{ByteCount, Code, DiskSpeed, Fault, Mode, ObjectPath, Precondition, Timestamp};
@@ -48,8 +48,8 @@ pub struct LocalStore<D: Disk> {
     lent: Mutex<BTreeMap<ObjectPath, Mode>>,
     /// Directories that were made and are not committed.
     begun: Mutex<BTreeSet<ObjectPath>>,
-    /// Held while the disk is measured.
-    measuring: Mutex<()>,
+    /// How fast the disk was.
+    gauge: Gauge,
 }
 
 /// How many directories are remembered as made; one that is forgotten counts as having stood.
@@ -136,8 +136,8 @@ impl<D: Disk> LocalStore<D> {
         let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
         let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
-        let (lent, begun, measuring) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { ground, browser, lent, begun, measuring })
+        let (lent, begun, gauge) = (Mutex::default(), Mutex::default(), Gauge::default());
+        Ok(Self { ground, browser, lent, begun, gauge })
     }
 
     /// From now on no byte of an object is staged that would leave less free on its file system.
@@ -465,15 +465,20 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
         let doing = format!("measure the disk of {}", self.ground.shown(path));
-        let Ok(_turn) = self.measuring.try_lock() else {
-            return Err(Fault::new(Code::Busy, doing));
-        };
         let Ground { disk, root, .. } = &*self.ground;
         let nearest = |path: &ObjectPath| disk.open_directory(root, path.components());
         let above = |path: &ObjectPath| path.split_last().map(|(above, _)| above);
         let mut paths = std::iter::successors(Some(path.clone()), above);
-        let directory = paths.find_map(|path| nearest(&path).ok());
-        let directory = directory.map_or_else(|| disk.root(), Ok).doing(&doing)?;
-        measure(&**disk, &directory, progress).doing(&doing)
+        let found = paths.find_map(|path| nearest(&path).ok().map(|directory| (path, directory)));
+        let Some((path, directory)) = found else {
+            return Err(Fault::new(Code::NotFound, doing));
+        };
+        let reserve = &self.ground.areas.reserve;
+        let speed = self.gauge.read(path, || {
+            let room = measure::room(disk.free_space(&directory)?.minus(reserve.keep()))?;
+            let _asked = reserve.ask(&**disk, &directory, room)?;
+            measure::measure(&**disk, &directory, room, progress)
+        });
+        speed.doing(&doing)
     }
 }

@@ -1,12 +1,14 @@
 //! How fast a disk is where it has nothing else to do: one file without a name, written, synced,
 //! forgotten by memory, read. It is gone with its handle, however the process ends.
 //!
-//! Bounded: at most `MEASURE_BYTES_MAX` bytes and a quarter of what is free; after a second no step
-//! is begun, and none is more than twice as long as the one before.
+//! Bounded: at most `MEASURE_BYTES_MAX` bytes and a quarter of what may be taken; after a second no
+//! step is begun, and none is more than twice as long as the one before. A store is measured no
+//! more often than `EVERY`.
 
 use crate::api::Progress;
 use crate::disk::{Disk, DiskError, DiskResult};
-use floe_types::{ByteCount, Code, DiskSpeed, Micros, Offset, Range};
+use floe_types::{ByteCount, Code, DiskSpeed, Micros, ObjectPath, Offset, Range};
+use std::sync::{LazyLock, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 /// What is written at most.
@@ -20,20 +22,60 @@ const SPAN: Duration = Duration::from_secs(1);
 const SYNCS: usize = 5;
 const FEW_BYTES: usize = 4096;
 
-/// Measures the disk of a directory.
+/// How fast the disk of a directory was, and when; held while it is measured.
+#[derive(Default)]
+pub(crate) struct Gauge(Mutex<Option<Reading>>);
+
+struct Reading {
+    path: ObjectPath,
+    speed: DiskSpeed,
+    at: Instant,
+}
+
+/// Who asks sooner is told the same, or of another directory nothing.
+const EVERY: Duration = Duration::from_secs(60);
+
+impl Gauge {
+    /// What `work` measures there, or measured of late. `Busy` where another asks or just asked.
+    pub(crate) fn read(
+        &self,
+        path: ObjectPath,
+        work: impl FnOnce() -> DiskResult<DiskSpeed>,
+    ) -> DiskResult<DiskSpeed> {
+        let busy = Err(DiskError::new(Code::Busy));
+        let mut last = match self.0.try_lock() {
+            Ok(last) => last,
+            Err(TryLockError::Poisoned(last)) => last.into_inner(),
+            Err(TryLockError::WouldBlock) => return busy,
+        };
+        match &*last {
+            Some(last) if last.at.elapsed() >= EVERY => {}
+            Some(last) if last.path == path => return Ok(last.speed),
+            Some(_) => return busy,
+            None => {}
+        }
+        let speed = work()?;
+        *last = Some(Reading { path, speed, at: Instant::now() });
+        Ok(speed)
+    }
+}
+
+/// What may be written of so much space. `NoSpace` where that is hardly anything.
+pub(crate) fn room(free: ByteCount) -> DiskResult<ByteCount> {
+    let room = MEASURE_BYTES_MAX.0.min(free.0 / 4);
+    if room < FIRST { Err(DiskError::new(Code::NoSpace)) } else { Ok(ByteCount(room)) }
+}
+
+/// Measures the disk of a directory, with so many bytes at most.
 ///
 /// # Errors
-/// `Unsupported` where it has no files without names; `NoSpace` where hardly anything is free; the
-/// disk's.
+/// `Unsupported` where it has no files without names; the disk's.
 pub(crate) fn measure<D: Disk>(
     disk: &D,
     directory: &D::Handle,
+    ByteCount(room): ByteCount,
     progress: Progress<'_>,
 ) -> DiskResult<DiskSpeed> {
-    let room = MEASURE_BYTES_MAX.0.min(disk.free_space(directory)?.0 / 4);
-    if room < FIRST {
-        return Err(DiskError::new(Code::NoSpace));
-    }
     let bench = Bench { disk, file: disk.unnamed(directory)?, block: block(), progress };
     let started = Instant::now();
     let (mut from, mut size) = (0, FIRST);
@@ -62,7 +104,12 @@ pub fn per_second(bytes: u64, over: Duration) -> ByteCount {
 
 /// A mebibyte that does not compress, the same in every process.
 #[must_use]
-pub fn block() -> Vec<u8> {
+pub fn block() -> &'static [u8] {
+    static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(make_block);
+    &BLOCK
+}
+
+fn make_block() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let words = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -76,7 +123,7 @@ pub fn block() -> Vec<u8> {
 struct Bench<'a, D: Disk> {
     disk: &'a D,
     file: D::Handle,
-    block: Vec<u8>,
+    block: &'static [u8],
     progress: Progress<'a>,
 }
 
@@ -85,7 +132,7 @@ impl<D: Disk> Bench<'_, D> {
     fn write(&self, from: u64, size: u64) -> DiskResult<()> {
         for at in (from..from + size).step_by(self.block.len()) {
             (self.progress)(ByteCount(at), MEASURE_BYTES_MAX);
-            self.disk.write_at(&self.file, Offset(at), &self.block)?;
+            self.disk.write_at(&self.file, Offset(at), self.block)?;
         }
         self.disk.sync_data(&self.file)
     }
@@ -127,9 +174,22 @@ mod tests {
     fn a_disk_is_measured_and_nothing_is_left() {
         let dir = tempfile::tempdir().unwrap();
         let disk = KernelDisk::open(dir.path()).unwrap();
-        let speed = measure(&disk, &disk.root().unwrap(), &|_, _| {}).unwrap();
+        let root = disk.root().unwrap();
+        let speed = measure(&disk, &root, ByteCount(9 << 20), &|_, _| {}).unwrap();
         assert!(speed.write.0 > 0 && speed.read.0 > 0, "{speed:?}");
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn a_disk_is_measured_once_a_minute() {
+        let (gauge, path) = (Gauge::default(), |text: &[u8]| ObjectPath::parse(text).unwrap());
+        let speed = DiskSpeed { write: ByteCount(1), read: ByteCount(2), sync: Micros(3) };
+        let never = || panic!("it is not measured again");
+        assert_eq!(gauge.read(path(b"a"), || Ok(speed)).map_err(|error| error.code()), Ok(speed));
+        assert_eq!(gauge.read(path(b"a"), never).map_err(|error| error.code()), Ok(speed));
+        assert_eq!(gauge.read(path(b"b"), never).map_err(|error| error.code()), Err(Code::Busy));
+        assert!(room(ByteCount(15 << 20)).is_err());
+        assert_eq!(room(ByteCount(1 << 40)).map_err(|error| error.code()), Ok(MEASURE_BYTES_MAX));
     }
 
     #[test]

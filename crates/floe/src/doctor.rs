@@ -10,7 +10,7 @@ mod measure; // the stages
 use crate::args::{ConnectFlags, OutputFlags, after_help};
 use crate::dial::Dialer;
 use crate::event::{Channel, Event};
-use crate::fault::{Failure, Result, say};
+use crate::fault::{Failure, Result, Shown, code_of, say};
 use crate::output;
 use crate::remote::{Remote, ServerName, Spot};
 use crate::report::{Form, Level, Voice};
@@ -22,7 +22,7 @@ use measure::Bench;
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Measure a path to a server, stage by stage, and say what limits it
 ///
@@ -30,7 +30,8 @@ use std::path::PathBuf;
 /// network, the processors and the disks as it finds. Moves bytes that are nobody's, at most 16 GiB
 /// over the network and 252 MiB on each disk, and leaves nothing behind here or there. What a
 /// ticket does not allow is not measured: the way to the server and its disks take one that may
-/// write, the way from it one that may read. It is no use of a ticket whose uses are counted.
+/// write, the way from it one that may read; with one whose uses are counted nothing is. A server
+/// measures its disks once a minute: who asks sooner is told the same.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub struct DoctorArgs {
@@ -59,6 +60,7 @@ Examples:
 /// without a ticket or may neither read nor write; what the path or the server comes to.
 pub async fn run(args: DoctorArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
+    a_directory(&args.dir)?;
     let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1))?;
     let (server, path) = server_of(&args.remote, |name| dialer.knows(name))?;
     let voice = Voice::of(&args.output, Channel::Output);
@@ -69,11 +71,22 @@ pub async fn run(args: DoctorArgs) -> Result<()> {
     };
     let mut bench = Bench { dialer: &mut dialer, server: &server, path, dir: args.dir };
     let figures = signals.or(bench.all(tell)).await?;
+    dialer.close().await;
     match voice.form {
         Form::Json(channel) => event(&figures).send(channel),
         Form::Text => output::line(&findings::table(&figures))?,
     }
     Ok(())
+}
+
+/// A name that was mistyped is not found out at the end.
+fn a_directory(dir: &Path) -> Result<()> {
+    let fault = |code| Failure::new(code, format!("measure the disk of {}", Shown(dir)));
+    match dir.metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(fault(Code::NotDirectory)),
+        Err(error) => Err(fault(code_of(error.kind()))),
+    }
 }
 
 /// A NAME may stand alone here: nothing local can be meant.
@@ -102,7 +115,12 @@ fn event(figures: &Figures) -> Event {
     });
     let found = |forecast: Option<Forecast>| {
         forecast.map_or(Value::Null, |forecast| {
-            json!({ "rate": forecast.rate, "limit": forecast.limit, "helps": forecast.helps })
+            json!({
+                "rate": forecast.rate,
+                "limit": forecast.limit,
+                "helps": forecast.helps,
+                "missing": forecast.missing,
+            })
         })
     };
     Event::new("doctor")

@@ -12,7 +12,7 @@ use std::sync::Arc;
 impl Files {
     /// Opens so many bytes that are nobody's.
     pub(super) fn open_probe_source(&self, entry: EntryId, size: ByteCount) -> Opened {
-        let probe = Probe { block: block(), size };
+        let probe = Probe { size };
         let version = Some(probe.version());
         self.open.add(entry, Handle::Source(Arc::new(probe)), None);
         let metadata = Metadata { mode: Mode::from_bits(0o600), mtime: Timestamp::default() };
@@ -28,9 +28,8 @@ impl Files {
     }
 }
 
-/// A block that repeats; it does not compress.
+/// A block that repeats, one for all; it does not compress.
 struct Probe {
-    block: Vec<u8>,
     size: ByteCount,
 }
 
@@ -41,14 +40,15 @@ impl Probe {
     }
 
     fn fill(&self, at: Offset, into: &mut [u8]) -> usize {
+        let block = block();
         let left = self.size.minus(ByteCount(at.0)).to_len().unwrap_or(usize::MAX);
         let count = into.len().min(left);
-        let mut from = usize::try_from(at.0 % ByteCount::of_len(self.block.len()).0).unwrap_or(0);
+        let mut from = usize::try_from(at.0 % ByteCount::of_len(block.len()).0).unwrap_or(0);
         let mut rest = &mut into[..count];
         while !rest.is_empty() {
-            let len = rest.len().min(self.block.len() - from);
+            let len = rest.len().min(block.len() - from);
             let (now, later) = rest.split_at_mut(len);
-            now.copy_from_slice(&self.block[from..from + len]);
+            now.copy_from_slice(&block[from..from + len]);
             (rest, from) = (later, 0);
         }
         count
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn bytes_are_the_same_at_each_reading_and_end_where_they_should() {
-        let probe = Probe { block: block(), size: ByteCount(3 << 20) };
+        let probe = Probe { size: ByteCount(3 << 20) };
         let (mut whole, mut part) = (vec![0; 3 << 20], vec![0; 5000]);
         assert_eq!(probe.fill(Offset::ZERO, &mut whole), 3 << 20);
         let at = (1 << 20) - 2000;

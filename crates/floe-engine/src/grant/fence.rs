@@ -197,6 +197,9 @@ impl Store for Fence {
     }
 
     fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {
+        // Who is shown nothing is not told by its disk what stands.
+        let blind = self.verbs.only(Verbs::SHOWS) == Verbs::default();
+        let path = if blind { &ObjectPath::root() } else { path };
         let measure = || self.store.measure(path, progress);
         match &self.meter {
             None => measure(),

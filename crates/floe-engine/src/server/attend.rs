@@ -141,7 +141,7 @@ impl Visit<'_> {
         let holes = Holes::with(claim.hello().abilities);
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
-        let probes = if pass.is_some() { PROBES } else { 0 };
+        let probes = if pass.as_ref().is_some_and(Pass::takes_probes) { PROBES } else { 0 };
         let may = (verbs, streams_max, probes);
         let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, may));
         let notary = Notary { signer: hall.signer(), ticket: name.clone() };

@@ -12,9 +12,9 @@ use crate::files::Op;
 use crate::grant::Deed;
 use crate::registry::{Claim, Pass, SessionId};
 use crate::running::{Listener, Running};
-use floe_proto::command::{Command, Event, Summary, TransferKind};
+use floe_proto::command::{Command, Event, Summary};
 use floe_proto::disk::{DiskOp, OpenHow};
-use floe_proto::frame::Direction;
+use floe_proto::frame::{Direction, Request};
 use floe_store::{OwnerId, StageKey};
 use floe_types::{ByteCount, Code, EntryId, Fault, ObjectPath, OpId, TransferId};
 use std::collections::BTreeMap;
@@ -66,14 +66,12 @@ impl Ear {
     fn begin(
         &mut self,
         running: &Arc<Running>,
-        (id, kind): (TransferId, TransferKind),
+        id: TransferId,
         direction: Direction,
         path: ObjectPath,
     ) {
         self.complete();
-        // What brings nothing is no use.
-        let pass = self.whose.pass.as_ref().filter(|_| kind == TransferKind::Objects);
-        let counted = pass.and_then(|pass| {
+        let counted = self.whose.pass.as_ref().and_then(|pass| {
             // As many as there may be now, not when the session began.
             let most = self.hall.roster.uses_now(pass, self.hall.root)?;
             let deed = Deed::new(self.whose.client, direction, &path);
@@ -89,6 +87,11 @@ impl Ear {
             });
         }
         self.transfers.insert(id, Transfer { direction, path, counted });
+    }
+
+    /// Not where nobody answers for the load, nor where each transfer is counted.
+    fn takes_probes(&self) -> bool {
+        self.whose.pass.as_ref().is_some_and(Pass::takes_probes)
     }
 
     /// The gates of those transfers that have not opened.
@@ -155,10 +158,10 @@ impl Listener for Ear {
     fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
         match event {
-            Event::TransferBegun { transfer, direction, path, kind } => {
+            Event::TransferBegun { transfer, direction, path } => {
                 self.hall.registry.transfer_begins(&self.session);
                 tracing::info!(transfer = transfer.0, ?direction, %path, "transfer begins");
-                self.begin(running, (transfer, kind), direction, path);
+                self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);
@@ -209,8 +212,12 @@ impl Listener for Ear {
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
         let probe = |how: &OpenHow| matches!(how, OpenHow::ProbeSource(_) | OpenHow::ProbeSink);
         let (shut, want) = match &what {
-            DiskOp::Open { how, .. } if probe(how) && self.whose.pass.is_none() => {
-                running.fail_later(op, Fault::new(Code::NotAllowed, "probe without a ticket"));
+            DiskOp::Open { how, .. } if probe(how) && !self.takes_probes() => {
+                running.fail_later(op, Fault::new(Code::NotAllowed, "probe"));
+                return None;
+            }
+            DiskOp::Apply { request: Request::Measure { .. } } if !self.takes_probes() => {
+                running.fail_later(op, Fault::new(Code::NotAllowed, "measure"));
                 return None;
             }
             DiskOp::Open { entry, path, how } => {

@@ -124,8 +124,15 @@ impl Receiver {
         if let Some(old) = replaces {
             self.replaced(old, &path, io)?;
         }
-        if self.options.probe.is_some() && !matches!(body, EntryBody::File { .. }) {
-            return violation("a probe of more than bytes");
+        if self.options.probe.is_some() {
+            match body {
+                EntryBody::File { size, holes: ByteCount::ZERO, .. } => {
+                    if size.is_none_or(|size| size > Limits::PROBE_BYTES_MAX) {
+                        return violation("a probe of more than its bound");
+                    }
+                }
+                _ => return violation("a probe of more than bytes"),
+            }
         }
         if let EntryBody::DirectoryEnd { .. } = body {
             return self.directory_ended(index, path, body, io, now);

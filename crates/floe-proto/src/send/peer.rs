@@ -48,6 +48,9 @@ impl<P: Clone> Sender<P> {
         if entry.stage != Stage::Announced || !matches!(entry.body, Some(EntryBody::File { .. })) {
             return violation("WANT for an entry that is not awaiting it");
         }
+        if self.options.probe.is_some() && (want.finished.is_some() || !want.have.is_empty()) {
+            return violation("WANT of a probe that holds something");
+        }
         let end = entry.size.map_or(u64::MAX, |size| size.0);
         for subtree in want.have {
             let past = entry.checks.back().map_or(Offset::ZERO, |last| last.range.end());

@@ -116,6 +116,8 @@ impl<P: Clone> Session<P> {
     pub fn handle_stream_lost(&mut self, stream: StreamId, why: Lost, now: Time) {
         self.io.now = now;
         let Some(pipe) = self.io.remove_pipe(stream) else { return };
+        // What it carried goes again.
+        self.moved = now;
         for half in self.transfers.values_mut() {
             match half {
                 Half::Send(half) => half.handle_stream_lost(stream, &mut self.io),

@@ -2,9 +2,11 @@
 
 use super::needs::{needed_by, needed_for};
 use super::{Half, Session, Staged, apply, options_of};
-use crate::command::{Event, Role, TransferKind, Violation};
+use crate::command::{Event, Role, Violation};
 use crate::disk::Lane;
-use crate::frame::{Direction, Frame, Open, Opened, ReceiptWish, RecogniseWish, Request, Verbs};
+use crate::frame::{
+    Direction, Frame, Open, Opened, Pace, ReceiptWish, RecogniseWish, Request, Verbs,
+};
 use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
@@ -216,9 +218,7 @@ impl<P: Clone> Session<P> {
         let window = open.window.min(self.config.limits.window_bytes_max);
         self.io.say(Frame::Opened(Opened { transfer, handle: alloc::vec::Vec::new(), window }));
         let (direction, path) = (open.direction, open.path.clone());
-        let kind = open.probe.map_or(TransferKind::Objects, |_| TransferKind::Probe);
-        let begun = Event::TransferBegun { transfer, direction, path: path.clone(), kind };
-        self.io.events.push_back(begun);
+        self.io.events.push_back(Event::TransferBegun { transfer, direction, path: path.clone() });
         let mut options = options_of(&open, open.precondition);
         if !self.config.verbs.allow(Verbs::READ) {
             // It would tell the root of what stands there.
@@ -253,6 +253,9 @@ impl<P: Clone> Session<P> {
         self.allowed(needed_for(open.direction), &open.path)?;
         if open.probe.is_some_and(|size| size > Limits::PROBE_BYTES_MAX) {
             return Err(Fault::new(Code::LimitExceeded, "a probe of more than 64 GiB"));
+        }
+        if open.probe.is_some() && open.pace != Pace::Streaming {
+            return Err(Fault::new(Code::Unsupported, "a probe in lockstep"));
         }
         if self.transfers.len() >= self.config.limits.transfers_max as usize {
             return Err(Fault::new(Code::LimitExceeded, "too many transfers at once"));

@@ -60,7 +60,7 @@ impl<P: Clone> Session<P> {
     /// what it says of its work before is of no use.
     fn is_all_heard(&self) -> bool {
         let mut open = self.io.pipes.values().filter(|pipe| !pipe.closing);
-        open.all(|pipe| pipe.answered >= self.moved)
+        open.all(|pipe| pipe.answered > self.moved)
     }
 
     /// When a client ends a session in which nothing moves any more.

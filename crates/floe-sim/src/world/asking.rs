@@ -85,7 +85,7 @@ impl World {
                     self.judge_answer(&request, &reply);
                 }
             }
-            Err(_) if self.clients[client].is_narrow() => {}
+            Err(fault) if self.lacks_for(client, &request, &fault) => {}
             Err(fault) => self.judge_refusal(&request, &fault),
         }
     }

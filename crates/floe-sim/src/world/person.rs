@@ -325,10 +325,13 @@ impl World {
             let path = &pair.target.1;
             self.oracle.break_promise(|| format!("{path} is committed as {root}: not offered"));
         }
-        let machine = pair.target.0;
+        let (machine, target) = (pair.target.0, pair.target.clone());
         let disk = &self.machines[machine].disk;
         let cut = (self.dice.number(), self.options.machines.survivors);
         self.oracle.look(machine, disk, "when it is told to be committed");
+        if !self.has_rivals() {
+            self.oracle.look_at_metadata(&target, disk);
+        }
         self.oracle.look_after_cut(machine, disk, cut);
     }
 

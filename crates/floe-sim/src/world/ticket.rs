@@ -38,7 +38,8 @@ impl World {
 
     /// Whether a command failed as its ticket would have it, and is not given again.
     pub(super) fn is_refused(&self, nth: usize, fault: &Fault) -> bool {
-        if !self.clients[nth].is_narrow() {
+        let client = &self.clients[nth];
+        if !client.errand().is_some_and(|errand| client.lacks(errand)) {
             return false;
         }
         match fault.code {
@@ -47,6 +48,12 @@ impl World {
             Code::Partial | Code::NotFound | Code::SourceChanged => self.calm.is_some(),
             _ => false,
         }
+    }
+
+    /// Whether a request was refused as the ticket would have it.
+    pub(super) fn lacks_for(&self, client: usize, request: &Request, fault: &Fault) -> bool {
+        let lacks = !self.clients[client].verbs.allow(needed_by(request));
+        lacks && matches!(fault.code, Code::NotAllowed | Code::NotFound)
     }
 
     /// Directories that no ticket lets anybody make.
@@ -75,22 +82,30 @@ impl World {
     /// A request was answered well: its ticket must allow that.
     pub(super) fn judge_leave(&mut self, client: usize, request: &Request) {
         let held = self.clients[client].verbs;
-        let needed = match request {
-            Request::Remove { .. } => Verbs::REMOVE,
-            Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
-            Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
-            Request::Stat { root: RootWish::Computed, .. } => Verbs::SHOWS,
-            _ => Verbs::LIST,
-        };
-        if !held.allow(needed) {
+        if !held.allow(needed_by(request)) {
             self.oracle.break_promise(|| format!("{request:?} was answered, {held:?} are held"));
         }
     }
 }
 
+const fn needed_by(request: &Request) -> Verbs {
+    match request {
+        Request::Remove { .. } => Verbs::REMOVE,
+        Request::Rename { .. } => Verbs::REMOVE.and(Verbs::WRITE_NEW),
+        Request::MakeDirectory { .. } => Verbs::MAKE_DIRECTORY,
+        Request::Stat { root: RootWish::Computed, .. } => Verbs::SHOWS,
+        _ => Verbs::LIST,
+    }
+}
+
 impl Client {
-    /// Whether its ticket allows less than all.
-    pub(super) fn is_narrow(&self) -> bool {
-        self.verbs != Verbs::ALL
+    /// Whether its ticket lacks something that an errand may need.
+    pub(super) fn lacks(&self, errand: &Errand) -> bool {
+        let needed = match errand.direction {
+            Direction::Put => Verbs::WRITE_NEW.and(Verbs::OVERWRITE).and(Verbs::MAKE_DIRECTORY),
+            Direction::Get if errand.directories.is_empty() => Verbs::READ,
+            Direction::Get => Verbs::SHOWS,
+        };
+        !self.verbs.allow(needed)
     }
 }

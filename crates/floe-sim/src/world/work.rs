@@ -187,8 +187,9 @@ impl World {
             self.oracle.look_after_cut(machine, disk, cut);
         }
         self.look_at_forbidden();
-        for client in self.clients.iter().filter(|client| !client.is_narrow()) {
-            for pair in client.errands().iter().flat_map(|errand| &errand.pairs) {
+        for client in &self.clients {
+            let whole = client.errands().iter().filter(|errand| !client.lacks(errand));
+            for pair in whole.flat_map(|errand| &errand.pairs) {
                 let (machine, path) = &pair.target;
                 let there = look(&self.machines[*machine].disk, path);
                 if there == crate::machine::Look::Absent {

@@ -83,6 +83,8 @@ pub struct Forecast {
     words: &'static str,
     /// What would help.
     pub helps: &'static str,
+    /// A stage that was not measured, and may be slower.
+    pub missing: Option<&'static str>,
 }
 
 /// What a put will come to.
@@ -93,6 +95,7 @@ pub fn put(figures: &Figures) -> Option<Forecast> {
         limit: "local_disk_read",
         words: "reading this machine's disk",
         helps: DISK_HERE,
+        missing: None,
     });
     let there = figures.server.as_ref().ok().map(|server| Forecast {
         verb: "put",
@@ -100,6 +103,7 @@ pub fn put(figures: &Figures) -> Option<Forecast> {
         limit: "server_disk_write",
         words: "writing the server's disk",
         helps: DISK_THERE,
+        missing: None,
     });
     slowest("put", &figures.up, [here, there])
 }
@@ -112,6 +116,7 @@ pub fn get(figures: &Figures) -> Option<Forecast> {
         limit: "local_disk_write",
         words: "writing this machine's disk",
         helps: DISK_HERE,
+        missing: None,
     });
     let there = figures.server.as_ref().ok().map(|server| Forecast {
         verb: "get",
@@ -119,6 +124,7 @@ pub fn get(figures: &Figures) -> Option<Forecast> {
         limit: "server_disk_read",
         words: "reading the server's disk",
         helps: DISK_THERE,
+        missing: None,
     });
     slowest("get", &figures.down, [here, there])
 }
@@ -129,18 +135,25 @@ const DISK_THERE: &str = "a faster disk there; more streams will not";
 fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Forecast>; 2]) -> Option<Forecast> {
     let Path { rate, limit, .. } = way.as_ref().ok()?.many;
     let (words, helps) = path_words(limit);
-    let path = Forecast { verb, rate, limit: limit.map_or("network", why::name), words, helps };
-    disks.into_iter().flatten().chain([path]).min_by_key(|forecast| forecast.rate)
+    let limit = limit.map_or("path", why::name);
+    let missing = match &disks {
+        [None, _] => Some("this machine's disk"),
+        [_, None] => Some("the server's disk"),
+        _ => None,
+    };
+    let path = Forecast { verb, rate, limit, words, helps, missing: None };
+    let slowest = disks.into_iter().flatten().chain([path]).min_by_key(|forecast| forecast.rate)?;
+    Some(Forecast { missing, ..slowest })
 }
 
 /// What limits a path on which no disk is, and what would help.
 const fn path_words(limit: Option<Limit>) -> (&'static str, &'static str) {
     match limit {
         Some(Limit::SenderCpu | Limit::SourceDisk) => {
-            ("the sender's processor", "a faster one; --plaintext on a path that is trusted")
+            ("the sender's processor", "a faster one, or more of its time")
         }
         Some(Limit::ReceiverCpu | Limit::SinkDisk | Limit::Sync) => {
-            ("the receiver's processor", "a faster one; --plaintext on a path that is trusted")
+            ("the receiver's processor", "a faster one, or more of its time")
         }
         Some(Limit::Loss) => (
             "losses on the path",
@@ -153,7 +166,8 @@ const fn path_words(limit: Option<Limit>) -> (&'static str, &'static str) {
         Some(Limit::Window) => ("the window of the transfer", "a larger --window"),
         Some(Limit::Memory) => ("buffers", "floe serve --memory with more, or fewer clients"),
         Some(Limit::Limiter) => ("a rate limit", "taking it away"),
-        Some(Limit::Network) | None => ("the network", "a faster one; more streams will not"),
+        Some(Limit::Network) => ("the network", "a faster one; more streams will not"),
+        None => ("the path; what of it is not known", "a look at both ends while it runs"),
     }
 }
 
@@ -220,12 +234,20 @@ pub fn table(figures: &Figures) -> String {
     };
     let mut lines: Vec<String> = stages(figures).into_iter().map(line).collect();
     for forecast in [put(figures), get(figures)].into_iter().flatten() {
-        let Forecast { verb, rate, words, helps, .. } = forecast;
+        let Forecast { verb, rate, words, helps, missing, .. } = forecast;
+        let about = if missing.is_some() { "at most" } else { "about" };
+        let but = missing.map(|what| format!(" ({what} was not measured)")).unwrap_or_default();
         let rate = text(rate);
-        lines.push(format!("{verb}: about {rate}, limited by {words}; what would help: {helps}"));
+        lines.push(format!(
+            "{verb}: {about} {rate}{but}, limited by {words}; what would help: {helps}"
+        ));
     }
+    lines.push(OF_WHAT.to_owned());
     lines.join("\n")
 }
+
+const OF_WHAT: &str = "of one large file, between disks that have nothing else to do; many slow \
+                       down after more than 252 MiB";
 
 fn text(rate: u64) -> String {
     format!("{}/s", civil::bytes(ByteCount(rate)))
@@ -266,11 +288,12 @@ mod tests {
             (figures(50, 100, lossy, Ok(90)), 50, "local_disk_read"),
             (figures(500, 100, lossy, Ok(30)), 30, "server_disk_write"),
             (figures(500, 90, lossy, Ok(100)), 90, "loss"),
-            (figures(500, 100, None, Err("refused".to_owned())), 100, "network"),
+            (figures(500, 100, None, Err("refused".to_owned())), 100, "path"),
             (figures(500, 100, Some(Limit::SenderCpu), Ok(120)), 100, "sender_cpu"),
         ] {
             let forecast = put(&figures).unwrap();
             assert_eq!((forecast.rate, forecast.limit), (rate * MIB, limit));
+            assert_eq!(forecast.missing.is_some(), figures.server.is_err());
             assert_eq!(get(&figures), None);
         }
     }
@@ -282,7 +305,7 @@ mod tests {
         assert!(text.contains(cipher), "{text}");
         assert!(text.contains("1.500 ms"), "{text}");
         assert!(text.contains("95.00 MiB/s   2 streams, limit: network"), "{text}");
-        let last = text.lines().last().unwrap();
-        assert!(last.starts_with("put: about 95.00 MiB/s, limited by the network; "), "{last}");
+        let put = text.lines().rev().nth(1).unwrap();
+        assert!(put.starts_with("put: about 95.00 MiB/s, limited by the network; "), "{put}");
     }
 }

@@ -26,15 +26,26 @@ pub struct Bench<'a> {
     pub dir: PathBuf,
 }
 
-/// How far a probe was, and when.
-type Sample = (Duration, u64);
+/// When, how far a probe was, and over how many streams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Sample {
+    at: Duration,
+    bytes: u64,
+    streams: u32,
+}
 
 const MIB: u64 = 1 << 20;
 const ONE_STREAM: Duration = Duration::from_secs(1);
-/// With as many streams as floe chooses: until they bring no more, within
-const MANY_MIN: Duration = Duration::from_secs(2);
-/// and
-const MANY_MAX: Duration = Duration::from_secs(5);
+/// With as many streams as floe chooses: until no more came for this long, and they bring no more,
+const SETTLED: Duration = Duration::from_secs(2);
+/// or until
+const MANY_MAX: Duration = Duration::from_secs(12);
+/// A path that is so slow that less than this came has longer,
+const BYTES_MIN: u64 = 2 * MIB;
+/// but not for ever.
+const SLOW_MAX: Duration = Duration::from_secs(20);
+/// How long the server may take to measure itself, behind whatever else it does.
+const SERVER_MAX: Duration = Duration::from_secs(90);
 /// A way is given up beyond so many bytes, whatever it came to.
 const WAY_BYTES_MAX: u64 = 4096 * MIB;
 
@@ -58,7 +69,11 @@ impl Bench<'_> {
             Security::Plaintext => Err("not needed: plaintext".to_owned()),
             Security::Tls { .. } => Ok(cipher),
         };
-        let refused = |verb: &str| format!("the ticket does not allow to {verb}");
+        let read_only = verbs.allow(Verbs::UNCHANGING);
+        let refused = |verb: &str| match verb {
+            "write" if read_only => "the server is read-only".to_owned(),
+            verb => format!("the ticket does not allow to {verb}"),
+        };
         let up = if write {
             say("the way to the server");
             Ok(self.way(Direction::Put).await?)
@@ -94,8 +109,9 @@ impl Bench<'_> {
             ),
             Credential::Ticket(_) => Failure::hinted(
                 Code::Unsupported,
-                "the server is of a version that does not measure",
-                "update floe there; floe try measures this machine alone",
+                "the server does not measure for this ticket",
+                "it is of a version that cannot (update floe there), or the ticket's uses are \
+                 counted",
             ),
         })
     }
@@ -103,7 +119,11 @@ impl Bench<'_> {
     /// What the server measures of itself.
     async fn server(&mut self) -> Result<Found<Speeds>> {
         let request = Request::Measure { path: self.path.clone() };
-        match self.dialer.client(self.server).await?.request(request).await {
+        let client = self.dialer.client(self.server).await?;
+        let Ok(answer) = tokio::time::timeout(SERVER_MAX, client.request(request)).await else {
+            return Ok(Err("the server is busy".to_owned()));
+        };
+        match answer {
             Ok(Reply::Measured(speeds)) => Ok(Ok(speeds)),
             Ok(_) => Err(Failure::new(Code::Violation, "an answer to something else")),
             Err(fault) if fault.code.is_lost() => Err(fault.into()),
@@ -135,7 +155,8 @@ impl Bench<'_> {
                             Direction::Put => summary.bytes_stored,
                             Direction::Get => summary.bytes_sent,
                         };
-                        samples.push((begun.elapsed(), came.0));
+                        let (at, streams_now) = (begun.elapsed(), summary.streams);
+                        samples.push(Sample { at, bytes: came.0, streams: streams_now });
                         last = summary;
                         if has_shown(&samples, streams) {
                             client.interrupt();
@@ -163,32 +184,36 @@ async fn aside<T: Send + 'static>(
 }
 
 fn has_shown(samples: &[Sample], streams: StreamCount) -> bool {
-    let Some((at, bytes)) = samples.last() else { return false };
-    *bytes >= WAY_BYTES_MAX
-        || match streams {
-            StreamCount::Fixed(_) => *at >= ONE_STREAM,
-            StreamCount::Auto => *at >= MANY_MAX || *at >= MANY_MIN && !is_growing(samples),
+    let Some(last) = samples.last() else { return false };
+    if last.bytes >= WAY_BYTES_MAX || last.at >= SLOW_MAX {
+        return true;
+    }
+    last.bytes >= BYTES_MIN
+        && match streams {
+            StreamCount::Fixed(_) => last.at >= ONE_STREAM,
+            StreamCount::Auto => last.at >= MANY_MAX || has_settled(samples),
         }
 }
 
 /// The rate of the last second, or of the last half.
 fn steady(samples: &[Sample]) -> Option<u64> {
     let last = *samples.last()?;
-    let since = last.0.saturating_sub(ONE_STREAM).max(last.0 / 2);
-    let first = *samples.iter().find(|sample| sample.0 >= since)?;
-    let first = if first.0 < last.0 { first } else { (Duration::ZERO, 0) };
-    let (span, bytes) = (last.0.checked_sub(first.0)?, last.1.checked_sub(first.1)?);
-    Some(per_second(ByteCount(bytes), span))
+    let since = last.at.saturating_sub(ONE_STREAM).max(last.at / 2);
+    let first = *samples.iter().find(|sample| sample.at >= since)?;
+    let (at, bytes) = if first.at < last.at { (first.at, first.bytes) } else { Default::default() };
+    let (span, came) = (last.at.checked_sub(at)?, last.bytes.checked_sub(bytes)?);
+    Some(per_second(ByteCount(came), span))
 }
 
-/// Whether the last second brought a tenth more than the one before.
-fn is_growing(samples: &[Sample]) -> bool {
-    let Some(last) = samples.last() else { return true };
-    let before: Vec<_> =
-        samples.iter().filter(|one| one.0 + ONE_STREAM <= last.0).copied().collect();
-    match (steady(&before), steady(samples)) {
-        (Some(before), Some(now)) => now > before + before / 10,
-        _ => true,
+/// Whether no stream came of late, and the last second brought no tenth more than the one before.
+fn has_settled(samples: &[Sample]) -> bool {
+    let Some(last) = samples.last() else { return false };
+    let before = |by: Duration| samples.iter().filter(move |one| one.at + by <= last.at).copied();
+    let Some(then) = before(SETTLED).last() else { return false };
+    let earlier: Vec<_> = before(ONE_STREAM).collect();
+    match (steady(&earlier), steady(samples)) {
+        (Some(earlier), Some(now)) => then.streams == last.streams && now <= earlier + earlier / 10,
+        _ => false,
     }
 }
 
@@ -197,19 +222,27 @@ mod tests {
     use super::*;
 
     fn at(millis: u64, mib: u64) -> Sample {
-        (Duration::from_millis(millis), mib * MIB)
+        Sample { at: Duration::from_millis(millis), bytes: mib * MIB, streams: 1 }
     }
 
     #[test]
     fn a_path_that_gathers_speed_is_judged_by_its_end() {
         let ramp = [at(200, 1), at(600, 10), at(1000, 50), at(1400, 90), at(2000, 150)];
         assert_eq!(steady(&ramp), Some(100 * MIB));
-        assert!(is_growing(&ramp));
+        assert!(!has_settled(&ramp));
         assert!(!has_shown(&ramp, StreamCount::Auto) && has_shown(&ramp, StreamCount::Fixed(1)));
         let flat: Vec<_> = (1..=15).map(|nth| at(nth * 200, nth * 20)).collect();
-        assert!(!is_growing(&flat) && has_shown(&flat, StreamCount::Auto));
+        assert!(has_settled(&flat) && has_shown(&flat, StreamCount::Auto));
+        let mut growing = flat;
+        growing[12].streams = 4;
+        growing[13].streams = 4;
+        growing[14].streams = 4;
+        assert!(!has_settled(&growing), "a stream that came is given its time");
         assert_eq!(steady(&[at(100, 1)]), Some(10 * MIB));
         assert!(has_shown(&[at(100, 4096)], StreamCount::Auto));
+        let slow = [at(1000, 0), at(3000, 1), at(5000, 1)];
+        assert!(!has_shown(&slow, StreamCount::Fixed(1)), "a chunk is no rate");
+        assert!(has_shown(&[at(20_000, 0)], StreamCount::Fixed(1)));
         assert_eq!(steady(&[]), None);
     }
 }

@@ -114,16 +114,19 @@ fn what_a_ticket_does_not_allow_is_not_measured() {
         let note = stage_of(&event, id)["note"].to_string();
         assert!(note.contains("does not allow to write"), "{event}");
     }
+    let once = ticket(&stage, "once", &["--allow", "all", "--uses", "1"]);
+    stage.log_in("once", &server, &once, &[]).ok();
+    stage.run(&["doctor", "once"]).fails(1, &["uses are counted"]);
     let lists = ticket(&stage, "lists", &["--allow", "list"]);
     stage.log_in("lister", &server, &lists, &[]).ok();
     stage.run(&["doctor", "lister"]).fails(4, &["neither read nor write"]);
 }
 
 #[test]
-fn a_quota_bounds_what_is_written_for_a_moment_and_no_use_is_counted() {
+fn a_quota_bounds_what_is_written_for_a_moment() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);
-    let flags = ["--allow", "write-new", "--quota", "1M", "--uses", "1"];
+    let flags = ["--allow", "write-new", "--quota", "1M"];
     let small = ticket(&stage, "small", &flags);
     stage.log_in("small", &server, &small, &[]).ok();
     let event = stage.run(&["doctor", "small", "--json"]).ok().event("doctor");
@@ -150,7 +153,7 @@ fn a_slow_link_is_named_as_the_limit() {
         // A link that is a program is a receiver, too, and its window is full.
         let limit = found["limit"].as_str().unwrap();
         assert!(["network", "receiver_tcp_window"].contains(&limit), "{event}");
-        assert!(rate(found) < BYTES_PER_SEC * 3 / 2, "{event}");
+        assert!(rate(found) < BYTES_PER_SEC * 3 / 2 && rate(found) > BYTES_PER_SEC / 4, "{event}");
     }
 }
 
@@ -270,7 +273,7 @@ fn a_server_that_takes_no_probes_is_told_in_one_line() {
     let url = format!("floe://127.0.0.1:{}", old_server());
     let args = ["doctor", url.as_str(), "--plaintext"];
     let ended = stage.run_env(&args, "FLOE_TICKET", ticket_of(&stage));
-    ended.fails(1, &["of a version that does not measure", "update floe"]);
+    ended.fails(1, &["does not measure", "update floe"]);
 }
 
 #[test]
@@ -278,4 +281,5 @@ fn a_name_that_is_no_server_is_refused() {
     let stage = Stage::new();
     stage.run(&["doctor", "./x"]).fails(2, &["is no server", "floe hosts"]);
     stage.run(&["doctor"]).fails(2, &["REMOTE"]);
+    stage.run(&["doctor", "floe://127.0.0.1:1", "--dir", "none"]).fails(3, &["\"none\""]);
 }

@@ -16,8 +16,19 @@ impl Meter {
     ) -> Result<T, Fault> {
         let load = Load { bytes, ..Load::NONE };
         self.find_room(|book| book.reserve(load)).map_err(|short| short.fault(Writing(path)))?;
-        let told = work();
-        self.lock().account.release(load);
-        told
+        let _lent = Lent { meter: self, load };
+        work()
+    }
+}
+
+/// Given back however the work ends.
+struct Lent<'a> {
+    meter: &'a Meter,
+    load: Load,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.meter.lock().account.release(self.load);
     }
 }

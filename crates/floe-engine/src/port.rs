@@ -230,7 +230,7 @@ impl Port {
                 }
             },
             Handle::Output(output) => {
-                output.hold(piece.start(), bytes);
+                output.hold(piece.start(), bytes)?;
                 self.settle(op, Done::Wrote { digest }, Took::default());
             }
             Handle::Nowhere => self.settle(op, Done::Wrote { digest }, Took::default()),

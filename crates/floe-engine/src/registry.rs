@@ -28,6 +28,8 @@ pub struct Member {
     pub pass: Option<Pass>,
     /// The connections that it may have, as it was told.
     pub streams_max: u32,
+    /// Whom it counts for.
+    pub party: Party,
 }
 
 /// With what a session was let in.
@@ -69,6 +71,16 @@ pub enum Party {
     Address(IpAddr),
 }
 
+impl Party {
+    /// One of how many it may have of what there is for all.
+    const fn share(self) -> usize {
+        match self {
+            Self::Ticket(_) => 2,
+            Self::Address(_) => 16,
+        }
+    }
+}
+
 /// Counts as a session of its party while it lives.
 pub struct Guest {
     registry: Arc<Registry>,
@@ -88,10 +100,30 @@ impl Drop for Guest {
     }
 }
 
+/// A further connection of a session, which counts for its party while it lives.
+pub struct Seat {
+    registry: Arc<Registry>,
+    party: Party,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.registry.lock();
+        if let Some(count) = state.seats.get_mut(&self.party) {
+            *count -= 1;
+            if *count == 0 {
+                state.seats.remove(&self.party);
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     guests: usize,
     parties: HashMap<Party, usize>,
+    /// Connections beside the first of each session.
+    seats: HashMap<Party, usize>,
     members: HashMap<SessionId, Arc<Member>>,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
@@ -158,11 +190,11 @@ impl Registry {
     /// not say, one ticket may have half of all, one address without a ticket a sixteenth.
     pub fn admit(self: &Arc<Self>, party: Party, caps: &Caps) -> Option<Guest> {
         let sessions_max = self.sessions_max.min(caps.sessions as usize);
-        let (own, share) = match party {
-            Party::Ticket(_) => (caps.sessions_per_ticket, 2),
-            Party::Address(_) => (caps.sessions_per_address, 16),
+        let own = match party {
+            Party::Ticket(_) => caps.sessions_per_ticket,
+            Party::Address(_) => caps.sessions_per_address,
         };
-        let own_max = own.map_or(sessions_max.div_ceil(share), |own| own as usize);
+        let own_max = own.map_or(sessions_max.div_ceil(party.share()), |own| own as usize);
         let mut state = self.lock();
         let own = state.parties.get(&party).copied().unwrap_or(0);
         if state.guests >= sessions_max || own >= own_max {
@@ -171,6 +203,20 @@ impl Registry {
         state.guests += 1;
         state.parties.insert(party, own + 1);
         Some(Guest { registry: Arc::clone(self), party })
+    }
+
+    /// Counts one more connection of a session, unless its party has its share of all there may be:
+    /// one ticket half, one address without a ticket a sixteenth, each first of a session included.
+    pub fn seat(self: &Arc<Self>, party: Party, sockets_max: usize) -> Option<Seat> {
+        let own_max = sockets_max.div_ceil(party.share());
+        let mut state = self.lock();
+        let seats = state.seats.get(&party).copied().unwrap_or(0);
+        let first = state.parties.get(&party).copied().unwrap_or(0);
+        if seats + first >= own_max {
+            return None;
+        }
+        state.seats.insert(party, seats + 1);
+        Some(Seat { registry: Arc::clone(self), party })
     }
 
     /// Adds a session. It takes no share before it has a transfer.

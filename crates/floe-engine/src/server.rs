@@ -154,8 +154,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     owner: OwnerTicket,
-    confinement: Confinement,
-    call_filter: CallFilter,
+    confinement: (Confinement, CallFilter),
 }
 
 /// What all connections of a server share.
@@ -180,6 +179,8 @@ struct Hall {
     registry: Arc<Registry>,
     /// Connections that have joined a session.
     sockets: Arc<Semaphore>,
+    /// How many those were.
+    sockets_max: usize,
     gate: Arc<Gate>,
     draining: AtomicBool,
     audit: Option<Arc<Audit>>,
@@ -211,7 +212,7 @@ impl Server {
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         // Before there are threads of its own, and behind all that is read elsewhere.
-        let (confinement, call_filter) = match serve.confine {
+        let confinement = match serve.confine {
             Confine::Process => {
                 let files = confine::confine(&dir, state.path(), access.read_only);
                 (files, syscalls::refuse())
@@ -251,13 +252,14 @@ impl Server {
             store,
             registry: Arc::new(Registry::new(buffers, sessions_max)),
             sockets: Arc::new(Semaphore::new(sockets)),
+            sockets_max: sockets,
             gate: Gate::new(waiting_max, rules.caps),
             draining: AtomicBool::new(false),
             audit,
             sweeping: Arc::new(Semaphore::new(1)),
         };
         hall.store.keep_free(rules.keep_free);
-        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement, call_filter })
+        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
     }
 
     /// What changes it while it runs.
@@ -280,14 +282,8 @@ impl Server {
 
     /// How far the process is confined.
     #[must_use]
-    pub const fn confinement(&self) -> Confinement {
+    pub const fn confinement(&self) -> (Confinement, CallFilter) {
         self.confinement
-    }
-
-    /// Whether system calls that a server never makes are refused to the process.
-    #[must_use]
-    pub const fn call_filter(&self) -> CallFilter {
-        self.call_filter
     }
 
     /// The buffers of all its sessions: what they hold, and held at most.

@@ -170,6 +170,9 @@ impl State {
         if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
             return Err(self.fault("read", name, "it is not a small file"));
         }
+        if meta.mode() & 0o022 != 0 {
+            return Err(self.fault("read", name, "others may write it (chmod 600)"));
+        }
         if privacy == Privacy::Secret && meta.mode() & 0o077 != 0 {
             return Err(self.fault("read", name, "others may read it (chmod 600)"));
         }

@@ -165,8 +165,8 @@ impl Stream {
     /// In, round, out: never waits.
     fn turn(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         self.port.take_ended(&mut self.ended);
-        let mut end = self.take_in(moved);
         let mut activity = Activity::None;
+        let mut end = self.take_in(moved, &mut activity);
         if !self.ended.is_empty() || !self.frames.is_empty() {
             activity = Activity::Some;
         }
@@ -198,8 +198,9 @@ impl Stream {
     }
 
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
-    fn take_in(&mut self, moved: &mut ByteCount) -> Option<Fault> {
-        while self.frames.len() < FRAMES_A_ROUND && self.hears() {
+    fn take_in(&mut self, moved: &mut ByteCount, activity: &mut Activity) -> Option<Fault> {
+        let mut skipped = 0;
+        while self.frames.len() + skipped < FRAMES_A_ROUND && self.hears() {
             let pool = self.place.running.files.pool();
             let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
             match taken {
@@ -217,6 +218,12 @@ impl Stream {
                     if len.0 >= SMALL_BYTES {
                         return None;
                     }
+                }
+                Ok(Taken::Skipped) => {
+                    // They cost their sender nothing, and must not keep others from their turn.
+                    skipped += 1;
+                    *moved = moved.plus(ByteCount(TURN_BYTES / FRAMES_A_ROUND as u64));
+                    *activity = Activity::Some;
                 }
                 Ok(Taken::Nothing | Taken::NoRoom) => return None,
                 Err(inlet::Broken::Violation(violation)) => {

@@ -384,6 +384,10 @@ impl Receiver {
         if count.0 != self.announced {
             return violation("COMPLETE with another count of entries");
         }
+        let failed = self.summary.entries_failed.0 + self.summary.entries_skipped.0;
+        if self.announced == 0 && failed == 0 {
+            return violation("COMPLETE of nothing");
+        }
         self.summary.walk = crate::command::Walk::Ended;
         self.ending = Ending::Complete;
         self.settle(io, now);

@@ -240,11 +240,12 @@ fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<(
         }
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
-    let programs = match server.call_filter() {
+    let (files, calls) = server.confinement();
+    let programs = match calls {
         CallFilter::Refuses => "; it can run no program",
         CallFilter::None => "",
     };
-    voice.say(&format_args!("confined      {}{programs}", confined(server.confinement())));
+    voice.say(&format_args!("confined      {}{programs}", confined(files)));
     voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
     tell_login(voice, addresses, pin);

@@ -29,7 +29,7 @@ impl Files {
                     let left = Range::new(at, chunk.end()).len().to_len().unwrap_or(whole);
                     let piece = zeros.first(left);
                     let next = at.plus(ByteCount::of_len(piece.bytes().len()));
-                    output.hold(std::mem::replace(&mut at, next), piece);
+                    output.hold(std::mem::replace(&mut at, next), piece)?;
                 }
             }
             Handle::Nowhere => {}

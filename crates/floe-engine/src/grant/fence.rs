@@ -154,13 +154,18 @@ impl Store for Fence {
 
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
         self.may_enter(path)?;
+        if path.is_root() {
+            // Never a transfer's own: neither lent to it, nor given its mode at the end.
+            return self.make(path, || self.store.make_dir(path)).map(|()| Begun::Stood);
+        }
         self.make(path, || self.store.begin_directory(path, precondition))
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        let admit = |commit| match self.may_commit(&commit) {
-            Ok(()) => Ok((self.as_masked(commit), ())),
-            refused => Err(refused),
+        let admit = |commit| match (&commit, self.may_commit(&commit)) {
+            (Commit::Directory { path, .. }, Ok(())) if path.is_root() => Err(Ok(())),
+            (_, Ok(())) => Ok((self.as_masked(commit), ())),
+            (_, refused) => Err(refused),
         };
         let commit = |admitted| match &self.meter {
             None => self.store.commit(admitted),

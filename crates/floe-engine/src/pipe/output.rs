@@ -43,6 +43,7 @@ struct Desk {
 #[derive(Default)]
 struct State {
     held: BTreeMap<Offset, Piece>,
+    held_bytes: ByteCount,
     recorded: BTreeMap<Offset, (Range, Option<ChunkDigest>, Answer)>,
     written: Offset,
     kept: Subtrees,
@@ -76,7 +77,7 @@ impl Output {
         freshness: Freshness,
     ) -> Result<OutputOpened, Fault> {
         let mut state = self.owner.0.lock();
-        state.held.clear();
+        state.let_go_of(Range::new(Offset::ZERO, Offset(u64::MAX)));
         let before = *state.version.get_or_insert(version);
         if state.written == Offset::ZERO {
             state.version = Some(version);
@@ -87,9 +88,21 @@ impl Output {
         Ok(OutputOpened { have: state.kept.iter().collect(), trusted })
     }
 
-    /// Holds a piece until its chunk is recorded. What may be held is bounded by the window.
-    pub fn hold(&self, at: Offset, piece: Piece) {
-        self.owner.0.lock().held.insert(at, piece);
+    /// Holds a piece until its chunk is recorded. What may be held is bounded by the window, and
+    /// for a peer that begins chunks and never ends them by `HELD_BYTES_MAX`.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub fn hold(&self, at: Offset, piece: Piece) -> Result<(), Fault> {
+        let mut state = self.owner.0.lock();
+        let len = ByteCount::of_len(piece.bytes().len());
+        if state.held_bytes.plus(len) > HELD_BYTES_MAX {
+            return Err(Fault::new(Code::LimitExceeded, "chunks that were begun and never ended"));
+        }
+        state.let_go_of(Range::new(at, at.plus(ByteCount(1))));
+        state.held_bytes = state.held_bytes.plus(len);
+        state.held.insert(at, piece);
+        Ok(())
     }
 
     /// A chunk is verified: written when all before it are; answered then.
@@ -119,7 +132,7 @@ impl Output {
         if range.start() < state.written && !range.is_empty() {
             return Err(gone());
         }
-        state.held.retain(|at, _| *at < range.start() || *at >= range.end());
+        state.let_go_of(range);
         Ok(())
     }
 
@@ -189,7 +202,21 @@ impl Desk {
 
 type Waiting = BTreeMap<Offset, (Range, Option<ChunkDigest>, Answer)>;
 
+/// The largest window, and a chunk of the largest size for each of many streams.
+const HELD_BYTES_MAX: ByteCount = ByteCount(2 << 30);
+
 impl State {
+    /// Pieces that begin in a range are held no more.
+    fn let_go_of(&mut self, range: Range) {
+        let within: Vec<_> =
+            self.held.range(range.start()..range.end()).map(|(at, _)| *at).collect();
+        for at in within {
+            let piece = self.held.remove(&at);
+            let len = piece.map_or(0, |piece| piece.bytes().len());
+            self.held_bytes = self.held_bytes.minus(ByteCount::of_len(len));
+        }
+    }
+
     /// Notes what became of a chunk; after a failure, hands out everyone who waits behind it.
     fn note(
         &mut self,
@@ -228,7 +255,7 @@ fn take_pieces(state: &mut State, chunk: Range) -> Result<Vec<Piece>, Fault> {
         at = at.plus(ByteCount::of_len(piece.bytes().len()));
         pieces.push(piece.clone());
     }
-    state.held.retain(|at, _| *at < chunk.start() || *at >= chunk.end());
+    state.let_go_of(chunk);
     Ok(pieces)
 }
 
@@ -262,7 +289,7 @@ mod tests {
     fn hold(output: &Output, at: u64, len: usize, with: u8) {
         let mut blank = Pool::new(ByteCount(0)).blank(len);
         blank.bytes_mut().fill(with);
-        output.hold(Offset(at), blank.seal(len));
+        output.hold(Offset(at), blank.seal(len)).unwrap();
     }
 
     fn record(output: &Output, start: u64, end: u64) -> Receiver<Result<(), Fault>> {

@@ -154,7 +154,7 @@ impl Visit<'_> {
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let whose = Whose { owner, client, pass: pass.clone() };
         let running_too = Arc::clone(&running);
-        let member = Member { running: running_too, secret, channel, pass, streams_max };
+        let member = Member { running: running_too, secret, channel, pass, streams_max, party };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
@@ -313,6 +313,10 @@ impl Visit<'_> {
             let fault = Fault::new(Code::LimitExceeded, "no descriptors for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
+        let Some(seat) = hall.registry.seat(member.party, hall.sockets_max) else {
+            let fault = Fault::new(Code::LimitExceeded, "too many streams of one ticket");
+            return self.turn_away(link, Refusal::Close(fault)).await;
+        };
         let streams = member.running.streams() as u64 + 1;
         if hall.registry.share().0 < streams * u64::from(self.rules.limits.piece_bytes_min) {
             let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
@@ -326,7 +330,7 @@ impl Visit<'_> {
                 Ok(link) => Stream::new(place, link).run().await,
                 Err(fault) => tracing::warn!(%fault, "a stream could not change its lane"),
             }
-            drop((load, socket));
+            drop((load, socket, seat));
         })
     }
 }

@@ -16,7 +16,7 @@ use floe_proto::command::{Command, Event, Summary};
 use floe_proto::disk::{DiskOp, OpenHow};
 use floe_proto::frame::{Direction, Request};
 use floe_store::{OwnerId, StageKey};
-use floe_types::{ByteCount, Code, EntryId, Fault, ObjectPath, OpId, TransferId};
+use floe_types::{ByteCount, Code, EntryCount, EntryId, Fault, ObjectPath, OpId, TransferId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::spawn_local;
@@ -114,7 +114,8 @@ impl Ear {
 
     /// A transfer ended: whether that was a use.
     fn note_use(&mut self, used: Use, gate: &Gate, result: &Result<(), Fault>, sums: &Summary) {
-        let moved = (sums.bytes_sent, sums.bytes_stored) != (ByteCount::ZERO, ByteCount::ZERO);
+        // Only where this end found nothing there: what came over is never told by the peer alone.
+        let moved = sums.entries_found != EntryCount(0) || sums.bytes_sent != ByteCount::ZERO;
         match result {
             Ok(()) => self.completed.push(used),
             // Some entries failed, and the rest is done.

@@ -58,6 +58,8 @@ pub(super) enum Taken {
     Frame(Frame<Piece>),
     /// There is nothing more in the socket.
     Nothing,
+    /// A frame that means nothing here was passed over.
+    Skipped,
     /// There is a piece, and no room for it.
     NoRoom,
 }
@@ -122,7 +124,7 @@ impl Inlet {
                 Step::Frames => match self.decode()? {
                     Some(Decoded::Frame(frame)) => return Ok(Taken::Frame(frame)),
                     Some(Decoded::Data(head)) => self.step = Step::Announced(head),
-                    Some(Decoded::Skipped(_)) => {}
+                    Some(Decoded::Skipped(_)) => return Ok(Taken::Skipped),
                     None => {
                         if !self.read_ahead(link)? {
                             return Ok(Taken::Nothing);

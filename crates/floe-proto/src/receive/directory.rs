@@ -39,9 +39,16 @@ impl Dir {
     }
 }
 
+/// Names of the longest path, and the root.
+const DEPTH_MAX: usize = 256;
+
 impl Receiver {
     /// A directory begins: entries may be announced in it.
     pub(super) fn enter_directory(&mut self, path: ObjectPath) -> Heard {
+        // Those that are open lie in each other; of the others the ends are ahead.
+        if self.dirs.len() > self.limits.entries_ahead_max as usize + DEPTH_MAX {
+            return violation("too many directories that have not ended");
+        }
         match self.dirs.insert(path, Dir::making()) {
             None => Ok(()),
             Some(_) => violation("a directory twice"),

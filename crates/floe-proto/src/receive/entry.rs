@@ -121,6 +121,9 @@ impl Receiver {
             };
         }
         let Entry { index, path, replaces, body } = entry;
+        if replaces.is_some() && !matches!(body, EntryBody::File { .. }) {
+            return violation("what replaces a file is none");
+        }
         if let Some(old) = replaces {
             self.replaced(old, &path, io)?;
         }
@@ -290,11 +293,14 @@ impl Receiver {
         if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
             return violation("ENTRY replaces another path");
         }
+        if entry.word == Word::None {
+            return violation("ENTRY replaces what was replaced");
+        }
         entry.word = Word::None;
         let (size, held) = (entry.size.unwrap_or_default(), entry.held.len());
         self.summary.bytes_total = self.summary.bytes_total.minus(size);
         self.summary.bytes_stored = self.summary.bytes_stored.minus(held);
-        self.summary.entries_found.0 -= 1;
+        self.summary.entries_found.0 = self.summary.entries_found.0.saturating_sub(1);
         self.end_entry(old, LastWish::Release, io);
         Ok(())
     }

@@ -6,7 +6,9 @@ use crate::transfers::{one_file, run};
 use crate::world::{Faults, Setup};
 use floe_proto::command::{Config, Event, Role};
 use floe_proto::disk::{DiskOp, OpenHow};
-use floe_proto::frame::{CommittedEntry, Direction, Frame, Open, Request, Verbs};
+use floe_proto::frame::{
+    Basis, CommittedEntry, Direction, Frame, More, Open, Pace, Request, Verbs, Want,
+};
 use floe_types::{ByteCount, Code, EntryIndex, Limits, ObjectPath, RequestId, Root};
 
 const BOTH: [Direction; 2] = [Direction::Put, Direction::Get];
@@ -60,6 +62,10 @@ fn one_is_bytes_alone_and_needs_the_verb_of_its_way() {
     let mut it = server(Verbs::ALL);
     it.hears(LEAD, probe(Direction::Put, 0));
     assert!(it.try_hears(LEAD, entries(vec![dir(0, "")])).is_err());
+    let mut it = server(Verbs::ALL);
+    it.hears(LEAD, probe(Direction::Put, 0));
+    let large = Limits::PROBE_BYTES_MAX.0 + 1;
+    assert!(it.try_hears(LEAD, entries(vec![file(0, "", large, 1)])).is_err());
     for (verbs, direction) in [(Verbs::READ, Direction::Put), (Verbs::WRITE_NEW, Direction::Get)] {
         let mut it = server(verbs);
         it.hears(LEAD, probe(direction, 1));
@@ -69,6 +75,26 @@ fn one_is_bytes_alone_and_needs_the_verb_of_its_way() {
     let mut it = server(Verbs::ALL);
     it.hears(LEAD, probe(Direction::Get, Limits::PROBE_BYTES_MAX.0 + 1));
     assert_eq!(refusal(&it), Some(Code::LimitExceeded));
+}
+
+#[test]
+fn nothing_is_hashed_that_does_not_go_over() {
+    let mut it = server(Verbs::ALL);
+    it.hears(LEAD, probe(Direction::Get, SIZE));
+    it.does_all();
+    let finished = Some(Root::of(b""));
+    let want = Want {
+        entry: entry(0),
+        basis: Basis::Content,
+        have: Vec::new(),
+        finished,
+        more: More::Last,
+    };
+    assert!(it.try_hears(LEAD, Frame::Want(want)).is_err());
+    let mut it = server(Verbs::ALL);
+    let open = Open { probe: Some(ByteCount(SIZE)), ..opening(T, Direction::Get) };
+    it.hears(LEAD, Frame::Open(Open { pace: Pace::Lockstep, ..open }));
+    assert_eq!(refusal(&it), Some(Code::Unsupported));
 }
 
 #[test]

@@ -1,11 +1,19 @@
 use super::*;
+use crate::registry::Party;
 use crate::running::Running;
 use crate::state::State;
 use floe_proto::greeting::Channel;
 
 fn member() -> Arc<Member> {
     let running = Running::unjoined();
-    Arc::new(Member { running, secret: [0; 32], channel: Channel::Tls, pass: None, streams_max: 1 })
+    Arc::new(Member {
+        running,
+        secret: [0; 32],
+        channel: Channel::Tls,
+        pass: None,
+        streams_max: 1,
+        party: Party::Ticket([0; 16]),
+    })
 }
 
 #[test]

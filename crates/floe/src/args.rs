@@ -38,7 +38,7 @@ pub struct StateFlag {
 pub struct ConnectFlags {
     /// Trust the server with this key fingerprint (else FLOE_KEY); needed only without a ticket and
     /// without 'floe login'
-    #[arg(long, value_name = "FINGERPRINT")]
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "plaintext")]
     pub key: Option<String>,
     /// No TLS: anyone between can read the data, and take the connection over once it is let in;
     /// the server must run with --plaintext too

@@ -172,7 +172,15 @@ impl Dialer {
     }
 
     fn route_of_reach(&self, address: Address) -> Result<Route> {
-        let pin = self.reach.key.or_else(|| self.reach.ticket.as_ref().map(|t| t.pin()));
+        let own = self.reach.ticket.as_ref().map(|ticket| ticket.pin());
+        if self.reach.wire == Wire::Tls && own.zip(self.reach.key).is_some_and(|(a, b)| a != b) {
+            return Err(Failure::hinted(
+                Code::ServerKeyMismatch,
+                format!("{address}: --key (or FLOE_KEY) is not the key that the ticket names"),
+                "leave it out: the ticket says which key is the server's",
+            ));
+        }
+        let pin = self.reach.key.or(own);
         let security = match (self.reach.wire, pin) {
             (Wire::Plaintext, _) => Security::Plaintext,
             (Wire::Tls, Some(pin)) => Security::Tls { pin },

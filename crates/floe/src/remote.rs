@@ -140,10 +140,18 @@ fn parse_url(bytes: &[u8]) -> Result<Remote> {
         .and_then(parse_address)
         .map_err(|why| {
             let form = "write floe://host[:port]/path";
-            Failure::hinted(Code::Usage, format!("\"{}\": {why}", Escaped(bytes)), form)
+            Failure::hinted(Code::Usage, format!("\"{}\": {why}", Escaped(&shown(bytes))), form)
         })?;
     let (path, ending) = parse_path(bytes, &rest[slash..], percent_decode)?;
     Ok(Remote { server: ServerName::Url(address), path, ending })
+}
+
+/// As it may be repeated: what stands before an @ may be a secret, typed in the wrong place.
+fn shown(url: &[u8]) -> Vec<u8> {
+    match url.iter().rposition(|byte| *byte == b'@') {
+        Some(at) => [SCHEME, b"...", &url[at..]].concat(),
+        None => url.to_vec(),
+    }
 }
 
 /// Reads `floe://host[:port]`, as `login` takes it: no path behind it.
@@ -154,7 +162,7 @@ pub fn parse_server(text: &str) -> Result<Address> {
     let form = || {
         Failure::hinted(
             Code::Usage,
-            format!("\"{}\"", Escaped(text.as_bytes())),
+            format!("\"{}\"", Escaped(&shown(text.as_bytes()))),
             "write floe://host[:port], without a path",
         )
     };

@@ -26,6 +26,7 @@ use floe_engine::server::{
 use floe_engine::state::State;
 use floe_types::{ByteCount, Code, Mode};
 use reload::Reload;
+use rustix::process::{Resource, Rlimit};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -186,6 +187,10 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         }
         Wire::Plaintext => (ServeSecurity::Plaintext, None),
     };
+    // A dump of its memory would hold its key and the secrets of sessions. A limit that cannot be
+    // set is one that is set already.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
     // What is made without a mode of its own: directories of mkdir, those above a put.
     if settled.access.umask != Mode::NONE {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(settled.access.umask.bits().into()));

@@ -163,7 +163,8 @@ impl Receipt {
 }
 
 /// JSON with everything escaped that is not printable ASCII: no terminal obeys it.
-fn ascii(json: &str) -> String {
+#[must_use]
+pub fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if matches!(c, ' '..='~') {

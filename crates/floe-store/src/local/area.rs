@@ -332,9 +332,12 @@ pub(crate) fn root_id<D: Disk>(areas: &Arc<Areas<D>>) -> Result<RootId> {
 /// The id that stands; a file that is no id is never replaced.
 pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
-    let opened = disk
-        .open_child(&areas.root, Name::RESERVED)
-        .and_then(|area| disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read));
+    let opened = disk.open_child(&areas.root, Name::RESERVED).and_then(|area| {
+        if disk.stat(&area)?.owner == Owner::Other {
+            return Err(DiskError::new(Code::NotAllowed));
+        }
+        disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read)
+    });
     let mut text = [0; 64];
     let read = match opened {
         Err(error) if error.code() == Code::NotFound => return Ok(None),

@@ -182,6 +182,11 @@ fn names_and_servers_are_checked_before_anything_is_asked() {
     for url in ["h", "floe://h/path", "http://h", "floe://u@h", "floe://h:x"] {
         stage.run(&["login", "nas", url]).fails(2, &["floe://host[:port]"]);
     }
+    for args in [&["login", "nas", "floe://s3cret@h"][..], &["ls", "floe://s3cret@h/"]] {
+        let ended = stage.run(args);
+        ended.fails(2, &["...@h"]);
+        assert!(!ended.text().contains("s3cret") && !ended.err.contains("s3cret"));
+    }
 }
 
 #[test]

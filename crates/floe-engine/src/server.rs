@@ -4,6 +4,7 @@
 //! in it costs a connection, a deadline and a few KiB, never a file. What each may do is decided at
 //! HELLO: the ticket's verbs, cut down by what the server allows.
 
+mod access; // what it allows, whatever a ticket says
 mod ledger; // how often tickets were used
 mod rates; // how fast their transfers may go
 mod ear;
@@ -15,6 +16,7 @@ mod root; // the id of what is served
 mod confine; // what the process may touch
 mod syscalls; // what it never asks of the kernel
 
+pub use access::{Access, Public, ReadOnly};
 pub(crate) use attend::owner_id;
 pub use confine::{Confine, Confinement};
 pub use root::{find_prefix, root_id_of};
@@ -35,12 +37,11 @@ use crate::socket;
 use crate::state::{State, show};
 use crate::ticket::{OwnerTicket, RootId, TicketStore};
 use floe_proto::command::Command;
-use floe_proto::frame::Verbs;
 use floe_store::Store;
 use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits, Mode, ObjectPath};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
 use ledger::Ledger;
 use meters::Meters;
@@ -84,45 +85,6 @@ pub enum ServeSecurity {
     Tls(Identity),
     /// Not at all: only the clients' proofs are checked.
     Plaintext,
-}
-
-/// What a server allows, whatever a ticket says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Access {
-    /// Whether nothing may be changed.
-    pub read_only: ReadOnly,
-    /// Whether clients without a ticket may read and list.
-    pub public: Public,
-    /// Permission bits that nothing gets that clients put.
-    pub umask: Mode,
-}
-
-/// Whether nothing may be changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadOnly {
-    /// Nothing.
-    Yes,
-    /// What the ticket allows.
-    No,
-}
-
-/// Whether clients without a ticket may read and list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Public {
-    /// They may.
-    Yes,
-    /// They are refused.
-    No,
-}
-
-impl Access {
-    /// What is left of the verbs that a ticket allows.
-    fn leaves(self, verbs: Verbs) -> Verbs {
-        match self.read_only {
-            ReadOnly::Yes => verbs.only(Verbs::READ.and(Verbs::LIST)).and(Verbs::UNCHANGING),
-            ReadOnly::No => verbs,
-        }
-    }
 }
 
 /// The default budget of resident memory.

@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         memory: MEMORY_BYTES,
         confine: Confine::Nothing,
         audit: Auditing::Log(FILE_BYTES),
+        metrics: None,
     })
     .await?;
     let address = server.addresses()[0];

@@ -85,6 +85,14 @@ impl Audit {
         self.desk.note(record.ending(&Err(fault.clone())).draft());
     }
 
+    /// Whether there is room for the lines of a small transfer. May wait for a disk.
+    ///
+    /// # Errors
+    /// `NoSpace` and the like: nothing would be committed now.
+    pub(crate) fn may_write(&self) -> Result<(), Fault> {
+        self.desk.promise(scribe::BYTES_MIN).map(drop)
+    }
+
     /// Waits until every session has its last line, leaves the line of the stop, and waits until
     /// all is durable; each for so long at most.
     pub(crate) async fn close(&self, patience: Duration) {

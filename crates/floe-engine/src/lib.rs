@@ -26,6 +26,7 @@ pub mod running; // a session that runs: rounds, wakes, timers
 pub mod stream; // a stream's loop
 pub mod rules; // a server's bounds, which can be changed
 pub mod registry; // a server's sessions, and who owns which stage
+pub mod control; // what an operator asks a server that runs
 pub mod server; // the server API: accept, greet, serve, drain
 pub mod client; // the client API: connect, put, get, ask, come back
 pub mod raw; // the article's own wire, beside floe/1

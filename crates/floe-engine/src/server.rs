@@ -4,17 +4,23 @@
 //! in it costs a connection, a deadline and a few KiB, never a file. What each may do is decided at
 //! HELLO: the ticket's verbs, cut down by what the server allows.
 
+mod access; // what it allows, whatever a ticket says
+mod tally; // what runs, and what ran
 mod ledger; // how often tickets were used
 mod rates; // how fast their transfers may go
 mod ear;
 mod gate;
 mod meters; // what tickets with quotas have used
+mod sweep; // old stages
 mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
 mod confine; // what the process may touch
 mod syscalls; // what it never asks of the kernel
+mod operator; // what its operator asks
+mod metrics; // numbers, and whether it is well
 
+pub use access::{Access, Public, ReadOnly};
 pub(crate) use attend::owner_id;
 pub use confine::{Confine, Confinement};
 pub use root::{find_prefix, root_id_of};
@@ -23,6 +29,7 @@ pub use syscalls::CallFilter;
 use crate::audit::{Audit, Auditing};
 use crate::buffer::Pool;
 use crate::clock::{Clock, timestamp};
+use crate::control::Door;
 use crate::descriptors;
 use crate::disk_threads::DiskThreads;
 use crate::identity::Identity;
@@ -35,12 +42,11 @@ use crate::socket;
 use crate::state::{State, show};
 use crate::ticket::{OwnerTicket, RootId, TicketStore};
 use floe_proto::command::Command;
-use floe_proto::frame::Verbs;
 use floe_store::Store;
 use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits, Mode, ObjectPath};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use gate::Gate;
 use ledger::Ledger;
 use meters::Meters;
@@ -51,6 +57,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tally::Tally;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -76,6 +83,8 @@ pub struct Serve {
     pub confine: Confine,
     /// Whether it keeps an audit log in the state.
     pub audit: Auditing,
+    /// Where numbers and health are told, if anywhere: plain HTTP, for whoever can connect.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// How a server's connections are secured.
@@ -84,45 +93,6 @@ pub enum ServeSecurity {
     Tls(Identity),
     /// Not at all: only the clients' proofs are checked.
     Plaintext,
-}
-
-/// What a server allows, whatever a ticket says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Access {
-    /// Whether nothing may be changed.
-    pub read_only: ReadOnly,
-    /// Whether clients without a ticket may read and list.
-    pub public: Public,
-    /// Permission bits that nothing gets that clients put.
-    pub umask: Mode,
-}
-
-/// Whether nothing may be changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadOnly {
-    /// Nothing.
-    Yes,
-    /// What the ticket allows.
-    No,
-}
-
-/// Whether clients without a ticket may read and list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Public {
-    /// They may.
-    Yes,
-    /// They are refused.
-    No,
-}
-
-impl Access {
-    /// What is left of the verbs that a ticket allows.
-    fn leaves(self, verbs: Verbs) -> Verbs {
-        match self.read_only {
-            ReadOnly::Yes => verbs.only(Verbs::READ.and(Verbs::LIST)).and(Verbs::UNCHANGING),
-            ReadOnly::No => verbs,
-        }
-    }
 }
 
 /// The default budget of resident memory.
@@ -137,8 +107,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// How often a failure of accept is told.
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
-/// How often stages that nobody came back for are looked for.
-const SWEEP: Duration = Duration::from_secs(6 * 3600);
 /// Connections in sessions, however many descriptors there are.
 const SOCKETS_MAX: usize = 1 << 16;
 /// What an idle session costs: TLS, its core, its tasks.
@@ -153,6 +121,9 @@ pub struct Server {
     hall: Arc<Hall>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    metrics: Option<TcpListener>,
+    /// Where its operator asks; nothing where that cannot be.
+    door: Option<Door>,
     owner: OwnerTicket,
     confinement: (Confinement, CallFilter),
 }
@@ -184,6 +155,11 @@ struct Hall {
     gate: Arc<Gate>,
     draining: AtomicBool,
     audit: Option<Arc<Audit>>,
+    tally: Arc<Tally>,
+    /// What is served, safe to show,
+    dir: String,
+    /// and since when: seconds since 1970.
+    since: i64,
     /// Held while old stages are looked for.
     sweeping: Arc<Semaphore>,
 }
@@ -210,15 +186,11 @@ impl Server {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
+        let metrics = serve.metrics.map(socket::listen).transpose()?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
+        let door = open_door(&state);
         // Before there are threads of its own, and behind all that is read elsewhere.
-        let confinement = match serve.confine {
-            Confine::Process => {
-                let files = confine::confine(&dir, state.path(), access.read_only);
-                (files, syscalls::refuse())
-            }
-            Confine::Nothing => (Confinement::None, CallFilter::None),
-        };
+        let confinement = fence(serve.confine, &dir, &state, access);
         let audit = open_audit(serve.audit, &state, &dir)?;
         let buffers = ByteCount(memory.0 / 2);
         let descriptors = descriptors::raise();
@@ -256,10 +228,14 @@ impl Server {
             gate: Gate::new(waiting_max, rules.caps),
             draining: AtomicBool::new(false),
             audit,
+            tally: Arc::default(),
+            dir: show(&dir),
+            since: timestamp().secs(),
             sweeping: Arc::new(Semaphore::new(1)),
         };
         hall.store.keep_free(rules.keep_free);
-        Ok(Self { hall: Arc::new(hall), listeners, addresses, owner, confinement })
+        let hall = Arc::new(hall);
+        Ok(Self { hall, listeners, addresses, metrics, door, owner, confinement })
     }
 
     /// What changes it while it runs.
@@ -272,6 +248,12 @@ impl Server {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it tells numbers and health.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// Where the owner ticket of the root lies.
@@ -310,9 +292,14 @@ impl Server {
             doors.spawn(accept(Arc::clone(&self.hall), listener));
         }
         if self.hall.access.read_only == ReadOnly::No {
-            doors.spawn(sweep(Arc::clone(&self.hall)));
+            doors.spawn(sweep::sweep(Arc::clone(&self.hall)));
         }
-        let patrol = AbortOnDrop(tokio::spawn(roster::patrol(Arc::clone(&self.hall))));
+        let hall = || Arc::clone(&self.hall);
+        let patrol = AbortOnDrop(tokio::spawn(roster::patrol(hall())));
+        // Both are answered until all is over.
+        let told = self.metrics.map(|at| AbortOnDrop(tokio::spawn(metrics::attend(hall(), at))));
+        let asked = self.door.as_ref().and_then(|door| door.listener().ok());
+        let asked = asked.map(|at| AbortOnDrop(tokio::spawn(operator::attend(hall(), at))));
         // A sender that is gone means stop, too.
         let _ = stop.wait_for(|stop| *stop).await;
         self.hall.draining.store(true, Ordering::Release);
@@ -324,7 +311,7 @@ impl Server {
         if let Some(audit) = &self.hall.audit {
             audit.close(GOODBYE).await;
         }
-        drop(open);
+        drop((open, told, asked, self.door));
         Ok(())
     }
 }
@@ -374,10 +361,26 @@ impl Drop for Open {
     }
 }
 
+fn fence(confine: Confine, dir: &Path, state: &State, access: Access) -> (Confinement, CallFilter) {
+    match confine {
+        Confine::Process => {
+            let files = confine::confine(dir, state.path(), access.read_only);
+            (files, syscalls::refuse())
+        }
+        Confine::Nothing => (Confinement::None, CallFilter::None),
+    }
+}
+
 fn open_audit(audit: Auditing, state: &State, dir: &Path) -> Result<Option<Arc<Audit>>, Fault> {
     let Auditing::Log(file_bytes_max) = audit else { return Ok(None) };
     let about = format!("{} serves \"{}\"", crate::AGENT, show(dir));
     Audit::open(state, file_bytes_max, &about).map(Some)
+}
+
+/// A file system may have no sockets; nothing that is served needs this one.
+fn open_door(state: &State) -> Option<Door> {
+    let door = Door::open(state);
+    door.inspect_err(|fault| tracing::warn!(%fault, "floe status is not answered")).ok()
 }
 
 /// How connections are secured, and who the server is all the same.
@@ -425,22 +428,6 @@ async fn accept(hall: Arc<Hall>, listener: TcpListener) {
     }
 }
 
-async fn sweep(hall: Arc<Hall>) {
-    loop {
-        let store = Arc::clone(&hall.store);
-        let sweeping = Arc::clone(&hall.sweeping).acquire_owned().await;
-        hall.threads.names.submit(Box::new(move || {
-            let _sweeping = sweeping;
-            match store.sweep(timestamp()) {
-                Ok(0) => {}
-                Ok(files) => tracing::info!(files, "old stages removed"),
-                Err(fault) => tracing::warn!(%fault, "old stages were not removed"),
-            }
-        }));
-        tokio::time::sleep(SWEEP).await;
-    }
-}
-
 impl Hall {
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -476,6 +463,11 @@ impl Hall {
     /// Who signs receipts of sessions that begin now.
     fn signer(&self) -> Arc<Signer> {
         Arc::clone(&self.signer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How long it has run.
+    fn age(&self) -> Duration {
+        Duration::from_micros(self.clock.now().0)
     }
 
     /// The rules that hold now.

@@ -122,7 +122,7 @@ pub enum OnFailure {
     Stop,
 }
 
-/// What a client asks of its session (a server only `Drain` and `Close`).
+/// What is asked of a session: of a server's all but `Transfer` and `Request`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Command {
     /// Move a tree.
@@ -140,8 +140,10 @@ pub enum Command {
     Request(Request),
     /// End a transfer: take a checkpoint of what is staged and keep it.
     Cancel(TransferId, Fault),
-    /// Change a transfer's rate.
+    /// Change a transfer's rate; one that is paused goes on.
     Limit(TransferId, Option<Rate>),
+    /// Let nothing of a transfer's bytes go, nor take any, until `Limit`.
+    Pause(TransferId),
     /// Take no new work; finish what runs (checkpointing it), then close. Ends with `Event::Ended`.
     Drain,
     /// End now: checkpoint what is staged, say CLOSE, then `Event::Ended`.

@@ -14,7 +14,7 @@
 
 mod needs; // which verbs what is asked for needs
 mod ending; // closing, draining, and the loss of streams
-mod hold; // a rate of others, too
+mod hold; // bounds of an operator, and of others, too
 mod stalls; // when neither end has anything left to do
 mod frames; // what the peer says
 mod output; // what is handed out
@@ -124,10 +124,11 @@ impl<P: Clone> Session<P> {
                 Accepted::Done
             }
             Command::Limit(transfer, rate) => {
-                if let Some(half) = self.transfers.get_mut(&transfer) {
-                    bucket::set_rate(half.bucket_mut(), rate, now);
-                    self.io.wake_streams();
-                }
+                self.limit(transfer, |own| bucket::set_rate(own, rate, now));
+                Accepted::Done
+            }
+            Command::Pause(transfer) => {
+                self.limit(transfer, |own| bucket::shut(own, now));
                 Accepted::Done
             }
             Command::Drain => {
@@ -448,13 +449,6 @@ impl<P: Clone> Half<P> {
         match self {
             Self::Send(half) => half.backlog(),
             Self::Receive(half) => half.backlog(),
-        }
-    }
-
-    fn bucket_mut(&mut self) -> &mut Option<bucket::Bucket> {
-        match self {
-            Self::Send(half) => half.bucket_mut(),
-            Self::Receive(half) => half.bucket_mut(),
         }
     }
 }

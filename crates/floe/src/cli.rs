@@ -8,7 +8,7 @@ use crate::fault::{Failure, Result, tell};
 use crate::settings::LogFormat;
 use crate::{
     audit, completions, doctor, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt,
-    rm, serve, stat, ticket, torture, try_command,
+    rm, serve, stat, status, ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -32,6 +32,7 @@ struct Cli {
 #[derive(Subcommand, Clone, Debug)]
 enum Verb {
     Serve(serve::ServeArgs),
+    Status(status::StatusArgs),
     Put(put::PutArgs),
     Get(get::GetArgs),
     Ls(ls::LsArgs),
@@ -132,6 +133,7 @@ fn run_verb(verb: Verb) -> Result<()> {
     let result = runtime.block_on(async {
         match verb {
             Verb::Serve(args) => serve::run(args).await,
+            Verb::Status(args) => status::run(&args),
             Verb::Put(args) => put::run(args).await,
             Verb::Get(args) => get::run(args).await,
             Verb::Ls(args) => ls::run(args).await,
@@ -165,6 +167,7 @@ impl Verb {
             |flags: &OutputFlags, channel: Channel| (flags.verbose, flags.json.then_some(channel));
         match self {
             Self::Serve(args) => of(&args.spoken(), Channel::Output),
+            Self::Status(args) => of(args.output(), Channel::Output),
             Self::Put(args) => of(&args.output, Channel::Output),
             Self::Get(args) => of(&args.output, args.channel()),
             Self::Ls(args) => of(&args.output, Channel::Output),
@@ -257,6 +260,11 @@ mod tests {
             &["floe", "put", "a", "nas:/a", "--background"],
             &["floe", "ticket", "create", "x", "--quota", "much"],
             &["floe", "ticket", "create", "x", "--prefix", ".."],
+            &["floe", "status", "end"],
+            &["floe", "status", "limit", "3f2a9c1d", "0"],
+            &["floe", "status", "frob", "3f2a9c1d"],
+            &["floe", "serve", "--metrics=nowhere"],
+            &["floe", "serve", "--metrics="],
             &["floe", "put", "a\n\x1b", "--nope\x1b[31m"],
         ] {
             let line = refused(words);

@@ -40,6 +40,7 @@ mod audit; // floe audit
 mod receipt; // floe receipt
 mod user; // as whom a server runs
 mod serve; // floe serve
+mod status; // floe status
 mod raw; // floe raw
 mod doctor; // floe doctor
 mod try_command; // floe try

@@ -11,8 +11,8 @@ use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
-    LogFormat, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
-    parse_audit_file_size, parse_listen, parse_memory, parse_umask, read_serve_file,
+    LogFormat, METRICS, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
+    parse_audit_file_size, parse_listen, parse_memory, parse_metrics, parse_umask, read_serve_file,
 };
 use crate::signals::{Manner, Signals};
 use crate::user::{become_user, is_root};
@@ -46,7 +46,7 @@ use tokio::sync::watch;
 ///
 /// Standard output carries one line 'listening on ADDR:PORT' for each address, once it accepts.
 /// Standard error carries a log: warnings, with -v each session and transfer too, by the first
-/// eight digits of the session's id.
+/// eight digits of the session's id. 'floe status' shows and steers what runs.
 ///
 /// The state directory holds the audit log, which 'floe audit' verifies and shows: who moved what.
 /// What is committed has its line on the disk before the client hears of it. Where a line finds no
@@ -105,6 +105,11 @@ pub struct ServeArgs {
     /// Begin another file of the audit log when one has this size; at least 64Ki [default: 64Mi]
     #[arg(long, value_name = "SIZE", value_parser = parse_audit_file_size)]
     audit_file_size: Option<ByteCount>,
+    /// Tell numbers (/metrics, for Prometheus) and health (/healthz) over plain HTTP there, to
+    /// whoever can connect; without ADDR on 127.0.0.1:3564
+    #[arg(long, value_name = "ADDR:PORT", value_parser = parse_metrics, num_args = 0..=1)]
+    #[arg(require_equals = true, default_missing_value = METRICS)]
+    metrics: Option<SocketAddr>,
     /// How the log on standard error is written [default: text]
     #[arg(long, value_name = "FORMAT", hide_default_value = true)]
     log_format: Option<LogFormat>,
@@ -152,6 +157,7 @@ struct Settled {
     memory: ByteCount,
     rules: Rules,
     audit: Auditing,
+    metrics: Option<SocketAddr>,
     state: State,
     voice: Voice,
 }
@@ -205,6 +211,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         memory: settled.memory,
         confine: Confine::Process,
         audit: settled.audit,
+        metrics: settled.metrics,
     })
     .await
     .map_err(|fault| {
@@ -253,6 +260,10 @@ fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<(
     voice.say(&format_args!("confined      {}{programs}", confined(files)));
     voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
+    if let Some(at) = server.metrics_address() {
+        voice.say(&format_args!("metrics       http://{at}/metrics, /healthz"));
+        voice.send(|| Event::new("metrics").with("address", at.to_string()));
+    }
     tell_login(voice, addresses, pin);
     Ok(())
 }
@@ -309,6 +320,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         memory,
         rules: file.limits.rules(keep_free),
         audit,
+        metrics: args.metrics.or(file.metrics),
         state,
         voice: Voice::of(&output, Channel::Output),
     })

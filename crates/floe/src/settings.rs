@@ -84,6 +84,9 @@ pub struct ServeFile {
     /// `--audit-file-size`.
     #[serde(deserialize_with = "audit_file_size_of")]
     pub audit_file_size: Option<ByteCount>,
+    /// `--metrics`, with its address.
+    #[serde(deserialize_with = "metrics_of")]
+    pub metrics: Option<SocketAddr>,
     /// `--log-format`.
     pub log_format: LogFormat,
     /// Bounds that no flag sets.
@@ -117,6 +120,12 @@ fn audit_file_size_of<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<ByteCount>, D::Error> {
     parsed(from, parse_audit_file_size).map(Some)
+}
+
+fn metrics_of<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<SocketAddr>, D::Error> {
+    parsed(from, parse_metrics).map(Some)
 }
 
 /// How the log is written.
@@ -244,6 +253,17 @@ pub fn parse_listen_or(text: &str, port: u16) -> std::result::Result<SocketAddr,
     })
 }
 
+/// Where metrics are told unless somebody says where.
+pub const METRICS: &str = "127.0.0.1:3564";
+
+/// Reads where metrics are told: see `parse_listen_or`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_metrics(text: &str) -> std::result::Result<SocketAddr, String> {
+    parse_listen_or(text, 3564)
+}
+
 /// All addresses of this machine: of both families, or of IPv4 where the kernel has no other.
 pub fn everywhere(port: u16) -> SocketAddr {
     everywhere_if(socket(AddressFamily::INET6, SocketType::STREAM, None).err(), port)
@@ -315,11 +335,13 @@ mod tests {
 
     #[test]
     fn the_file_holds_the_names_of_the_flags() {
-        let text = "dir = \"/srv\"\nlisten = [\"[::]:1\"]\nread-only = true\nmemory = \"64Mi\"\n";
+        let text = "dir = \"/srv\"\nlisten = [\"[::]:1\"]\nread-only = true\nmemory = \"64Mi\"\n\
+                    metrics = \"127.0.0.1\"\n";
         let file = parse_serve_file(text).unwrap();
         assert!(file.read_only && !file.public);
         assert_eq!(file.listen, [parse_listen("[::]:1").unwrap()]);
         assert_eq!(file.memory, Some(ByteCount(64 << 20)));
+        assert_eq!(file.metrics, METRICS.parse().ok());
         assert_eq!(file.dir.as_deref(), Some(Path::new("/srv")));
     }
 
@@ -333,6 +355,8 @@ mod tests {
         for (text, words) in [
             ("memory = \"1Mi\"", "line 1: a server needs at least 32Mi"),
             ("\nlisten = [\"nowhere\"]", "line 2: an address is ADDR:PORT"),
+            ("\n\nmetrics = \"nowhere\"", "line 3: an address is ADDR:PORT"),
+            ("metrics = true", "line 1: "),
             ("public = true\n[limits]\nstreams = 9\nsessions = 0\n", "line 4: a whole number"),
             ("[limits]\n\n\nwindow = \"1\"\n", "line 4: a window is"),
             ("\n[limits]\nstream = 9\n", "line 3: unknown field `stream`"),

@@ -63,7 +63,7 @@ impl Why {
                 "waiting for the receiver's TCP window; a larger tcp_rmem there, or more streams, \
                  may help"
             }
-            Limit::Limiter => "held back by --limit",
+            Limit::Limiter => "held back by a limit (--limit, the ticket's or the server's)",
             Limit::Memory => "waiting for buffers",
         };
         text.to_owned()
@@ -99,6 +99,8 @@ const DOMINATES: u8 = 50;
 mod tests {
     use super::*;
     use floe_types::Micros;
+
+    const LIMITED: &str = "99 % held back by a limit (--limit, the ticket's or the server's)";
 
     fn put(causes: Causes) -> Option<String> {
         Why::of_put("a").line(&causes)
@@ -145,7 +147,7 @@ mod tests {
                 Causes { window: Micros(4), ..base },
                 "80 % waiting for the receiver's answers; a larger --window may help",
             ),
-            (Causes { limiter: Micros(99), ..base }, "99 % held back by --limit"),
+            (Causes { limiter: Micros(99), ..base }, LIMITED),
             (
                 Causes { window: Micros(2), sync: Micros(4), ..base },
                 "80 % making durable what came (the receiver's disk)",
@@ -170,7 +172,7 @@ mod tests {
         let input = Why::of_put("-").line(&Causes { source_disk: Micros(9), ..base });
         assert_eq!(input.as_deref(), Some("100 % waiting for standard input"));
         let limited = Causes { network: Micros(99), limiter: Micros(99), ..base };
-        assert_eq!(get(limited).as_deref(), Some("99 % held back by --limit"));
+        assert_eq!(get(limited).as_deref(), Some(LIMITED));
     }
 
     #[test]

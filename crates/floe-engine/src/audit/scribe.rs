@@ -105,7 +105,7 @@ impl Scribe {
     /// # Errors
     /// `NoSpace` and the like.
     pub(crate) fn may_write(&self) -> Result<(), Fault> {
-        self.audit.desk.promise(BYTES_MIN).map(drop)
+        self.audit.may_write()
     }
 
     /// Room for the lines of a batch of commits.
@@ -210,4 +210,4 @@ impl Scribe {
 /// What a result can add to a line.
 const RESULT_BYTES: u64 = 128;
 /// What the lines of a small transfer take.
-const BYTES_MIN: u64 = 64 << 10;
+pub(super) const BYTES_MIN: u64 = 64 << 10;

@@ -6,6 +6,7 @@
 
 use super::ear::{Ear, Whose};
 use super::gate::block_of;
+use super::tally::Card;
 use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
 use crate::clock::duration;
@@ -106,6 +107,7 @@ impl Visit<'_> {
         ticket: Option<[u8; 16]>,
         why: Refusal,
     ) -> Result<T, Fault> {
+        self.hall.tally.refused();
         if let Some(audit) = &self.hall.audit {
             audit.refused(self.peer, ticket, &fault_of(&why));
         }
@@ -141,8 +143,7 @@ impl Visit<'_> {
         let holes = Holes::with(claim.hello().abilities);
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
-        let probes = if pass.as_ref().is_some_and(Pass::takes_probes) { PROBES } else { 0 };
-        let may = (verbs, streams_max, probes);
+        let may = (verbs, streams_max, probes_of(pass.as_ref()));
         let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, may));
         let notary = Notary { signer: hall.signer(), ticket: name.clone() };
         let pages = self.rules.limits.page_entries_max;
@@ -152,6 +153,8 @@ impl Visit<'_> {
         let throttle = pass.as_ref().map(rate_of);
         let running = self.running((verbs, holes, streams_max), files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
+        let words = (session, name.clone(), self.peer.to_string(), agent.clone());
+        let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
         let whose = Whose { owner, client, pass: pass.clone() };
         let running_too = Arc::clone(&running);
         let member = Member { running: running_too, secret, channel, pass, streams_max, party };
@@ -159,7 +162,7 @@ impl Visit<'_> {
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
         send(&mut link, &frame, &self.rules.limits, self.deadline).await?;
-        let ear = Ear::new(hall, id, whose, scribe);
+        let ear = Ear::new(hall, id, whose, scribe, &present.card);
         self.move_in(link, move |link, load| {
             let serving = async move {
                 tracing::info!(ticket = name, agent, "session begins");
@@ -172,7 +175,7 @@ impl Visit<'_> {
                     Err(fault) => running.break_off(fault),
                 }
                 drive(Arc::clone(&running), ear).await;
-                drop((listed, guest, attendance));
+                drop((listed, guest, attendance, present));
                 match running.ending() {
                     Some(Err(fault)) => tracing::info!(%fault, "session ends"),
                     _ => tracing::info!("session ends"),
@@ -383,6 +386,11 @@ fn fault_of(why: &Refusal) -> Fault {
         Refusal::Busy(_) => Fault::new(Code::Busy, "too many sessions"),
         Refusal::Close(fault) => fault.clone(),
     }
+}
+
+/// The ability bit, where probes are taken.
+fn probes_of(pass: Option<&Pass>) -> u64 {
+    if pass.is_some_and(Pass::takes_probes) { PROBES } else { 0 }
 }
 
 fn welcome(

@@ -6,6 +6,7 @@
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};
+use super::tally::Card;
 use crate::audit::Scribe;
 use crate::clock::duration;
 use crate::files::Op;
@@ -28,6 +29,7 @@ pub(super) struct Ear {
     session: SessionId,
     whose: Whose,
     scribe: Option<Arc<Scribe>>,
+    card: Arc<Card>,
     transfers: BTreeMap<TransferId, Transfer>,
     /// Uses that were completed; whoever did not hear of it may come again for them.
     completed: Vec<Use>,
@@ -58,9 +60,11 @@ impl Ear {
         session: SessionId,
         whose: Whose,
         scribe: Option<Arc<Scribe>>,
+        card: &Arc<Card>,
     ) -> Self {
+        let (hall, card) = (Arc::clone(hall), Arc::clone(card));
         let (transfers, completed) = (BTreeMap::new(), Vec::new());
-        Self { hall: Arc::clone(hall), session, whose, scribe, transfers, completed }
+        Self { hall, session, whose, scribe, card, transfers, completed }
     }
 
     fn begin(
@@ -161,11 +165,13 @@ impl Listener for Ear {
         match event {
             Event::TransferBegun { transfer, direction, path } => {
                 self.hall.registry.transfer_begins(&self.session);
+                self.card.begins(transfer, direction, &path);
                 tracing::info!(transfer = transfer.0, ?direction, %path, "transfer begins");
                 self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
                 self.hall.registry.transfer_ends(&self.session);
+                self.hall.tally.ends(&self.card, transfer, &result, &summary);
                 let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);
                 if let Some((used, gate)) = counted {
                     self.note_use(used, &gate, &result, &summary);

@@ -75,6 +75,7 @@ impl House {
             memory: plan.memory,
             confine: Confine::Nothing,
             audit: Auditing::Log(FILE_BYTES),
+            metrics: None,
         })
         .await
         .unwrap();

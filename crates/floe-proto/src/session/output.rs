@@ -180,11 +180,7 @@ impl<P: Clone> Session<P> {
             if let Half::Receive(half) = half {
                 half.next_timeout().into_iter().for_each(&mut sooner);
             }
-            let bucket = match half {
-                Half::Send(half) => half.bucket(),
-                Half::Receive(half) => half.bucket(),
-            };
-            if let Some(bucket) = bucket
+            if let Some(bucket) = half.bucket()
                 && !bucket.is_open(self.io.now)
             {
                 sooner(bucket.opens_at(self.io.now));

@@ -1,10 +1,10 @@
 //! Whole transfers between two cores in virtual time: every promise that the core alone can keep.
 
 use crate::disk::Disk;
-use crate::world::{AfterLoss, Faults, Run, Setup, World};
+use crate::world::{AfterLoss, Faults, Pause, Run, Setup, World};
 use floe_proto::command::{Holes, StreamCount};
 use floe_proto::frame::{Direction, Pace, Verbs};
-use floe_types::{ByteCount, Code, ObjectPath};
+use floe_types::{ByteCount, Code, Micros, ObjectPath};
 
 const MIB: usize = 1 << 20;
 
@@ -330,6 +330,24 @@ fn a_tree_arrives_whole_however_few_entries_may_be_ahead() {
             (setup.limits.entries_ahead_max, setup.limits.batch_entries_max) = (ahead, 1);
             let (run, sink) = run(&setup, &source, Disk::default(), Faults::default());
             assert_whole(&run, &source, &sink);
+        }
+    }
+}
+
+#[test]
+fn a_transfer_that_its_server_pauses_is_waited_for_by_both_ends() {
+    // Far longer than a silence or a stall.
+    let (span, held) = (Micros::from_secs(900), Micros::from_secs(600));
+    for direction in [Direction::Put, Direction::Get] {
+        for (source, at) in [(one_file(3 * MIB), 7), (tree(), 20), (tree(), 1)] {
+            let name = if source.files.len() == 1 { "file" } else { "t" };
+            let setup = Setup { streams: 3, ..Setup::new(direction, name) };
+            let pause = Some(Pause { at, span, held });
+            let faults = Faults { pause, ..Faults::default() };
+            let (run, sink) = run(&setup, &source, Disk::default(), faults);
+            assert_eq!((&run.result, run.sessions), (&Some(Ok(())), 1), "{direction:?} {at}");
+            assert_eq!(run.despite_pause, Some(ByteCount::ZERO), "{direction:?} {at}");
+            assert_eq!(sink.files, source.files);
         }
     }
 }

@@ -11,7 +11,9 @@ use floe_proto::command::{
 use floe_proto::disk::{DiskOp, Lane, Took, Waited};
 use floe_proto::frame::{Data, Direction, Frame, ReceiptWish, Verbs};
 use floe_proto::session::Session;
-use floe_types::{ByteCount, ChunkSize, Fault, Limits, Micros, ObjectPath, OpId, StreamId, Time};
+use floe_types::{
+    ByteCount, ChunkSize, Fault, Limits, Micros, ObjectPath, OpId, StreamId, Time, TransferId,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What goes wrong, counted over the whole run.
@@ -25,6 +27,19 @@ pub struct Faults {
     pub refuse_dials: u32,
     /// The server's stages are gone after the loss of a session.
     pub forgetful: bool,
+    /// The server's operator pauses the transfer at the n-th DATA frame.
+    pub pause: Option<Pause>,
+}
+
+/// A pause at the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    /// At the n-th DATA frame,
+    pub at: u64,
+    /// for so long;
+    pub span: Micros,
+    /// then a rate that the session shares with others holds it back for so long.
+    pub held: Micros,
 }
 
 /// How the run is set up.
@@ -96,6 +111,8 @@ pub struct Run {
     pub sent: Vec<ByteCount>,
     /// The session was lost after the server had committed.
     pub lost_after_commit: bool,
+    /// DATA that the server took or sent while it was paused or held back; nothing without a pause.
+    pub despite_pause: Option<ByteCount>,
 }
 
 /// Frames under way in one direction of a stream, and when they arrive.
@@ -111,6 +128,8 @@ pub struct World {
     next_stream: u32,
     faults: Faults,
     data: u64,
+    /// When the pause ends, then what holds it back, and what had moved before.
+    paused: Option<(Time, Time, ByteCount)>,
     random: u64,
     run: Run,
 }
@@ -137,6 +156,7 @@ impl World {
             next_stream: 0,
             faults,
             data: 0,
+            paused: None,
             random,
             run: Run::default(),
         }
@@ -287,12 +307,36 @@ impl World {
                 flipped[0] ^= 1;
                 *bytes = flipped.into();
             }
+            self.pause();
         }
         let jitter = self.random(500);
         let at = self.now.plus(DELAY).plus(Micros(jitter));
         if let Some(wire) = self.wires.get_mut(&(stream, 1 - from)) {
             let at = wire.back().map_or(at, |(last, _)| at.max(*last));
             wire.push_back((at, frame));
+        }
+    }
+
+    fn pause(&mut self) {
+        let Some(Pause { span, held, .. }) = self.faults.pause.filter(|it| it.at == self.data)
+        else {
+            return;
+        };
+        let server = &mut self.ends[SERVER].session;
+        server.handle_command(Command::Pause(TransferId(0)), self.now).unwrap();
+        let over = self.now.plus(span);
+        self.paused = Some((over, over.plus(held), server.data_bytes()));
+    }
+
+    /// Ends the pause, or what follows it, when it is time.
+    fn resume(&mut self) {
+        let Some((over, free, before)) = self.paused.filter(|it| it.0 <= self.now) else { return };
+        let server = &mut self.ends[SERVER].session;
+        server.hold_data(free, self.now);
+        server.handle_command(Command::Limit(TransferId(0), None), self.now).unwrap();
+        self.paused = (over < free).then_some((free, free, before));
+        if self.paused.is_none() {
+            self.run.despite_pause = Some(server.data_bytes().minus(before));
         }
     }
 
@@ -417,11 +461,13 @@ impl World {
         let ops = self.ends.iter().flat_map(|end| end.running.iter().map(|one| one.0));
         let dials = self.dials.iter().map(|(at, _)| *at);
         let timers = self.ends.iter().filter_map(|end| end.session.poll_timeout());
-        let next = frames.chain(ops).chain(dials).chain(timers).min();
+        let paused = self.paused.map(|(over, ..)| over);
+        let next = frames.chain(ops).chain(dials).chain(timers).chain(paused).min();
         let Some(next) = next else { panic!("stuck: {:#?}", self.run) };
         self.now = self.now.max(next).plus(Micros(1));
         let limit = Time(3_600 * 1_000_000);
         assert!(self.now < limit, "an hour went by: {:#?}", self.run);
+        self.resume();
         for end in &mut self.ends {
             if end.session.poll_timeout().is_some_and(|due| due <= self.now) {
                 end.session.handle_timeout(self.now);

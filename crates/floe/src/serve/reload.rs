@@ -65,6 +65,7 @@ fn needs_restart<'a>(was: &Settled, now: &Settled) -> impl Iterator<Item = &'a s
         ("wire", was.wire == now.wire),
         ("memory", was.memory == now.memory),
         ("audit log", was.audit == now.audit),
+        ("address of the metrics", was.metrics == now.metrics),
         ("state directory", was.state.path() == now.state.path()),
         ("kind of certificate", was.own_files.is_some() == now.own_files.is_some()),
     ];

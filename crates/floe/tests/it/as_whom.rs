@@ -1,6 +1,7 @@
 //! As whom a server runs, and which permissions what it makes has.
 
 use crate::stage::{Server, Stage, content};
+use crate::status::{say, sockets};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
@@ -62,6 +63,11 @@ fn root_becomes_another_user_for_good() {
     stage.run(&["put", "f", "nas:/f"]).ok();
     assert_eq!(fs::read(srv.join("f")).unwrap(), content(1_000_000));
     assert_eq!(fs::metadata(srv.join("f")).unwrap().uid(), nobody);
+    // It is asked and steered there, by that user (or root).
+    let socket = sockets(&stage).remove(0);
+    let of = fs::metadata(&socket).unwrap();
+    assert_eq!((of.uid(), of.mode() & 0o777), (nobody, 0o600));
+    assert!(say(&socket, b"{\"ask\":\"show\"}\n").contains("\"answer\":\"shown\""));
     // What only root may read is not served.
     fs::write(srv.join("secret"), "root's").unwrap();
     fs::set_permissions(srv.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();

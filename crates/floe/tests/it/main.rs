@@ -16,6 +16,7 @@ mod live_tickets; // what becomes of sessions when tickets change
 mod quotas; // how much a ticket may bring in
 mod bounded; // how often, how fast, over how many connections
 mod races; // names that change under every verb
+mod status; // what runs on a server
 mod as_whom; // users and permissions
 mod reload; // bounds from a file, and changes while a server runs
 mod surface; // help, completions, manual, JSON
@@ -30,5 +31,6 @@ mod raw; // floe raw
 mod try_command; // floe try
 mod torture; // floe torture
 mod audit; // the log of who moved what
+mod metrics; // numbers and health
 mod receipts; // what servers sign
 mod doctor; // floe doctor

@@ -3,8 +3,9 @@
 use crate::stage::{Server, Stage, words};
 use std::fs;
 
-const VERBS: [&str; 19] = [
+const VERBS: [&str; 20] = [
     "serve",
+    "status",
     "put",
     "get",
     "ls",
@@ -103,6 +104,7 @@ fn serve_speaks_json() {
         &"127.0.0.1:0",
         &"--listen",
         &"127.0.0.1:0",
+        &"--metrics=127.0.0.1:0",
         &"--json",
     ]);
     let mut command = stage.command();
@@ -112,5 +114,6 @@ fn serve_speaks_json() {
     let ended = running.end().ok();
     let events = ended.events();
     assert_eq!(events.iter().filter(|event| event["event"] == "listening").count(), 2);
+    assert!(ended.event("metrics")["address"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert_eq!(ended.event("serving")["fingerprint"].as_str().unwrap().len(), 64);
 }

@@ -334,7 +334,7 @@ pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
     let opened = disk.open_child(&areas.root, Name::RESERVED).and_then(|area| {
         if disk.stat(&area)?.owner == Owner::Other {
-            return Err(DiskError::new(Code::NotAllowed));
+            return Err(DiskError::new(Code::PermissionDenied));
         }
         disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read)
     });

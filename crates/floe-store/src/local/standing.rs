@@ -5,7 +5,7 @@
 //! object is kept when it is committed again: only its metadata is brought up to date.
 
 use crate::api::{Basis, Progress, Recognise, Result, SinkSpec};
-use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name};
+use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name, Owner};
 use crate::local::metadata;
 use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
@@ -116,6 +116,10 @@ fn by_mark<D: Disk>(
     spec: &SinkSpec,
 ) -> DiskResult<Option<Standing>> {
     let Some(version) = spec.version else { return Ok(None) };
+    if stat.owner == Owner::Other {
+        // He may have changed the bytes, and set their time back.
+        return Ok(None);
+    }
     let mark = disk.xattr(file, MARK_NAME)?.and_then(|bytes| Mark::decode(&bytes));
     let Some(mark) = mark else { return Ok(None) };
     let Some(root) = mark.root_of(stat.size, stat.mtime) else { return Ok(None) };

@@ -8,9 +8,11 @@
 use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::receipt::Statement;
 use floe_types::{ByteCount, Code, Root};
+use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What receipts say, by content.
@@ -59,7 +61,14 @@ impl Proven {
     fn look_at_file(&self, path: &Path, tail: &[Vec<u8>]) -> Result<()> {
         let mut hasher = blake3::Hasher::new();
         let fail = |error: std::io::Error| of_path("read", path, &error);
-        let size = std::io::copy(&mut File::open(path).map_err(fail)?, &mut hasher);
+        // A FIFO would keep whoever opens it waiting.
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let mut file =
+            File::options().read(true).custom_flags(nonblock).open(path).map_err(fail)?;
+        if !file.metadata().map_err(fail)?.is_file() {
+            return Err(Failure::new(Code::NotRegular, format!("read {}", Shown(path))));
+        }
+        let size = std::io::copy(&mut file, &mut hasher);
         let content = (Root(*hasher.finalize().as_bytes()), ByteCount(size.map_err(fail)?));
         let found = self.0.get(&content);
         if found.is_some_and(|paths| paths.iter().any(|path| path.ends_with(tail))) {

@@ -24,6 +24,8 @@ impl World {
             Code::Other | Code::Usage => false,
             Code::Violation | Code::Integrity => self.has_flips(),
             Code::SourceChanged => people.changes > 0 || self.has_rivals(),
+            // What was recorded of standard input outlives every process.
+            Code::SourceGone => !self.options.loses_only_connections(),
             _ => true,
         };
         if !explained && !self.has_flipped_frames() {

@@ -13,7 +13,7 @@ use crate::pipe::Stdin;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Files, LocalEnd};
 use floe_proto::command::{Accepted, Command, Event, Role, TransferOptions};
-use floe_proto::frame::{Direction, RecogniseWish, Verbs};
+use floe_proto::frame::{Direction, RecogniseWish, ResumeWish, Verbs};
 use floe_store::{OwnerId, Store};
 use floe_types::{
     ByteCount, Code, Fault, Micros, ObjectPath, Precondition, Root, Time, TransferId,
@@ -86,6 +86,8 @@ pub(super) struct Process {
     pool: Pool,
     stdin: Option<Stdin>,
     session: Option<(PeerId, TransferId)>,
+    /// Whether a session of it had its transfer.
+    offered: bool,
     /// When it, and its present session, began.
     pub(super) began: Time,
     pub(super) session_began: Time,
@@ -187,6 +189,7 @@ impl World {
             pool: Pool::new(ByteCount(1 << 20)),
             stdin,
             session: None,
+            offered: false,
             began: self.now,
             session_began: self.now,
             advanced: self.now,
@@ -228,6 +231,10 @@ impl World {
         let client = &self.clients[nth];
         let errand = &client.errands[client.at];
         let mut options = errand.options.clone();
+        if client.process.as_ref().is_some_and(|process| process.offered) {
+            // As the client of the engine asks: what this command staged is not discarded again.
+            options.resume = ResumeWish::Continue;
+        }
         if let Some(stdin) = finds {
             // As the client of the engine asks: the object may stand there, without a version.
             options.recognise = match stdin.may_be_finished() {
@@ -248,6 +255,7 @@ impl World {
                     peer.files.add_end(transfer, LocalEnd::Store(store));
                 }
                 if let Some(process) = self.clients[nth].process.as_mut() {
+                    process.offered = true;
                     process.session = Some((id, transfer));
                     process.session_began = self.now;
                 }

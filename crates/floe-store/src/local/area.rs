@@ -333,11 +333,17 @@ pub(crate) fn root_id<D: Disk>(areas: &Arc<Areas<D>>) -> Result<RootId> {
 pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
     let opened = disk.open_child(&areas.root, Name::RESERVED).and_then(|area| {
-        if disk.stat(&area)?.owner == Owner::Other {
-            return Err(DiskError::new(Code::PermissionDenied));
-        }
-        disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read)
+        let ours = disk.stat(&area)?.owner == Owner::Us;
+        Ok((ours, disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read)))
     });
+    let opened = match opened {
+        Ok((false, _)) => {
+            let detail = "read \".floe/id\", which belongs to another user";
+            return Err(Fault::new(Code::PermissionDenied, detail));
+        }
+        Ok((true, file)) => file,
+        Err(error) => Err(error),
+    };
     let mut text = [0; 64];
     let read = match opened {
         Err(error) if error.code() == Code::NotFound => return Ok(None),

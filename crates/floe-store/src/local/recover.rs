@@ -101,13 +101,14 @@ impl<D: Disk> Staged<'_, D> {
     }
 
     /// Whether a chunk can be one of the object as it is now: within both sizes, and short only at
-    /// the end.
+    /// the end. Of an object of unknown size that is the end of what is staged: its source had come
+    /// to its own end, and cannot give those bytes again.
     fn fits(&self, chunk: Range) -> bool {
         let within = chunk.end().0 <= self.size.0;
         let whole = chunk.len().0.is_power_of_two() && chunk.len().0 >= CHUNK_BYTES_MIN;
         match self.object {
             Some(size) => within && (chunk.end().0 == size.0 || whole && chunk.end().0 < size.0),
-            None => within && whole,
+            None => within && (whole || chunk.end().0 == self.size.0),
         }
     }
 }

@@ -134,3 +134,29 @@ fn what_a_checkpoint_covers_is_trusted_unread_although_a_power_loss_took_a_later
     assert_eq!(read.into_inner(), 2 * CHUNK, "what lies past the checkpoint is hashed again");
     finish(&store, &spec, 6);
 }
+
+/// Standard input that had come to its end: its producer is gone, and nobody can give it again.
+#[test]
+fn the_short_end_of_an_object_of_unknown_size_is_held_after_its_process_died() {
+    let disk = SimulatedDisk::default();
+    let spec = SinkSpec { size: None, version: None, ..spec("x", 1) };
+    let bytes = b"13 bytes long";
+    let range = Range::new(Offset::ZERO, Offset(bytes.len() as u64));
+    let digest = {
+        let mut hasher = ChunkHasher::new(Offset::ZERO);
+        hasher.update(bytes);
+        hasher.finish().unwrap()
+    };
+    {
+        let store = LocalStore::new(disk.clone()).unwrap();
+        let (sink, ..) = stage(&store, &spec);
+        sink.write_at(Offset::ZERO, bytes).unwrap();
+        sink.record(range, &digest).unwrap();
+    }
+    for rebooted in [false, true] {
+        let disk = if rebooted { disk.copy() } else { disk.twin() };
+        let store = LocalStore::new(disk).unwrap();
+        let (_, have, _) = stage(&store, &spec);
+        assert_eq!(have, [Subtree { range, digest }], "{rebooted}");
+    }
+}

@@ -211,7 +211,7 @@ impl Shape {
 
     fn said(&self, body: &Cbor) -> Vec<u8> {
         match self.kind {
-            ENTRY => wire::entries(0, &[body.clone()]),
+            ENTRY => wire::entries(0, std::slice::from_ref(body)),
             FAULT => cold(kind::CANCEL, &map([(0, 0.into()), (1, body.clone())])),
             kind => cold(kind, body),
         }

@@ -59,8 +59,11 @@ fn bad_paths() -> Vec<(&'static str, Cbor)> {
     bad
 }
 
-/// Every frame of a client that takes a path: what it is, what goes before it, and it.
-fn carriers() -> Vec<(&'static str, Vec<u8>, fn(Cbor) -> Vec<u8>)> {
+/// A frame of a client that takes a path: what it is, what goes before it, and it.
+type Carrier = (&'static str, Vec<u8>, fn(Cbor) -> Vec<u8>);
+
+/// Every one there is.
+fn carriers() -> Vec<Carrier> {
     let put = cold(kind::OPEN, &wire::open(0, 0, at("tree")));
     let in_tree = [put.clone(), wire::entries(0, &[wire::dir(0, at(""))])].concat();
     vec![

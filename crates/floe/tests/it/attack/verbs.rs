@@ -36,6 +36,7 @@ fn asked() -> Vec<(&'static str, u32, Vec<u8>)> {
         [cold(kind::OPEN, &wire::open(0, 0, at(path))), wire::entries(0, all)].concat()
     };
     let file = wire::file(0, at(""), 300_000);
+    let only = std::slice::from_ref;
     let requests = vec![
         ("LIST", LIST, ask(wire::LIST, "")),
         ("LIST of a directory", LIST, ask(wire::LIST, "d")),
@@ -59,9 +60,9 @@ fn asked() -> Vec<(&'static str, u32, Vec<u8>)> {
     all.extend([
         ("get of a file", READ, get("f")),
         ("get of a directory", READ | LIST, get("d")),
-        ("put of a file", WRITE, put("new", &[file.clone()])),
-        ("put over a file", WRITE | OVERWRITE, put("f", &[file.clone()])),
-        ("put over another file", WRITE | OVERWRITE, put("g", &[file.clone()])),
+        ("put of a file", WRITE, put("new", only(&file))),
+        ("put over a file", WRITE | OVERWRITE, put("f", only(&file))),
+        ("put over another file", WRITE | OVERWRITE, put("g", only(&file))),
         ("put of a file in a new directory", WRITE | MKDIR, put("made/new", &[file])),
         (
             "put of a link over a file",

@@ -14,6 +14,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use floe_types::Code;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Move large files between machines: whole, verified, resumable
@@ -215,8 +216,11 @@ fn log_to_stderr(verbose: u8, first: tracing::Level, format: LogFormat) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
+    // What reads a file or a pipe should not have to take colours out of it.
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
+        .with_ansi(coloured)
         .with_writer(std::io::stderr)
         .with_target(verbose > 1);
     // Another's that stands already is as good.

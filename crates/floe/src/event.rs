@@ -8,9 +8,9 @@ use data_encoding::BASE64;
 use floe_engine::receipt::ascii;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
-use floe_types::{Code, Escaped, Fault, Micros, ObjectPath};
+use floe_types::{Code, Escaped, Fault, Micros, ObjectPath, escape};
 use serde_json::{Value, json};
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::sync::OnceLock;
 
@@ -123,10 +123,26 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (nth, (name, value)) in self.0.iter().enumerate() {
             let before = if nth == 0 { '{' } else { ',' };
-            write!(f, "{before}{}:{value}", Value::from(name.as_str()))?;
+            write!(f, "{before}{}:", Value::from(name.as_str()))?;
+            write_shown(f, &value.to_string())?;
         }
         f.write_str("}")
     }
+}
+
+/// JSON as it is, but for what a terminal may obey: JSON leaves only what is below a space out of
+/// its texts, and the same value can be said without the rest.
+fn write_shown(f: &mut fmt::Formatter<'_>, json: &str) -> fmt::Result {
+    for c in json.chars() {
+        if escape::is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(f, "\\u{unit:04x}")?;
+            }
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of a path, with `/` between names; the root is `/`.

@@ -146,12 +146,14 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// What bytes that are no frame become.
+    /// What bytes that are no frame become: of somebody who does not speak floe at all, where the
+    /// first of them do not look like it.
     fn stranger(&self, violation: Violation) -> Fault {
-        if self.frames > 0 {
+        let speech = Speech::of(&self.first);
+        if self.frames > 0 || speech == Some(Speech::PlainFloe) {
             return self.broken(violation);
         }
-        Speech::of(&self.first).and_then(|speech| speech.fault(self.peer)).unwrap_or_else(|| {
+        speech.and_then(|speech| speech.fault(self.peer)).unwrap_or_else(|| {
             let detail = format!("greet {}: {}", self.peer, violation.what);
             Fault::new(Code::ProtocolMismatch, detail)
         })

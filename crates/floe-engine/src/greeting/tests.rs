@@ -256,7 +256,7 @@ async fn a_server_names_strangers_and_refuses_what_is_out_of_place() {
             (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", Code::Tls, "TLS"),
             (b"\xff\xff\xff\xff\xff\xff\xff\xff", Code::ProtocolMismatch, "the client"),
             (b"\0\0", Code::ConnectionLost, "closed"),
-            (&ping, Code::ProtocolMismatch, "the client"),
+            (&ping, Code::Violation, "the client"),
             (&joined, Code::Violation, "neither HELLO nor JOIN"),
         ] {
             let fault = heard(channel, first).await;

@@ -12,6 +12,8 @@ use floe_types::{EntryIndex, Fault, ObjectPath, Precondition, Time};
 /// A directory that has begun and not ended.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Dir {
+    /// The entry that began it.
+    begun: EntryIndex,
     state: DirState,
     /// Entries directly in it that have not ended.
     unfinished: u32,
@@ -29,8 +31,13 @@ enum DirState {
 }
 
 impl Dir {
-    const fn making() -> Self {
-        Self { state: DirState::Making, unfinished: 0, end: None, waiting: Vec::new() }
+    const fn making(begun: EntryIndex) -> Self {
+        Self { begun, state: DirState::Making, unfinished: 0, end: None, waiting: Vec::new() }
+    }
+
+    /// Its end was announced: nothing more may be, but in the place of what was.
+    pub(super) const fn is_over(&self) -> bool {
+        self.end.is_some()
     }
 
     /// One entry in it has ended.
@@ -44,12 +51,12 @@ const DEPTH_MAX: usize = 256;
 
 impl Receiver {
     /// A directory begins: entries may be announced in it.
-    pub(super) fn enter_directory(&mut self, path: ObjectPath) -> Heard {
+    pub(super) fn enter_directory(&mut self, index: EntryIndex, path: ObjectPath) -> Heard {
         // Those that are open lie in each other; of the others the ends are ahead.
         if self.dirs.len() > self.limits.entries_ahead_max as usize + DEPTH_MAX {
             return violation("too many directories that have not ended");
         }
-        match self.dirs.insert(path, Dir::making()) {
+        match self.dirs.insert(path, Dir::making(index)) {
             None => Ok(()),
             Some(_) => violation("a directory twice"),
         }
@@ -88,6 +95,9 @@ impl Receiver {
         let Some(dir) = self.dirs.get_mut(&path) else {
             return violation("the end of no directory");
         };
+        if !matches!(body, EntryBody::DirectoryEnd { begun, .. } if begun == dir.begun) {
+            return violation("the end of another directory");
+        }
         if dir.end.replace(index).is_some() {
             return violation("a directory's end twice");
         }

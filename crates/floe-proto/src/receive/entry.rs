@@ -148,6 +148,11 @@ impl Receiver {
                 (Some(_), EntryBody::File { .. }) => return self.came_too_late(index, path, io),
                 _ => return violation("ENTRY outside its directory"),
             },
+            Some(parent)
+                if replaces.is_none() && self.dirs.get(parent).is_some_and(|dir| dir.is_over()) =>
+            {
+                return violation("ENTRY behind the end of its directory");
+            }
             _ => {}
         }
         let size = match &body {
@@ -159,7 +164,7 @@ impl Receiver {
         self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
         io.events.push_back(Event::EntryFound { entry: id, size });
         if matches!(body, EntryBody::Directory) {
-            self.enter_directory(path.clone())?;
+            self.enter_directory(index, path.clone())?;
         }
         // Without a journal nothing is acknowledged before the commit: it must fit the window.
         let unrecorded_max = self.options.chunk.bytes().min(ByteCount(self.options.window.0 / 2));

@@ -253,6 +253,12 @@ fn directories_begin_and_end_once() {
     for (what, frame) in [
         ("a directory twice", entries(vec![dir(2, "d")])),
         ("the end of no directory", entries(vec![end_of(2, "e", 1)])),
+        ("the end of another directory", entries(vec![end_of(2, "d", 0)])),
+        ("a directory's end twice", entries(vec![end_of(2, "d", 1), end_of(3, "d", 1)])),
+        (
+            "ENTRY behind the end of its directory",
+            entries(vec![end_of(2, "d", 1), file(3, "d/f", GRAIN, 1)]),
+        ),
     ] {
         let mut it = Hand::receiving();
         it.hears(LEAD, in_dir());

@@ -34,3 +34,4 @@ mod audit; // the log of who moved what
 mod metrics; // numbers and health
 mod receipts; // what servers sign
 mod doctor; // floe doctor
+mod attack; // peers that speak the wire by hand, and mean harm

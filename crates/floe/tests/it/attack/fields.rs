@@ -173,7 +173,7 @@ fn sayings() -> Vec<Shape> {
 
 fn requests() -> Vec<Shape> {
     let ask = |name, what, fields: &[Field]| {
-        let all = [&[(0, U32), (1, Number(0, 4)), (2, More)], fields].concat();
+        let all = [&[(0, U32), (1, Number(0, 5)), (2, More)], fields].concat();
         shape(name, kind::REQUEST, wire::request(0, what, at("kept")), &all)
     };
     let names = Number(1, u64::from(u32::MAX));
@@ -183,6 +183,7 @@ fn requests() -> Vec<Shape> {
         ask("REMOVE", wire::REMOVE, &[(6, BIT)]),
         ask("RENAME", wire::RENAME, &[(7, More), (8, BIT)]),
         ask("MKDIR", wire::MKDIR, &[]),
+        ask("MEASURE", wire::MEASURE, &[]),
     ]
 }
 

@@ -331,6 +331,7 @@ pub const STAT: u64 = 1;
 pub const REMOVE: u64 = 2;
 pub const RENAME: u64 = 3;
 pub const MKDIR: u64 = 4;
+pub const MEASURE: u64 = 5;
 
 /// A fault.
 pub fn fault(code: u64, detail: &str) -> Cbor {

@@ -13,7 +13,7 @@ mod ledger; // the file
 mod evidence; // what a client is told, against what it did
 
 pub use ledger::{Ledger, Lines};
-pub use line::{Receipt, Wrong, ascii};
+pub use line::{Receipt, Wrong};
 pub use sign::Signer;
 pub use statement::Statement;
 

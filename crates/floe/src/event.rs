@@ -5,7 +5,6 @@
 
 use crate::fault::{Failure, code_of};
 use data_encoding::BASE64;
-use floe_engine::receipt::ascii;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
 use floe_types::{Code, Escaped, Fault, Micros, ObjectPath, escape};
@@ -94,8 +93,7 @@ impl Event {
     /// Writes it as one line. A reader that went away is no failure of the command; one that gets
     /// less than was said is, and `unsaid` tells it.
     pub fn send(self, channel: Channel) {
-        // Names are a peer's, and JSON leaves much as it is that a terminal obeys.
-        let line = ascii(&self.to_string()) + "\n";
+        let line = format!("{self}\n");
         let written = match channel {
             Channel::Output => {
                 let mut out = io::stdout().lock();

@@ -163,8 +163,7 @@ impl Receipt {
 }
 
 /// JSON with everything escaped that is not printable ASCII: no terminal obeys it.
-#[must_use]
-pub fn ascii(json: &str) -> String {
+fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if matches!(c, ' '..='~') {

@@ -89,50 +89,50 @@ pub struct Forecast {
 
 /// What a put will come to.
 pub fn put(figures: &Figures) -> Option<Forecast> {
-    let here = figures.disk.as_ref().ok().map(|disk| Forecast {
-        verb: "put",
-        rate: disk.read.0,
+    let here = figures.disk.as_ref().ok().map(|disk| Pass {
+        rate: disk.read,
         limit: "local_disk_read",
         words: "reading this machine's disk",
         helps: DISK_HERE,
-        missing: None,
     });
-    let there = figures.server.as_ref().ok().map(|server| Forecast {
-        verb: "put",
-        rate: server.disk.write.0,
+    let there = figures.server.as_ref().ok().map(|server| Pass {
+        rate: server.disk.write,
         limit: "server_disk_write",
         words: "writing the server's disk",
         helps: DISK_THERE,
-        missing: None,
     });
     slowest("put", &figures.up, [here, there])
 }
 
 /// What a get will come to.
 pub fn get(figures: &Figures) -> Option<Forecast> {
-    let here = figures.disk.as_ref().ok().map(|disk| Forecast {
-        verb: "get",
-        rate: disk.write.0,
+    let here = figures.disk.as_ref().ok().map(|disk| Pass {
+        rate: disk.write,
         limit: "local_disk_write",
         words: "writing this machine's disk",
         helps: DISK_HERE,
-        missing: None,
     });
-    let there = figures.server.as_ref().ok().map(|server| Forecast {
-        verb: "get",
-        rate: server.disk.read.0,
+    let there = figures.server.as_ref().ok().map(|server| Pass {
+        rate: server.disk.read,
         limit: "server_disk_read",
         words: "reading the server's disk",
         helps: DISK_THERE,
-        missing: None,
     });
     slowest("get", &figures.down, [here, there])
+}
+
+/// What every byte passes: the disk of an end, or the path between.
+struct Pass {
+    rate: ByteCount,
+    limit: &'static str,
+    words: &'static str,
+    helps: &'static str,
 }
 
 const DISK_HERE: &str = "a faster disk here; more streams will not";
 const DISK_THERE: &str = "a faster disk there; more streams will not";
 
-fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Forecast>; 2]) -> Option<Forecast> {
+fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Pass>; 2]) -> Option<Forecast> {
     let Path { rate, limit, .. } = way.as_ref().ok()?.many;
     let (words, helps) = path_words(limit);
     let limit = limit.map_or("path", why::name);
@@ -141,9 +141,10 @@ fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Forecast>; 2]) -
         [_, None] => Some("the server's disk"),
         _ => None,
     };
-    let path = Forecast { verb, rate, limit, words, helps, missing: None };
-    let slowest = disks.into_iter().flatten().chain([path]).min_by_key(|forecast| forecast.rate)?;
-    Some(Forecast { missing, ..slowest })
+    let path = Pass { rate: ByteCount(rate), limit, words, helps };
+    let slowest = disks.into_iter().flatten().chain([path]).min_by_key(|stage| stage.rate)?;
+    let Pass { rate, limit, words, helps } = slowest;
+    Some(Forecast { verb, rate: rate.0, limit, words, helps, missing })
 }
 
 /// What limits a path on which no disk is, and what would help.

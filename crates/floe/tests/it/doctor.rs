@@ -1,6 +1,6 @@
 //! `floe doctor`.
 
-use crate::stage::{Server, Stage, wait_until, words};
+use crate::stage::{Server, Stage, census, wait_until, words};
 use crate::trust::fingerprint;
 use floe_proto::codec::encode;
 use floe_proto::frame::{Frame, Verbs, Welcome};
@@ -8,25 +8,14 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Every name beneath a directory.
-fn names(dir: &Path) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut left = vec![dir.to_owned()];
-    while let Some(next) = left.pop() {
-        for entry in fs::read_dir(next).unwrap().flatten() {
-            if entry.file_type().unwrap().is_dir() {
-                left.push(entry.path());
-            }
-            all.push(entry.path().strip_prefix(dir).unwrap().display().to_string());
-        }
-    }
-    all.sort();
-    all
+fn names(dir: &Path) -> Vec<PathBuf> {
+    census(dir).into_keys().collect()
 }
 
 /// Files that a process holds and that have no name.

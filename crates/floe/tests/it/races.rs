@@ -2,11 +2,10 @@
 //! minute, while clients use every verb there: nothing outside is read, written, listed, renamed or
 //! removed.
 
-use crate::stage::{Server, Stage};
+use crate::stage::{Server, Stage, census};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::scope;
@@ -15,21 +14,6 @@ use std::time::{Duration, Instant};
 const SECRET: &str = "what lies outside";
 /// How long the exchanges go on.
 const SPAN: Duration = Duration::from_secs(30);
-
-/// Everything beneath a directory: what it is, its content, its times.
-fn census(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>, i64, i64)> {
-    let mut all = BTreeMap::new();
-    let mut left = vec![dir.to_owned()];
-    while let Some(at) = left.pop() {
-        let meta = fs::symlink_metadata(&at).unwrap();
-        let content = if meta.is_file() { fs::read(&at).unwrap() } else { Vec::new() };
-        if meta.is_dir() {
-            left.extend(fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        all.insert(at, (meta.mode(), content, meta.mtime(), meta.mtime_nsec()));
-    }
-    all
-}
 
 /// Ends the exchanges, also where a test fails.
 struct Over<'a>(&'a AtomicBool);
@@ -161,7 +145,7 @@ fn no_transfer_leads_a_client_out_of_its_own_tree() {
     let gets = |_: u32| run(&["get", "nas:/tree/.", "in"]);
     let puts = |nth: u32| {
         run(&["put", "out", &format!("nas:/sent{nth}")]);
-        for (at, (_, content, ..)) in census(&srv.join(format!("sent{nth}"))) {
+        for (at, (_, _, content, ..)) in census(&srv.join(format!("sent{nth}"))) {
             assert!(!String::from_utf8_lossy(&content).contains(SECRET), "{}", at.display());
             assert!(!at.ends_with("only-outside"), "{}", at.display());
         }

@@ -1,8 +1,10 @@
 //! What a test needs: a temporary directory, a server on a free port, clients that end in time.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -378,5 +380,22 @@ fn drain(
         }
         let _ = told.send(());
     });
+    all
+}
+
+pub type Census = BTreeMap<PathBuf, (u32, u64, Vec<u8>, i64, i64)>;
+
+/// Everything beneath a directory: what it is, its links, its content, its times.
+pub fn census(dir: &Path) -> Census {
+    let mut all = BTreeMap::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(at) = left.pop() {
+        let meta = fs::symlink_metadata(&at).unwrap();
+        let content = if meta.is_file() { fs::read(&at).unwrap() } else { Vec::new() };
+        if meta.is_dir() {
+            left.extend(fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        all.insert(at, (meta.mode(), meta.nlink(), content, meta.mtime(), meta.mtime_nsec()));
+    }
     all
 }

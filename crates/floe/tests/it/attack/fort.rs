@@ -1,12 +1,10 @@
 //! A server under attack, what must not be seen or changed, and what must hold at the end.
 
 use super::peer::{Peer, Ticket};
-use crate::stage::{Server, Stage, content};
+use crate::stage::{Census, Server, Stage, census, content};
 use crate::tickets::{grant, ticket};
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What stands outside of what is served, and where floe keeps its own.
 pub const SECRET: &str = "nobody may read this";
@@ -120,21 +118,4 @@ pub fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
-}
-
-type Census = BTreeMap<PathBuf, (u32, u64, Vec<u8>, i64, i64)>;
-
-/// Everything beneath a directory: what it is, its links, its content, its times.
-pub fn census(dir: &Path) -> Census {
-    let mut all = BTreeMap::new();
-    let mut left = vec![dir.to_owned()];
-    while let Some(at) = left.pop() {
-        let meta = fs::symlink_metadata(&at).unwrap();
-        let content = if meta.is_file() { fs::read(&at).unwrap() } else { Vec::new() };
-        if meta.is_dir() {
-            left.extend(fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().path()));
-        }
-        all.insert(at, (meta.mode(), meta.nlink(), content, meta.mtime(), meta.mtime_nsec()));
-    }
-    all
 }

@@ -1,10 +1,10 @@
 //! A server by hand, and the client that it would harm.
 
 use super::channel::Link;
-use super::fort::{SECRET, census};
+use super::fort::SECRET;
 use super::peer::Peer;
 use super::wire::{self, Cbor, cold, hot, kind, map};
-use crate::stage::{Ended, PATIENCE, Stage};
+use crate::stage::{Ended, PATIENCE, Stage, census};
 use std::fs;
 use std::net::TcpListener;
 use std::sync::Arc;

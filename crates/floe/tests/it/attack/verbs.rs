@@ -1,9 +1,10 @@
 //! Each ticket against each thing that can be asked: what it does not allow is refused by code, and
 //! is not done.
 
-use super::fort::{Fort, census};
+use super::fort::Fort;
 use super::peer::{Answer, Peer};
 use super::wire::{self, at, code, cold, kind, request};
+use crate::stage::census;
 use std::fs;
 
 const READ: u32 = 1;

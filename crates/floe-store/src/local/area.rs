@@ -332,27 +332,26 @@ pub(crate) fn root_id<D: Disk>(areas: &Arc<Areas<D>>) -> Result<RootId> {
 /// The id that stands; a file that is no id is never replaced.
 pub(crate) fn read_id<D: Disk>(areas: &Areas<D>) -> Result<Option<RootId>> {
     let disk = &*areas.disk;
-    let opened = disk.open_child(&areas.root, Name::RESERVED).and_then(|area| {
-        let ours = disk.stat(&area)?.owner == Owner::Us;
-        Ok((ours, disk.open_file(&area, name(ID_NAME)?, crate::disk::Access::Read)))
-    });
-    let opened = match opened {
-        Ok((false, _)) => {
-            let detail = "read \".floe/id\", which belongs to another user";
-            return Err(Fault::new(Code::PermissionDenied, detail));
-        }
-        Ok((true, file)) => file,
-        Err(error) => Err(error),
+    let doing = "read \".floe/id\"";
+    let missing = |error: &DiskError| error.code() == Code::NotFound;
+    let area = match disk.open_child(&areas.root, Name::RESERVED) {
+        Err(error) if missing(&error) => return Ok(None),
+        answer => answer.doing(doing)?,
     };
+    if disk.stat(&area).doing(doing)?.owner == Owner::Other {
+        let detail = format!("{doing}, which belongs to another user");
+        return Err(Fault::new(Code::PermissionDenied, detail));
+    }
     let mut text = [0; 64];
+    let opened = disk.open_file(&area, name(ID_NAME).doing(doing)?, crate::disk::Access::Read);
     let read = match opened {
-        Err(error) if error.code() == Code::NotFound => return Ok(None),
+        Err(error) if missing(&error) => return Ok(None),
         answer => answer.and_then(|file| disk.read_at(&file, floe_types::Offset::ZERO, &mut text)),
     };
-    let len = read.doing("read \".floe/id\"")?;
+    let len = read.doing(doing)?;
     let id = std::str::from_utf8(&text[..len]).ok().map(str::trim_end).and_then(unhex);
     id.map(|id| Some(RootId(id)))
-        .ok_or_else(|| Fault::new(Code::State, "read \".floe/id\": it holds no id"))
+        .ok_or_else(|| Fault::new(Code::State, format!("{doing}: it holds no id")))
 }
 
 /// A name of the store's own; always one.

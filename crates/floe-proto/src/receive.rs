@@ -29,7 +29,7 @@ use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use chunk::Chunk;
+use chunk::{Carried, Chunk};
 use commit::Batch;
 use directory::Dir;
 use entry::{LastWish, RecvEntry, Stage, Word};
@@ -65,7 +65,7 @@ pub(crate) struct Receiver {
     /// Holes that wait until nothing else is written in their place.
     holes_due: BTreeSet<Seq>,
     /// The chunk that each stream carries now.
-    current: BTreeMap<StreamId, Seq>,
+    current: BTreeMap<StreamId, Carried>,
     batch: Batch,
     bucket: Option<Bucket>,
     /// Bytes that came and are not recorded (or, without a journal, not committed).
@@ -200,8 +200,8 @@ impl Receiver {
 
     /// Another transfer's chunk begins on a stream: what this one had there is over.
     pub(crate) fn leave(&mut self, stream: StreamId) {
-        if let Some(seq) = self.current.remove(&stream) {
-            self.abandon(seq);
+        if let Some(carried) = self.current.remove(&stream) {
+            self.abandon(carried.seq);
         }
     }
 

@@ -38,6 +38,22 @@ pub(super) struct Chunk {
     pub(super) seal: Option<Seal>,
 }
 
+/// The last chunk that began on a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Carried {
+    pub(super) seq: Seq,
+    pub(super) arrival: Arrival,
+}
+
+/// How much of a chunk was heard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Arrival {
+    /// More of it may come.
+    Begun,
+    /// All of it: nothing more of it may come, also once it is recorded and forgotten.
+    Whole,
+}
+
 /// What is done with a chunk's pieces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Use {
@@ -95,7 +111,7 @@ impl Receiver {
         let index = header.entry.index;
         self.known(index)?;
         if let Some(before) = self.current.get(&stream)
-            && header.seq <= *before
+            && header.seq <= before.seq
         {
             return violation("sequence numbers do not ascend");
         }
@@ -103,7 +119,7 @@ impl Receiver {
             return violation("a sequence number twice");
         }
         if let Some(before) = self.current.remove(&stream) {
-            self.abandon(before);
+            self.abandon(before.seq);
         }
         let mut chunk = Chunk::begun(stream, &header);
         if header.content == Content::Hole {
@@ -135,7 +151,11 @@ impl Receiver {
             chunk.use_of = self.open_for_chunk(index, io);
         }
         self.chunks.insert(header.seq, chunk);
-        self.current.insert(stream, header.seq);
+        let arrival = match header.content {
+            Content::Bytes => Arrival::Begun,
+            Content::Hole => Arrival::Whole,
+        };
+        self.current.insert(stream, Carried { seq: header.seq, arrival });
         self.verdict(header.seq, io);
         match header.content {
             Content::Bytes => Ok(()),
@@ -257,13 +277,16 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) -> Heard {
-        if self.current.get(&stream) != Some(&seal.seq) {
-            return violation("SEAL of no chunk of this stream");
+        match self.current.get_mut(&stream) {
+            Some(carried) if carried.seq == seal.seq && carried.arrival == Arrival::Begun => {
+                carried.arrival = Arrival::Whole;
+            }
+            _ => return violation("SEAL of no chunk of this stream"),
         }
         let Some(chunk) = self.chunks.get_mut(&seal.seq) else { return Ok(()) };
         let len = ByteCount(chunk.at.0 - chunk.start.0);
         let whole = chunk.end.is_none_or(|end| end == chunk.at);
-        if seal.len != len || !whole || len.0 == 0 || chunk.seal.is_some() {
+        if seal.len != len || !whole || len.0 == 0 {
             return violation("SEAL with another length");
         }
         if seal.digest.root.is_some() != (chunk.start == Offset::ZERO) {
@@ -457,7 +480,7 @@ impl Receiver {
             chunk.use_of = if chunk.writes > 0 { Use::Abandoned } else { Use::Drop };
             self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
         }
-        let current: Vec<_> = self.current.values().copied().collect();
+        let current: Vec<_> = self.current.values().map(|carried| carried.seq).collect();
         self.chunks.retain(|seq, chunk| {
             chunk.entry != index || chunk.use_of == Use::Abandoned || current.contains(seq)
         });

@@ -4,7 +4,7 @@
 //! before what an earlier run recorded there is forgotten, not while another chunk of that range
 //! still has writes under way or waits for its record.
 
-use super::chunk::{Chunk, Use};
+use super::chunk::{Arrival, Carried, Chunk, Use};
 use super::entry::Stage;
 use super::{Heard, Receiver, violation};
 use crate::disk::{DiskDone, DiskOp, Ends, Lane};
@@ -55,7 +55,9 @@ impl Receiver {
     }
 
     fn current_chunk(&self, stream: StreamId) -> Option<(Seq, &Chunk)> {
-        let seq = *self.current.get(&stream)?;
+        let carried = self.current.get(&stream)?;
+        // What comes behind a whole chunk is no piece of it: it is heard at once.
+        let seq = Some(carried.seq).filter(|_| carried.arrival == Arrival::Begun)?;
         Some((seq, self.chunks.get(&seq)?))
     }
 
@@ -71,7 +73,7 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) -> Heard {
-        if self.current.get(&stream) != Some(&data.seq) {
+        if self.current.get(&stream) != Some(&Carried { seq: data.seq, arrival: Arrival::Begun }) {
             return violation("DATA of no chunk of this stream");
         }
         self.summary.bytes_sent = self.summary.bytes_sent.plus(data.len);
@@ -83,7 +85,7 @@ impl Receiver {
             return violation("DATA before its VERDICT");
         }
         let end = chunk.at.plus(data.len);
-        let next = chunk.start.plus(data.at) == chunk.at && chunk.seal.is_none();
+        let next = chunk.start.plus(data.at) == chunk.at;
         if !next || data.len.0 == 0 || end > chunk.far() {
             return violation("DATA out of place");
         }

@@ -184,16 +184,39 @@ fn a_hole_needs_the_ability_and_nothing_follows_it() {
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);
     it.hears(LEAD, hole(0, 0, GRAIN));
-    assert_eq!(violates(it.try_hears(LEAD, data(0, 0, 0, 5))), "DATA out of place");
+    let behind = data(0, 0, 0, 5);
+    assert_eq!(violates(it.try_hears(LEAD, behind)), "DATA of no chunk of this stream");
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);
     it.hears(LEAD, hole(0, 0, GRAIN));
     let sealed = seal_of(0, 0, &vec![0; 1 << 18]);
-    assert_eq!(violates(it.try_hears(LEAD, sealed)), "SEAL with another length");
+    assert_eq!(violates(it.try_hears(LEAD, sealed)), "SEAL of no chunk of this stream");
     let mut it = Hand::receiving();
     it.hears_file(4 * GRAIN);
     let beyond = it.try_hears(LEAD, hole(0, 4 * GRAIN, 8 * GRAIN));
     assert_eq!(violates(beyond), "a chunk beyond the object");
+}
+
+#[test]
+fn nothing_follows_a_chunk_that_is_over_however_it_ended() {
+    let zeros = vec![0; 1 << 18];
+    for late in [data(0, 0, 0, 5), seal_of(0, 0, &zeros)] {
+        // A hole that was made and recorded, and one whose digest was another.
+        let mut it = Hand::receiving();
+        it.hears_file(4 * GRAIN);
+        it.hears(LEAD, hole(0, 0, GRAIN));
+        it.does_all();
+        assert!(it.has_said(|frame| matches!(frame, Frame::Stored(..))));
+        assert_eq!(it.session.data_room(LEAD), config().piece_bytes, "it must be heard");
+        assert!(violates(it.try_hears(LEAD, late.clone())).ends_with("of no chunk of this stream"));
+        // Bytes that were sealed and recorded.
+        let mut it = Hand::receiving();
+        it.hears_file(4 * GRAIN);
+        it.hears_chunk(LEAD, 0, 0, GRAIN);
+        it.does_all();
+        assert!(it.has_said(|frame| matches!(frame, Frame::Stored(..))));
+        assert!(violates(it.try_hears(LEAD, late)).ends_with("of no chunk of this stream"));
+    }
 }
 
 #[test]

@@ -99,6 +99,7 @@ fn pieces() -> Vec<(&'static str, Vec<u8>)> {
             "a number below the last",
             [header(5, 0, 0, 0, CHUNK), header(4, 0, 0, 262_144, 37_856)].concat(),
         ),
+        ("a hole with DATA", [hole([1; 32], [2; 32]), data(0, 0, &PIECE)].concat()),
         (
             "a hole with a SEAL",
             [hole([1; 32], [2; 32]), seal(0, CHUNK, [0; 32], Some([0; 32]))].concat(),

@@ -412,7 +412,8 @@ pub trait Store: Send + Sync {
 
     /// Makes each entry visible, whole and durable; answers in the same order. One that fails does
     /// not hold the others up. A stage that failed to commit is kept unless its precondition
-    /// failed.
+    /// failed. `Conflict` where what stood there already was changed meanwhile; one that another
+    /// commit replaced was committed before it.
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>>;
 
     /// Removes a stage and its journal. No other operation of it may be under way.

@@ -178,8 +178,12 @@ impl State {
             (Some(standing), None) => {
                 let stands = matches!(self.tree.nodes.get(&spec.path),
                     Some(Node::File(file)) if Arc::ptr_eq(file, standing));
-                if !stands || standing.size() != size {
-                    return Err(fault(Code::SourceChanged, doing));
+                if standing.size() != size {
+                    return Err(fault(Code::Integrity, doing));
+                }
+                if !stands {
+                    // Another writer has replaced it since: one commit after the other.
+                    return Ok(());
                 }
                 standing.bytes.clone()
             }

@@ -218,9 +218,10 @@ fn explains(task: &Task, interrupted: bool, phase: Phase, status: u8, code: &str
     let changed = task.source.changes() > 0;
     let filled = task.history.filled.load(Ordering::Acquire);
     let twins = task.history.twins.load(Ordering::Acquire) > 0;
+    // A rival set mode and time of what stood there already while it was to be kept.
+    let conflict = status == EXISTS && code == "conflict" && task.rivalled;
     if phase == Phase::Calm {
-        // What stood there already is replaced by a rival before it is found to be enough.
-        return status == CHANGED && task.rivalled;
+        return conflict;
     }
     match status {
         130 => interrupted,
@@ -231,8 +232,8 @@ fn explains(task: &Task, interrupted: bool, phase: Phase, status: u8, code: &str
             _ => true,
         },
         NO_SPACE => filled,
-        CHANGED => changed || task.rivalled,
-        EXISTS => twins,
+        CHANGED => changed,
+        EXISTS => twins || conflict,
         PARTIAL => filled && matches!(task.plan.shape, Shape::Tree { .. }),
         _ => false,
     }

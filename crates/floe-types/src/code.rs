@@ -182,6 +182,9 @@ codes! {
     Exists = 60, exit 9, User, "exists already", "use another name, or leave --no-clobber out";
     /// A second identical command runs.
     AlreadyRunning = 61, exit 9, User, "already running", "let the first one finish, or stop it";
+    /// What stood there already was changed in place, or removed, while it was to be kept.
+    Conflict = 62, exit 9, User, "something else changed it meanwhile",
+        "run the same command again when nothing else writes there";
     /// Some entries failed, the rest are committed.
     Partial = 70, exit 10, User, "some entries failed",
         "each has its line above; run the same command again for the rest";

@@ -201,6 +201,7 @@ mod tests {
             (Code::SourceChanged, 8),
             (Code::Exists, 9),
             (Code::AlreadyRunning, 9),
+            (Code::Conflict, 9),
             (Code::Partial, 10),
             (Code::Interrupted, 130),
         ] {

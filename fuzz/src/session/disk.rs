@@ -473,6 +473,7 @@ const CODES: &[Code] = &[
     Code::NotRegular,
     Code::SourceChanged,
     Code::AlreadyRunning,
+    Code::Conflict,
     Code::Integrity,
 ];
 

@@ -10,8 +10,9 @@ impl World {
     /// Promise 6: a fault is one that can be explained.
     pub(super) fn judge_fault(&mut self, fault: &Fault, began: Time) {
         let calm = self.calm.is_some_and(|calm| calm < began);
-        // A rival may replace what stood there whole, between open and commit.
-        let rival = fault.code == Code::SourceChanged && self.has_rivals();
+        // A rival may set mode and mtime of what stood there whole, or remove it, between open and
+        // commit.
+        let rival = fault.code == Code::Conflict && self.has_rivals();
         // A stuck operation of before keeps a stage, in a tree that of one entry; patience is the
         // bound of that.
         let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
@@ -23,7 +24,8 @@ impl World {
         let explained = match fault.code {
             Code::Other | Code::Usage => false,
             Code::Violation | Code::Integrity => self.has_flips(),
-            Code::SourceChanged => people.changes > 0 || self.has_rivals(),
+            Code::SourceChanged => people.changes > 0,
+            Code::Conflict => self.has_rivals(),
             // What was recorded of standard input outlives every process.
             Code::SourceGone => !self.options.loses_only_connections(),
             _ => true,

@@ -13,6 +13,7 @@ pub(super) fn run(make: Make<'_>) {
     content_of_unknown_size_is_recognised_unless_a_stage_stands(make);
     a_kept_object_gets_its_metadata(make);
     a_finished_object_is_replaced_when_it_is_written(make);
+    a_kept_object_that_a_rival_replaces_stays_replaced(make);
 }
 
 /// A store in which an object was committed by an earlier process.
@@ -136,4 +137,15 @@ fn a_finished_object_is_replaced_when_it_is_written(make: Make<'_>) {
     old.assert_stands(&*store);
     must(commit(&*store, new.committed(sink)));
     new.assert_stands(&*store);
+}
+
+fn a_kept_object_that_a_rival_replaces_stays_replaced(make: Make<'_>) {
+    let (mut ours, theirs) = (sent("x", MIB, 71), sent("x", MIB, 72));
+    let subject = put(make, &ours);
+    let store = subject.store();
+    ours.spec.metadata.mode = Mode::from_bits(0o600);
+    let (_, _, sink) = finished(&*store, &ours.spec);
+    theirs.put(&*store);
+    must(commit(&*store, ours.committed(sink)));
+    theirs.assert_stands(&*store);
 }

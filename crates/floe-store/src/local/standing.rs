@@ -32,6 +32,15 @@ enum Proof {
     Bytes,
 }
 
+/// What became of an object that was recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Since {
+    /// Nothing.
+    Same,
+    /// Another one has its name.
+    Replaced,
+}
+
 /// Looks at the final name of `spec`; `doing` says what fails.
 pub(super) fn look<D: Disk>(
     disk: &D,
@@ -158,6 +167,12 @@ fn root_of<D: Disk>(
 
 impl Standing {
     /// Keeps the object and brings its metadata up to date. Its name is not synced here.
+    ///
+    /// Where another writer has replaced it since, it stays replaced: that is a commit of the object
+    /// and then one of what stands there now, as one after the other.
+    ///
+    /// # Errors
+    /// `Conflict` where it was changed in place, or removed.
     pub(super) fn keep<D: Disk>(
         &self,
         disk: &D,
@@ -166,22 +181,33 @@ impl Standing {
         shown: &str,
     ) -> Result<()> {
         let doing = format_args!("commit {shown}");
-        // If another writer was here since, what stands there now is not what was recognised.
-        let same = |stat: FileStat| match stat == self.stat {
-            true => Ok(()),
-            false => Err(DiskError::new(Code::SourceChanged)),
-        };
         let keep = || {
-            same(disk.stat_at(parent, name)?)?;
             let (now, wanted) = (&self.stat, &spec.metadata);
-            if self.proof == Proof::Mark && !differs(now, wanted) {
+            if self.since(&disk.stat_at(parent, name)?)? == Since::Replaced
+                || (self.proof == Proof::Mark && !differs(now, wanted))
+            {
                 return Ok(());
             }
             let file = disk.open_file(parent, name, Access::Read)?;
-            same(disk.stat(&file)?)?;
-            self.update(disk, &file, spec)
+            match self.since(&disk.stat(&file)?)? {
+                Since::Same => self.update(disk, &file, spec),
+                Since::Replaced => Ok(()),
+            }
+        };
+        let keep = || match keep() {
+            Err(gone) if gone.code() == Code::NotFound => Err(DiskError::new(Code::Conflict)),
+            answer => answer,
         };
         keep().doing(doing)
+    }
+
+    /// What became of the object since it was recognised.
+    fn since(&self, now: &FileStat) -> DiskResult<Since> {
+        match *now == self.stat {
+            true => Ok(Since::Same),
+            false if now.inode != self.stat.inode => Ok(Since::Replaced),
+            false => Err(DiskError::new(Code::Conflict)),
+        }
     }
 
     fn update<D: Disk>(&self, disk: &D, file: &D::Handle, spec: &SinkSpec) -> DiskResult<()> {

@@ -1,8 +1,8 @@
 //! What stands already, and power that fails: names that move, objects that are kept.
 
 use super::*;
-use floe_store::Overwrite;
 use floe_store::disk::{Access, Disk, Name, Reuse};
+use floe_store::{Depth, Overwrite};
 
 /// Writes over the start of a file past the store, as a program of this machine does.
 fn write_past_the_store(disk: &SimulatedDisk, name: &str, bytes: &[u8]) {
@@ -226,5 +226,32 @@ fn where_ids_of_mounts_come_again_no_record_is_trusted_for_the_same_one() {
         drop((sink, stage, local));
         let (_, sent) = new.fill(&store(&disk)).unwrap();
         assert_eq!(sent, 2 * CHUNK + 5 - kept, "{mount_ids:?}");
+    }
+}
+
+#[test]
+fn a_kept_object_that_something_else_changes_or_removes_is_a_conflict() {
+    let kept = object("x", 100, 1);
+    let change = |disk: &SimulatedDisk| write_past_the_store(disk, "x", b"other");
+    let remove = |disk: &SimulatedDisk| {
+        let local = store(disk);
+        local.remove(&path("x"), Depth::Single).unwrap();
+    };
+    let changes: [&dyn Fn(&SimulatedDisk); 2] = [&change, &remove];
+    for happens in changes {
+        let disk = SimulatedDisk::default();
+        let local = store(&disk);
+        kept.transfer(&local).unwrap();
+        let OpenedSink::Finished { sink, .. } =
+            local.open_sink(kept.spec.clone(), &|_, _| {}).unwrap()
+        else {
+            panic!("it stands");
+        };
+        disk.set_now(Timestamp::new(1_800_000_000, 0).unwrap());
+        happens(&disk);
+        let fault = local.commit(vec![kept.commit(sink)]).remove(0).unwrap_err();
+        assert_eq!(fault.code, Code::Conflict);
+        kept.transfer(&local).unwrap();
+        assert!(kept.stands(&local), "the same again");
     }
 }

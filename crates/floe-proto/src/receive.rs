@@ -13,6 +13,7 @@ mod coarse; // a list of what is held, short enough to be told
 mod checkpoint; // when what is recorded is made durable
 mod entry; // one entry: announced, opened, wanted
 mod directory; // directories: made first, ended last
+mod carried; // the chunk of each stream, and how much of it was heard
 mod chunk; // one chunk: header, seal, record
 mod piece; // its pieces: let in, written
 mod hole; // one that has none
@@ -29,7 +30,8 @@ use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use chunk::{Carried, Chunk};
+use carried::Carried;
+use chunk::Chunk;
 use commit::Batch;
 use directory::Dir;
 use entry::{LastWish, RecvEntry, Stage, Word};
@@ -196,13 +198,6 @@ impl Receiver {
             return Cause::Idle;
         }
         if self.nothing_else() { Cause::Sync } else { Cause::Starved }
-    }
-
-    /// Another transfer's chunk begins on a stream: what this one had there is over.
-    pub(crate) fn leave(&mut self, stream: StreamId) {
-        if let Some(carried) = self.current.remove(&stream) {
-            self.abandon(carried.seq);
-        }
     }
 
     /// Bytes announced and not yet held: whether more streams would have work.

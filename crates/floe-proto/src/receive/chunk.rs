@@ -5,6 +5,7 @@
 //! that is sealed and not recorded, blocks its range for any other: no late write may meet newer
 //! bytes.
 
+use super::carried::{Arrival, Carried};
 use super::entry::{RecvEntry, Stage};
 use super::{Heard, Receiver, violation};
 use crate::disk::{DiskOp, Journal, Lane};
@@ -36,22 +37,6 @@ pub(super) struct Chunk {
     pub(super) writes: u32,
     pub(super) digest: Option<ChunkDigest>,
     pub(super) seal: Option<Seal>,
-}
-
-/// The last chunk that began on a stream.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Carried {
-    pub(super) seq: Seq,
-    pub(super) arrival: Arrival,
-}
-
-/// How much of a chunk was heard.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Arrival {
-    /// More of it may come.
-    Begun,
-    /// All of it: nothing more of it may come, also once it is recorded and forgotten.
-    Whole,
 }
 
 /// What is done with a chunk's pieces.

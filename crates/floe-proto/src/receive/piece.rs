@@ -4,7 +4,7 @@
 //! before what an earlier run recorded there is forgotten, not while another chunk of that range
 //! still has writes under way or waits for its record.
 
-use super::chunk::{Arrival, Carried, Chunk, Use};
+use super::chunk::{Chunk, Use};
 use super::entry::Stage;
 use super::{Heard, Receiver, violation};
 use crate::disk::{DiskDone, DiskOp, Ends, Lane};
@@ -19,8 +19,9 @@ const WRITE_COST_MIN: ByteCount = ByteCount(16 << 10);
 impl Receiver {
     /// How many bytes of DATA may be taken from a stream now.
     pub(crate) fn data_room<P>(&self, stream: StreamId, io: &Io<P>, now: Time) -> ByteCount {
-        let Some(((seq, chunk), pipe)) = self.current_chunk(stream).zip(io.pipes.get(&stream))
-        else {
+        // What comes behind a whole chunk is no piece of it: it is heard at once.
+        let begun = self.begun_on(stream).and_then(|seq| Some((seq, self.chunks.get(&seq)?)));
+        let Some(((seq, chunk), pipe)) = begun.zip(io.pipes.get(&stream)) else {
             return self.piece;
         };
         if chunk.use_of != Use::Write {
@@ -54,18 +55,6 @@ impl Receiver {
             || blocked
     }
 
-    fn current_chunk(&self, stream: StreamId) -> Option<(Seq, &Chunk)> {
-        let carried = self.current.get(&stream)?;
-        // What comes behind a whole chunk is no piece of it: it is heard at once.
-        let seq = Some(carried.seq).filter(|_| carried.arrival == Arrival::Begun)?;
-        Some((seq, self.chunks.get(&seq)?))
-    }
-
-    /// Whether a stream carries a chunk of this transfer.
-    pub(crate) fn is_on(&self, stream: StreamId) -> bool {
-        self.current.contains_key(&stream)
-    }
-
     pub(crate) fn handle_data<P: Clone>(
         &mut self,
         stream: StreamId,
@@ -73,7 +62,7 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) -> Heard {
-        if self.current.get(&stream) != Some(&Carried { seq: data.seq, arrival: Arrival::Begun }) {
+        if self.begun_on(stream) != Some(data.seq) {
             return violation("DATA of no chunk of this stream");
         }
         self.summary.bytes_sent = self.summary.bytes_sent.plus(data.len);

@@ -168,8 +168,8 @@ fn root_of<D: Disk>(
 impl Standing {
     /// Keeps the object and brings its metadata up to date. Its name is not synced here.
     ///
-    /// Where another writer has replaced it since, it stays replaced: that is a commit of the object
-    /// and then one of what stands there now, as one after the other.
+    /// Where another writer has replaced it since, it stays replaced: the object was committed,
+    /// and then what stands there now.
     ///
     /// # Errors
     /// `Conflict` where it was changed in place, or removed.

@@ -1,5 +1,6 @@
 //! Chores of this repository: `cargo xtask tidy` checks what the compiler does not, `cargo xtask
-//! fuzz` runs a fuzzer, `cargo xtask cover` tells which lines tests run.
+//! fuzz` runs a fuzzer, `cargo xtask cover` tells which lines tests run, `cargo xtask planted` which
+//! layer of tests notices which bug.
 //!
 //! Only std, so that it builds in a moment on any machine. CONTRIBUTING.md says what the rules are
 //! for; the modules below rules/ say what exactly they check.
@@ -13,6 +14,7 @@ mod rules; // one module a rule
 mod tidy; // all of them
 mod fuzz; // fuzzers, built and run
 mod cover; // lines that tests run
+mod planted; // bugs on purpose, and what notices them
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         ["tidy"] => run_tidy(&root()),
         ["fuzz", ref rest @ ..] => fuzz::run(&root(), rest),
         ["cover", ref rest @ ..] => cover::run(&root(), rest),
+        ["planted", ref rest @ ..] => planted::run(&root(), rest),
         ["--help" | "-h"] => {
             println!("{}", usage());
             ExitCode::SUCCESS
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> String {
-    [TIDY, fuzz::USAGE, cover::USAGE].join("\n")
+    [TIDY, fuzz::USAGE, cover::USAGE, planted::USAGE].join("\n")
 }
 
 /// The repository: the directory above this package's own.

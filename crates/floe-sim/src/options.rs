@@ -340,7 +340,7 @@ impl DiskTrouble {
                 read_error: chance(dice, 300),
                 cache_miss: chance(dice, 5_000),
                 write_error: chance(dice, 300),
-                sync_error: chance(dice, 2_000),
+                sync_error: if dice.one_in(8) { Chance(3_000) } else { chance(dice, 2_000) },
                 lookup_error: chance(dice, 200),
                 name_error: chance(dice, 500),
                 name_error_after: chance(dice, 500),

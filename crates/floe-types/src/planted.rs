@@ -84,10 +84,16 @@ pub const POSSIBLE: bool = cfg!(feature = "planted");
 
 #[cfg(feature = "planted")]
 mod on {
+    extern crate std;
+
     use super::Bug;
     use core::sync::atomic::{AtomicU8, Ordering};
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    /// The environment names what is planted in a process from its start, for tests.
+    const VARIABLE: &str = "FLOE_PLANTED";
+    const NOT_ASKED: u8 = u8::MAX;
+
+    static PLANTED: AtomicU8 = AtomicU8::new(NOT_ASKED);
 
     /// Plants one bug in this process, or none.
     pub fn plant(bug: Option<Bug>) {
@@ -97,7 +103,27 @@ mod on {
     /// Whether a bug is planted.
     #[must_use]
     pub fn is(bug: Bug) -> bool {
-        PLANTED.load(Ordering::Relaxed) == bug as u8
+        let planted = match PLANTED.load(Ordering::Relaxed) {
+            NOT_ASKED => ask(),
+            planted => planted,
+        };
+        planted == bug as u8
+    }
+
+    /// What the environment plants; a name that no bug has is no bug left out.
+    fn ask() -> u8 {
+        let planted = match std::env::var(VARIABLE) {
+            Err(_) => 0,
+            Ok(name) => {
+                let named = |bug: &Bug| std::format!("{bug:?}") == name;
+                Bug::ALL
+                    .into_iter()
+                    .find(named)
+                    .map_or_else(|| panic!("{VARIABLE} names no bug: {name}"), |bug| bug as u8)
+            }
+        };
+        PLANTED.store(planted, Ordering::SeqCst);
+        planted
     }
 }
 

@@ -13,6 +13,7 @@
 mod claims; // what the receiver says it holds of them, compared
 mod fill; // sources that cannot be read twice
 mod entry; // one entry, from open to commit
+mod flights; // chunks under way, by number and by entry
 mod chunk; // one chunk on one stream: read, header, data, seal
 mod hole; // one that holds nothing
 mod dropped; // chunks of entries that ended here, and the window
@@ -28,10 +29,11 @@ use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
-use chunk::{Flight, Task};
+use chunk::Task;
 use dirs::SentDirs;
 use dropped::Dropped;
 use entry::{SendEntry, Stage};
+use flights::Flights;
 use floe_types::{
     ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
     Time, TransferId,
@@ -57,7 +59,7 @@ pub(crate) struct Sender<P> {
     once: Option<EntryIndex>,
     tasks: BTreeMap<StreamId, Task<P>>,
     next_task: u64,
-    flights: BTreeMap<Seq, Flight<P>>,
+    flights: Flights<P>,
     /// Streams that are gone, and the PING whose answer shows that the peer is not.
     gone: BTreeMap<StreamId, u64>,
     in_flight: ByteCount,
@@ -129,7 +131,7 @@ impl<P: Clone> Sender<P> {
             once: None,
             tasks: BTreeMap::new(),
             next_task: 0,
-            flights: BTreeMap::new(),
+            flights: Flights::new(),
             gone: BTreeMap::new(),
             in_flight: ByteCount::ZERO,
             dropped: Dropped::default(),
@@ -162,7 +164,7 @@ impl<P: Clone> Sender<P> {
     }
 
     pub(crate) fn has_flight(&self, seq: Seq) -> bool {
-        self.flights.contains_key(&seq)
+        self.flights.contains(seq)
     }
 
     /// Bytes of DATA were handed to the network.

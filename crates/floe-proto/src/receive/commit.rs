@@ -2,7 +2,9 @@
 //!
 //! A batch closes when it is full, when it is old, or when nothing else of the transfer is in
 //! progress: then waiting for more would only cost time. It never exceeds half a window, so the
-//! sender is never stuck behind it.
+//! sender is never stuck behind it. While nothing is being committed it closes earlier, where a
+//! commit takes no longer than a full batch takes to come: else whoever sends and who commits would
+//! wait for each other in turn.
 
 use super::entry::{LastWish, Stage, Word};
 use super::{Heard, Receiver, violation};
@@ -13,7 +15,7 @@ use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::planted::{self, Bug};
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Offset, Range, Time};
+use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Micros, Offset, Range, Time};
 
 /// What waits to be committed, and what is being committed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -21,9 +23,21 @@ pub(super) struct Batch {
     waiting: Vec<EntryIndex>,
     bytes: ByteCount,
     since: Option<Time>,
-    running: BTreeMap<u64, Vec<EntryIndex>>,
+    running: BTreeMap<u64, Running>,
     next: u64,
+    /// How long the last commit of a batch took.
+    took: Micros,
 }
+
+/// What is being committed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Running {
+    members: Vec<EntryIndex>,
+    since: Time,
+}
+
+/// Of a full batch, what is worth a commit while there is none.
+const WORTH: usize = 4;
 
 impl Batch {
     fn add(&mut self, index: EntryIndex, bytes: ByteCount, now: Time) {
@@ -47,11 +61,20 @@ impl Batch {
     }
 
     pub(super) fn is_running(&self, index: EntryIndex) -> bool {
-        self.running.values().any(|batch| batch.contains(&index))
+        self.running.values().any(|batch| batch.members.contains(&index))
     }
 
     pub(super) fn is_quiet(&self) -> bool {
         self.running.is_empty()
+    }
+
+    /// Whether to commit what waits, though it is not full: nothing is being committed, and a
+    /// commit takes no longer than a full batch takes to come, at the pace of what has come.
+    fn is_worth(&self, entries_max: usize, now: Time) -> bool {
+        let Some(since) = self.since.filter(|_| self.is_quiet()) else { return false };
+        let count = self.waiting.len();
+        let whole = now.since(since).0.saturating_mul(entries_max as u64);
+        count >= (entries_max / WORTH).max(2) && self.took.0.saturating_mul(count as u64) <= whole
     }
 }
 
@@ -140,11 +163,11 @@ impl Receiver {
             return self.batch.clear();
         }
         let bytes_max = self.limits.batch_bytes_max.min(ByteCount(self.options.window.0 / 2));
-        let full = batch.waiting.len() >= self.limits.batch_entries_max as usize
-            || batch.bytes >= bytes_max;
+        let entries_max = self.limits.batch_entries_max as usize;
+        let full = batch.waiting.len() >= entries_max || batch.bytes >= bytes_max;
         let old = batch.due(&self.limits).is_some_and(|due| due <= now);
         let alone = batch.running.is_empty() && self.nothing_else();
-        if full || old || alone {
+        if full || old || alone || batch.is_worth(entries_max, now) {
             let waiting = core::mem::take(&mut self.batch.waiting);
             self.batch.clear();
             // What one receipt can be for.
@@ -195,7 +218,7 @@ impl Receiver {
         }
         let number = self.batch.next;
         self.batch.next += 1;
-        self.batch.running.insert(number, members);
+        self.batch.running.insert(number, Running { members, since: io.now });
         let owner = Owner::Receive(self.id, ReceiveOp::Commit(number));
         let receipts = self.options.receipts;
         io.submit(Lane::Session, DiskOp::Commit { batch, receipts }, owner);
@@ -207,7 +230,10 @@ impl Receiver {
         done: DiskDone<P>,
         io: &mut Io<P>,
     ) {
-        let Some(members) = self.batch.running.remove(&number) else { return };
+        let Some(Running { members, since }) = self.batch.running.remove(&number) else { return };
+        if members.len() > 1 {
+            self.batch.took = io.now.since(since);
+        }
         let (done, receipt) = match done {
             DiskDone::Signed(results, receipt) => (DiskDone::Committed(results), Some(receipt)),
             done => (done, None),

@@ -9,6 +9,7 @@
 //! ```
 
 use super::entry::{SendEntry, WantOf};
+use super::flights::Flight;
 use super::{Queued, Sender, Stage, Tell};
 use crate::causes::Cause;
 use crate::disk::{DiskDone, DiskOp, Ends, Keep, Lane};
@@ -58,25 +59,6 @@ pub(super) enum Phase {
     Digesting,
     Waiting,
     Sending,
-}
-
-/// A chunk handed to the network and not yet recorded.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Flight<P> {
-    pub(super) entry: EntryIndex,
-    pub(super) range: Range,
-    pub(super) content: Content,
-    pub(super) stream: StreamId,
-    pub(super) digest: Option<ChunkDigest>,
-    pub(super) attempts: u32,
-    /// Kept until it is recorded, where the source cannot be read twice.
-    pub(super) kept: alloc::vec::Vec<(ByteCount, P)>,
-}
-
-impl<P> Flight<P> {
-    fn window_bytes(&self) -> ByteCount {
-        self.content.window_bytes(self.range.len())
-    }
 }
 
 /// DATA frames queued on a stream before the next read waits.
@@ -360,7 +342,7 @@ impl<P: Clone> Sender<P> {
         }
         self.end_task(stream);
         io.say_on(stream, Frame::Seal(Seal { seq, len: range.len(), digest }));
-        if let Some(flight) = self.flights.get_mut(&seq) {
+        if let Some(flight) = self.flights.known(seq) {
             flight.digest = Some(digest);
         }
         self.know(index, Subtree { range, digest });
@@ -427,19 +409,14 @@ impl<P: Clone> Sender<P> {
 
     /// Takes every chunk of an entry out of the window.
     pub(super) fn drop_flights(&mut self, index: EntryIndex, io: &mut Io<P>) {
-        let seqs: alloc::vec::Vec<_> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.entry == index)
-            .map(|(seq, _)| *seq)
-            .collect();
+        let seqs: alloc::vec::Vec<_> = self.flights.of(index).map(|(seq, _)| seq).collect();
         for seq in seqs {
             self.take_flight(seq, io);
         }
     }
 
     pub(super) fn take_flight(&mut self, seq: Seq, io: &mut Io<P>) -> Option<Flight<P>> {
-        let flight = self.flights.remove(&seq)?;
+        let flight = self.flights.remove(seq)?;
         self.in_flight = self.in_flight.minus(flight.window_bytes());
         let kept: u64 = flight.kept.iter().map(|(len, _)| len.0).sum();
         io.buffered = io.buffered.minus(ByteCount(kept));

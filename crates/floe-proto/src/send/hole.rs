@@ -77,7 +77,7 @@ impl<P: Clone> Sender<P> {
         let digest_ahead = Some(digest);
         let header = Header { seq, entry, offset, len, awaits, digest: digest_ahead, content };
         io.say_on(stream, Frame::Header(header));
-        if let Some(flight) = self.flights.get_mut(&seq) {
+        if let Some(flight) = self.flights.known(seq) {
             flight.digest = Some(digest);
         }
         self.know(index, Subtree { range, digest });

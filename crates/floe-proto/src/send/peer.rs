@@ -268,8 +268,7 @@ impl<P: Clone> Sender<P> {
         for range in ranges {
             let all = planted::is(Bug::TakeOneStoredForAll);
             let first = if all { Seq(0) } else { range.first };
-            let seqs: Vec<_> =
-                self.flights.range(first..=range.last).map(|(seq, _)| *seq).collect();
+            let seqs: Vec<_> = self.flights.between(first, range.last).collect();
             for seq in seqs {
                 self.stored(seq, io);
             }
@@ -287,7 +286,7 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn handle_corrupt(&mut self, seq: Seq, io: &mut Io<P>) {
         let attempts_max = self.limits.chunk_attempts_max;
-        let Some(flight) = self.flights.get_mut(&seq) else { return };
+        let Some(flight) = self.flights.known(seq) else { return };
         flight.attempts += 1;
         let (index, attempts) = (flight.entry, flight.attempts);
         if attempts >= attempts_max {
@@ -341,9 +340,10 @@ impl<P: Clone> Sender<P> {
             io.wake_streams();
         }
         let flights = &self.flights;
-        let flew = flights.values().any(|flight| flight.stream == stream);
+        let flew = flights.iter().any(|(_, flight)| flight.stream == stream);
         if let (true, Some(lead)) = (flew, io.lead.filter(|lead| *lead != stream)) {
-            self.gone.retain(|stream, _| flights.values().any(|flight| flight.stream == *stream));
+            let flies = |stream| flights.iter().any(|(_, flight)| flight.stream == stream);
+            self.gone.retain(|stream, _| flies(*stream));
             let number = io.take_ping();
             self.gone.insert(stream, number);
             io.say_on(lead, Frame::Ping(number));
@@ -369,7 +369,7 @@ impl<P: Clone> Sender<P> {
                 .flights
                 .iter()
                 .filter(|(_, flight)| flight.stream == stream)
-                .map(|(seq, _)| *seq)
+                .map(|(seq, _)| seq)
                 .collect();
             for seq in seqs {
                 self.send_again(seq, io);
@@ -439,12 +439,10 @@ impl<P: Clone> Sender<P> {
             _ => None,
         };
         let path = entry.path.clone();
-        let unrecorded: u64 = self
-            .flights
-            .values()
-            .filter(|flight| flight.entry == index && stage != Stage::Announced)
-            .map(|flight| flight.range.len().0)
-            .sum();
+        let unrecorded = match stage {
+            Stage::Announced => 0,
+            _ => self.flights.of(index).map(|(_, flight)| flight.range.len().0).sum(),
+        };
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(unrecorded));
         self.end_entry(index, io);
         self.summary.entries_committed.0 += 1;

@@ -360,6 +360,40 @@ fn entries_that_have_ended_and_directories_are_not_ahead() {
 }
 
 #[test]
+fn a_quarter_of_a_batch_is_committed_while_none_is_unless_commits_are_slow() {
+    let mut config = config();
+    config.limits.batch = floe_types::Micros::from_secs(3_600);
+    config.limits.batch_entries_max = 8;
+    let mut it = Hand::receiving_with(config);
+    let files = (1..20).map(|nth| file(nth, &format!("f{nth}"), 0, nth));
+    it.hears(LEAD, entries([dir(0, "")].into_iter().chain(files).collect()));
+    (0..20).for_each(|_| it.does(is_open));
+    let commits = |it: &Hand| {
+        let sizes = it.ops.iter().filter_map(|(_, _, op)| match op {
+            DiskOp::Commit { batch, .. } => Some(batch.len()),
+            _ => None,
+        });
+        sizes.collect::<Vec<_>>()
+    };
+    it.hears(LEAD, done(1, 0));
+    assert!(commits(&it).is_empty(), "an eighth");
+    it.hears(LEAD, done(2, 0));
+    assert_eq!(commits(&it), [2]);
+    (3..8).for_each(|nth| it.hears(LEAD, done(nth, 0)));
+    assert_eq!(commits(&it), [2], "one is running");
+    it.passes(1_000_000);
+    it.does(is_commit);
+    assert_eq!(commits(&it), [5], "it took as long as these five needed to come");
+    it.passes(1_000_000);
+    it.does(is_commit);
+    // These come in no time, and a commit takes a second.
+    (8..15).for_each(|nth| it.hears(LEAD, done(nth, 0)));
+    assert!(commits(&it).is_empty());
+    it.hears(LEAD, done(15, 0));
+    assert_eq!(commits(&it), [8], "it is full");
+}
+
+#[test]
 fn a_transfer_id_is_never_used_twice() {
     for id in [0, u32::MAX] {
         let mut it = Hand::receiving();

@@ -3,7 +3,7 @@
 // What is shipped has no bug on purpose.
 const _: () = assert!(!floe_types::planted::POSSIBLE);
 
-mod heap; // what the C library's allocator keeps
+mod heap; // where memory comes from
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! Chores of this repository: `cargo xtask tidy` checks what the compiler does not, `cargo xtask
-//! fuzz` runs a fuzzer, `cargo xtask cover` tells which lines tests run, `cargo xtask planted` which
-//! layer of tests notices which bug.
+//! fuzz` runs a fuzzer, `cargo xtask cover` tells which lines tests run, `cargo xtask planted`
+//! which layer of tests notices which bug.
 //!
 //! Only std, so that it builds in a moment on any machine. CONTRIBUTING.md says what the rules are
 //! for; the modules below rules/ say what exactly they check.

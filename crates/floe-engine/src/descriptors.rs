@@ -99,8 +99,12 @@ impl OpenFiles {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.lock().open -= 1;
-        self.0.freed.notify_one();
+        let mut state = self.0.lock();
+        state.open -= 1;
+        // A notification is a system call, also where nobody waits.
+        if state.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }
 

@@ -190,6 +190,8 @@ fn what_a_killed_server_left_is_passed_over_and_goes_with_the_next_that_starts()
     // The one that has it does it; the other does not know it.
     status(&stage, &["end", one["id"].as_str().unwrap()]).ok();
     put.end().fails(4, &["ended by the server's operator"]);
+    // The client may hear of it before the server has let go.
+    wait_until("it is gone", || transfers(&stage).is_empty());
     status(&stage, &["end", one["id"].as_str().unwrap()]).fails(3, &["find"]);
     assert_eq!(lives.terminate(), 0);
     assert_eq!((sockets(&stage).len(), servers()), (1, 1));

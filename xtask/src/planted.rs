@@ -23,10 +23,10 @@ const LAYERS: [Layer; 6] = [
     ("tests of floe-proto", &["test", "-p", "floe-proto", "--features", FEATURE, "--test", "it"]),
     ("tests of floe-store", &["test", "-p", "floe-store", "--features", FEATURE, "--test", "it"]),
     ("corpora of the fuzzers", &["test", "-p", "floe-fuzz", "--features", FEATURE, "--test", "it"]),
-    ("cuts", &["run", "-p", "floe-sim", "--features", "planted", "--", "cuts", "--every", "20"]),
+    ("cuts", &["run", "-p", "floe-sim", "--features", "planted", "--", "cuts", "--every", "200"]),
     (
         "explore",
-        &["run", "-p", "floe-sim", "--features", "planted", "--", "explore", "--states", "300000"],
+        &["run", "-p", "floe-sim", "--features", "planted", "--", "explore", "--states", "100000"],
     ),
     ("500 seeds", &["run", "-p", "floe-sim", "--features", "planted", "--", "seeds"]),
 ];

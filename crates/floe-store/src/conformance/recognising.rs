@@ -2,7 +2,7 @@
 //! written.
 
 use super::{MIB, Make, QUIET, Sent, Subject, commit, finished, must, sent, small, staged};
-use crate::api::{Basis, Recognise, RootWanted, SinkSpec};
+use crate::api::{Basis, OwnerId, Recognise, RootWanted, SinkSpec};
 use floe_types::{Freshness, Mode, Precondition};
 
 pub(super) fn run(make: Make<'_>) {
@@ -14,6 +14,8 @@ pub(super) fn run(make: Make<'_>) {
     a_kept_object_gets_its_metadata(make);
     a_finished_object_is_replaced_when_it_is_written(make);
     a_kept_object_that_a_rival_replaces_stays_replaced(make);
+    a_version_that_has_settled_is_recognised_as_such_from_then_on(make);
+    two_that_keep_one_object_do_not_disturb_each_other(make);
 }
 
 /// A store in which an object was committed by an earlier process.
@@ -148,4 +150,35 @@ fn a_kept_object_that_a_rival_replaces_stays_replaced(make: Make<'_>) {
     theirs.put(&*store);
     must(commit(&*store, ours.committed(sink)));
     theirs.assert_stands(&*store);
+}
+
+/// One that was fresh when it was put, and is no more.
+fn settled(make: Make<'_>, seed: u64) -> (Sent, Box<dyn Subject>) {
+    let mut object = sent("x", MIB, seed);
+    object.spec.freshness = Freshness::Fresh;
+    let subject = put(make, &object);
+    object.spec.freshness = Freshness::Settled;
+    (object, subject)
+}
+
+fn a_version_that_has_settled_is_recognised_as_such_from_then_on(make: Make<'_>) {
+    let (object, subject) = settled(make, 73);
+    let store = subject.store();
+    let (_, basis, sink) = finished(&*store, &object.spec);
+    assert_eq!(basis, Basis::Content, "its root is compared once more");
+    must(commit(&*store, object.committed(sink)));
+    object.assert_stands(&*store);
+    assert_eq!(finished(&*store, &object.spec).1, Basis::Version);
+}
+
+fn two_that_keep_one_object_do_not_disturb_each_other(make: Make<'_>) {
+    let (object, subject) = settled(make, 74);
+    let store = subject.store();
+    let (_, _, one) = finished(&*store, &object.spec);
+    let mut other = object.spec.clone();
+    other.owner = OwnerId([9; 32]);
+    let (_, _, two) = finished(&*store, &other);
+    must(commit(&*store, object.committed(one)));
+    must(commit(&*store, object.committed(two)));
+    object.assert_stands(&*store);
 }

@@ -28,17 +28,11 @@ pub(super) struct Standing {
 enum Proof {
     /// By a mark, which was durable before the object had its name.
     Mark,
+    /// By a mark of when the version was fresh. It is not any more: once its root was compared, the
+    /// mark can say so, and spare the next that.
+    FreshMark,
     /// By its bytes.
     Bytes,
-}
-
-/// What became of an object that was recognised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Since {
-    /// Nothing.
-    Same,
-    /// Another one has its name.
-    Replaced,
 }
 
 /// Looks at the final name of `spec`; `doing` says what fails.
@@ -140,7 +134,11 @@ fn by_mark<D: Disk>(
         (Names::Settled, Freshness::Settled) => Basis::Version,
         (Names::Settled | Names::Fresh, _) => Basis::Content,
     };
-    Ok(Some(Standing { root, basis, stat: *stat, proof: Proof::Mark }))
+    let proof = match (mark.names(version), spec.freshness) {
+        (Names::Fresh, Freshness::Settled) => Proof::FreshMark,
+        _ => Proof::Mark,
+    };
+    Ok(Some(Standing { root, basis, stat: *stat, proof }))
 }
 
 /// The root of a file's bytes; `None` where they changed meanwhile.
@@ -182,16 +180,22 @@ impl Standing {
     ) -> Result<()> {
         let doing = format_args!("commit {shown}");
         let keep = || {
-            let (now, wanted) = (&self.stat, &spec.metadata);
-            if self.since(&disk.stat_at(parent, name)?)? == Since::Replaced
-                || (self.proof == Proof::Mark && !differs(now, wanted))
+            let now = disk.stat_at(parent, name)?;
+            if now.inode != self.stat.inode
+                || (self.proof == Proof::Mark && now == self.stat && !differs(&now, &spec.metadata))
             {
                 return Ok(());
             }
             let file = disk.open_file(parent, name, Access::Read)?;
-            match self.since(&disk.stat(&file)?)? {
-                Since::Same => self.update(disk, &file, spec),
-                Since::Replaced => Ok(()),
+            let now = disk.stat(&file)?;
+            if now.inode != self.stat.inode {
+                return Ok(());
+            }
+            // Another writer may have brought its mark up to date.
+            let is_marked = || root_of_mark(disk, &file, &now) == Some(self.root);
+            match now == self.stat || (self.proof != Proof::Bytes && is_marked()) {
+                true => self.update(disk, &file, &now, spec),
+                false => Err(DiskError::new(Code::Conflict)),
             }
         };
         let keep = || match keep() {
@@ -201,16 +205,13 @@ impl Standing {
         keep().doing(doing)
     }
 
-    /// What became of the object since it was recognised.
-    fn since(&self, now: &FileStat) -> DiskResult<Since> {
-        match *now == self.stat {
-            true => Ok(Since::Same),
-            false if now.inode != self.stat.inode => Ok(Since::Replaced),
-            false => Err(DiskError::new(Code::Conflict)),
-        }
-    }
-
-    fn update<D: Disk>(&self, disk: &D, file: &D::Handle, spec: &SinkSpec) -> DiskResult<()> {
+    fn update<D: Disk>(
+        &self,
+        disk: &D,
+        file: &D::Handle,
+        now: &FileStat,
+        spec: &SinkSpec,
+    ) -> DiskResult<()> {
         let wanted = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
         if by_bytes {
@@ -218,13 +219,16 @@ impl Standing {
             // for.
             disk.sync_file(file)?;
         }
-        if self.stat.links > 1 {
+        if now.links > 1 {
             return Ok(()); // its mode and mtime are right, and its inode is not this name's alone
         }
-        if by_bytes || self.stat.mtime != wanted.mtime {
-            metadata::apply_mark(disk, file, spec, self.stat.size, self.root)?;
+        if self.proof != Proof::Mark || now.mtime != wanted.mtime {
+            metadata::apply_mark(disk, file, spec, now.size, self.root)?;
         }
-        if self.stat.mode != wanted.mode {
+        if !by_bytes && !differs(now, &wanted) {
+            return Ok(()); // a mark says the same before and after, but for what it spares
+        }
+        if now.mode != wanted.mode {
             disk.set_mode(file, wanted.mode)?;
         }
         disk.set_mtime(file, wanted.mtime)?;

@@ -15,6 +15,7 @@ mod entry; // one entry: announced, opened, wanted
 mod directory; // directories: made first, ended last
 mod carried; // the chunk of each stream, and how much of it was heard
 mod chunk; // one chunk: header, seal, record
+mod over; // how it ends
 mod piece; // its pieces: let in, written
 mod hole; // one that has none
 mod last; // the last of an entry

@@ -249,7 +249,7 @@ impl Receiver {
                 chunk.awaits = Await::Implied;
             }
             if verdict != Verdict::Send {
-                self.chunks.remove(&seq);
+                self.drop_chunk(seq);
             }
             io.say_on(stream, Frame::Verdict(SeqRange { first: seq, last: seq }, verdict));
         }
@@ -302,9 +302,9 @@ impl Receiver {
     pub(super) fn answer_unwritten<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) {
         let Some(chunk) = self.chunks.get(&seq) else { return };
         let (index, stream, use_of) = (chunk.entry, chunk.stream, chunk.use_of);
-        // An abandoned one goes with its last write.
+        // Whatever it is, it goes with its last write: until then its number means it.
         if matches!(use_of, Use::Already | Use::Drop | Use::Refused) {
-            self.chunks.remove(&seq);
+            self.abandon(seq);
         }
         // Without a journal it is held and not recorded: COMMITTED says so for all of it.
         let recorded = |entry: &RecvEntry| entry.journal == Journal::Kept;
@@ -346,7 +346,7 @@ impl Receiver {
             Journal::None => {
                 // It stays under way until the whole object is committed.
                 entry.unrecorded = entry.unrecorded.plus(came);
-                self.chunks.remove(&seq);
+                self.drop_chunk(seq);
                 self.hold(index, Subtree { range, digest: seal.digest }, io, now);
             }
         }
@@ -359,6 +359,10 @@ impl Receiver {
         io: &mut Io<P>,
         now: Time,
     ) {
+        // One whose entry has ended meanwhile is gone, and another may have its number.
+        if self.chunks.get(&seq).is_none_or(|chunk| chunk.entry != index) {
+            return;
+        }
         let Some(chunk) = self.take_chunk(seq) else { return };
         let Some(seal) = chunk.seal else { return };
         let range = Range::new(chunk.start, chunk.at);
@@ -420,55 +424,6 @@ impl Receiver {
         for seq in self.all_written(index) {
             self.pass_over(seq);
         }
-    }
-
-    /// A chunk is over.
-    fn take_chunk(&mut self, seq: Seq) -> Option<Chunk> {
-        let chunk = self.chunks.remove(&seq)?;
-        self.in_flight = self.in_flight.minus(chunk.came);
-        Some(chunk)
-    }
-
-    /// A chunk is given up: kept only while writes of it are under way.
-    pub(super) fn abandon(&mut self, seq: Seq) {
-        let Some(chunk) = self.chunks.get_mut(&seq) else { return };
-        if chunk.seal.is_some() && chunk.use_of == Use::Write {
-            return;
-        }
-        self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
-        if chunk.writes == 0 {
-            self.chunks.remove(&seq);
-        } else {
-            chunk.use_of = Use::Abandoned;
-        }
-    }
-
-    pub(super) fn abandon_stream(&mut self, stream: StreamId) {
-        let seqs: Vec<_> = self
-            .chunks
-            .iter()
-            .filter(|(_, chunk)| chunk.stream == stream)
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in seqs {
-            if let Some(chunk) = self.chunks.get_mut(&seq)
-                && chunk.digest.is_none()
-            {
-                chunk.seal = None;
-            }
-            self.abandon(seq);
-        }
-    }
-
-    pub(super) fn abandon_entry(&mut self, index: EntryIndex) {
-        for chunk in self.chunks.values_mut().filter(|chunk| chunk.entry == index) {
-            chunk.use_of = if chunk.writes > 0 { Use::Abandoned } else { Use::Drop };
-            self.in_flight = self.in_flight.minus(core::mem::take(&mut chunk.came));
-        }
-        let current: Vec<_> = self.current.values().map(|carried| carried.seq).collect();
-        self.chunks.retain(|seq, chunk| {
-            chunk.entry != index || chunk.use_of == Use::Abandoned || current.contains(seq)
-        });
     }
 }
 

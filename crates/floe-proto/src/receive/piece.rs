@@ -159,7 +159,7 @@ impl Receiver {
         chunk.writes -= 1;
         if chunk.use_of != Use::Write {
             if chunk.use_of == Use::Abandoned && chunk.writes == 0 {
-                self.chunks.remove(&seq);
+                self.drop_chunk(seq);
                 io.wake_streams();
             }
             return;

@@ -219,6 +219,30 @@ fn nothing_follows_a_chunk_that_is_over_however_it_ended() {
     }
 }
 
+/// A number is used once; a sender that lies may use it again, when the hole that had it is given
+/// up and was never made.
+#[test]
+fn a_hole_that_was_given_up_is_not_made_of_a_chunk_that_has_its_number() {
+    let mut it = Hand::receiving();
+    it.hears_file(4 * GRAIN);
+    // The hole waits for the chunk in its place to be recorded, and bytes take its place.
+    it.hears_chunk(LEAD, 0, 0, GRAIN);
+    it.hears(LEAD, hole(10, 0, GRAIN));
+    it.hears(LEAD, header(11, 0, 0, Some(GRAIN)));
+    it.hears(SECOND, header(10, 0, GRAIN, Some(GRAIN)));
+    it.hears(SECOND, data(10, GRAIN, GRAIN, GRAIN + 1000));
+    it.does_all();
+    it.hears(SECOND, data(10, GRAIN, GRAIN + 1000, 2 * GRAIN));
+    it.hears(SECOND, seal(10, GRAIN, 2 * GRAIN));
+    it.does_all();
+    let held = &it.disk.stages.values().next().unwrap().bytes;
+    let (from, to) = ((1 << 18), (2 << 18));
+    assert!(
+        held[from..to] == crate::hand::content(GRAIN, 2 * GRAIN)[..],
+        "zeros, under a digest of bytes"
+    );
+}
+
 #[test]
 fn a_hole_in_an_object_of_unknown_size_is_a_violation() {
     let mut it = Hand::receiving();

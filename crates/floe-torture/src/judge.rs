@@ -185,7 +185,7 @@ fn failed(task: &Task, run: &Run, said: &Said, phase: Phase, status: u8) -> io::
         let seen = format!("{} ended with status {status} and no event says so", task.name());
         case.breach(Promise::Told, seen);
     }
-    if status == EXISTS && task.plan.flags.no_clobber {
+    if code == "exists" && status == EXISTS && task.plan.flags.no_clobber {
         return refused(task);
     }
     if !explains(task, interrupted, phase, status, code) {

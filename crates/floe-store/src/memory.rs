@@ -190,7 +190,7 @@ impl State {
             (_, Some(stage)) if stage.owner == Some(sink.token) => {
                 stage.whole(size).ok_or_else(|| fault(Code::Integrity, &doing))?
             }
-            (None, None) if size == ByteCount::ZERO => Vec::new(),
+            (None, None) if size == ByteCount::ZERO && root == Root::of_nothing() => Vec::new(),
             _ => return Err(fault(Code::NotFound, doing)),
         };
         let precondition = match &sink.standing {

@@ -130,6 +130,8 @@ impl Victims<'_> {
             Trouble::ReplaceServer => {
                 case.count("servers replaced (SIGTERM)");
                 self.disrupt_all();
+                // One that is stopped may hold a lock that the next needs.
+                self.seat.send(Signal::CONT);
                 self.seat.hand_over()?;
             }
             Trouble::Cut(nth) => {

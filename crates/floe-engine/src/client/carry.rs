@@ -320,7 +320,6 @@ impl Way<'_> {
                 if path.is_root() && object.is_some() {
                     self.root = object;
                 }
-                self.advanced = Instant::now();
                 self.tell(Notice::EntryFinished { path, object });
             }
             Event::EntryFailed { path, fault, .. } => {

@@ -100,7 +100,9 @@ impl Receiver {
         {
             return violation("sequence numbers do not ascend");
         }
-        if self.chunks.contains_key(&header.seq) {
+        // Also while another stream carries it, though it is over: its pieces would be this one's.
+        let carried = self.current.values().any(|carried| carried.seq == header.seq);
+        if carried || self.chunks.contains_key(&header.seq) {
             return violation("a sequence number twice");
         }
         if let Some(before) = self.current.remove(&stream) {
@@ -267,6 +269,9 @@ impl Receiver {
                 carried.arrival = Arrival::Whole;
             }
             _ => return violation("SEAL of no chunk of this stream"),
+        }
+        if self.chunk_on(stream, seal.seq).is_none() {
+            return Ok(());
         }
         let Some(chunk) = self.chunks.get_mut(&seal.seq) else { return Ok(()) };
         let len = ByteCount(chunk.at.0 - chunk.start.0);

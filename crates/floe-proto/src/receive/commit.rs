@@ -15,7 +15,7 @@ use crate::io::{Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::planted::{self, Bug};
-use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Micros, Offset, Range, Time};
+use floe_types::{ByteCount, Code, EntryIndex, Fault, Limits, Micros, Offset, Range, Root, Time};
 
 /// What waits to be committed, and what is being committed.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -88,6 +88,9 @@ impl Receiver {
         for done in list {
             self.known(done.index)?;
             let Some(entry) = self.entries.lend(&done.index) else { continue };
+            if entry.stage == Stage::Ending {
+                continue; // it has failed here, of which its sender has not heard
+            }
             if entry.stage == Stage::Committing && entry.finished.is_some() {
                 continue; // it stands there already: what came before WANT was not needed
             }
@@ -117,7 +120,9 @@ impl Receiver {
             let fault = Fault::new(Code::Unsupported, "commit a probe");
             return self.fail_and(index, fault, LastWish::Discard, io);
         }
-        if entry.finished == Some(done.root) {
+        // What is empty has one root, whatever stands there.
+        let possible = done.size > ByteCount::ZERO || done.root == Root::of_nothing();
+        if entry.finished == Some(done.root) && possible {
             // What was sent all the same has been counted as it came.
             let found = done.size.minus(entry.held.len());
             self.summary.bytes_resumed = self.summary.bytes_resumed.plus(found);

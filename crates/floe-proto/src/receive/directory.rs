@@ -116,6 +116,9 @@ impl Receiver {
     ) {
         let Some(dir) = self.dirs.get(path) else { return };
         let (Some(index), 0) = (dir.end, dir.unfinished) else { return };
+        if self.entries.get(&index).is_some_and(|end| end.stage != Stage::Waiting) {
+            return; // it is being committed already
+        }
         match &dir.state {
             DirState::Making => {}
             DirState::Made => self.commit_soon(index, io, now),

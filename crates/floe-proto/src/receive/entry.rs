@@ -6,7 +6,7 @@ use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
 use crate::entries::{Tallied, Tally};
-use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Failed, Frame, More, Want};
+use crate::frame::{Basis, DoneEntry, Entry, EntryBody, Frame, More, Want};
 use crate::io::{Extent, Io, Owner, ReceiveOp};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -99,7 +99,7 @@ impl Receiver {
                 return violation("an ENTRY index twice");
             }
             self.last_index = self.last_index.max(Some(entry.index));
-            self.announced += 1;
+            self.announced = self.announced.saturating_add(1);
             if !matches!(entry.body, EntryBody::Directory) {
                 ahead += 1;
             }
@@ -155,10 +155,7 @@ impl Receiver {
             }
             _ => {}
         }
-        let size = match &body {
-            EntryBody::File { size, .. } => *size,
-            _ => None,
-        };
+        let size = size_of(&body);
         let id = self.entry_id(index);
         self.summary.entries_found.0 += 1;
         self.summary.bytes_total = self.summary.bytes_total.plus(size.unwrap_or_default());
@@ -176,19 +173,10 @@ impl Receiver {
         let small = size.is_some_and(|size| size <= unrecorded_max) && holes == ByteCount::ZERO;
         let journal = if small { Journal::None } else { Journal::Kept };
         self.entries.insert(index, RecvEntry::announced(path, body, size, journal, now));
-        if let Some(old) = replaces.filter(|old| self.entries.contains_key(old)) {
-            self.behind.insert(old, index);
+        if let Some(old) = replaces {
+            self.wait_behind(old, index);
         }
         self.begin_in(parent, index, io, now);
-        Ok(())
-    }
-
-    /// What it replaces had failed here before its sender could hear of that, and then the
-    /// directory ended.
-    fn came_too_late<P>(&self, index: EntryIndex, path: ObjectPath, io: &mut Io<P>) -> Heard {
-        let detail = alloc::format!("write {path:?}: its directory is finished");
-        let fault = Fault::new(Code::SourceChanged, detail);
-        io.say(Frame::Failed(Failed { entry: self.entry_id(index), path, fault }));
         Ok(())
     }
 
@@ -290,26 +278,6 @@ impl Receiver {
         io.submit(lane, op, Owner::Receive(self.id, why));
     }
 
-    /// The sender's source changed: that entry is let go of, without a word. What is being
-    /// committed cannot be called back, and is whole: the one that replaces it waits for it.
-    fn replaced<P: Clone>(&mut self, old: EntryIndex, path: &ObjectPath, io: &mut Io<P>) -> Heard {
-        self.known(old)?;
-        let Some(entry) = self.entries.lend(&old) else { return Ok(()) };
-        if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
-            return violation("ENTRY replaces another path");
-        }
-        if entry.word == Word::None {
-            return violation("ENTRY replaces what was replaced");
-        }
-        entry.word = Word::None;
-        let (size, held) = (entry.size.unwrap_or_default(), entry.held.len());
-        self.summary.bytes_total = self.summary.bytes_total.minus(size);
-        self.summary.bytes_stored = self.summary.bytes_stored.minus(held);
-        self.summary.entries_found.0 = self.summary.entries_found.0.saturating_sub(1);
-        self.end_entry(old, LastWish::Release, io);
-        Ok(())
-    }
-
     pub(super) fn sink_opened<P: Clone>(
         &mut self,
         index: EntryIndex,
@@ -331,7 +299,9 @@ impl Receiver {
         entry.checkpoint.last = now;
         entry.finished = finished;
         io.wake_streams();
-        if let (Some(root), Basis::Version, Some(size)) = (finished, basis, entry.size) {
+        // The size that ENTRY named, not one that DONE did: without one there is no such version.
+        let named = size_of(&entry.body);
+        if let (Some(root), Basis::Version, Some(size)) = (finished, basis, named) {
             // Committed once more: an earlier run may have ended between its rename and its syncs.
             entry.done = Some(DoneEntry { index, size, root });
             self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
@@ -496,5 +466,13 @@ impl RecvEntry {
             word: Word::Owed,
             slot: Slot::None,
         }
+    }
+}
+
+/// The size that an ENTRY names.
+const fn size_of(body: &EntryBody) -> Option<ByteCount> {
+    match body {
+        EntryBody::File { size, .. } => *size,
+        _ => None,
     }
 }

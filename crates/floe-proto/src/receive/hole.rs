@@ -56,7 +56,7 @@ impl Receiver {
             let (index, stream, range) = (chunk.entry, chunk.stream, chunk.range());
             if chunk.use_of != Use::Write {
                 self.answer_unwritten(seq, io);
-            } else if self.must_wait(seq, chunk) {
+            } else if self.must_wait(seq, chunk, range) {
                 continue;
             } else if let Some(chunk) = self.chunks.get_mut(&seq) {
                 chunk.writes += 1;

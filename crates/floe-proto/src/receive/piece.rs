@@ -20,7 +20,7 @@ impl Receiver {
     /// How many bytes of DATA may be taken from a stream now.
     pub(crate) fn data_room<P>(&self, stream: StreamId, io: &Io<P>, now: Time) -> ByteCount {
         // What comes behind a whole chunk is no piece of it: it is heard at once.
-        let begun = self.begun_on(stream).and_then(|seq| Some((seq, self.chunks.get(&seq)?)));
+        let begun = self.begun_on(stream).and_then(|seq| Some((seq, self.chunk_on(stream, seq)?)));
         let Some(((seq, chunk), pipe)) = begun.zip(io.pipes.get(&stream)) else {
             return self.piece;
         };
@@ -32,17 +32,17 @@ impl Receiver {
             && (pipe.writing.plus(self.piece).0 > ahead_max
                 || io.buffered.plus(self.piece) > io.buffers_max);
         let limited = self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now));
-        if self.must_wait(seq, chunk) || crowded || limited {
+        let next = Range::new(chunk.start, chunk.end.unwrap_or(chunk.at.plus(self.piece)));
+        if self.must_wait(seq, chunk, next) || crowded || limited {
             return ByteCount::ZERO;
         }
         self.piece
     }
 
-    /// Whether the next piece of a chunk may not be written yet. Once it may, this stays so for as
-    /// long as the chunk is written.
-    pub(super) fn must_wait(&self, seq: Seq, chunk: &Chunk) -> bool {
+    /// Whether a chunk may not be written yet up to the end of this range. Once it may, this stays
+    /// so for as long as the chunk is written.
+    pub(super) fn must_wait(&self, seq: Seq, chunk: &Chunk, next: Range) -> bool {
         let Some(entry) = self.entries.get(&chunk.entry) else { return false };
-        let next = Range::new(chunk.start, chunk.end.unwrap_or(chunk.at.plus(self.piece)));
         let blocked = self.chunks.iter().any(|(nr, other)| {
             *nr != seq
                 && other.entry == chunk.entry
@@ -53,6 +53,11 @@ impl Receiver {
         matches!(entry.stage, Stage::Waiting | Stage::Opening)
             || entry.forgetting.touches(next)
             || blocked
+    }
+
+    /// A chunk, if this stream began it.
+    pub(super) fn chunk_on(&self, stream: StreamId, seq: Seq) -> Option<&Chunk> {
+        self.chunks.get(&seq).filter(|chunk| chunk.stream == stream)
     }
 
     pub(crate) fn handle_data<P: Clone>(
@@ -69,7 +74,7 @@ impl Receiver {
         if let Some(bucket) = self.bucket.as_mut() {
             bucket.charge(data.len, now);
         }
-        let Some(chunk) = self.chunks.get(&data.seq) else { return Ok(()) };
+        let Some(chunk) = self.chunk_on(stream, data.seq) else { return Ok(()) };
         if chunk.awaits == Await::Verdict {
             return violation("DATA before its VERDICT");
         }
@@ -83,7 +88,8 @@ impl Receiver {
             piece = Range::new(chunk.start, chunk.start.plus(data.len));
         }
         self.may_hold(data.seq, chunk, piece)?;
-        let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(data.seq, chunk));
+        let whole = Range::new(chunk.start, chunk.end.unwrap_or(end));
+        let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(data.seq, chunk, whole));
         let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
         chunk.at = end;
         if !writes {

@@ -134,6 +134,9 @@ impl<D: Disk> Plain<D> {
     /// Gives the staged file the size, the metadata and the mark that the object will have.
     pub(super) fn prepare(&self, yard: &Yard<'_, D>, size: ByteCount, root: Root) -> Result<()> {
         let doing = format_args!("commit {}", yard.shown);
+        if size == ByteCount::ZERO && root != Root::of_nothing() {
+            return Err(Fault::new(Code::Integrity, format!("{doing}: nothing has another root")));
+        }
         let mut state = self.state();
         let wanted = Ready { size, root };
         if matches!(&*state, State::Closed { ready, .. } if *ready == wanted) {

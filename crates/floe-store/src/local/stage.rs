@@ -123,6 +123,9 @@ impl<D: Disk> Stage<D> {
     /// Gives the staged file the size, the metadata and the mark that the object will have.
     pub(super) fn prepare(&self, spec: &SinkSpec, size: ByteCount, root: Root) -> Result<()> {
         let doing = format_args!("commit {}", self.shown);
+        if size == ByteCount::ZERO && root != Root::of_nothing() {
+            return Err(Fault::new(Code::Integrity, format!("{doing}: nothing has another root")));
+        }
         if !self.ledger.covers(Range::new(Offset::ZERO, Offset(size.0))) {
             return Err(Fault::new(Code::Integrity, format!("{doing}: not all is recorded")));
         }

@@ -6,14 +6,17 @@
 
 mod talk;
 
+use crate::identity::{Signer, is_signed};
 use crate::secure::Secured;
 use crate::ticket::{Admission, RootId, Ticket, TicketStore};
 use aws_lc_rs::hmac;
-use floe_proto::frame::{Frame, TicketProof, Welcome};
+use floe_proto::command::Violation;
+use floe_proto::frame::{Frame, Successor, TicketProof, Welcome};
 use floe_proto::greeting::{
-    Accepted, Answer, Channel, ClientGreeting, Dialled, Greeter, HelloClaim, JoinClaim, Refusal,
+    Accepted, Answer, Binding, Channel, ClientGreeting, Dialled, Greeter, HelloClaim, JoinClaim,
+    Refusal,
 };
-use floe_types::{Code, Fault, Limits, Micros};
+use floe_types::{Code, Fault, Limits, Micros, Timestamp};
 use std::time::SystemTime;
 use talk::Talk;
 use tokio::time::Instant;
@@ -74,10 +77,39 @@ pub async fn hello(
         }),
         None => None,
     };
+    let binding = *greeter.binding();
     let (frame, await_welcome) = greeter.hello(caller.client, proof, caller.agent.to_owned());
     talk.send(&frame).await?;
     let frame = talk.receive().await?;
-    next(await_welcome.handle(frame).map_err(|violation| talk.broken(violation))?)
+    let welcome = next(await_welcome.handle(frame).map_err(|violation| talk.broken(violation))?)?;
+    check_successor(&binding, welcome.successor.as_ref()).map_err(|why| talk.broken(why))?;
+    Ok(welcome)
+}
+
+/// Whether another key may be taken for the server's: the one that is known vouches for it, since
+/// it secures the connection, and so does the other one, by its signature.
+fn check_successor(binding: &Binding, told: Option<&Successor>) -> Result<(), Violation> {
+    let Some(Successor { key, scheme, signature, .. }) = told else { return Ok(()) };
+    if binding.channel == Channel::Plaintext {
+        return Err(Violation { what: "another key, told in plaintext" });
+    }
+    match is_signed(key, *scheme, signature, &binding.successor_message()) {
+        true => Ok(()),
+        false => Err(Violation { what: "another key that is not the server's" }),
+    }
+}
+
+/// Server: says that a key will take the place of the one that secures this connection.
+///
+/// # Errors
+/// `Other`: the key cannot be used.
+pub fn successor(claim: &HelloClaim, by: &Signer, until: Timestamp) -> Result<Successor, Fault> {
+    Ok(Successor {
+        key: by.key().to_vec(),
+        scheme: by.scheme(),
+        signature: by.sign_message(&claim.binding().successor_message())?,
+        until: u64::try_from(until.secs()).unwrap_or_default(),
+    })
 }
 
 /// Client: joins a session with one more connection.

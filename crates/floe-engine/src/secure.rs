@@ -12,7 +12,7 @@ mod config; // what floe's TLS is
 mod handshake; // from a fresh TCP connection to a `Secured`
 
 pub use config::TlsServer;
-pub(crate) use handshake::Speech;
+pub(crate) use handshake::{Speech, hear_client};
 pub use handshake::{client_handshake, plaintext, server_handshake, shown_key};
 pub use verify::KeyMismatch;
 

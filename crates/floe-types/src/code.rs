@@ -110,8 +110,9 @@ codes! {
         "ask for a new one (floe ticket create)";
     /// The server's key is not the pinned one.
     ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one the ticket names",
-        "either this is another server, or its key changed: ask its operator before you log in \
-        again";
+        "either this is another server, or its key was replaced: ask its operator whether that is \
+        its key (floe key show there), then log in again with a ticket made now (floe ticket \
+        create)";
     /// The file system is mounted read-only, or the server serves read-only.
     ReadOnly = 9, exit 4, User, "read-only",
         "its disk is mounted read-only, or floe serve runs with --read-only: write to another \

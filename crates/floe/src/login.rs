@@ -12,6 +12,7 @@ use crate::remote::{Address, parse_server};
 use crate::report::Voice;
 use crate::settings::{Reach, Wire, open_state};
 use crate::signals::Signals;
+use crate::succession;
 use floe_engine::client::{Credential, Retry};
 use floe_engine::hosts::{Host, Hosts};
 use floe_engine::identity::KeyPin;
@@ -20,6 +21,7 @@ use floe_engine::socket;
 use floe_engine::ticket::Ticket;
 use floe_proto::command::StreamCount;
 use floe_types::{Code, Escaped};
+use std::slice;
 use std::time::Duration;
 
 /// Remember a server under a name, with a ticket
@@ -73,10 +75,15 @@ pub async fn run(args: LoginArgs) -> Result<()> {
     let route = Route { address: address.clone(), security, credential };
     let once = Retry { give_up_after: Duration::ZERO };
     let client = signals.or(connect(&state, route, StreamCount::Fixed(1), once)).await?;
+    let keys = client.new_keys();
     client.close().await;
-    let host = Host { host: address.host.clone(), port: address.port, security, ticket };
-    let with_ticket = host.ticket.is_some();
+    let mut host = Host { host: address.host.clone(), port: address.port, security, ticket };
+    keys.iter().for_each(|key| host.follow(key));
+    let (with_ticket, security) = (host.ticket.is_some(), host.security);
     Hosts::new(&state).insert(&args.name, host)?;
+    if let Some(key) = keys.last() {
+        succession::say(voice, &address, slice::from_ref(&args.name), key);
+    }
     let key = match security {
         Security::Tls { pin } => Some(pin.to_string()),
         Security::Plaintext => None,

@@ -221,13 +221,17 @@ async fn greet(shared: &Shared) -> Result<(Secured, Welcome, SocketAddr), Fault>
         Fault::new(Code::ConnectionLost, format!("connect to \"{shown}\": {why}"))
     })?;
     let (mut link, deadline) = secured(shared, socket).await?;
+    let known = shared.trust.security();
     let ticket = match &connect.credential {
         Credential::Ticket(ticket) => Some(ticket),
         Credential::Anonymous => None,
     };
     let caller = Caller { client: connect.client_id, ticket, agent: crate::AGENT };
     match hello(&mut link, caller, &connect.limits, deadline).await {
-        Ok(welcome) => Ok((link, welcome, peer)),
+        Ok(welcome) => {
+            shared.trust.learn(known, welcome.successor.as_ref());
+            Ok((link, welcome, peer))
+        }
         Err(not_in) => {
             if let NotIn::Busy(after) = not_in {
                 shared.patience.ask(after);
@@ -251,7 +255,7 @@ fn patience(shared: &Shared) -> Duration {
 
 async fn secured(shared: &Shared, socket: TcpStream) -> Result<(Secured, Instant), Fault> {
     let deadline = Instant::now() + patience(shared);
-    let link = match shared.connect.security {
+    let link = match shared.trust.security() {
         Security::Tls { pin } => client_handshake(socket, pin, deadline).await?,
         Security::Plaintext => plaintext(socket),
     };

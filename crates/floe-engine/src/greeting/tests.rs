@@ -101,6 +101,7 @@ fn welcome() -> Welcome {
         streams_max: 8,
         entries_ahead_max: 64,
         agent: "test/2".into(),
+        successor: None,
     }
 }
 

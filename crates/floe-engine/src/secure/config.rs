@@ -75,7 +75,8 @@ pub(super) fn client(pin: KeyPin) -> Result<Arc<ClientConfig>, Fault> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    config.enable_sni = false;
+    // Tells which key is expected (`KeyPin::server_name`): a server may have two for a while.
+    config.enable_sni = true;
     Ok(Arc::new(config))
 }
 

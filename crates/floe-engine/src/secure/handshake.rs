@@ -12,8 +12,9 @@ use crate::identity::KeyPin;
 use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
 use rustls::pki_types::{DnsName, ServerName};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, OtherError};
-use rustls::{Error, InvalidMessage, ServerConnection};
+use rustls::{Error, InvalidMessage};
 use std::io::{self, Read};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -28,13 +29,7 @@ pub async fn client_handshake(
     pin: KeyPin,
     deadline: Instant,
 ) -> Result<Secured, Fault> {
-    let conn = config::client(pin).and_then(|config| {
-        // Required by rustls, never sent (no SNI) and never checked.
-        let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
-        ClientConnection::new(config, ServerName::DnsName(name))
-            .map_err(|error| Fault::new(Code::Tls, text(&error)))
-    })?;
-    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin)?));
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => Err(client_fault(&stop, handshake.first(), pin)),
@@ -50,10 +45,7 @@ pub async fn client_handshake(
 pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, Fault> {
     // No key has this hash: the handshake stops where the server has shown its own.
     let pin = KeyPin([0; 32]);
-    let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
-    let conn = ClientConnection::new(config::client(pin)?, ServerName::DnsName(name))
-        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
-    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin)?));
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => match mismatch(&stop) {
@@ -62,6 +54,14 @@ pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, F
         },
         Ok(Ok(())) => Err(Fault::new(Code::Tls, "the server shows no key")),
     }
+}
+
+fn client(pin: KeyPin) -> Result<ClientConnection, Fault> {
+    let fail = |error: Error| Fault::new(Code::Tls, text(&error));
+    // Which key is expected, not which host: nobody checks it against a certificate.
+    let name = DnsName::try_from(pin.server_name());
+    let name = name.map_err(|_| Fault::new(Code::Tls, "server name"))?;
+    ClientConnection::new(config::client(pin)?, ServerName::DnsName(name)).map_err(fail)
 }
 
 /// Secures a connection that a server accepted.
@@ -74,14 +74,81 @@ pub async fn server_handshake(
     tls: &TlsServer,
     deadline: Instant,
 ) -> Result<Secured, Fault> {
-    let conn = ServerConnection::new(tls.0.clone())
-        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
-    let mut handshake = Handshake::new(socket, Connection::Server(conn));
-    match timeout_at(deadline, handshake.run()).await {
-        Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with a client")),
-        Ok(Err(stop)) => Err(server_fault(&stop, handshake.first())),
-        Ok(Ok(())) => handshake.finish("the client"),
+    hear_client(socket, deadline).await?.secure(tls, deadline).await
+}
+
+/// A client of which the ClientHello was heard, and nothing was said to.
+pub(crate) struct Heard {
+    inlet: Inlet,
+    accepted: Accepted,
+}
+
+/// Hears what a client says first, and nothing more.
+///
+/// # Errors
+/// As `server_handshake`.
+pub(crate) async fn hear_client(socket: TcpStream, deadline: Instant) -> Result<Heard, Fault> {
+    let mut inlet = Inlet::new(socket);
+    match timeout_at(deadline, hear(&mut inlet)).await {
+        Err(_) => Err(late()),
+        Ok(Err(stop)) => Err(server_fault(&stop, inlet.first())),
+        Ok(Ok(accepted)) => Ok(Heard { inlet, accepted }),
     }
+}
+
+async fn hear(inlet: &mut Inlet) -> Result<Accepted, Stop> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        inlet.socket.readable().await.map_err(Stop::Io)?;
+        match acceptor.read_tls(inlet) {
+            Ok(0) => return Err(Stop::Ended),
+            Ok(_) => {}
+            Err(error) if is_retry(&error) => continue,
+            Err(error) => return Err(Stop::Io(error)),
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err((error, alert)) => return Err(refused(error, alert, inlet)),
+        }
+    }
+}
+
+impl Heard {
+    /// What it calls the server, if it does.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        self.accepted.client_hello().server_name().map(str::to_owned)
+    }
+
+    /// Secures the connection with this key.
+    ///
+    /// # Errors
+    /// As `server_handshake`.
+    pub(crate) async fn secure(self, tls: &TlsServer, until: Instant) -> Result<Secured, Fault> {
+        let Self { inlet, accepted } = self;
+        let conn = match accepted.into_connection(tls.0.clone()) {
+            Ok(conn) => conn,
+            Err((error, alert)) => {
+                return Err(server_fault(&refused(error, alert, &inlet), inlet.first()));
+            }
+        };
+        let mut handshake = Handshake::new(inlet, Connection::Server(conn));
+        match timeout_at(until, handshake.run()).await {
+            Err(_) => Err(late()),
+            Ok(Err(stop)) => Err(server_fault(&stop, handshake.first())),
+            Ok(Ok(())) => handshake.finish("the client"),
+        }
+    }
+}
+
+fn late() -> Fault {
+    Fault::new(Code::TimedOut, "TLS handshake with a client")
+}
+
+fn refused(error: Error, mut alert: AcceptedAlert, inlet: &Inlet) -> Stop {
+    // A peer that takes none has lost nothing.
+    let _ = alert.write(&mut Outlet(&inlet.socket));
+    Stop::Tls(error)
 }
 
 /// Takes a connection as it is, where both ends asked for plaintext.
@@ -103,12 +170,12 @@ struct Handshake {
 }
 
 impl Handshake {
-    fn new(socket: TcpStream, conn: Connection) -> Self {
-        Self { inlet: Inlet { socket, first: [0; FIRST_BYTES], seen: 0 }, conn }
+    fn new(inlet: Inlet, conn: Connection) -> Self {
+        Self { inlet, conn }
     }
 
     fn first(&self) -> &[u8] {
-        &self.inlet.first[..self.inlet.seen]
+        self.inlet.first()
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
@@ -164,6 +231,16 @@ struct Inlet {
 }
 
 const FIRST_BYTES: usize = 16;
+
+impl Inlet {
+    fn new(socket: TcpStream) -> Self {
+        Self { socket, first: [0; FIRST_BYTES], seen: 0 }
+    }
+
+    fn first(&self) -> &[u8] {
+        &self.first[..self.seen]
+    }
+}
 
 impl Read for Inlet {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -301,7 +378,7 @@ pub(super) async fn scan(socket: TcpStream, pin: KeyPin, alpn: &[&[u8]]) -> Opti
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::DnsName(DnsName::try_from("floe").unwrap());
     let conn = ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    match Handshake::new(socket, Connection::Client(conn)).run().await {
+    match Handshake::new(Inlet::new(socket), Connection::Client(conn)).run().await {
         Err(Stop::Tls(error)) => Some(error),
         _ => None,
     }

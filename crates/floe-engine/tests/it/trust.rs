@@ -143,5 +143,6 @@ fn welcome() -> Welcome {
         streams_max: 8,
         entries_ahead_max: 64,
         agent: "test".into(),
+        successor: None,
     }
 }

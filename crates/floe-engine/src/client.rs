@@ -22,7 +22,7 @@ pub use watch::{Notices, Watch, watch};
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
 use crate::disk_threads::DiskThreads;
-use crate::identity::NewKey;
+use crate::identity::{Identity, NewKey};
 use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
@@ -48,6 +48,9 @@ pub struct Connect {
     pub security: Security,
     /// As whom.
     pub credential: Credential,
+    /// The key of its own that the client shows to the server, on each connection; none in
+    /// plaintext.
+    pub own_key: Option<Arc<Identity>>,
     /// Connections to use.
     pub streams: StreamCount,
     /// Random, kept by the client's state: part of every stage's key.

@@ -6,7 +6,7 @@
 
 mod talk;
 
-use crate::identity::{Signer, is_signed};
+use crate::identity::{KeyPin, Signer, is_signed};
 use crate::secure::Secured;
 use crate::ticket::{Admission, RootId, Ticket, TicketStore};
 use aws_lc_rs::hmac;
@@ -203,23 +203,24 @@ pub async fn receive(
 
 /// Server: who a HELLO is from, and what that one may.
 ///
-/// Anonymous clients are told as such; whether they are served is the caller's matter. Waits for
-/// nothing: `TicketStore::refresh` is done before, elsewhere.
+/// Anonymous clients are told as such; whether they are served is the caller's matter. `shown` is
+/// the key that the client has on this connection. Waits for nothing: `TicketStore::refresh` is
+/// done before, elsewhere.
 ///
 /// # Errors
-/// As `TicketStore::verify`.
+/// As `TicketStore::verify`; `ClientKeyNeeded`: the ticket is bound to another key.
 pub fn check_hello(
     claim: &HelloClaim,
     tickets: &TicketStore,
     root: RootId,
+    shown: Option<KeyPin>,
     now: SystemTime,
 ) -> Result<Admission, Fault> {
-    match &claim.hello().proof {
-        None => Ok(Admission::Anonymous),
-        Some(proof) => tickets
-            .verify(proof, &claim.binding().hello_message(), root, now)
-            .map(Admission::Ticket),
-    }
+    let Some(proof) = &claim.hello().proof else { return Ok(Admission::Anonymous) };
+    let grant = tickets.verify(proof, &claim.binding().hello_message(), root, now)?;
+    // Behind the proof: to whom does not know the secret a bound ticket is as unknown as any.
+    grant.bounds.check_client(shown, "log in")?;
+    Ok(Admission::Ticket(grant))
 }
 
 /// Server: whether a JOIN is by somebody who holds the session's secret. `lead` is what the

@@ -24,6 +24,18 @@ pub struct Host {
     pub security: Security,
     /// The ticket; `None` for a server that serves the public.
     pub ticket: Option<Ticket>,
+    /// Whether it is shown the client's own key.
+    pub own_key: OwnKey,
+}
+
+/// Whether a server is shown the key that a client has of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OwnKey {
+    /// It is not: servers could tell each other that it is the same client.
+    #[default]
+    Hidden,
+    /// It is.
+    Shown,
 }
 
 /// The known servers of a state directory.
@@ -194,6 +206,8 @@ struct Line {
     /// The pinned key; none means plaintext, which the person asked for.
     key: Option<String>,
     ticket: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    own_key: bool,
 }
 
 impl Line {
@@ -206,6 +220,7 @@ impl Line {
                 Security::Plaintext => None,
             },
             ticket: host.ticket.as_ref().map(|ticket| ticket.reveal().to_string()),
+            own_key: host.own_key == OwnKey::Shown,
         }
     }
 
@@ -218,7 +233,8 @@ impl Line {
             Some(text) => Some(text.parse().ok()?),
             None => None,
         };
-        Some(Host { host: self.host.clone(), port: self.port, security, ticket })
+        let own_key = if self.own_key { OwnKey::Shown } else { OwnKey::Hidden };
+        Some(Host { host: self.host.clone(), port: self.port, security, ticket, own_key })
     }
 }
 
@@ -246,7 +262,8 @@ mod tests {
     fn host(port: u16) -> Host {
         let ticket = Ticket::generate(KeyPin([5; 32])).unwrap();
         let security = Security::Tls { pin: ticket.pin() };
-        Host { host: "example.org".into(), port, security, ticket: Some(ticket) }
+        let own_key = if port == 2 { OwnKey::Shown } else { OwnKey::Hidden };
+        Host { host: "example.org".into(), port, security, ticket: Some(ticket), own_key }
     }
 
     #[test]

@@ -111,16 +111,33 @@ impl Identity {
     /// # Errors
     /// `State`: the file cannot be made, is damaged, or others may read it.
     pub fn load_or_create(state: &State) -> Result<Self, Fault> {
-        if state.read(FILE, Privacy::Secret)?.is_none() {
-            state.create(FILE, generate()?.as_bytes())?;
+        Self::of_file(state, FILE)
+    }
+
+    /// The key of a client, in its own state directory: made at the first call, as a server's is.
+    /// It proves to servers that this is that client, where somebody wants that.
+    ///
+    /// # Errors
+    /// As `load_or_create`.
+    pub fn of_client(state: &State) -> Result<Self, Fault> {
+        Self::of_file(state, CLIENT_FILE)
+    }
+
+    fn of_file(state: &State, file: &str) -> Result<Self, Fault> {
+        if state.read(file, Privacy::Secret)?.is_none() {
+            state.create(file, generate()?.as_bytes())?;
         }
-        Self::load(state)?.ok_or_else(|| state.fault("read", FILE, "it was removed"))
+        Self::read(state, file)?.ok_or_else(|| state.fault("read", file, "it was removed"))
     }
 
     /// The identity of a state directory, if it has one.
     fn load(state: &State) -> Result<Option<Self>, Fault> {
-        let Some(pem) = state.read(FILE, Privacy::Secret)? else { return Ok(None) };
-        Self::parse(&pem, &pem).map(Some).map_err(|why| state.fault("read", FILE, why))
+        Self::read(state, FILE)
+    }
+
+    fn read(state: &State, file: &str) -> Result<Option<Self>, Fault> {
+        let Some(pem) = state.read(file, Privacy::Secret)? else { return Ok(None) };
+        Self::parse(&pem, &pem).map(Some).map_err(|why| state.fault("read", file, why))
     }
 
     /// The operator's own: a chain with the server's certificate first, and its key (PKCS#8, SEC1
@@ -201,7 +218,7 @@ fn generate() -> Result<Zeroizing<String>, Fault> {
         let secret = Zeroizing::new(key.serialize_pem());
         Ok(Zeroizing::new(format!("{}{}", cert.pem(), secret.as_str())))
     };
-    made().map_err(|error| Fault::new(Code::Other, format!("make the server's key: {error}")))
+    made().map_err(|error| Fault::new(Code::Other, format!("make a key: {error}")))
 }
 
 fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
@@ -222,6 +239,7 @@ fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
 }
 
 pub(crate) const FILE: &str = "identity.pem";
+const CLIENT_FILE: &str = "client.pem";
 const PEM_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
@@ -244,6 +262,16 @@ mod tests {
         });
         assert!(pins.iter().all(|pin| *pin == pins[0]));
         assert_eq!(Identity::load_or_create(&state).unwrap().pin(), pins[0]);
+    }
+
+    #[test]
+    fn a_client_has_a_key_of_its_own() {
+        let (_dir, state) = fresh();
+        let pin = Identity::of_client(&state).unwrap().pin();
+        assert_ne!(Identity::load_or_create(&state).unwrap().pin(), pin);
+        assert_eq!(Identity::of_client(&state).unwrap().pin(), pin);
+        let text = state.read(CLIENT_FILE, Privacy::Secret).unwrap();
+        assert!(text.is_some(), "nobody else may read it");
     }
 
     #[test]

@@ -135,6 +135,10 @@ codes! {
     /// What the ticket allows was changed while a session ran: another begins under what it is now.
     TicketChanged = 15, exit 4, User, "what the ticket allows was changed",
         "run the same command again: it continues with what is allowed now";
+    /// The ticket is good only on connections of the client whose key it names.
+    ClientKeyNeeded = 16, exit 4, User, "the ticket needs its client's key",
+        "use it where that key is, with --own-key ('floe key show --client' shows it there); on \
+        the server, floe ticket set --client-key binds it to another";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

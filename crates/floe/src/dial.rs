@@ -12,12 +12,14 @@ use crate::report::Voice;
 use crate::settings::{Reach, Wire, open_state};
 use crate::succession;
 use floe_engine::client::{Client, Connect, Credential, Retry};
-use floe_engine::hosts::{Host, Hosts};
+use floe_engine::hosts::{Host, Hosts, OwnKey};
+use floe_engine::identity::Identity;
 use floe_engine::secure::Security;
 use floe_engine::state::{Lock, State};
 use floe_proto::command::StreamCount;
 use floe_proto::frame::{Reply, Request};
 use floe_types::{Code, Limits};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connects where names lead, and keeps the last connection.
@@ -48,6 +50,8 @@ pub struct Route {
     pub security: Security,
     /// As whom.
     pub credential: Credential,
+    /// Whether the server is shown the client's own key.
+    pub own_key: OwnKey,
 }
 
 impl Dialer {
@@ -197,7 +201,11 @@ impl Dialer {
             Wire::Plaintext => Security::Plaintext,
             Wire::Tls => host.security,
         };
-        Route { address: address_of(host), security, credential }
+        let own_key = match (host.own_key, self.reach.own_key) {
+            (OwnKey::Hidden, OwnKey::Hidden) => OwnKey::Hidden,
+            _ => OwnKey::Shown,
+        };
+        Route { address: address_of(host), security, credential, own_key }
     }
 
     fn route_of_reach(&self, address: Address) -> Result<Route> {
@@ -226,7 +234,7 @@ impl Dialer {
         };
         let credential =
             self.reach.ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
-        Ok(Route { address, security, credential })
+        Ok(Route { address, security, credential, own_key: self.reach.own_key })
     }
 }
 
@@ -240,11 +248,16 @@ pub async fn connect(
     streams: StreamCount,
     retry: Retry,
 ) -> Result<Client> {
+    let own_key = match route.own_key {
+        OwnKey::Shown => Some(Arc::new(Identity::of_client(state)?)),
+        OwnKey::Hidden => None,
+    };
     let connect = Connect {
         host: route.address.host,
         port: route.address.port,
         security: route.security,
         credential: route.credential,
+        own_key,
         streams,
         client_id: state.client_id()?,
         limits: Limits::default(),

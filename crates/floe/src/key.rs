@@ -8,7 +8,7 @@ mod show;
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::fault::Result;
 
-/// Show and replace the key that a server is known by (on the server)
+/// Show keys; replace the one that a server is known by
 ///
 /// Clients pin the key: its fingerprint is in every ticket. 'rotate' makes another one; for a
 /// while, the overlap, the server has the old one too. A client that comes in that time and expects

@@ -48,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   floe login nas floe://nas.example.org
   floe login nas floe://10.0.0.7:9000 < owner.ticket
+  floe login nas floe://nas.example.org --own-key   (a ticket bound to this client)
   floe login mirror floe://mirror.example.org --key 5f0c...   (a public server)";
 
 /// Runs `floe login` to its end.
@@ -72,12 +73,14 @@ pub async fn run(args: LoginArgs) -> Result<()> {
     };
     let security = signals.or(settle(&reach, ticket.as_ref(), &address)).await?;
     let credential = ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
-    let route = Route { address: address.clone(), security, credential };
+    let own_key = reach.own_key;
+    let route = Route { address: address.clone(), security, credential, own_key };
     let once = Retry { give_up_after: Duration::ZERO };
     let client = signals.or(connect(&state, route, StreamCount::Fixed(1), once)).await?;
     let keys = client.new_keys();
     client.close().await;
-    let mut host = Host { host: address.host.clone(), port: address.port, security, ticket };
+    let (name, port) = (address.host.clone(), address.port);
+    let mut host = Host { host: name, port, security, ticket, own_key };
     keys.iter().for_each(|key| host.follow(key));
     let (with_ticket, security) = (host.ticket.is_some(), host.security);
     Hosts::new(&state).insert(&args.name, host)?;

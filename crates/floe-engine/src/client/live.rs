@@ -7,7 +7,7 @@ use crate::clock::duration;
 use crate::files::Files;
 use crate::greeting::{Caller, NotIn, hello, join};
 use crate::running::{Running, Terms, drive};
-use crate::secure::{Secured, Security, client_handshake, plaintext};
+use crate::secure::{Secured, Security, client_handshake_as, plaintext};
 use crate::server::owner_id;
 use crate::socket;
 use crate::stream::{Place, Stream};
@@ -256,7 +256,10 @@ fn patience(shared: &Shared) -> Duration {
 async fn secured(shared: &Shared, socket: TcpStream) -> Result<(Secured, Instant), Fault> {
     let deadline = Instant::now() + patience(shared);
     let link = match shared.trust.security() {
-        Security::Tls { pin } => client_handshake(socket, pin, deadline).await?,
+        Security::Tls { pin } => {
+            let own = shared.connect.own_key.as_deref();
+            client_handshake_as(socket, pin, own, deadline).await?
+        }
         Security::Plaintext => plaintext(socket),
     };
     Ok((link, deadline))

@@ -63,7 +63,8 @@ impl Server {
         let limits = Limits::default();
         match receive(link, &limits, soon()).await? {
             Greeted::Hello(claim) => {
-                let checked = check_hello(&claim, &self.tickets, ROOT, SystemTime::now());
+                let checked =
+                    check_hello(&claim, &self.tickets, ROOT, link.peer_key(), SystemTime::now());
                 match &checked {
                     Ok(_) => {
                         let (frame, hello) = claim.admit::<()>(welcome());

@@ -8,7 +8,7 @@ use super::config::{self, TlsServer};
 use super::tls::{Outlet, Tls, text};
 use super::verify::KeyMismatch;
 use super::{Closing, Secured, is_retry};
-use crate::identity::KeyPin;
+use crate::identity::{Identity, KeyPin};
 use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
 use rustls::pki_types::{DnsName, ServerName};
@@ -29,7 +29,22 @@ pub async fn client_handshake(
     pin: KeyPin,
     deadline: Instant,
 ) -> Result<Secured, Fault> {
-    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin)?));
+    client_handshake_as(socket, pin, None, deadline).await
+}
+
+/// As `client_handshake`; proves to the server, where it asks, that this client holds a key. Only
+/// the server whose key is pinned sees which.
+///
+/// # Errors
+/// As `client_handshake`.
+pub async fn client_handshake_as(
+    socket: TcpStream,
+    pin: KeyPin,
+    own: Option<&Identity>,
+    deadline: Instant,
+) -> Result<Secured, Fault> {
+    let conn = Connection::Client(client(pin, own)?);
+    let mut handshake = Handshake::new(Inlet::new(socket), conn);
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => Err(client_fault(&stop, handshake.first(), pin)),
@@ -45,7 +60,7 @@ pub async fn client_handshake(
 pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, Fault> {
     // No key has this hash: the handshake stops where the server has shown its own.
     let pin = KeyPin([0; 32]);
-    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin)?));
+    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin, None)?));
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => match mismatch(&stop) {
@@ -56,12 +71,12 @@ pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, F
     }
 }
 
-fn client(pin: KeyPin) -> Result<ClientConnection, Fault> {
+fn client(pin: KeyPin, own: Option<&Identity>) -> Result<ClientConnection, Fault> {
     let fail = |error: Error| Fault::new(Code::Tls, text(&error));
     // Which key is expected, not which host: nobody checks it against a certificate.
     let name = DnsName::try_from(pin.server_name());
     let name = name.map_err(|_| Fault::new(Code::Tls, "server name"))?;
-    ClientConnection::new(config::client(pin)?, ServerName::DnsName(name)).map_err(fail)
+    ClientConnection::new(config::client(pin, own)?, ServerName::DnsName(name)).map_err(fail)
 }
 
 /// Secures a connection that a server accepted.
@@ -154,7 +169,7 @@ fn refused(error: Error, mut alert: AcceptedAlert, inlet: &Inlet) -> Stop {
 /// Takes a connection as it is, where both ends asked for plaintext.
 #[must_use]
 pub fn plaintext(socket: TcpStream) -> Secured {
-    Secured { socket, tls: None, closing: Closing::Open, broken: None }
+    Secured { socket, tls: None, peer: None, closing: Closing::Open, broken: None }
 }
 
 /// Why a handshake stopped.
@@ -218,8 +233,11 @@ impl Handshake {
             let detail = format!("{peer} speaks TLS, but does not ask for floe/1");
             return Err(Fault::new(Code::ProtocolMismatch, detail));
         }
-        let tls = Some(Box::new(Tls::new(self.conn)));
-        Ok(Secured { socket: self.inlet.socket, tls, closing: Closing::Open, broken: None })
+        let shown = self.conn.peer_certificates().and_then(|chain| chain.first());
+        let peer = shown.map(KeyPin::of_certificate).transpose();
+        let peer = peer.map_err(|error| Fault::new(Code::Tls, text(&error)))?;
+        let (socket, tls) = (self.inlet.socket, Some(Box::new(Tls::new(self.conn))));
+        Ok(Secured { socket, tls, peer, closing: Closing::Open, broken: None })
     }
 }
 
@@ -374,7 +392,7 @@ impl Speech {
 /// A TLS client with the given application protocols, which may be none; its error, if any.
 #[cfg(test)]
 pub(super) async fn scan(socket: TcpStream, pin: KeyPin, alpn: &[&[u8]]) -> Option<Error> {
-    let mut config = (*config::client(pin).unwrap()).clone();
+    let mut config = (*config::client(pin, None).unwrap()).clone();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::DnsName(DnsName::try_from("floe").unwrap());
     let conn = ClientConnection::new(std::sync::Arc::new(config), name).unwrap();

@@ -14,6 +14,7 @@ use crate::clock::{duration, timestamp};
 use crate::files::{Files, Notary};
 use crate::grant::{Fence, Throttle};
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send, successor};
+use crate::identity::KeyPin;
 use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
 use crate::rules::Rules;
@@ -139,7 +140,7 @@ impl Visit<'_> {
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
         };
-        let admitted = match self.check(&claim).await {
+        let admitted = match self.check(&claim, link.peer_key()).await {
             Ok(admission) => self.admit(&claim, admission).await,
             Err(fault) => Err(fault),
         };
@@ -215,12 +216,12 @@ impl Visit<'_> {
         Ok(())
     }
 
-    async fn check(&self, claim: &HelloClaim) -> Result<Admission, Fault> {
+    async fn check(&self, claim: &HelloClaim, shown: Option<KeyPin>) -> Result<Admission, Fault> {
         if claim.hello().proof.is_none() {
             return Ok(Admission::Anonymous);
         }
         let tickets = self.hall.roster.now(self.deadline).await?;
-        check_hello(claim, tickets, self.hall.root, SystemTime::now())
+        check_hello(claim, tickets, self.hall.root, shown, SystemTime::now())
     }
 
     async fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
@@ -331,7 +332,11 @@ impl Visit<'_> {
             let fault = Fault::new(Code::Elsewhere, "");
             return self.refuse(link, None, Refusal::Close(fault)).await;
         };
-        if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
+        let bounds = member.pass.as_ref().map(|pass| &pass.bounds);
+        let checked = check_join(&claim, &member.secret, member.channel).and_then(|()| {
+            bounds.map_or(Ok(()), |bounds| bounds.check_client(link.peer_key(), "join a session"))
+        });
+        if let Err(fault) = checked {
             return self.refuse(link, None, Refusal::Close(fault)).await;
         }
         // Counted before anything is awaited: many may join at once.

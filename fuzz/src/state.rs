@@ -1,5 +1,5 @@
-//! Files of the state directory: known servers, tickets of a server, its key and certificate, what
-//! a ticket brought in and how often it was used, the audit log.
+//! Files of the state directory: known servers, tickets of a server, its key and certificate, the
+//! keys it had, what a ticket brought in and how often it was used, the audit log.
 //!
 //! Checked: nothing panics; what is read is written in bytes that read as the same, and those are
 //! written the same again; what is said of a file that does not read holds no secret of it; a
@@ -10,24 +10,39 @@
 //! input: 0 known servers, 1 tickets, 2 certificate and key, 3 what was brought in, 4 uses
 //!        | the bytes of the file
 //!        5 audit log | which byte is another 4 | the bytes of the file
+//!        6 keys of a server that go and went | the bytes of the file
 //! ```
 
 use floe_engine::audit::{Ended, Walk, record_of, walk};
 use floe_engine::grant::{Usage, Uses};
 use floe_engine::hosts;
-use floe_engine::identity::Identity;
+use floe_engine::identity::{Identity, KeyBook};
 use floe_engine::ticket::{format_entries, parse_entries};
 
 /// Runs one input.
 pub fn run(data: &[u8]) {
     let Some((what, bytes)) = data.split_first() else { return };
-    match what % 6 {
+    match what % 7 {
         0 => known_servers(bytes),
         1 => tickets(bytes),
         2 => identity(bytes),
         3 => usage(bytes),
         4 => uses(bytes),
-        _ => audit(bytes),
+        5 => audit(bytes),
+        _ => keys(bytes),
+    }
+}
+
+fn keys(bytes: &[u8]) {
+    match KeyBook::parse(bytes) {
+        Ok(book) => {
+            let written = book.format();
+            let again = KeyBook::parse(&written);
+            assert_eq!(again.as_ref().map(|again| again.format()), Ok(written));
+            let shown = format!("{book:?}");
+            assert!(!shown.contains("BEGIN"), "a key is shown: {shown}");
+        }
+        Err(why) => assert!(why.len() < 60, "{why}"),
     }
 }
 

@@ -22,6 +22,8 @@ pub fn run(data: &[u8]) {
             check(&text);
             if let Ok(pin) = text.parse::<KeyPin>() {
                 assert_eq!(pin.to_string().parse::<KeyPin>().as_ref(), Ok(&pin));
+                let name = pin.server_name();
+                assert_eq!(name.strip_suffix(".floe.invalid"), Some(&pin.to_string()[..32]));
             }
         }
         [_, rest @ ..] => {

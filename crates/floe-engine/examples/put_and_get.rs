@@ -51,6 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         security: Security::Tls { pin },
         credential: Credential::Ticket(ticket),
         streams: StreamCount::Fixed(2),
+        own_key: None,
         client_id: [1; 16],
         limits: Limits::default(),
         retry: Retry::default(),

@@ -10,6 +10,7 @@ mod ear;
 mod ends;
 mod live;
 mod totals;
+mod trust; // which key the server is known by
 mod watch;
 mod proof; // receipts of what is put
 mod carry;
@@ -21,6 +22,7 @@ pub use watch::{Notices, Watch, watch};
 use crate::buffer::Pool;
 use crate::clock::{Clock, duration};
 use crate::disk_threads::DiskThreads;
+use crate::identity::{Identity, NewKey};
 use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
@@ -33,6 +35,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout};
+use trust::Trust;
 
 /// Where a server is, how it is trusted, as whom, and how hard to try.
 #[derive(Clone)]
@@ -45,6 +48,9 @@ pub struct Connect {
     pub security: Security,
     /// As whom.
     pub credential: Credential,
+    /// The key of its own that the client shows to the server, on each connection; none in
+    /// plaintext.
+    pub own_key: Option<Arc<Identity>>,
     /// Connections to use.
     pub streams: StreamCount,
     /// Random, kept by the client's state: part of every stage's key.
@@ -175,6 +181,7 @@ struct Shared {
     live: Mutex<Option<Arc<Live>>>,
     patience: Patience,
     interrupted: tokio::sync::watch::Sender<bool>,
+    trust: Trust,
 }
 
 /// Idle buffers that are kept for reuse.
@@ -205,6 +212,7 @@ impl Client {
             live: Mutex::default(),
             patience: Patience::default(),
             interrupted: tokio::sync::watch::Sender::new(false),
+            trust: Trust::new(connect.security),
             connect,
         });
         let live = carry::first_contact(&shared).await?;
@@ -299,6 +307,13 @@ impl Client {
     /// Those of `connect` where the session was lost before.
     pub async fn terms(&self) -> Result<ServerTerms, Fault> {
         Ok(self.shared.session().await?.terms)
+    }
+
+    /// The keys that the server said take the place of the one that was pinned, and of each other;
+    /// none but where it is being replaced. A client that keeps pins keeps the last of them.
+    #[must_use]
+    pub fn new_keys(&self) -> Vec<NewKey> {
+        self.shared.trust.new_keys()
     }
 
     /// Asks LIST (one page), STAT, REMOVE, RENAME, MKDIR, or, of one that takes probes, MEASURE.

@@ -16,8 +16,8 @@ use crate::audit::Scribe;
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Strand};
+use crate::identity::Signer;
 use crate::pipe::{Input, Output};
-use crate::receipt::Signer;
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
 use floe_store::{OwnerId, Progress, Sink, Source, Store};
 use floe_types::{

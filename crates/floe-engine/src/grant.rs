@@ -20,8 +20,9 @@ pub use throttle::Throttle;
 pub use usage::Usage;
 pub use uses::{Deed, Uses};
 
+use crate::identity::KeyPin;
 use floe_proto::frame::Verbs;
-use floe_types::{Escaped, ObjectPath, Rate, Timestamp};
+use floe_types::{Code, Escaped, Fault, ObjectPath, Rate, Timestamp};
 use std::num::NonZeroU32;
 
 /// What a ticket allows.
@@ -41,6 +42,8 @@ pub struct Bounds {
     pub streams: Option<NonZeroU32>,
     /// How many transfers there may ever be.
     pub uses: Option<NonZeroU32>,
+    /// The key that a client must prove to hold, on each of its connections.
+    pub client_key: Option<KeyPin>,
 }
 
 impl Bounds {
@@ -49,7 +52,8 @@ impl Bounds {
     pub const fn of(verbs: Verbs) -> Self {
         let quota = Quota { bytes: None, entries: None };
         let prefix = ObjectPath::root();
-        Self { verbs, prefix, expires: None, quota, rate: None, streams: None, uses: None }
+        let (expires, rate, streams, uses, client_key) = (None, None, None, None, None);
+        Self { verbs, prefix, expires, quota, rate, streams, uses, client_key }
     }
 
     /// Whether its time is over.
@@ -67,11 +71,28 @@ impl Bounds {
         let is_counted = self.uses.is_some() || now.uses.is_none();
         let most = |bounds: &Self| bounds.streams.map_or(u32::MAX, NonZeroU32::get);
         let streams = most(self) <= most(now);
+        // One that began with any key did not have all its connections asked for this one.
+        let is_its_client = now.client_key.is_none() || now.client_key == self.client_key;
         now.verbs.allow(self.verbs)
             && now.prefix == self.prefix
             && is_metered
             && is_counted
             && streams
+            && is_its_client
+    }
+
+    /// Whether a connection may be used whose client has proved to hold this key, or none.
+    ///
+    /// # Errors
+    /// `ClientKeyNeeded`. Only who proved to know the ticket's secret may be told so.
+    pub fn check_client(&self, shown: Option<KeyPin>, doing: &str) -> Result<(), Fault> {
+        let detail = match (self.client_key, shown) {
+            (None, _) => return Ok(()),
+            (Some(bound), Some(shown)) if bound == shown => return Ok(()),
+            (Some(_), Some(shown)) => format!("{doing} with the key {shown}"),
+            (Some(_), None) => format!("{doing} without a key"),
+        };
+        Err(Fault::new(Code::ClientKeyNeeded, detail))
     }
 
     /// Whether it makes sense, for a ticket that begins at `now`.
@@ -160,12 +181,30 @@ mod tests {
         let counted = Bounds { uses: NonZeroU32::new(9), ..was.clone() };
         let thinner = Bounds { streams: NonZeroU32::new(2), ..was.clone() };
         let slower = Bounds { rate: Rate::new(9), ..was.clone() };
+        let key = |byte| Some(KeyPin([byte; 32]));
+        let [bound, other] =
+            [key(1), key(2)].map(|client_key| Bounds { client_key, ..was.clone() });
+        assert!(bound.still_hold(&bound) && bound.still_hold(&was));
+        assert!(!was.still_hold(&bound) && !bound.still_hold(&other));
         let all = [&was, &longer, &wider, &slower];
         assert!(all.iter().all(|now| was.still_hold(now)));
         let all = [&narrower, &moved, &metered, &counted, &thinner];
         assert!(all.iter().all(|now| !was.still_hold(now)));
         for before in [metered, counted, thinner] {
             assert!(before.still_hold(&was), "it may more");
+        }
+    }
+
+    #[test]
+    fn a_ticket_is_good_only_with_the_key_that_it_is_bound_to() {
+        let key = |byte| Some(KeyPin([byte; 32]));
+        let free = Bounds::of(Verbs::READ);
+        let bound = Bounds { client_key: key(1), ..free.clone() };
+        for shown in [None, key(1), key(2)] {
+            assert_eq!(free.check_client(shown, "log in"), Ok(()));
+            let may = bound.check_client(shown, "log in");
+            let code = (shown != key(1)).then_some(Code::ClientKeyNeeded);
+            assert_eq!(may.err().map(|fault| fault.code), code, "{shown:?}");
         }
     }
 

@@ -6,14 +6,17 @@
 
 mod talk;
 
+use crate::identity::{KeyPin, Signer, is_signed};
 use crate::secure::Secured;
 use crate::ticket::{Admission, RootId, Ticket, TicketStore};
 use aws_lc_rs::hmac;
-use floe_proto::frame::{Frame, TicketProof, Welcome};
+use floe_proto::command::Violation;
+use floe_proto::frame::{Frame, Successor, TicketProof, Welcome};
 use floe_proto::greeting::{
-    Accepted, Answer, Channel, ClientGreeting, Dialled, Greeter, HelloClaim, JoinClaim, Refusal,
+    Accepted, Answer, Binding, Channel, ClientGreeting, Dialled, Greeter, HelloClaim, JoinClaim,
+    Refusal,
 };
-use floe_types::{Code, Fault, Limits, Micros};
+use floe_types::{Code, Fault, Limits, Micros, Timestamp};
 use std::time::SystemTime;
 use talk::Talk;
 use tokio::time::Instant;
@@ -74,10 +77,39 @@ pub async fn hello(
         }),
         None => None,
     };
+    let binding = *greeter.binding();
     let (frame, await_welcome) = greeter.hello(caller.client, proof, caller.agent.to_owned());
     talk.send(&frame).await?;
     let frame = talk.receive().await?;
-    next(await_welcome.handle(frame).map_err(|violation| talk.broken(violation))?)
+    let welcome = next(await_welcome.handle(frame).map_err(|violation| talk.broken(violation))?)?;
+    check_successor(&binding, welcome.successor.as_ref()).map_err(|why| talk.broken(why))?;
+    Ok(welcome)
+}
+
+/// Whether another key may be taken for the server's: the one that is known vouches for it, since
+/// it secures the connection, and so does the other one, by its signature.
+fn check_successor(binding: &Binding, told: Option<&Successor>) -> Result<(), Violation> {
+    let Some(Successor { key, scheme, signature, .. }) = told else { return Ok(()) };
+    if binding.channel == Channel::Plaintext {
+        return Err(Violation { what: "another key, told in plaintext" });
+    }
+    match is_signed(key, *scheme, signature, &binding.successor_message()) {
+        true => Ok(()),
+        false => Err(Violation { what: "another key that is not the server's" }),
+    }
+}
+
+/// Server: says that a key will take the place of the one that secures this connection.
+///
+/// # Errors
+/// `Other`: the key cannot be used.
+pub fn successor(claim: &HelloClaim, by: &Signer, until: Timestamp) -> Result<Successor, Fault> {
+    Ok(Successor {
+        key: by.key().to_vec(),
+        scheme: by.scheme(),
+        signature: by.sign_message(&claim.binding().successor_message())?,
+        until: u64::try_from(until.secs()).unwrap_or_default(),
+    })
 }
 
 /// Client: joins a session with one more connection.
@@ -171,23 +203,24 @@ pub async fn receive(
 
 /// Server: who a HELLO is from, and what that one may.
 ///
-/// Anonymous clients are told as such; whether they are served is the caller's matter. Waits for
-/// nothing: `TicketStore::refresh` is done before, elsewhere.
+/// Anonymous clients are told as such; whether they are served is the caller's matter. `shown` is
+/// the key that the client has on this connection. Waits for nothing: `TicketStore::refresh` is
+/// done before, elsewhere.
 ///
 /// # Errors
-/// As `TicketStore::verify`.
+/// As `TicketStore::verify`; `ClientKeyNeeded`: the ticket is bound to another key.
 pub fn check_hello(
     claim: &HelloClaim,
     tickets: &TicketStore,
     root: RootId,
+    shown: Option<KeyPin>,
     now: SystemTime,
 ) -> Result<Admission, Fault> {
-    match &claim.hello().proof {
-        None => Ok(Admission::Anonymous),
-        Some(proof) => tickets
-            .verify(proof, &claim.binding().hello_message(), root, now)
-            .map(Admission::Ticket),
-    }
+    let Some(proof) = &claim.hello().proof else { return Ok(Admission::Anonymous) };
+    let grant = tickets.verify(proof, &claim.binding().hello_message(), root, now)?;
+    // Behind the proof: to whom does not know the secret a bound ticket is as unknown as any.
+    grant.bounds.check_client(shown, "log in")?;
+    Ok(Admission::Ticket(grant))
 }
 
 /// Server: whether a JOIN is by somebody who holds the session's secret. `lead` is what the

@@ -3,7 +3,7 @@
 //! One private file (0600) in the state directory, because it holds tickets. Several commands may
 //! change it at once. Nothing here connects anywhere.
 
-use crate::identity::KeyPin;
+use crate::identity::{KeyPin, NewKey};
 use crate::secure::Security;
 use crate::state::{Privacy, State};
 use crate::ticket::Ticket;
@@ -24,12 +24,38 @@ pub struct Host {
     pub security: Security,
     /// The ticket; `None` for a server that serves the public.
     pub ticket: Option<Ticket>,
+    /// Whether it is shown the client's own key.
+    pub own_key: OwnKey,
+}
+
+/// Whether a server is shown the key that a client has of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OwnKey {
+    /// It is not: servers could tell each other that it is the same client.
+    #[default]
+    Hidden,
+    /// It is.
+    Shown,
 }
 
 /// The known servers of a state directory.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     state: State,
+}
+
+impl Host {
+    /// Pins a key that took the place of the one that is pinned.
+    pub fn follow(&mut self, key: &NewKey) {
+        if self.security != (Security::Tls { pin: key.old }) {
+            return;
+        }
+        self.security = Security::Tls { pin: key.new };
+        self.ticket = self.ticket.take().map(|ticket| match ticket.pin() == key.old {
+            true => ticket.with_pin(key.new),
+            false => ticket,
+        });
+    }
 }
 
 impl Hosts {
@@ -80,6 +106,29 @@ impl Hosts {
             return Err(Fault::new(Code::LimitExceeded, detail));
         }
         self.save(&hosts)
+    }
+
+    /// Follows the server at an address to another key, under each name that it has with the old
+    /// one pinned; the names. Durable. Another address may lead to another server with that key,
+    /// which has not replaced it yet.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn follow(&self, address: &str, port: u16, key: &NewKey) -> Result<Vec<String>, Fault> {
+        let _held = self.state.hold(LOCK)?;
+        let mut hosts = self.load()?;
+        let mut names = Vec::new();
+        for (name, host) in &mut hosts {
+            let is_it = host.host == address && host.port == port;
+            if is_it && host.security == (Security::Tls { pin: key.old }) {
+                host.follow(key);
+                names.push(name.clone());
+            }
+        }
+        if !names.is_empty() {
+            self.save(&hosts)?;
+        }
+        Ok(names)
     }
 
     /// Forgets a server and its ticket. Durable.
@@ -157,6 +206,8 @@ struct Line {
     /// The pinned key; none means plaintext, which the person asked for.
     key: Option<String>,
     ticket: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    own_key: bool,
 }
 
 impl Line {
@@ -169,6 +220,7 @@ impl Line {
                 Security::Plaintext => None,
             },
             ticket: host.ticket.as_ref().map(|ticket| ticket.reveal().to_string()),
+            own_key: host.own_key == OwnKey::Shown,
         }
     }
 
@@ -181,7 +233,8 @@ impl Line {
             Some(text) => Some(text.parse().ok()?),
             None => None,
         };
-        Some(Host { host: self.host.clone(), port: self.port, security, ticket })
+        let own_key = if self.own_key { OwnKey::Shown } else { OwnKey::Hidden };
+        Some(Host { host: self.host.clone(), port: self.port, security, ticket, own_key })
     }
 }
 
@@ -209,7 +262,8 @@ mod tests {
     fn host(port: u16) -> Host {
         let ticket = Ticket::generate(KeyPin([5; 32])).unwrap();
         let security = Security::Tls { pin: ticket.pin() };
-        Host { host: "example.org".into(), port, security, ticket: Some(ticket) }
+        let own_key = if port == 2 { OwnKey::Shown } else { OwnKey::Hidden };
+        Host { host: "example.org".into(), port, security, ticket: Some(ticket), own_key }
     }
 
     #[test]
@@ -227,6 +281,31 @@ mod tests {
         assert_eq!(again.remove("lab").unwrap(), second);
         assert_eq!(hosts.find("lab").unwrap(), None);
         assert_eq!(hosts.remove("lab").unwrap_err().code, Code::NotFound);
+    }
+
+    #[test]
+    fn a_server_is_followed_to_another_key_where_the_old_one_is_pinned() {
+        let (_dir, hosts) = fresh();
+        let plain = Host { security: Security::Plaintext, ..host(1) };
+        let other = Host { security: Security::Tls { pin: KeyPin([6; 32]) }, ..host(1) };
+        let elsewhere = Host { host: "example.net".into(), ..host(1) };
+        let left = [("else", elsewhere), ("other", other), ("plain", plain), ("port", host(2))];
+        for (name, host) in &left {
+            hosts.insert(name, host.clone()).unwrap();
+        }
+        let (mine, public) = (host(1), Host { ticket: None, ..host(1) });
+        hosts.insert("a", mine.clone()).unwrap();
+        hosts.insert("b", public).unwrap();
+        let key = NewKey { old: KeyPin([5; 32]), new: KeyPin([9; 32]), until: Default::default() };
+        assert_eq!(hosts.follow("example.org", 1, &key).unwrap(), ["a", "b"]);
+        assert_eq!(hosts.follow("example.org", 1, &key).unwrap(), Vec::<String>::new());
+        let moved = hosts.find("a").unwrap().unwrap();
+        let ticket = moved.ticket.unwrap();
+        assert_eq!((moved.security, ticket.pin()), (Security::Tls { pin: key.new }, key.new));
+        assert_eq!(Some(ticket.id()), mine.ticket.map(|ticket| ticket.id()), "the same secret");
+        for (name, host) in left {
+            assert_eq!(hosts.find(name).unwrap(), Some(host), "{name}");
+        }
     }
 
     #[test]

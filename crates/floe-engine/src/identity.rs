@@ -1,8 +1,18 @@
 //! Who a server is: one key, one certificate, and the pin by which clients know it.
 //!
+//! How one key follows another is in `identity/keys.rs`.
+//!
 //! Made at the first start in the state directory, or the operator's own (PEM). Two processes that
 //! start first at once end with the same identity. A file that cannot be read is an error and never
 //! replaced: clients have pinned its key. The key never leaves its file and this type.
+
+mod signer; // the key, put to use beside TLS
+mod keys; // the keys of a server over the years
+
+pub(crate) use keys::BOOK;
+pub use keys::{Former, KeyBook, NewKey, Retiring, ServerKeys};
+pub use signer::Signer;
+pub(crate) use signer::is_signed;
 
 use crate::state::{Privacy, State, show};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -16,7 +26,7 @@ use std::str::FromStr;
 use zeroize::Zeroizing;
 
 /// SHA-256 of a server's public key (SubjectPublicKeyInfo, DER). Shown as 64 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyPin(pub [u8; 32]);
 
 impl KeyPin {
@@ -36,7 +46,30 @@ impl KeyPin {
         pin.copy_from_slice(digest(&SHA256, der).as_ref());
         Self(pin)
     }
+
+    /// What a client that pins it calls the server in its TLS ClientHello (PROTOCOL.md, server
+    /// key): no host has this name.
+    #[must_use]
+    pub fn server_name(&self) -> String {
+        format!("{}{NAME_END}", data_encoding::HEXLOWER.encode(&self.0[..NAME_BYTES]))
+    }
+
+    /// Whether a server name stands for a key, whichever.
+    pub(crate) fn is_server_name(name: &str) -> bool {
+        let digits =
+            name.len().checked_sub(NAME_END.len()).and_then(|at| name.split_at_checked(at));
+        digits.is_some_and(|(digits, end)| {
+            end.eq_ignore_ascii_case(NAME_END)
+                && digits.len() == 2 * NAME_BYTES
+                && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        })
+    }
 }
+
+/// So much of a pin is in a server name.
+const NAME_BYTES: usize = 16;
+/// Beneath a name that is reserved for what is no host (RFC 6761).
+const NAME_END: &str = ".floe.invalid";
 
 impl fmt::Display for KeyPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,13 +111,33 @@ impl Identity {
     /// # Errors
     /// `State`: the file cannot be made, is damaged, or others may read it.
     pub fn load_or_create(state: &State) -> Result<Self, Fault> {
-        if state.read(FILE, Privacy::Secret)?.is_none() {
-            state.create(FILE, generate()?.as_bytes())?;
+        Self::of_file(state, FILE)
+    }
+
+    /// The key of a client, in its own state directory: made at the first call, as a server's is.
+    /// It proves to servers that this is that client, where somebody wants that.
+    ///
+    /// # Errors
+    /// As `load_or_create`.
+    pub fn of_client(state: &State) -> Result<Self, Fault> {
+        Self::of_file(state, CLIENT_FILE)
+    }
+
+    fn of_file(state: &State, file: &str) -> Result<Self, Fault> {
+        if state.read(file, Privacy::Secret)?.is_none() {
+            state.create(file, generate()?.as_bytes())?;
         }
-        let pem = state
-            .read(FILE, Privacy::Secret)?
-            .ok_or_else(|| state.fault("read", FILE, "it was removed"))?;
-        Self::parse(&pem, &pem).map_err(|why| state.fault("read", FILE, why))
+        Self::read(state, file)?.ok_or_else(|| state.fault("read", file, "it was removed"))
+    }
+
+    /// The identity of a state directory, if it has one.
+    fn load(state: &State) -> Result<Option<Self>, Fault> {
+        Self::read(state, FILE)
+    }
+
+    fn read(state: &State, file: &str) -> Result<Option<Self>, Fault> {
+        let Some(pem) = state.read(file, Privacy::Secret)? else { return Ok(None) };
+        Self::parse(&pem, &pem).map(Some).map_err(|why| state.fault("read", file, why))
     }
 
     /// The operator's own: a chain with the server's certificate first, and its key (PKCS#8, SEC1
@@ -165,7 +218,7 @@ fn generate() -> Result<Zeroizing<String>, Fault> {
         let secret = Zeroizing::new(key.serialize_pem());
         Ok(Zeroizing::new(format!("{}{}", cert.pem(), secret.as_str())))
     };
-    made().map_err(|error| Fault::new(Code::Other, format!("make the server's key: {error}")))
+    made().map_err(|error| Fault::new(Code::Other, format!("make a key: {error}")))
 }
 
 fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
@@ -185,7 +238,8 @@ fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     })
 }
 
-const FILE: &str = "identity.pem";
+pub(crate) const FILE: &str = "identity.pem";
+const CLIENT_FILE: &str = "client.pem";
 const PEM_BYTES_MAX: u64 = 1 << 20;
 
 #[cfg(test)]
@@ -211,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_a_key_of_its_own() {
+        let (_dir, state) = fresh();
+        let pin = Identity::of_client(&state).unwrap().pin();
+        assert_ne!(Identity::load_or_create(&state).unwrap().pin(), pin);
+        assert_eq!(Identity::of_client(&state).unwrap().pin(), pin);
+        let text = state.read(CLIENT_FILE, Privacy::Secret).unwrap();
+        assert!(text.is_some(), "nobody else may read it");
+    }
+
+    #[test]
     fn pin_is_sha256_of_the_public_key() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let cert = rcgen::CertificateParams::default().self_signed(&key).unwrap();
@@ -220,6 +284,18 @@ mod tests {
         assert_eq!(pin.to_string().parse::<KeyPin>().unwrap(), pin);
         assert_eq!(pin.to_string().to_uppercase().parse::<KeyPin>().unwrap(), pin);
         assert!("12".parse::<KeyPin>().is_err());
+    }
+
+    #[test]
+    fn a_server_name_is_half_a_pin_beneath_a_name_of_no_host() {
+        let pin = KeyPin(std::array::from_fn(|nth| nth.to_le_bytes()[0]));
+        let name = pin.server_name();
+        assert_eq!(name, "000102030405060708090a0b0c0d0e0f.floe.invalid");
+        assert!(KeyPin::is_server_name(&name) && KeyPin::is_server_name(&name.to_uppercase()));
+        for other in ["", "floe", "example.org", ".floe.invalid", "00.floe.invalid", "é.invalid"] {
+            assert!(!KeyPin::is_server_name(other), "{other}");
+        }
+        assert!(!KeyPin::is_server_name(&format!("z{}", &name[1..])));
     }
 
     #[test]

@@ -7,14 +7,14 @@
 
 mod statement; // what is said of one object, as bytes
 mod tree; // many objects under one signature
-mod sign; // the server's key, used and checked
+mod sign; // objects signed for, and that checked
 mod line; // one receipt as a line of a file
 mod ledger; // the file
 mod evidence; // what a client is told, against what it did
 
 pub use ledger::{Ledger, Lines};
 pub use line::{Receipt, Wrong};
-pub use sign::Signer;
+pub use sign::sign;
 pub use statement::Statement;
 
 pub(crate) use evidence::Evidence;

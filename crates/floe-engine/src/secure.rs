@@ -12,8 +12,9 @@ mod config; // what floe's TLS is
 mod handshake; // from a fresh TCP connection to a `Secured`
 
 pub use config::TlsServer;
-pub(crate) use handshake::Speech;
-pub use handshake::{client_handshake, plaintext, server_handshake, shown_key};
+pub(crate) use handshake::{Speech, hear_client};
+pub use handshake::{client_handshake, client_handshake_as, plaintext};
+pub use handshake::{server_handshake, shown_key};
 pub use verify::KeyMismatch;
 
 use crate::identity::KeyPin;
@@ -104,6 +105,8 @@ impl Default for Scratch {
 pub struct Secured {
     socket: TcpStream,
     tls: Option<Box<Tls>>,
+    /// The key that the other end holds, if it showed one.
+    peer: Option<KeyPin>,
     closing: Closing,
     /// The first fault; the connection is over.
     broken: Option<Fault>,
@@ -121,6 +124,13 @@ impl Secured {
     #[must_use]
     pub fn channel(&self) -> Channel {
         if self.tls.is_some() { Channel::Tls } else { Channel::Plaintext }
+    }
+
+    /// The key that the other end has proved to hold: a server's always, a client's where it showed
+    /// one; none on plaintext.
+    #[must_use]
+    pub const fn peer_key(&self) -> Option<KeyPin> {
+        self.peer
     }
 
     /// The TLS exporter of this connection; `None` on plaintext, where the server's challenge
@@ -238,9 +248,9 @@ impl Secured {
     /// # Errors
     /// `Other` where the runtime does not let the socket go.
     pub fn detach(self) -> Result<Detached, Fault> {
-        let Self { socket, tls, closing, broken } = self;
+        let Self { socket, tls, peer, closing, broken } = self;
         let socket = socket.into_std().map_err(|error| runtime_fault(&error))?;
-        Ok(Detached { socket, tls, closing, broken })
+        Ok(Detached { socket, tls, peer, closing, broken })
     }
 }
 
@@ -249,6 +259,7 @@ impl Secured {
 pub struct Detached {
     socket: std::net::TcpStream,
     tls: Option<Box<Tls>>,
+    peer: Option<KeyPin>,
     closing: Closing,
     broken: Option<Fault>,
 }
@@ -259,9 +270,9 @@ impl Detached {
     /// # Errors
     /// `Other` where the runtime does not take the socket.
     pub fn attach(self) -> Result<Secured, Fault> {
-        let Self { socket, tls, closing, broken } = self;
+        let Self { socket, tls, peer, closing, broken } = self;
         let socket = TcpStream::from_std(socket).map_err(|error| runtime_fault(&error))?;
-        Ok(Secured { socket, tls, closing, broken })
+        Ok(Secured { socket, tls, peer, closing, broken })
     }
 }
 

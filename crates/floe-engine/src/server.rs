@@ -12,6 +12,7 @@ mod ear;
 mod gate;
 mod meters; // what tickets with quotas have used
 mod sweep; // old stages
+mod keys; // the keys that it shows
 mod roster; // the tickets as they are now
 mod attend;
 mod root; // the id of what is served
@@ -32,12 +33,10 @@ use crate::clock::{Clock, timestamp};
 use crate::control::Door;
 use crate::descriptors;
 use crate::disk_threads::DiskThreads;
-use crate::identity::Identity;
+use crate::identity::{Identity, KeyPin};
 use crate::lane::Lanes;
-use crate::receipt::Signer;
 use crate::registry::{Member, Registry};
 use crate::rules::{Board, Rules};
-use crate::secure::TlsServer;
 use crate::socket;
 use crate::state::{State, show};
 use crate::ticket::{OwnerTicket, RootId, TicketStore};
@@ -46,16 +45,17 @@ use floe_store::Store;
 use floe_store::confined::Confined;
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
-use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath, Timestamp};
 use gate::Gate;
+use keys::Keys;
 use ledger::Ledger;
 use meters::Meters;
 use rates::Rates;
 use roster::Roster;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tally::Tally;
 use tokio::net::TcpListener;
@@ -89,8 +89,11 @@ pub struct Serve {
 
 /// How a server's connections are secured.
 pub enum ServeSecurity {
-    /// By TLS, with this key.
+    /// By TLS, with this key, the operator's own.
     Tls(Identity),
+    /// By TLS, with the keys of the state directory, made if there are none, and as they are
+    /// rotated there.
+    TlsOfState,
     /// Not at all: only the clients' proofs are checked.
     Plaintext,
 }
@@ -138,9 +141,7 @@ struct Hall {
     clock: Clock,
     board: Board,
     access: Access,
-    tls: Option<Mutex<TlsServer>>,
-    /// Signs receipts.
-    signer: Mutex<Arc<Signer>>,
+    keys: Arc<Keys>,
     roster: Roster,
     meters: Meters,
     ledger: Arc<Ledger>,
@@ -176,8 +177,8 @@ impl Server {
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
         let tickets = TicketStore::open(&state)?;
-        let (tls, identity) = keys(security, &state)?;
-        let (pin, signer) = (identity.pin(), Mutex::new(Arc::new(Signer::new(&identity)?)));
+        let (keys, pin) = Keys::open(security, &state)?;
+        let keys = Arc::new(keys);
         let owner = tickets.owner(root, pin, SystemTime::now())?;
         let listeners = listen.into_iter().map(socket::listen).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -214,9 +215,8 @@ impl Server {
             clock: Clock::start(),
             board: Board::new(rules.clone()),
             access,
-            tls,
-            signer,
-            roster: Roster::new(tickets),
+            roster: Roster::new(tickets, Arc::clone(&keys)),
+            keys,
             meters,
             ledger,
             rates: Rates::default(),
@@ -260,6 +260,12 @@ impl Server {
     #[must_use]
     pub fn owner_ticket(&self) -> &OwnerTicket {
         &self.owner
+    }
+
+    /// By which key it is known, and by which for a while, and until when.
+    #[must_use]
+    pub fn pins(&self) -> (KeyPin, Option<(KeyPin, Timestamp)>) {
+        self.hall.keys.pins()
     }
 
     /// How far the process is confined.
@@ -327,14 +333,7 @@ impl Control {
     /// # Errors
     /// `Tls`: the identity does not fit; then nothing is changed.
     pub fn reload(&self, rules: Rules, identity: Option<&Identity>) -> Result<(), Fault> {
-        let fresh = match identity {
-            Some(own) => Some((TlsServer::new(own)?, Signer::new(own)?)),
-            None => None,
-        };
-        if let (Some(tls), Some((fresh, signer))) = (&self.0.tls, fresh) {
-            *tls.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-            *self.0.signer.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(signer);
-        }
+        identity.map_or(Ok(()), |own| self.0.keys.replace_own(own))?;
         self.0.gate.set_caps(rules.caps);
         self.0.store.keep_free(rules.keep_free);
         self.0.board.set(rules);
@@ -381,18 +380,6 @@ fn open_audit(audit: Auditing, state: &State, dir: &Path) -> Result<Option<Arc<A
 fn open_door(state: &State) -> Option<Door> {
     let door = Door::open(state);
     door.inspect_err(|fault| tracing::warn!(%fault, "floe status is not answered")).ok()
-}
-
-/// How connections are secured, and who the server is all the same.
-fn keys(
-    security: ServeSecurity,
-    state: &State,
-) -> Result<(Option<Mutex<TlsServer>>, Identity), Fault> {
-    Ok(match security {
-        ServeSecurity::Tls(identity) => (Some(Mutex::new(TlsServer::new(&identity)?)), identity),
-        // Without TLS tickets still name a key: the one that this state would serve with.
-        ServeSecurity::Plaintext => (None, Identity::load_or_create(state)?),
-    })
 }
 
 /// Sessions at once, idle ones too.
@@ -458,11 +445,6 @@ impl Hall {
                 return;
             }
         }
-    }
-
-    /// Who signs receipts of sessions that begin now.
-    fn signer(&self) -> Arc<Signer> {
-        Arc::clone(&self.signer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How long it has run.

@@ -129,6 +129,22 @@ pub struct Welcome {
     pub entries_ahead_max: u32,
     /// Name and version of the program, for logs.
     pub agent: String,
+    /// Which key the server will be known by, where this connection knows it by one that goes.
+    pub successor: Option<Successor>,
+}
+
+/// The key that takes the place of the one a connection was secured with (PROTOCOL.md, another
+/// key). Nothing here is checked: the engine signs and verifies.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Successor {
+    /// The public key: SubjectPublicKeyInfo, DER.
+    pub key: Vec<u8>,
+    /// How it signs: a SignatureScheme of TLS.
+    pub scheme: u16,
+    /// By that key, over ("floe/1 successor", channel name, exporter).
+    pub signature: Vec<u8>,
+    /// Until when the server has the old one, at most: seconds since 1970.
+    pub until: u64,
 }
 
 /// A further stream of a session.

@@ -67,6 +67,12 @@ impl Binding {
         self.message(b"floe/1 join")
     }
 
+    /// What the key that takes the place of the server's signs for WELCOME.
+    #[must_use]
+    pub fn successor_message(&self) -> Vec<u8> {
+        self.message(b"floe/1 successor")
+    }
+
     fn message(&self, purpose: &[u8]) -> Vec<u8> {
         [purpose, &[0], self.channel.name(), &self.exporter].concat()
     }

@@ -110,8 +110,9 @@ codes! {
         "ask for a new one (floe ticket create)";
     /// The server's key is not the pinned one.
     ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one the ticket names",
-        "either this is another server, or its key changed: ask its operator before you log in \
-        again";
+        "either this is another server, or its key was replaced: ask its operator whether that is \
+        its key (floe key show there), then log in again with a ticket made now (floe ticket \
+        create)";
     /// The file system is mounted read-only, or the server serves read-only.
     ReadOnly = 9, exit 4, User, "read-only",
         "its disk is mounted read-only, or floe serve runs with --read-only: write to another \
@@ -134,6 +135,10 @@ codes! {
     /// What the ticket allows was changed while a session ran: another begins under what it is now.
     TicketChanged = 15, exit 4, User, "what the ticket allows was changed",
         "run the same command again: it continues with what is allowed now";
+    /// The ticket is good only on connections of the client whose key it names.
+    ClientKeyNeeded = 16, exit 4, User, "the ticket needs its client's key",
+        "use it where that key is, with --own-key ('floe key show --client' shows it there); on \
+        the server, floe ticket set --client-key binds it to another";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

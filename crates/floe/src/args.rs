@@ -44,6 +44,10 @@ pub struct ConnectFlags {
     /// the server must run with --plaintext too
     #[arg(long)]
     pub plaintext: bool,
+    /// Prove to the server that this is this client, by its own key ('floe key show --client'); a
+    /// ticket that is bound to that needs it. 'floe login' remembers it for the name
+    #[arg(long, conflicts_with = "plaintext")]
+    pub own_key: bool,
     #[command(flatten)]
     pub state: StateFlag,
 }

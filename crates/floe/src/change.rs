@@ -26,8 +26,8 @@ pub async fn change_each(
     request: impl Fn(&Remote) -> Result<Request>,
 ) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let mut dialer = Dialer::new(connect, StreamCount::Fixed(1))?;
     let voice = Voice::of(output, Channel::Output);
+    let mut dialer = Dialer::new(connect, StreamCount::Fixed(1), voice)?;
     let asked = paths
         .iter()
         .map(|text| {

@@ -7,8 +7,8 @@ use crate::event::{self, Channel, Event};
 use crate::fault::{Failure, Result, tell};
 use crate::settings::LogFormat;
 use crate::{
-    audit, completions, doctor, get, hosts, login, logout, ls, man, mkdir, mv, put, raw, receipt,
-    rm, serve, stat, status, ticket, torture, try_command,
+    audit, completions, doctor, get, hosts, key, login, logout, ls, man, mkdir, mv, put, raw,
+    receipt, rm, serve, stat, status, ticket, torture, try_command,
 };
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -45,6 +45,7 @@ enum Verb {
     Logout(logout::LogoutArgs),
     Hosts(hosts::HostsArgs),
     Ticket(ticket::TicketArgs),
+    Key(key::KeyArgs),
     Audit(audit::AuditArgs),
     Receipt(receipt::ReceiptArgs),
     Doctor(doctor::DoctorArgs),
@@ -146,6 +147,7 @@ fn run_verb(verb: Verb) -> Result<()> {
             Verb::Logout(args) => logout::run(&args),
             Verb::Hosts(args) => hosts::run(&args),
             Verb::Ticket(args) => ticket::run(&args),
+            Verb::Key(args) => key::run(&args),
             Verb::Audit(args) => audit::run(&args),
             Verb::Receipt(args) => receipt::run(&args),
             Verb::Doctor(args) => doctor::run(args).await,
@@ -180,6 +182,7 @@ impl Verb {
             Self::Logout(args) => of(&args.output, Channel::Output),
             Self::Hosts(args) => of(&args.output, Channel::Output),
             Self::Ticket(args) => of(args.output(), Channel::Output),
+            Self::Key(args) => of(args.output(), Channel::Output),
             Self::Audit(args) => of(args.output(), Channel::Output),
             Self::Receipt(args) => of(args.output(), Channel::Output),
             Self::Raw(args) => of(args.output(), args.channel()),
@@ -264,6 +267,11 @@ mod tests {
             &["floe", "put", "a", "nas:/a", "--background"],
             &["floe", "ticket", "create", "x", "--quota", "much"],
             &["floe", "ticket", "create", "x", "--prefix", ".."],
+            &["floe", "ticket", "create", "x", "--client-key", "07"],
+            &["floe", "ticket", "set", "x", "--client-key", "any"],
+            &["floe", "ls", "nas:/", "--own-key", "--plaintext"],
+            &["floe", "key"],
+            &["floe", "key", "rotate", "--overlap", "long"],
             &["floe", "status", "end"],
             &["floe", "status", "limit", "3f2a9c1d", "0"],
             &["floe", "status", "frob", "3f2a9c1d"],

@@ -8,14 +8,18 @@
 use crate::args::ConnectFlags;
 use crate::fault::{Failure, Result};
 use crate::remote::{Address, Remote, ServerName};
+use crate::report::Voice;
 use crate::settings::{Reach, Wire, open_state};
+use crate::succession;
 use floe_engine::client::{Client, Connect, Credential, Retry};
-use floe_engine::hosts::{Host, Hosts};
+use floe_engine::hosts::{Host, Hosts, OwnKey};
+use floe_engine::identity::Identity;
 use floe_engine::secure::Security;
 use floe_engine::state::{Lock, State};
 use floe_proto::command::StreamCount;
 use floe_proto::frame::{Reply, Request};
 use floe_types::{Code, Limits};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connects where names lead, and keeps the last connection.
@@ -24,7 +28,17 @@ pub struct Dialer {
     hosts: Vec<(String, Host)>,
     reach: Reach,
     streams: StreamCount,
-    open: Option<(ServerName, Client)>,
+    voice: Voice,
+    open: Option<Open>,
+}
+
+/// A connection that is kept.
+struct Open {
+    server: ServerName,
+    address: Address,
+    client: Client,
+    /// Keys of its server that were kept.
+    followed: usize,
 }
 
 /// Where a server is and how it is trusted.
@@ -36,6 +50,8 @@ pub struct Route {
     pub security: Security,
     /// As whom.
     pub credential: Credential,
+    /// Whether the server is shown the client's own key.
+    pub own_key: OwnKey,
 }
 
 impl Dialer {
@@ -43,11 +59,11 @@ impl Dialer {
     ///
     /// # Errors
     /// `State`, `Usage`.
-    pub fn new(flags: &ConnectFlags, streams: StreamCount) -> Result<Self> {
+    pub fn new(flags: &ConnectFlags, streams: StreamCount, voice: Voice) -> Result<Self> {
         let reach = Reach::of(flags)?;
         let state = open_state(&flags.state)?;
         let hosts = Hosts::new(&state).list()?;
-        Ok(Self { state, hosts, reach, streams, open: None })
+        Ok(Self { state, hosts, reach, streams, voice, open: None })
     }
 
     /// Whether a NAME was logged in.
@@ -60,14 +76,16 @@ impl Dialer {
     /// # Errors
     /// As `Client::connect`; `NotAllowed` where nothing says which key to trust.
     pub async fn client(&mut self, server: &ServerName) -> Result<&Client> {
-        if self.open.as_ref().is_none_or(|(open, _)| open != server) {
+        if self.open.as_ref().is_none_or(|open| open.server != *server) {
             self.close().await;
             let route = self.route(server)?;
+            let address = route.address.clone();
             let client = connect(&self.state, route, self.streams, Retry::default()).await?;
-            self.open = Some((server.clone(), client));
+            self.open = Some(Open { server: server.clone(), address, client, followed: 0 });
         }
+        self.follow();
         match &self.open {
-            Some((_, client)) => Ok(client),
+            Some(open) => Ok(&open.client),
             None => Err(Failure::new(Code::Unreachable, format!("connect to {server}"))),
         }
     }
@@ -110,9 +128,24 @@ impl Dialer {
 
     /// Ends the connection in good order.
     pub async fn close(&mut self) {
-        if let Some((_, client)) = self.open.take() {
-            client.close().await;
+        self.follow();
+        if let Some(open) = self.open.take() {
+            open.client.close().await;
         }
+    }
+
+    /// Keeps what the server said of its keys meanwhile.
+    fn follow(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let keys = open.client.new_keys();
+        let fresh = &keys[open.followed.min(keys.len())..];
+        if fresh.is_empty() {
+            return;
+        }
+        open.followed = keys.len();
+        succession::follow(&self.state, &open.address, fresh, self.voice);
+        // What cannot be read now was read before.
+        self.hosts = Hosts::new(&self.state).list().unwrap_or(std::mem::take(&mut self.hosts));
     }
 
     fn host(&self, name: &str) -> Result<&Host> {
@@ -168,7 +201,11 @@ impl Dialer {
             Wire::Plaintext => Security::Plaintext,
             Wire::Tls => host.security,
         };
-        Route { address: address_of(host), security, credential }
+        let own_key = match (host.own_key, self.reach.own_key) {
+            (OwnKey::Hidden, OwnKey::Hidden) => OwnKey::Hidden,
+            _ => OwnKey::Shown,
+        };
+        Route { address: address_of(host), security, credential, own_key }
     }
 
     fn route_of_reach(&self, address: Address) -> Result<Route> {
@@ -197,7 +234,7 @@ impl Dialer {
         };
         let credential =
             self.reach.ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
-        Ok(Route { address, security, credential })
+        Ok(Route { address, security, credential, own_key: self.reach.own_key })
     }
 }
 
@@ -211,11 +248,16 @@ pub async fn connect(
     streams: StreamCount,
     retry: Retry,
 ) -> Result<Client> {
+    let own_key = match route.own_key {
+        OwnKey::Shown => Some(Arc::new(Identity::of_client(state)?)),
+        OwnKey::Hidden => None,
+    };
     let connect = Connect {
         host: route.address.host,
         port: route.address.port,
         security: route.security,
         credential: route.credential,
+        own_key,
         streams,
         client_id: state.client_id()?,
         limits: Limits::default(),

@@ -61,9 +61,9 @@ Examples:
 pub async fn run(args: DoctorArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     a_directory(&args.dir)?;
-    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1))?;
-    let (server, path) = server_of(&args.remote, |name| dialer.knows(name))?;
     let voice = Voice::of(&args.output, Channel::Output);
+    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1), voice)?;
+    let (server, path) = server_of(&args.remote, |name| dialer.knows(name))?;
     let tell = |stage: &str| {
         if voice.level >= Level::Normal && voice.form == Form::Text {
             say(&format_args!("measuring {stage}"));

@@ -56,9 +56,9 @@ Examples:
 pub async fn run(args: GetArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     let options = args.transfer.options()?;
-    let mut dialer = Dialer::new(&args.connect, args.transfer.stream_count())?;
+    let voice = Voice::of(&args.output, args.channel());
+    let mut dialer = Dialer::new(&args.connect, args.transfer.stream_count(), voice)?;
     let dest = read_dest(&dialer, &args.dest)?;
-    let voice = Voice::of(&args.output, dest.channel());
     let many = Sources::of(args.sources.len());
     let sources = read_sources(&dialer, &args.sources)?;
     refuse_unfit(&dest, &sources, many)?;
@@ -93,15 +93,6 @@ impl GetArgs {
 enum Dest {
     Local(LocalName),
     Standard,
-}
-
-impl Dest {
-    const fn channel(&self) -> Channel {
-        match self {
-            Self::Local(_) => Channel::Output,
-            Self::Standard => Channel::Error,
-        }
-    }
 }
 
 fn read_dest(dialer: &Dialer, text: &OsString) -> Result<Dest> {

@@ -7,13 +7,13 @@ use crate::output;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::open_state;
-use floe_engine::hosts::{Host, Hosts};
+use floe_engine::hosts::{Host, Hosts, OwnKey};
 use floe_engine::secure::Security;
 
 /// List the servers that are known by name
 ///
-/// One a line: the name, the address, whether a ticket is kept, and the key fingerprint that is
-/// trusted.
+/// One a line: the name, the address, whether a ticket is kept, the key fingerprint that is
+/// trusted, and 'own key' where the server is shown this client's.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct HostsArgs {
@@ -52,7 +52,8 @@ fn key(host: &Host) -> Option<String> {
 fn line(name: &str, host: &Host) -> String {
     let ticket = if host.ticket.is_some() { "ticket" } else { "public" };
     let key = key(host).unwrap_or_else(|| "plaintext".to_owned());
-    format!("{name}\t{}\t{ticket}\t{key}", url(host))
+    let own = if host.own_key == OwnKey::Shown { "\town key" } else { "" };
+    format!("{name}\t{}\t{ticket}\t{key}{own}", url(host))
 }
 
 fn event(name: &str, host: &Host) -> Event {
@@ -61,4 +62,5 @@ fn event(name: &str, host: &Host) -> Event {
         .with("url", url(host))
         .with("ticket", host.ticket.is_some())
         .with("fingerprint", key(host))
+        .with("own_key", host.own_key == OwnKey::Shown)
 }

@@ -21,6 +21,7 @@ mod progress; // how far a transfer is
 mod report; // what is told of transfers
 mod signals; // what Ctrl-C means
 mod prompt; // asking the person at the terminal
+mod succession; // logins that follow a server to another key
 mod dial; // reaching servers
 mod inside; // whether a tree would be copied into itself
 mod transfer; // one transfer after the other
@@ -36,6 +37,7 @@ mod login; // floe login
 mod logout; // floe logout
 mod hosts; // floe hosts
 mod ticket; // floe ticket
+mod key; // floe key
 mod audit; // floe audit
 mod receipt; // floe receipt
 mod user; // as whom a server runs

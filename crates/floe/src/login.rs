@@ -12,6 +12,7 @@ use crate::remote::{Address, parse_server};
 use crate::report::Voice;
 use crate::settings::{Reach, Wire, open_state};
 use crate::signals::Signals;
+use crate::succession;
 use floe_engine::client::{Credential, Retry};
 use floe_engine::hosts::{Host, Hosts};
 use floe_engine::identity::KeyPin;
@@ -20,6 +21,7 @@ use floe_engine::socket;
 use floe_engine::ticket::Ticket;
 use floe_proto::command::StreamCount;
 use floe_types::{Code, Escaped};
+use std::slice;
 use std::time::Duration;
 
 /// Remember a server under a name, with a ticket
@@ -46,6 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   floe login nas floe://nas.example.org
   floe login nas floe://10.0.0.7:9000 < owner.ticket
+  floe login nas floe://nas.example.org --own-key   (a ticket bound to this client)
   floe login mirror floe://mirror.example.org --key 5f0c...   (a public server)";
 
 /// Runs `floe login` to its end.
@@ -70,13 +73,20 @@ pub async fn run(args: LoginArgs) -> Result<()> {
     };
     let security = signals.or(settle(&reach, ticket.as_ref(), &address)).await?;
     let credential = ticket.clone().map_or(Credential::Anonymous, Credential::Ticket);
-    let route = Route { address: address.clone(), security, credential };
+    let own_key = reach.own_key;
+    let route = Route { address: address.clone(), security, credential, own_key };
     let once = Retry { give_up_after: Duration::ZERO };
     let client = signals.or(connect(&state, route, StreamCount::Fixed(1), once)).await?;
+    let keys = client.new_keys();
     client.close().await;
-    let host = Host { host: address.host.clone(), port: address.port, security, ticket };
-    let with_ticket = host.ticket.is_some();
+    let (name, port) = (address.host.clone(), address.port);
+    let mut host = Host { host: name, port, security, ticket, own_key };
+    keys.iter().for_each(|key| host.follow(key));
+    let (with_ticket, security) = (host.ticket.is_some(), host.security);
     Hosts::new(&state).insert(&args.name, host)?;
+    if let Some(key) = keys.last() {
+        succession::say(voice, &address, slice::from_ref(&args.name), key);
+    }
     let key = match security {
         Security::Tls { pin } => Some(pin.to_string()),
         Security::Plaintext => None,

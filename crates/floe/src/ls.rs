@@ -48,8 +48,8 @@ Examples:
 /// What the server answers; the first path that fails ends it.
 pub async fn run(args: LsArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1))?;
     let voice = Voice::of(&args.output, Channel::Output);
+    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1), voice)?;
     let paths = args
         .paths
         .iter()

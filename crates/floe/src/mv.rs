@@ -47,8 +47,8 @@ Examples:
 /// What the server answers; `Usage` for two servers, or a place within what is moved.
 pub async fn run(args: MvArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1))?;
     let voice = Voice::of(&args.output, Channel::Output);
+    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1), voice)?;
     let read =
         |text: &OsString, role| must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, role);
     let (from, mut to) = (read(&args.from, "FROM")?, read(&args.to, "TO")?);

@@ -63,8 +63,8 @@ Examples:
 pub async fn run(args: PutArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
     let options = args.transfer.options()?;
-    let mut dialer = Dialer::new(&args.connect, args.transfer.stream_count())?;
     let voice = Voice::of(&args.output, Channel::Output);
+    let mut dialer = Dialer::new(&args.connect, args.transfer.stream_count(), voice)?;
     let dest = place::must_be_remote(parse(&dialer, &args.dest)?, "DEST")?;
     let sources = read_sources(&dialer, &args.sources)?;
     let many = Sources::of(sources.len());

@@ -24,7 +24,7 @@ use floe_engine::server::{
     Server,
 };
 use floe_engine::state::State;
-use floe_types::{ByteCount, Code, Mode};
+use floe_types::{ByteCount, Code, Mode, Timestamp};
 use reload::Reload;
 use rustix::process::{Resource, Rlimit};
 use std::fs;
@@ -182,16 +182,12 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let mut signals = Signals::listen_as(Manner::Server(hang_up))?;
     let settled = settle(args)?;
     let voice = settled.voice;
-    let own = match &settled.own_files {
-        Some((cert, key)) => own_files(&settled.dir, cert, key)?,
-        None => Identity::load_or_create(&settled.state)?,
-    };
-    let (security, pin) = match settled.wire {
-        Wire::Tls => {
-            let pin = own.pin();
-            (ServeSecurity::Tls(own), Some(pin))
-        }
-        Wire::Plaintext => (ServeSecurity::Plaintext, None),
+    let own = settled.own_files.as_ref();
+    let own = own.map(|(cert, key)| own_files(&settled.dir, cert, key)).transpose()?;
+    let security = match (settled.wire, own) {
+        (Wire::Tls, Some(own)) => ServeSecurity::Tls(own),
+        (Wire::Tls, None) => ServeSecurity::TlsOfState,
+        (Wire::Plaintext, _) => ServeSecurity::Plaintext,
     };
     // A dump of its memory would hold its key and the secrets of sessions. A limit that cannot be
     // set is one that is set already.
@@ -221,7 +217,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
             .hinting(Code::Usage, OF_THIS_MACHINE)
             .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
     })?;
-    announce(&server, &settled, pin)?;
+    announce(&server, &settled)?;
     let (stop, stopped) = watch::channel(false);
     if let Some(reload) = reload {
         reload.serves(server.control(), settled);
@@ -240,7 +236,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
 }
 
 /// Says where it listens, and what is worth knowing.
-fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<()> {
+fn announce(server: &Server, settled: &Settled) -> Result<()> {
     let voice = settled.voice;
     let addresses = server.addresses();
     for address in addresses {
@@ -264,7 +260,7 @@ fn announce(server: &Server, settled: &Settled, pin: Option<KeyPin>) -> Result<(
         voice.say(&format_args!("metrics       http://{at}/metrics, /healthz"));
         voice.send(|| Event::new("metrics").with("address", at.to_string()));
     }
-    tell_login(voice, addresses, pin);
+    tell_login(voice, addresses, (settled.wire == Wire::Tls).then(|| server.pins()));
     Ok(())
 }
 
@@ -369,16 +365,23 @@ fn logged(audit: Auditing, state_dir: &Path) -> String {
     }
 }
 
+/// The key that is shown, and the one that goes, and when.
+type Pins = (KeyPin, Option<(KeyPin, Timestamp)>);
+
 /// The line to type on the other machine.
-fn tell_login(voice: Voice, addresses: &[SocketAddr], pin: Option<KeyPin>) {
+fn tell_login(voice: Voice, addresses: &[SocketAddr], pins: Option<Pins>) {
     let system = rustix::system::uname();
     let this = system.nodename().to_string_lossy().into_owned();
     let Some(first) = addresses.first() else { return };
     let host = if first.ip().is_unspecified() { this.clone() } else { first.ip().to_string() };
     let address = Address { host, port: first.port() };
-    let plain = match pin {
-        Some(pin) => {
+    let plain = match pins {
+        Some((pin, retiring)) => {
             voice.say(&format_args!("fingerprint   {pin}"));
+            if let Some((old, until)) = retiring {
+                let until = civil::utc(until);
+                voice.say(&format_args!("old key       {old} until {until}"));
+            }
             ""
         }
         None => {
@@ -390,7 +393,8 @@ fn tell_login(voice: Voice, addresses: &[SocketAddr], pin: Option<KeyPin>) {
     voice.say(&format_args!("  floe login {} {address}{plain}", login_name(&this)));
     voice.send(|| {
         Event::new("serving")
-            .with("fingerprint", pin.map(|pin| pin.to_string()))
+            .with("fingerprint", pins.map(|(pin, _)| pin.to_string()))
+            .with("retiring", pins.and_then(|(_, old)| Some(old?.0.to_string())))
             .with("url", address.to_string())
     });
 }

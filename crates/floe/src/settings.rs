@@ -9,6 +9,7 @@ mod limits; // the bounds of a server
 use crate::args::{ConnectFlags, StateFlag};
 use crate::civil;
 use crate::fault::{Failure, Result, Shown, of_path};
+use floe_engine::hosts::OwnKey;
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
@@ -34,6 +35,8 @@ pub struct Reach {
     pub key_asked: Option<KeyPin>,
     /// Whether the connection is encrypted.
     pub wire: Wire,
+    /// Whether the client's own key is shown.
+    pub own_key: OwnKey,
 }
 
 /// Whether connections are encrypted.
@@ -175,7 +178,8 @@ impl Reach {
                 .transpose()?,
         };
         let wire = if flags.plaintext { Wire::Plaintext } else { Wire::Tls };
-        Ok(Self { ticket: ticket.transpose()?, key, key_asked, wire })
+        let own_key = if flags.own_key { OwnKey::Shown } else { OwnKey::Hidden };
+        Ok(Self { ticket: ticket.transpose()?, key, key_asked, wire, own_key })
     }
 }
 

@@ -46,8 +46,8 @@ Examples:
 /// What the server answers; the first path that fails ends it.
 pub async fn run(args: StatArgs) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1))?;
     let voice = Voice::of(&args.output, Channel::Output);
+    let mut dialer = Dialer::new(&args.connect, StreamCount::Fixed(1), voice)?;
     let root = if args.hash { RootWish::Computed } else { RootWish::IfKnown };
     for text in &args.paths {
         let remote = must_be_remote(Spot::parse(text, |name| dialer.knows(name))?, "PATH")?;

@@ -184,6 +184,7 @@ impl Way<'_> {
     /// One session's part.
     async fn attempt(&mut self, live: &Live) -> Result<(), Fault> {
         let Errand { direction, end, remote, options, .. } = self.errand;
+        self.proof.trust(&self.shared.trust.new_keys());
         let receipts = self.proof.wish();
         if receipts == ReceiptWish::Signed && !live.signs_receipts() {
             return Err(Fault::new(Code::Unsupported, "ask for receipts: this server signs none"));

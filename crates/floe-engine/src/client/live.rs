@@ -7,7 +7,7 @@ use crate::clock::duration;
 use crate::files::Files;
 use crate::greeting::{Caller, NotIn, hello, join};
 use crate::running::{Running, Terms, drive};
-use crate::secure::{Secured, Security, client_handshake, plaintext};
+use crate::secure::{Secured, Security, client_handshake_as, plaintext};
 use crate::server::owner_id;
 use crate::socket;
 use crate::stream::{Place, Stream};
@@ -221,13 +221,17 @@ async fn greet(shared: &Shared) -> Result<(Secured, Welcome, SocketAddr), Fault>
         Fault::new(Code::ConnectionLost, format!("connect to \"{shown}\": {why}"))
     })?;
     let (mut link, deadline) = secured(shared, socket).await?;
+    let known = shared.trust.security();
     let ticket = match &connect.credential {
         Credential::Ticket(ticket) => Some(ticket),
         Credential::Anonymous => None,
     };
     let caller = Caller { client: connect.client_id, ticket, agent: crate::AGENT };
     match hello(&mut link, caller, &connect.limits, deadline).await {
-        Ok(welcome) => Ok((link, welcome, peer)),
+        Ok(welcome) => {
+            shared.trust.learn(known, welcome.successor.as_ref());
+            Ok((link, welcome, peer))
+        }
         Err(not_in) => {
             if let NotIn::Busy(after) = not_in {
                 shared.patience.ask(after);
@@ -251,8 +255,11 @@ fn patience(shared: &Shared) -> Duration {
 
 async fn secured(shared: &Shared, socket: TcpStream) -> Result<(Secured, Instant), Fault> {
     let deadline = Instant::now() + patience(shared);
-    let link = match shared.connect.security {
-        Security::Tls { pin } => client_handshake(socket, pin, deadline).await?,
+    let link = match shared.trust.security() {
+        Security::Tls { pin } => {
+            let own = shared.connect.own_key.as_deref();
+            client_handshake_as(socket, pin, own, deadline).await?
+        }
         Security::Plaintext => plaintext(socket),
     };
     Ok((link, deadline))

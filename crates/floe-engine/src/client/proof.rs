@@ -4,6 +4,7 @@
 //! server is not what it should be. So does a file that takes no more lines, once.
 
 use super::{Connect, Credential};
+use crate::identity::NewKey;
 use crate::receipt::{Evidence, Ledger};
 use crate::secure::Security;
 use floe_proto::frame::{Receipt, ReceiptWish};
@@ -38,6 +39,13 @@ impl Proof {
             }
         };
         Ok(Self { evidence: Some(Evidence::new(ledger, pin)), broken: None })
+    }
+
+    /// The server has these keys, too.
+    pub(super) fn trust(&mut self, keys: &[NewKey]) {
+        if let Some(evidence) = &mut self.evidence {
+            keys.iter().for_each(|key| evidence.trust(key.new));
+        }
     }
 
     /// What the server is asked.

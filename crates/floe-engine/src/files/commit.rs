@@ -2,7 +2,7 @@
 
 use super::{Done, Files, Handle, LocalEnd, wrong_kind};
 use crate::clock::timestamp;
-use crate::receipt::Statement;
+use crate::receipt::{Statement, sign};
 use floe_proto::disk::{CommitOp, CommitWhat};
 use floe_proto::frame::ReceiptWish;
 use floe_store::Commit;
@@ -42,7 +42,7 @@ impl Files {
                 };
                 let statements: Vec<_> =
                     done.filter_map(|(object, _)| object.map(statement)).collect();
-                notary.signer.sign(&statements)
+                sign(&notary.signer, &statements)
             },
         );
         match signed {

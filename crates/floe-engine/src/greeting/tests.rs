@@ -63,7 +63,8 @@ impl Server {
         let limits = Limits::default();
         match receive(link, &limits, soon()).await? {
             Greeted::Hello(claim) => {
-                let checked = check_hello(&claim, &self.tickets, ROOT, SystemTime::now());
+                let checked =
+                    check_hello(&claim, &self.tickets, ROOT, link.peer_key(), SystemTime::now());
                 match &checked {
                     Ok(_) => {
                         let (frame, hello) = claim.admit::<()>(welcome());
@@ -101,6 +102,7 @@ fn welcome() -> Welcome {
         streams_max: 8,
         entries_ahead_max: 64,
         agent: "test/2".into(),
+        successor: None,
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 /// One transfer's receipts.
 pub struct Evidence {
     ledger: Arc<Mutex<Ledger>>,
-    /// The key that is trusted.
-    pin: KeyPin,
+    /// The key that is trusted, and those that took its place.
+    pins: Vec<KeyPin>,
     /// What was signed last, and is for the objects that are committed next.
     told: Option<(Told, Tree)>,
     /// Lines that are not written yet.
@@ -29,7 +29,14 @@ pub struct Evidence {
 impl Evidence {
     /// To be kept there, of a server with this key.
     pub fn new(ledger: Arc<Mutex<Ledger>>, pin: KeyPin) -> Self {
-        Self { ledger, pin, told: None, lines: Vec::new(), writing: None }
+        Self { ledger, pins: vec![pin], told: None, lines: Vec::new(), writing: None }
+    }
+
+    /// The server has another key, for which the one that is trusted vouched.
+    pub fn trust(&mut self, pin: KeyPin) {
+        if !self.pins.contains(&pin) {
+            self.pins.push(pin);
+        }
     }
 
     /// The server signed.
@@ -38,7 +45,7 @@ impl Evidence {
     /// `Integrity`: not with its key, or it is no signature.
     pub fn hear(&mut self, told: Told) -> Result<(), Fault> {
         let fail = |why: &str| Err(Fault::new(Code::Integrity, format!("take a receipt: {why}")));
-        if KeyPin::of_public_key(&told.key) != self.pin {
+        if !self.pins.contains(&KeyPin::of_public_key(&told.key)) {
             return fail("it is signed with another key than the server's");
         }
         let Some(tree) = Tree::of(told.leaves.clone()) else { return fail("it is for nothing") };
@@ -139,9 +146,9 @@ const LINES_WAITING: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::super::sign::Signer;
+    use super::super::sign::sign;
     use super::*;
-    use crate::identity::Identity;
+    use crate::identity::{Identity, Signer};
     use crate::state::State;
 
     fn path(text: &str) -> ObjectPath {
@@ -167,7 +174,7 @@ mod tests {
 
         fn told(&self, names: &[&str]) -> Told {
             let statements: Vec<_> = names.iter().map(|name| statement(name)).collect();
-            Signer::new(&self.identity).unwrap().sign(&statements).unwrap().unwrap()
+            sign(&Signer::new(&self.identity).unwrap(), &statements).unwrap().unwrap()
         }
 
         fn evidence(&self) -> Evidence {
@@ -210,5 +217,10 @@ mod tests {
             assert_eq!(evidence.hear(told).unwrap_err().code, Code::Integrity);
         }
         assert!(evidence.told.is_none());
+        // Once the own key has vouched for it, another's receipts hold.
+        evidence.trust(other.identity.pin());
+        for told in [other.told(&["a"]), desk.told(&["a"])] {
+            evidence.hear(told).unwrap();
+        }
     }
 }

@@ -182,10 +182,10 @@ const VERSION: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use super::super::sign::Signer;
+    use super::super::sign::sign;
     use super::super::tree::Tree;
     use super::*;
-    use crate::identity::Identity;
+    use crate::identity::{Identity, Signer};
 
     fn identity(kind: &'static rcgen::SignatureAlgorithm) -> Identity {
         let key = rcgen::KeyPair::generate_for(kind).unwrap();
@@ -210,7 +210,7 @@ mod tests {
 
     fn receipts(identity: &Identity) -> Vec<Receipt> {
         let statements = statements();
-        let signed = Signer::new(identity).unwrap().sign(&statements).unwrap().unwrap();
+        let signed = sign(&Signer::new(identity).unwrap(), &statements).unwrap().unwrap();
         let tree = Tree::of(signed.leaves.clone()).unwrap();
         let receipt = |(place, statement): (usize, Statement)| Receipt {
             statement,

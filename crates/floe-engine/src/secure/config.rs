@@ -4,7 +4,7 @@
 //! first where the processor has no AES, and then the server insists on its own order. Without
 //! early data and resumption every session proves everything anew, and no ticket key must be kept.
 
-use super::verify::PinVerifier;
+use super::verify::{AnyKey, PinVerifier};
 use crate::identity::{Identity, KeyPin};
 use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
@@ -29,7 +29,10 @@ impl TlsServer {
     pub fn new(identity: &Identity) -> Result<Self, Fault> {
         let config = ServerConfig::builder_with_provider(PROVIDER.clone())
             .with_protocol_versions(&[&TLS13])
-            .map(|builder| builder.with_no_client_auth())
+            // Whoever wants to shows a key of his own; whether he must is a matter of his ticket.
+            .map(|builder| {
+                builder.with_client_cert_verifier(Arc::new(AnyKey::new(PROVIDER.clone())))
+            })
             .and_then(|builder| {
                 builder.with_single_cert(identity.chain().to_vec(), identity.key().clone_key())
             });
@@ -64,18 +67,25 @@ impl TlsServer {
     }
 }
 
-/// A client's side of TLS towards the server with that key.
-pub(super) fn client(pin: KeyPin) -> Result<Arc<ClientConfig>, Fault> {
-    let mut config = ClientConfig::builder_with_provider(PROVIDER.clone())
+/// A client's side of TLS towards the server with that key; `own` is shown to it where it asks.
+pub(super) fn client(pin: KeyPin, own: Option<&Identity>) -> Result<Arc<ClientConfig>, Fault> {
+    let fail = |error: rustls::Error| Fault::new(Code::Tls, super::tls::text(&error));
+    let builder = ClientConfig::builder_with_provider(PROVIDER.clone())
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| Fault::new(Code::Tls, super::tls::text(&error)))?
+        .map_err(fail)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinVerifier::new(pin, PROVIDER.clone())))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(PinVerifier::new(pin, PROVIDER.clone())));
+    let mut config = match own {
+        Some(own) => builder
+            .with_client_auth_cert(own.chain().to_vec(), own.key().clone_key())
+            .map_err(fail)?,
+        None => builder.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
-    config.enable_sni = false;
+    // Tells which key is expected (`KeyPin::server_name`): a server may have two for a while.
+    config.enable_sni = true;
     Ok(Arc::new(config))
 }
 

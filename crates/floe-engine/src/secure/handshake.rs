@@ -8,12 +8,13 @@ use super::config::{self, TlsServer};
 use super::tls::{Outlet, Tls, text};
 use super::verify::KeyMismatch;
 use super::{Closing, Secured, is_retry};
-use crate::identity::KeyPin;
+use crate::identity::{Identity, KeyPin};
 use floe_proto::greeting::ALPN;
 use floe_types::{Code, Fault};
 use rustls::pki_types::{DnsName, ServerName};
+use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, OtherError};
-use rustls::{Error, InvalidMessage, ServerConnection};
+use rustls::{Error, InvalidMessage};
 use std::io::{self, Read};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
@@ -28,13 +29,22 @@ pub async fn client_handshake(
     pin: KeyPin,
     deadline: Instant,
 ) -> Result<Secured, Fault> {
-    let conn = config::client(pin).and_then(|config| {
-        // Required by rustls, never sent (no SNI) and never checked.
-        let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
-        ClientConnection::new(config, ServerName::DnsName(name))
-            .map_err(|error| Fault::new(Code::Tls, text(&error)))
-    })?;
-    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    client_handshake_as(socket, pin, None, deadline).await
+}
+
+/// As `client_handshake`; proves to the server, where it asks, that this client holds a key. Only
+/// the server whose key is pinned sees which.
+///
+/// # Errors
+/// As `client_handshake`.
+pub async fn client_handshake_as(
+    socket: TcpStream,
+    pin: KeyPin,
+    own: Option<&Identity>,
+    deadline: Instant,
+) -> Result<Secured, Fault> {
+    let conn = Connection::Client(client(pin, own)?);
+    let mut handshake = Handshake::new(Inlet::new(socket), conn);
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => Err(client_fault(&stop, handshake.first(), pin)),
@@ -50,10 +60,7 @@ pub async fn client_handshake(
 pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, Fault> {
     // No key has this hash: the handshake stops where the server has shown its own.
     let pin = KeyPin([0; 32]);
-    let name = DnsName::try_from("floe").map_err(|_| Fault::new(Code::Tls, "server name"))?;
-    let conn = ClientConnection::new(config::client(pin)?, ServerName::DnsName(name))
-        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
-    let mut handshake = Handshake::new(socket, Connection::Client(conn));
+    let mut handshake = Handshake::new(Inlet::new(socket), Connection::Client(client(pin, None)?));
     match timeout_at(deadline, handshake.run()).await {
         Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with the server")),
         Ok(Err(stop)) => match mismatch(&stop) {
@@ -62,6 +69,14 @@ pub async fn shown_key(socket: TcpStream, deadline: Instant) -> Result<KeyPin, F
         },
         Ok(Ok(())) => Err(Fault::new(Code::Tls, "the server shows no key")),
     }
+}
+
+fn client(pin: KeyPin, own: Option<&Identity>) -> Result<ClientConnection, Fault> {
+    let fail = |error: Error| Fault::new(Code::Tls, text(&error));
+    // Which key is expected, not which host: nobody checks it against a certificate.
+    let name = DnsName::try_from(pin.server_name());
+    let name = name.map_err(|_| Fault::new(Code::Tls, "server name"))?;
+    ClientConnection::new(config::client(pin, own)?, ServerName::DnsName(name)).map_err(fail)
 }
 
 /// Secures a connection that a server accepted.
@@ -74,20 +89,87 @@ pub async fn server_handshake(
     tls: &TlsServer,
     deadline: Instant,
 ) -> Result<Secured, Fault> {
-    let conn = ServerConnection::new(tls.0.clone())
-        .map_err(|error| Fault::new(Code::Tls, text(&error)))?;
-    let mut handshake = Handshake::new(socket, Connection::Server(conn));
-    match timeout_at(deadline, handshake.run()).await {
-        Err(_) => Err(Fault::new(Code::TimedOut, "TLS handshake with a client")),
-        Ok(Err(stop)) => Err(server_fault(&stop, handshake.first())),
-        Ok(Ok(())) => handshake.finish("the client"),
+    hear_client(socket, deadline).await?.secure(tls, deadline).await
+}
+
+/// A client of which the ClientHello was heard, and nothing was said to.
+pub(crate) struct Heard {
+    inlet: Inlet,
+    accepted: Accepted,
+}
+
+/// Hears what a client says first, and nothing more.
+///
+/// # Errors
+/// As `server_handshake`.
+pub(crate) async fn hear_client(socket: TcpStream, deadline: Instant) -> Result<Heard, Fault> {
+    let mut inlet = Inlet::new(socket);
+    match timeout_at(deadline, hear(&mut inlet)).await {
+        Err(_) => Err(late()),
+        Ok(Err(stop)) => Err(server_fault(&stop, inlet.first())),
+        Ok(Ok(accepted)) => Ok(Heard { inlet, accepted }),
     }
+}
+
+async fn hear(inlet: &mut Inlet) -> Result<Accepted, Stop> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        inlet.socket.readable().await.map_err(Stop::Io)?;
+        match acceptor.read_tls(inlet) {
+            Ok(0) => return Err(Stop::Ended),
+            Ok(_) => {}
+            Err(error) if is_retry(&error) => continue,
+            Err(error) => return Err(Stop::Io(error)),
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err((error, alert)) => return Err(refused(error, alert, inlet)),
+        }
+    }
+}
+
+impl Heard {
+    /// What it calls the server, if it does.
+    pub(crate) fn server_name(&self) -> Option<String> {
+        self.accepted.client_hello().server_name().map(str::to_owned)
+    }
+
+    /// Secures the connection with this key.
+    ///
+    /// # Errors
+    /// As `server_handshake`.
+    pub(crate) async fn secure(self, tls: &TlsServer, until: Instant) -> Result<Secured, Fault> {
+        let Self { inlet, accepted } = self;
+        let conn = match accepted.into_connection(tls.0.clone()) {
+            Ok(conn) => conn,
+            Err((error, alert)) => {
+                return Err(server_fault(&refused(error, alert, &inlet), inlet.first()));
+            }
+        };
+        let mut handshake = Handshake::new(inlet, Connection::Server(conn));
+        match timeout_at(until, handshake.run()).await {
+            Err(_) => Err(late()),
+            Ok(Err(stop)) => Err(server_fault(&stop, handshake.first())),
+            Ok(Ok(())) => handshake.finish("the client"),
+        }
+    }
+}
+
+fn late() -> Fault {
+    Fault::new(Code::TimedOut, "TLS handshake with a client")
+}
+
+fn refused(error: Error, mut alert: AcceptedAlert, inlet: &Inlet) -> Stop {
+    // A peer that takes none has lost nothing.
+    let _ = alert.write(&mut Outlet(&inlet.socket));
+    Stop::Tls(error)
 }
 
 /// Takes a connection as it is, where both ends asked for plaintext.
 #[must_use]
 pub fn plaintext(socket: TcpStream) -> Secured {
-    Secured { socket, tls: None, closing: Closing::Open, broken: None }
+    Secured { socket, tls: None, peer: None, closing: Closing::Open, broken: None }
 }
 
 /// Why a handshake stopped.
@@ -103,12 +185,12 @@ struct Handshake {
 }
 
 impl Handshake {
-    fn new(socket: TcpStream, conn: Connection) -> Self {
-        Self { inlet: Inlet { socket, first: [0; FIRST_BYTES], seen: 0 }, conn }
+    fn new(inlet: Inlet, conn: Connection) -> Self {
+        Self { inlet, conn }
     }
 
     fn first(&self) -> &[u8] {
-        &self.inlet.first[..self.inlet.seen]
+        self.inlet.first()
     }
 
     async fn run(&mut self) -> Result<(), Stop> {
@@ -151,8 +233,11 @@ impl Handshake {
             let detail = format!("{peer} speaks TLS, but does not ask for floe/1");
             return Err(Fault::new(Code::ProtocolMismatch, detail));
         }
-        let tls = Some(Box::new(Tls::new(self.conn)));
-        Ok(Secured { socket: self.inlet.socket, tls, closing: Closing::Open, broken: None })
+        let shown = self.conn.peer_certificates().and_then(|chain| chain.first());
+        let peer = shown.map(KeyPin::of_certificate).transpose();
+        let peer = peer.map_err(|error| Fault::new(Code::Tls, text(&error)))?;
+        let (socket, tls) = (self.inlet.socket, Some(Box::new(Tls::new(self.conn))));
+        Ok(Secured { socket, tls, peer, closing: Closing::Open, broken: None })
     }
 }
 
@@ -164,6 +249,16 @@ struct Inlet {
 }
 
 const FIRST_BYTES: usize = 16;
+
+impl Inlet {
+    fn new(socket: TcpStream) -> Self {
+        Self { socket, first: [0; FIRST_BYTES], seen: 0 }
+    }
+
+    fn first(&self) -> &[u8] {
+        &self.first[..self.seen]
+    }
+}
 
 impl Read for Inlet {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -297,11 +392,11 @@ impl Speech {
 /// A TLS client with the given application protocols, which may be none; its error, if any.
 #[cfg(test)]
 pub(super) async fn scan(socket: TcpStream, pin: KeyPin, alpn: &[&[u8]]) -> Option<Error> {
-    let mut config = (*config::client(pin).unwrap()).clone();
+    let mut config = (*config::client(pin, None).unwrap()).clone();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let name = ServerName::DnsName(DnsName::try_from("floe").unwrap());
     let conn = ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
-    match Handshake::new(socket, Connection::Client(conn)).run().await {
+    match Handshake::new(Inlet::new(socket), Connection::Client(conn)).run().await {
         Err(Stop::Tls(error)) => Some(error),
         _ => None,
     }

@@ -6,23 +6,25 @@
 
 use super::ear::{Ear, Whose};
 use super::gate::block_of;
+use super::keys::{Choice, Shown, no_tls};
 use super::tally::Card;
 use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
-use crate::clock::duration;
+use crate::clock::{duration, timestamp};
 use crate::files::{Files, Notary};
 use crate::grant::{Fence, Throttle};
-use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send};
+use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send, successor};
+use crate::identity::KeyPin;
 use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
 use crate::rules::Rules;
 use crate::running::{Running, Terms, drive};
-use crate::secure::{Secured, plaintext, server_handshake};
+use crate::secure::{Secured, hear_client, plaintext};
 use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
-use floe_proto::frame::{Direction, Receipt, Verbs, Welcome};
+use floe_proto::frame::{Direction, Receipt, Successor, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};
@@ -30,7 +32,7 @@ use floe_types::escape::Escaped;
 use floe_types::{ByteCount, Code, Fault, Limits, Micros, ObjectPath};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -80,18 +82,32 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     async fn greet(&self, socket: TcpStream) -> Result<(), Fault> {
-        let mut link = match &self.hall.tls {
-            Some(tls) => {
-                let tls = tls.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                server_handshake(socket, &tls, self.deadline).await?
-            }
-            None => plaintext(socket),
-        };
+        let (mut link, shown) = self.secure(socket).await?;
         match receive(&mut link, &self.rules.limits, self.deadline).await? {
-            Greeted::Hello(claim) => self.hello(link, claim).await,
+            Greeted::Hello(claim) => self.hello(link, claim, &shown).await,
             Greeted::Join(claim) => self.join(link, claim).await,
             Greeted::Left => Ok(()),
         }
+    }
+
+    /// With the key that the client expects, if the server has it.
+    async fn secure(&self, socket: TcpStream) -> Result<(Secured, Shown), Fault> {
+        let keys = &self.hall.keys;
+        if let Choice::Plaintext(shown) = keys.choose(None, timestamp()) {
+            return Ok((plaintext(socket), shown));
+        }
+        let heard = hear_client(socket, self.deadline).await?;
+        let name = heard.server_name();
+        let choose = || keys.choose(name.as_deref(), timestamp());
+        let mut choice = choose();
+        if let Choice::Unknown(_) = choice {
+            // A ticket that names a key is good from the moment on that it was made.
+            let _ = self.hall.roster.now(self.deadline).await?;
+            choice = choose();
+        }
+        let (Choice::Key(shown) | Choice::Unknown(shown) | Choice::Plaintext(shown)) = choice;
+        let tls = shown.tls().ok_or_else(no_tls)?;
+        Ok((heard.secure(tls, self.deadline).await?, shown))
     }
 
     async fn turn_away<T>(&self, mut link: Secured, why: Refusal) -> Result<T, Fault> {
@@ -114,7 +130,7 @@ impl Visit<'_> {
         self.turn_away(link, why).await
     }
 
-    async fn hello(&self, mut link: Secured, claim: HelloClaim) -> Result<(), Fault> {
+    async fn hello(&self, mut link: Secured, claim: HelloClaim, key: &Shown) -> Result<(), Fault> {
         let hall = self.hall;
         let claimed = claim.hello().proof.as_ref().map(|proof| proof.ticket);
         if hall.is_draining() {
@@ -124,7 +140,7 @@ impl Visit<'_> {
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
         };
-        let admitted = match self.check(&claim).await {
+        let admitted = match self.check(&claim, link.peer_key()).await {
             Ok(admission) => self.admit(&claim, admission).await,
             Err(fault) => Err(fault),
         };
@@ -144,11 +160,11 @@ impl Visit<'_> {
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
         let may = (verbs, streams_max, probes_of(pass.as_ref()));
-        let (frame, _) = claim.admit(welcome(&self.rules.limits, id, secret, may));
-        let notary = Notary { signer: hall.signer(), ticket: name.clone() };
-        let pages = self.rules.limits.page_entries_max;
-        let files = Files::served(store, owner, hall.pool.clone(), pages);
-        let files = files.audited(scribe.clone()).signing(Some(notary));
+        let key = hall.keys.standing(key, timestamp())?;
+        let told = key.successor.map(|(by, until)| successor(&claim, &by, until)).transpose()?;
+        let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
+        let notary = Notary { signer: key.signer, ticket: name.clone() };
+        let files = self.files((store, owner), scribe.clone(), notary);
         let rate_of = |pass: &Pass| hall.rates.set(pass.id, pass.bounds.rate, hall.clock.now());
         let throttle = pass.as_ref().map(rate_of);
         let running = self.running((verbs, holes, streams_max), files, throttle);
@@ -200,12 +216,12 @@ impl Visit<'_> {
         Ok(())
     }
 
-    async fn check(&self, claim: &HelloClaim) -> Result<Admission, Fault> {
+    async fn check(&self, claim: &HelloClaim, shown: Option<KeyPin>) -> Result<Admission, Fault> {
         if claim.hello().proof.is_none() {
             return Ok(Admission::Anonymous);
         }
         let tickets = self.hall.roster.now(self.deadline).await?;
-        check_hello(claim, tickets, self.hall.root, SystemTime::now())
+        check_hello(claim, tickets, self.hall.root, shown, SystemTime::now())
     }
 
     async fn admit(&self, claim: &HelloClaim, admission: Admission) -> Result<Admitted, Fault> {
@@ -269,6 +285,18 @@ impl Visit<'_> {
         audit.map(|audit| Arc::new(Scribe::begin(audit, who, agent)))
     }
 
+    /// What it has open, in what its ticket is for.
+    fn files(
+        &self,
+        (store, owner): (Arc<dyn Store>, OwnerId),
+        scribe: Option<Arc<Scribe>>,
+        notary: Notary,
+    ) -> Files {
+        let pages = self.rules.limits.page_entries_max;
+        let files = Files::served(store, owner, self.hall.pool.clone(), pages);
+        files.audited(scribe).signing(Some(notary))
+    }
+
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
@@ -304,7 +332,11 @@ impl Visit<'_> {
             let fault = Fault::new(Code::Elsewhere, "");
             return self.refuse(link, None, Refusal::Close(fault)).await;
         };
-        if let Err(fault) = check_join(&claim, &member.secret, member.channel) {
+        let bounds = member.pass.as_ref().map(|pass| &pass.bounds);
+        let checked = check_join(&claim, &member.secret, member.channel).and_then(|()| {
+            bounds.map_or(Ok(()), |bounds| bounds.check_client(link.peer_key(), "join a session"))
+        });
+        if let Err(fault) = checked {
             return self.refuse(link, None, Refusal::Close(fault)).await;
         }
         // Counted before anything is awaited: many may join at once.
@@ -395,9 +427,9 @@ fn probes_of(pass: Option<&Pass>) -> u64 {
 
 fn welcome(
     limits: &Limits,
-    session: SessionId,
-    secret: [u8; 32],
+    (session, secret): (SessionId, [u8; 32]),
     (verbs, streams_max, probes): (Verbs, u32, u64),
+    successor: Option<Successor>,
 ) -> Welcome {
     Welcome {
         abilities: Holes::ABILITY | Receipt::ABILITY | probes,
@@ -408,6 +440,7 @@ fn welcome(
         streams_max,
         entries_ahead_max: limits.entries_ahead_max,
         agent: crate::AGENT.to_owned(),
+        successor,
     }
 }
 

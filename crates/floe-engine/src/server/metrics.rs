@@ -181,6 +181,12 @@ fn text(hall: &Hall) -> String {
         ("floe_draining", GAUGE, "1 while it ends and lets nobody in.", draining),
         ("floe_sessions", GAUGE, "Sessions that run.", whole(sessions)),
         ("floe_sessions_total", COUNTER, "Sessions that began.", sums.sessions),
+        (
+            "floe_sessions_old_key_total",
+            COUNTER,
+            "Sessions whose client knew the server by the key before.",
+            hall.keys.old_sessions(),
+        ),
         ("floe_refused_total", COUNTER, "Clients and streams not let in.", sums.refused),
         ("floe_connections_free", GAUGE, "Connections it has room for.", whole(free)),
         ("floe_buffers_bytes", GAUGE, "What buffers hold.", hall.pool.held().0),

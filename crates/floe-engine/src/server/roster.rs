@@ -7,6 +7,7 @@
 //! continues as far as it still may. What a quota holds is told to those who write.
 
 use super::Hall;
+use super::keys::Keys;
 use crate::disk_threads::Crew;
 use crate::grant::Bounds;
 use crate::registry::{Member, Pass};
@@ -26,6 +27,8 @@ const ROUND: Duration = Duration::from_millis(500);
 /// Who is let in.
 pub(super) struct Roster {
     tickets: Arc<TicketStore>,
+    /// They lie beside the tickets, and are looked at with them.
+    keys: Arc<Keys>,
     reader: Crew,
     /// The look that was asked for and has not begun, if there is one: it answers all who wait.
     asked: Arc<Mutex<Option<broadcast::Sender<Answer>>>>,
@@ -34,9 +37,9 @@ pub(super) struct Roster {
 type Answer = Result<(), Fault>;
 
 impl Roster {
-    pub(super) fn new(tickets: TicketStore) -> Self {
+    pub(super) fn new(tickets: TicketStore, keys: Arc<Keys>) -> Self {
         let (reader, asked) = (Crew::new("floe-tickets", 1), Arc::default());
-        Self { tickets: Arc::new(tickets), reader, asked }
+        Self { tickets: Arc::new(tickets), keys, reader, asked }
     }
 
     /// Has the file looked at from now on. Whoever asks before that begins shares its answer: a
@@ -50,10 +53,12 @@ impl Roster {
         *asked = Some(said);
         drop(asked);
         let (tickets, asked) = (Arc::clone(&self.tickets), Arc::clone(&self.asked));
+        let keys = Arc::clone(&self.keys);
         self.reader.submit(Box::new(move || {
             // What changes from here on may be missed: who asks next has it looked at again.
             let waiting = lock(&asked).take();
             let answer = tickets.refresh();
+            keys.refresh(&tickets);
             // Nobody may wait any more.
             let _ = waiting.map(|waiting| waiting.send(answer));
         }));

@@ -351,6 +351,17 @@ impl TicketStore {
         })
     }
 
+    /// Renews the texts of all owner tickets, for a server whose key is another. Durable.
+    ///
+    /// # Errors
+    /// `State`.
+    pub fn renew_owners(&self, pin: KeyPin) -> Result<(), Fault> {
+        self.change(|entries| {
+            let mut files = entries.iter().filter_map(|entry| entry.owner_file.as_deref());
+            files.try_for_each(|file| self.renew_owner(file, pin))
+        })
+    }
+
     /// A text that the operator removed stays removed: whoever took it away has it.
     fn renew_owner(&self, file: &str, pin: KeyPin) -> Result<(), Fault> {
         let Some(text) = self.state.read(file, Privacy::Secret)? else { return Ok(()) };

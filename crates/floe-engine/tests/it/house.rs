@@ -118,6 +118,7 @@ impl House {
             security: Security::Tls { pin: self.pin },
             credential: Credential::Ticket(self.ticket.clone()),
             streams: StreamCount::Fixed(streams),
+            own_key: None,
             client_id: [7; 16],
             limits: Limits::default(),
             retry: Retry { give_up_after: Duration::from_secs(20) },

@@ -122,7 +122,8 @@ async fn the_owner_ticket_of_a_first_start_lets_its_holder_in() {
             panic!("no HELLO")
         };
         let now = SystemTime::now();
-        let admission = greeting::check_hello(&claim, &tickets, ROOT, now).unwrap();
+        let admission =
+            greeting::check_hello(&claim, &tickets, ROOT, link.peer_key(), now).unwrap();
         let (frame, _) = claim.admit::<()>(welcome());
         greeting::send(&mut link, &frame, &limits, soon).await.unwrap();
         admission
@@ -143,5 +144,6 @@ fn welcome() -> Welcome {
         streams_max: 8,
         entries_ahead_max: 64,
         agent: "test".into(),
+        successor: None,
     }
 }

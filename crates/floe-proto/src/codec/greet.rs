@@ -1,9 +1,9 @@
 //! Cold frames of the greeting, and CLOSE.
 
-use super::bounds::bad;
+use super::bounds::{KEY_BYTES_MAX, SIGNATURE_BYTES_MAX, bad};
 use super::cbor::{Field, Key, Reader, Writer};
 use crate::command::Violation;
-use crate::frame::{Hello, Join, TicketProof, Verbs, Welcome};
+use crate::frame::{Hello, Join, Successor, TicketProof, Verbs, Welcome};
 use floe_types::{Fault, Limits, Micros};
 
 /// The longest piece that may be agreed is at least this, so that the smallest share fits.
@@ -44,7 +44,8 @@ pub(super) fn write_hello(w: &mut Writer<'_>, hello: &Hello) {
 pub(super) fn read_welcome(r: &mut Reader<'_>) -> Result<Welcome, Violation> {
     let (mut abilities, mut session, mut secret) = (Field::new(), Field::new(), Field::new());
     let (mut verbs, mut piece, mut streams) = (Field::new(), Field::new(), Field::new());
-    let (mut ahead, mut agent) = (Field::new(), Field::new());
+    let (mut ahead, mut agent, mut next_key) = (Field::new(), Field::new(), Field::new());
+    let (mut scheme, mut signature, mut until) = (Field::new(), Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => abilities.set(r.uint()),
         1 => session.set(r.fixed()),
@@ -54,8 +55,21 @@ pub(super) fn read_welcome(r: &mut Reader<'_>) -> Result<Welcome, Violation> {
         5 => streams.set(r.u32()),
         6 => ahead.set(r.u32()),
         7 => agent.set(r.agent()),
+        8 => next_key.set(r.bytes(KEY_BYTES_MAX).map(<[u8]>::to_vec)),
+        9 => scheme.set(r.at_most(u16::MAX.into())),
+        10 => signature.set(r.bytes(SIGNATURE_BYTES_MAX).map(<[u8]>::to_vec)),
+        11 => until.set(r.at_most(i64::MAX as u64)),
         _ => Ok(Key::Unknown),
     })?;
+    let told = (next_key.maybe(), scheme.maybe(), signature.maybe(), until.maybe());
+    let successor = match told {
+        (Some(key), Some(scheme), Some(signature), Some(until)) => {
+            let scheme = u16::try_from(scheme).or(bad("a scheme above 16 bits"))?;
+            Some(Successor { key, scheme, signature, until })
+        }
+        (None, None, None, None) => None,
+        _ => return bad("a part of another key"),
+    };
     let (piece, streams_max, entries_ahead_max) = (piece.need()?, streams.need()?, ahead.need()?);
     if piece < PIECE_BYTES_LEAST || streams_max == 0 || entries_ahead_max == 0 {
         return bad("a bound that leaves no room");
@@ -71,15 +85,21 @@ pub(super) fn read_welcome(r: &mut Reader<'_>) -> Result<Welcome, Violation> {
         streams_max,
         entries_ahead_max,
         agent: agent.need()?,
+        successor,
     })
 }
 
 pub(super) fn write_welcome(w: &mut Writer<'_>, welcome: &Welcome) {
-    w.map(8, &[]).uint(0).uint(welcome.abilities);
+    let told = welcome.successor.is_some();
+    w.map(8, &[told; 4]).uint(0).uint(welcome.abilities);
     w.uint(1).bytes(&welcome.session).uint(2).bytes(&welcome.secret);
     w.uint(3).uint(welcome.verbs.0.into()).uint(4).uint(welcome.piece_bytes_max.into());
     w.uint(5).uint(welcome.streams_max.into()).uint(6).uint(welcome.entries_ahead_max.into());
     w.uint(7).agent(&welcome.agent);
+    if let Some(Successor { key, scheme, signature, until }) = &welcome.successor {
+        w.uint(8).bytes(key).uint(9).uint(u64::from(*scheme));
+        w.uint(10).bytes(signature).uint(11).uint(*until);
+    }
 }
 
 pub(super) fn read_join(r: &mut Reader<'_>) -> Result<Join, Violation> {

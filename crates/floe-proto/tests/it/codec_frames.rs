@@ -32,16 +32,23 @@ pub fn greeting() -> impl Strategy<Value = Frame<()>> {
 
 fn welcome() -> impl Strategy<Value = Welcome> {
     let numbers = (0u8..32, 65_536u32..=16 << 20, 1u32.., 1u32..);
-    (any::<u64>(), any::<[u8; 16]>(), any::<[u8; 32]>(), numbers, agent()).prop_map(
-        |(abilities, session, secret, (verbs, piece, streams_max, ahead), agent)| Welcome {
-            abilities,
-            session,
-            secret,
-            verbs: Verbs(verbs),
-            piece_bytes_max: piece,
-            streams_max,
-            entries_ahead_max: ahead,
-            agent,
+    let bytes = |most: usize| vec(any::<u8>(), 0..most);
+    let next = (bytes(2048), any::<u16>(), bytes(1024), 0u64..1 << 63)
+        .prop_map(|(key, scheme, signature, until)| Successor { key, scheme, signature, until });
+    let ids = (any::<[u8; 16]>(), any::<[u8; 32]>());
+    (any::<u64>(), ids, numbers, agent(), option::of(next)).prop_map(
+        |(abilities, (session, secret), (verbs, piece, streams_max, ahead), agent, successor)| {
+            Welcome {
+                abilities,
+                session,
+                secret,
+                verbs: Verbs(verbs),
+                piece_bytes_max: piece,
+                streams_max,
+                entries_ahead_max: ahead,
+                agent,
+                successor,
+            }
         },
     )
 }

@@ -16,6 +16,7 @@ fn welcome() -> Welcome {
         streams_max: 8,
         entries_ahead_max: 64,
         agent: "test".to_owned(),
+        successor: None,
     }
 }
 
@@ -109,5 +110,35 @@ fn a_frame_out_of_turn_is_a_violation() {
     for frame in frames().into_iter().take(3) {
         let (_, wait) = Dialled::new().secured([0; 32]).hello::<()>([0; 16], None, String::new());
         assert!(wait.handle(frame).is_err());
+    }
+}
+
+#[test]
+fn a_key_that_takes_the_place_of_the_servers_has_these_bytes() {
+    let (key, signature) = (vec![0xab; 4], vec![0xcd; 5]);
+    let successor = Some(Successor { key, scheme: 0x0403, signature, until: 1_800_000_000 });
+    let frame = Frame::Welcome(Welcome { successor, ..welcome() });
+    let plain = bytes_of(&Frame::Welcome(welcome()));
+    let bytes = bytes_of(&frame);
+    // Four pairs more, behind the others.
+    let more: &[u8] = &[
+        &b"\x08\x44\xab\xab\xab\xab"[..],
+        b"\x09\x19\x04\x03",
+        b"\x0a\x45\xcd\xcd\xcd\xcd\xcd",
+        b"\x0b\x1a\x6b\x49\xd2\x00",
+    ]
+    .concat();
+    assert_eq!(bytes[8], plain[8] + 4);
+    assert_eq!(bytes[9..], [&plain[9..], more].concat());
+    assert_eq!(crossed(&frame), frame);
+    // All of them, or none.
+    for left_out in [0..6, 6..10, 10..17, 17..23] {
+        let mut rest = more.to_vec();
+        rest.drain(left_out);
+        let mut body = [&[plain[8] + 3], &plain[9..], &rest[..]].concat();
+        let len = u32::try_from(body.len()).unwrap().to_be_bytes();
+        body.splice(..0, [&len[..], &[0x03, 0, 0, 0]].concat());
+        let fed = Decoder::new(&Limits::default()).feed::<()>(&body);
+        assert_eq!(fed.map(|fed| fed.decoded).unwrap_err().what, "a part of another key");
     }
 }

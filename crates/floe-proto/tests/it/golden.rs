@@ -77,6 +77,7 @@ fn greeting() -> Vec<(Frame<()>, &'static str)> {
         streams_max: 64,
         entries_ahead_max: 4096,
         agent: "floe/0.1".into(),
+        successor: None,
     };
     let fault = Fault::new(Code::ShuttingDown, "drain");
     vec![

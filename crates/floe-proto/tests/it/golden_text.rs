@@ -59,6 +59,7 @@ fn the_vectors_are_true() {
         hex(&plain.hello_message()),
         hex(&tls.join_message()),
         hex(&plain.join_message()),
+        hex(&tls.successor_message()),
         SIGNATURE.to_owned(),
     ];
     for vector in vectors {
@@ -221,6 +222,7 @@ fn worked_greeting() -> Vec<(char, Frame<()>)> {
         streams_max: 64,
         entries_ahead_max: 4096,
         agent: "floe/0.1.0".into(),
+        successor: None,
     };
     vec![
         ('S', Frame::Challenge(challenge())),

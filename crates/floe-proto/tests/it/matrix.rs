@@ -134,6 +134,7 @@ fn samples() -> Vec<(&'static str, Frame<Bytes>)> {
         streams_max: 8,
         entries_ahead_max: 16,
         agent: "a".into(),
+        successor: None,
     };
     vec![
         ("CHALLENGE", Frame::Challenge([0; 32])),

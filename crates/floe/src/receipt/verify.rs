@@ -27,9 +27,10 @@ pub(super) struct VerifyArgs {
     /// name in it
     #[arg(value_name = "LOCAL")]
     local: Option<PathBuf>,
-    /// Fail unless the server with this key fingerprint signed them all
+    /// Fail unless the server with this key fingerprint signed them all; may be repeated, for a
+    /// server whose key was replaced ('floe key show' there lists those it had)
     #[arg(long, value_name = "FINGERPRINT", value_parser = fingerprint)]
-    server: Option<KeyPin>,
+    server: Vec<KeyPin>,
     #[command(flatten)]
     pub(super) output: OutputFlags,
 }
@@ -74,7 +75,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             .and_then(|receipt| receipt.verify().map(|()| receipt))
             .map_err(|wrong| broken(args, nth, wrong.why(), hint_of(wrong)))?;
         let server = receipt.server();
-        if args.server.is_some_and(|pin| pin != server) {
+        if !args.server.is_empty() && !args.server.contains(&server) {
             let why = format!("signed with another key ({server})");
             return Err(broken(args, nth, &why, FORGED));
         }
@@ -94,12 +95,12 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             Event::new("verified")
                 .with("receipts", found.receipts)
                 .with("servers", servers)
-                .with("server_given", args.server.is_some())
+                .with("server_given", !args.server.is_empty())
                 .with("files", files)
                 .send(channel);
         }
         Form::Text => {
-            for line in found.lines(args.server.is_some(), files) {
+            for line in found.lines(!args.server.is_empty(), files) {
                 output::line(&line)?;
             }
         }
@@ -133,7 +134,7 @@ impl Found {
         let mut lines = vec![format!("signed  {} receipts", self.receipts)];
         for (server, count) in &self.servers {
             lines.push(match is_given {
-                true => format!("by      the server {server}"),
+                true => format!("by      the server {server} ({count})"),
                 false => format!("by      {server} ({count}; compare with the server's own)"),
             });
         }
@@ -164,7 +165,9 @@ fn show(voice: Voice, verbose: u8, nth: u64, receipt: &Receipt) -> Result<()> {
         Form::Text if verbose > 0 => {
             let (time, ticket) = (utc(it.time), Escaped(it.ticket.as_bytes()));
             let (path, size, root) = (&it.path, it.size.0, it.root);
-            output::line(&format!("{time} \"{path}\" {size} bytes {root} by \"{ticket}\""))
+            let server = receipt.server();
+            let said = format!("{time} \"{path}\" {size} bytes {root} by \"{ticket}\"");
+            output::line(&format!("{said} signed {server}"))
         }
         Form::Text => Ok(()),
     }

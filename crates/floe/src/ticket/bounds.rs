@@ -4,6 +4,7 @@ use crate::civil;
 use crate::event::Event;
 use crate::fault::{Failure, Result};
 use floe_engine::grant::{Bounds, verb_of, words_of};
+use floe_engine::identity::KeyPin;
 use floe_engine::ticket::Entry;
 use floe_proto::frame::Verbs;
 use floe_types::{ByteCount, Code, EntryCount, ObjectPath, Rate, Timestamp};
@@ -54,6 +55,14 @@ pub(super) fn times(text: &str) -> std::result::Result<NonZeroU32, String> {
     text.parse().map_err(|_| "a whole number from 1 to 4294967295".to_owned())
 }
 
+/// Reads the fingerprint of a client's key.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn client_key(text: &str) -> std::result::Result<KeyPin, String> {
+    text.parse().map_err(|_| "a fingerprint is 64 hex digits".to_owned())
+}
+
 /// When a span is over that begins now.
 ///
 /// # Errors
@@ -76,6 +85,7 @@ pub(super) fn with_bounds(event: Event, bounds: &Bounds) -> Event {
         .with("rate", bounds.rate.map(Rate::bytes_per_sec))
         .with("streams", bounds.streams.map(NonZeroU32::get))
         .with("uses", bounds.uses.map(NonZeroU32::get))
+        .with("client_key", bounds.client_key.map(|pin| pin.to_string()))
 }
 
 /// What a ticket allows, behind its name: `allows read,list in /team, until it is revoked`.
@@ -96,7 +106,9 @@ pub(super) fn sentence(bounds: &Bounds) -> String {
         bounds.uses.map(|most| format!("{most} uses")),
     ];
     let most = most.into_iter().flatten().map(|most| format!(", {most} at most"));
-    format!("allows {}{place}{}, {until}", verbs_text(bounds.verbs), most.collect::<String>())
+    let key = bounds.client_key.map(|pin| format!(" to the client with the key {pin}"));
+    let (verbs, key) = (verbs_text(bounds.verbs), key.unwrap_or_default());
+    format!("allows {verbs}{place}{key}{}, {until}", most.collect::<String>())
 }
 
 pub(super) fn rate_text(rate: Rate) -> String {
@@ -156,6 +168,11 @@ mod tests {
         let said = "allows read, 2.00 KiB/s at most, 2 streams at most, 1 uses at most, until it \
                     is revoked";
         assert_eq!(sentence(&bounds), said);
+        let bound = Bounds { client_key: Some(KeyPin([7; 32])), ..Bounds::of(Verbs::READ) };
+        let key = "07".repeat(32);
+        let said = format!("allows read to the client with the key {key}, until it is revoked");
+        assert_eq!(sentence(&bound), said);
+        assert!(client_key(&key).is_ok() && client_key("07").is_err());
         assert!(times("0").is_err() && times("-1").is_err() && times("").is_err());
     }
 }

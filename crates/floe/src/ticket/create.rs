@@ -1,7 +1,7 @@
 //! `floe ticket create`.
 
 use super::PlaceFlags;
-use super::bounds::{count, expiry, prefix, sentence, times, verbs, with_bounds};
+use super::bounds::{client_key, count, expiry, prefix, sentence, times, verbs, with_bounds};
 use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::{Channel, Event};
@@ -10,7 +10,7 @@ use crate::output;
 use crate::report::{Form, Voice};
 use crate::settings::{open_state, own_identity};
 use floe_engine::grant::{Bounds, Quota};
-use floe_engine::identity::Identity;
+use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::server::find_prefix;
 use floe_engine::ticket::{NewTicket, TicketStore};
 use floe_proto::frame::Verbs;
@@ -40,6 +40,10 @@ use std::time::{Duration, SystemTime};
 /// A use is one put or get, of a file or a tree, however often it has to be continued: whoever
 /// broke off can go on with the same after the last use was begun. Other requests are not counted,
 /// and are refused to whoever comes when nothing is left.
+///
+/// A ticket with a client key is good only on connections whose TLS client proves to hold that key:
+/// the text alone lets nobody in, and in plaintext it is good for nothing. Its holder logs in with
+/// --own-key.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct CreateArgs {
@@ -69,6 +73,9 @@ pub(super) struct CreateArgs {
     /// How many puts and gets there may be, in all
     #[arg(long, value_name = "N", value_parser = times)]
     uses: Option<NonZeroU32>,
+    /// Good only for the client with this key, which 'floe key show --client' shows there
+    #[arg(long, value_name = "FINGERPRINT", value_parser = client_key)]
+    client_key: Option<KeyPin>,
     /// The server's own certificate, where 'floe serve --cert' is used
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -86,6 +93,7 @@ Examples:
   floe ticket create alice --root /srv/data --prefix /people/alice --allow all
   floe ticket create guest --root /srv/data --allow read,list --expires 7d
   floe ticket create dropbox --root /srv/data --prefix /incoming --allow write-new --quota 10G
+  floe ticket create backup --root /srv/data --allow write-new,mkdir --client-key 7d2a...
   floe ticket create once --root /srv/data --prefix /release --uses 1 --expires 7d";
 
 pub(super) fn run(args: &CreateArgs) -> Result<()> {
@@ -104,6 +112,7 @@ pub(super) fn run(args: &CreateArgs) -> Result<()> {
         rate: args.rate,
         streams: args.streams,
         uses: args.uses,
+        client_key: args.client_key,
     };
     let root = args.place.root_id(&state)?;
     // One that is mistyped would be a root with nothing in it.

@@ -117,6 +117,7 @@ fn bounded(entry: &Entry, gone: &Gone) -> Vec<(&'static str, String)> {
     all.extend(bounds.streams.map(|most| ("streams", format!("{most} in a session"))));
     let used = gone.uses.unwrap_or_default();
     all.extend(bounds.uses.map(|most| ("uses", format!("{used} of {most} begun"))));
+    all.extend(bounds.client_key.map(|pin| ("client", format!("with the key {pin}"))));
     all
 }
 

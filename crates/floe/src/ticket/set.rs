@@ -1,12 +1,13 @@
 //! `floe ticket set`.
 
-use super::bounds::{count, expiry, sentence, ticket_event, times, verbs};
+use super::bounds::{client_key, count, expiry, sentence, ticket_event, times, verbs};
 use super::{PlaceFlags, unknown};
 use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::Channel;
 use crate::fault::Result;
 use crate::report::Voice;
+use floe_engine::identity::KeyPin;
 use floe_proto::frame::Verbs;
 use floe_types::{ByteCount, Code, EntryCount, Escaped, Rate};
 use std::num::NonZeroU32;
@@ -18,12 +19,13 @@ use std::time::{Duration, SystemTime};
 /// allows less than before, they are closed within two seconds; their clients come again by
 /// themselves and continue as far as they still may. A quota that is changed counts for what runs
 /// within two seconds: where less is left than is staged, nothing more is written. So does a rate;
-/// where a session has more streams than it may now, it is closed and comes again. What is not
-/// named stays as it is.
+/// where a session has more streams than it may now, or the ticket is bound to another client key,
+/// it is closed and comes again. What is not named stays as it is.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 #[group(id = "change", required = true, multiple = true)]
 #[group(args = ["allow", "expires", "quota", "quota_files", "rate", "streams", "uses"])]
+#[group(args = ["client_key"])]
 pub(super) struct SetArgs {
     /// Its name or id, as 'floe ticket list' shows it
     #[arg(value_name = "NAME|ID")]
@@ -49,6 +51,9 @@ pub(super) struct SetArgs {
     /// How many puts and gets there may be, with those that were counted; 'none': no bound
     #[arg(long, value_name = "N|none", value_parser = bound(times))]
     uses: Option<Bound<NonZeroU32>>,
+    /// Good only for the client with this key; 'none': for whoever has it
+    #[arg(long, value_name = "FINGERPRINT|none", value_parser = bound(client_key))]
+    client_key: Option<Bound<KeyPin>>,
     #[command(flatten)]
     place: PlaceFlags,
     #[command(flatten)]
@@ -117,6 +122,7 @@ pub(super) fn run(args: &SetArgs) -> Result<()> {
         bounds.rate = args.rate.map_or(bounds.rate, Bound::most);
         bounds.streams = args.streams.map_or(bounds.streams, Bound::most);
         bounds.uses = args.uses.map_or(bounds.uses, Bound::most);
+        bounds.client_key = args.client_key.map_or(bounds.client_key, Bound::most);
     });
     let entry = changed.map_err(|fault| unknown(fault).hinting(Code::Usage, HELP))?;
     let name = Escaped(entry.name.as_bytes());

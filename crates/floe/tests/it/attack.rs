@@ -4,6 +4,13 @@
 //! a typed answer, nothing outside what is served and nothing of floe's own is seen or changed, the
 //! server's memory stays within what it was given, and whoever belongs is served.
 
+pub mod by_hand {
+    //! What others attack with, too.
+    pub use super::channel::Link;
+    pub use super::peer::{Answer, Peer, Ticket};
+    pub use super::wire::{code, cold, kind, map};
+}
+
 mod wire; // frames and CBOR, true and false
 mod channel; // TCP and TLS
 mod peer; // a client by hand

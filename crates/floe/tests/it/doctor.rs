@@ -240,6 +240,7 @@ fn old_server() -> u16 {
                 streams_max: 8,
                 entries_ahead_max: 64,
                 agent: "floe/0.0".into(),
+                successor: None,
             };
             let mut out = Vec::new();
             encode(&Frame::<()>::Challenge([7; 32]), &mut out).unwrap();

@@ -11,6 +11,8 @@ mod crowd; // many clients at once
 mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir
 mod trust; // login, keys, tickets
+mod keys; // another key for a server
+mod client_keys; // tickets bound to a client's key
 mod tickets; // what tickets allow
 mod live_tickets; // what becomes of sessions when tickets change
 mod quotas; // how much a ticket may bring in

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// A server with metrics on a free port.
-fn serve(stage: &Stage) -> (Server, u16) {
+pub fn serve(stage: &Stage) -> (Server, u16) {
     serve_with(stage, &["--metrics=127.0.0.1:0"])
 }
 
@@ -35,7 +35,7 @@ fn ask(port: u16, head: &str) -> String {
     answer
 }
 
-fn numbers(port: u16) -> HashMap<String, u64> {
+pub fn numbers(port: u16) -> HashMap<String, u64> {
     let answer = ask(port, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");

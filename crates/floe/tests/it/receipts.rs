@@ -165,6 +165,7 @@ fn old_server() -> (u16, thread::JoinHandle<Vec<u8>>) {
             streams_max: 8,
             entries_ahead_max: 4096,
             agent: "floe/0.0.9".to_owned(),
+            successor: None,
         };
         out.clear();
         encode(&Frame::<()>::Welcome(welcome), &mut out).unwrap();

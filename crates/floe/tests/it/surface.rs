@@ -3,7 +3,7 @@
 use crate::stage::{Server, Stage, words};
 use std::fs;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "serve",
     "status",
     "put",
@@ -17,6 +17,7 @@ const VERBS: [&str; 20] = [
     "logout",
     "hosts",
     "ticket",
+    "key",
     "audit",
     "receipt",
     "try",

@@ -33,7 +33,8 @@ fn a_session_whose_core_panics_is_over_and_the_others_are_looked_at() {
 fn a_state_directory_that_hangs_has_one_look_queued_that_answers_all() {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
-    let roster = Roster::new(TicketStore::open(&state).unwrap());
+    let (keys, _) = Keys::open(crate::server::ServeSecurity::TlsOfState, &state).unwrap();
+    let roster = Roster::new(TicketStore::open(&state).unwrap(), Arc::new(keys));
     let (go, hung) = std::sync::mpsc::channel::<()>();
     roster.reader.submit(Box::new(move || assert!(hung.recv().is_ok())));
     let mut heard: Vec<_> = (0..100).map(|_| roster.ask()).collect();

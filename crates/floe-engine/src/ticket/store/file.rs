@@ -5,6 +5,7 @@
 
 use super::Entry;
 use crate::grant::{Bounds, Quota, VERBS, words_of};
+use crate::identity::KeyPin;
 use crate::ticket::{RootId, TicketId};
 use data_encoding::HEXLOWER;
 use floe_proto::frame::Verbs;
@@ -45,6 +46,9 @@ struct Line {
     streams: Option<NonZeroU32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uses: Option<NonZeroU32>,
+    /// 64 hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     owner_file: Option<String>,
 }
@@ -89,7 +93,8 @@ pub fn format_entries(entries: &[Entry]) -> Vec<u8> {
 
 impl Line {
     fn of(entry: &Entry) -> Self {
-        let Bounds { verbs, prefix, expires, quota, rate, streams, uses } = &entry.bounds;
+        let Bounds { verbs, prefix, expires, quota, rate, streams, uses, client_key } =
+            &entry.bounds;
         Self {
             id: entry.id.to_string(),
             name: entry.name.clone(),
@@ -104,6 +109,7 @@ impl Line {
             rate: rate.and_then(|rate| NonZeroU64::new(rate.bytes_per_sec())),
             streams: *streams,
             uses: *uses,
+            client_key: client_key.map(|pin| pin.to_string()),
             owner_file: entry.owner_file.clone(),
         }
     }
@@ -131,6 +137,10 @@ impl Line {
             bytes: self.quota_bytes.map(ByteCount),
             entries: self.quota_files.map(EntryCount),
         };
+        let client_key = match &self.client_key {
+            None => None,
+            Some(digits) => Some(KeyPin(bytes(digits)?)),
+        };
         let prefix = ObjectPath::parse(self.prefix.unwrap_or_default().as_bytes()).ok()?;
         Some(Entry {
             id,
@@ -145,6 +155,7 @@ impl Line {
                 rate: self.rate.and_then(|rate| Rate::new(rate.get())),
                 streams: self.streams,
                 uses: self.uses,
+                client_key,
             },
             created: Timestamp::new(self.created, 0)?,
             owner_file: self.owner_file,

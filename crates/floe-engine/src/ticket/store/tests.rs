@@ -24,6 +24,7 @@ fn new(name: &str) -> NewTicket {
         expires: Timestamp::new(1000, 0),
         prefix: ObjectPath::parse(b"team/a").unwrap(),
         quota: Quota { bytes: Some(ByteCount(u64::MAX)), entries: Some(EntryCount(3)) },
+        client_key: Some(KeyPin([8; 32])),
         ..Bounds::of(Verbs::READ.and(Verbs::LIST))
     };
     NewTicket { name: name.into(), bounds, root: ROOT, pin: PIN }

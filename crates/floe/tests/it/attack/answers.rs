@@ -164,6 +164,11 @@ const GREETINGS: &[(&str, Greeting)] = &[
     }),
 ];
 
+fn other_key() -> Cbor {
+    let key = welcome().with(8, &[1; 91][..]).with(9, 0x0403);
+    key.with(10, &[2; 72][..]).with(11, 4_000_000_000)
+}
+
 fn welcomes() -> Vec<(&'static str, Cbor)> {
     vec![
         ("pieces of 0", welcome().with(4, 0)),
@@ -179,6 +184,13 @@ fn welcomes() -> Vec<(&'static str, Cbor)> {
         ("verbs of -1", welcome().with(3, Cbor::Negative(0))),
         ("an agent of 129 bytes", welcome().with(7, Cbor::text(&"a".repeat(129)))),
         ("no agent", welcome().without(7)),
+        ("a part of another key", welcome().with(8, &[1; 91][..])),
+        ("a time of another key", welcome().with(11, 1)),
+        ("another key of 2049 bytes", other_key().with(8, &[1; 2049][..])),
+        ("a scheme of 2^16", other_key().with(9, 1 << 16)),
+        ("a signature of 1025 bytes", other_key().with(10, &[1; 1025][..])),
+        ("a time of 2^63", other_key().with(11, 1 << 63)),
+        ("another key in plaintext", other_key()),
     ]
 }
 

@@ -4,10 +4,15 @@
 use super::channel::{Link, client_hello, serve};
 use super::fort::Fort;
 use super::peer::{Answer, Peer};
-use super::wire::{cold, hot, kind};
+use super::wire::{Cbor, cold, hot, kind};
 use crate::stage::{Ended, Server, Stage};
+use floe_engine::identity::KeyPin;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -109,10 +114,16 @@ fn a_record_that_was_changed_ends_its_session() {
 }
 
 /// A server by hand; what the client said to it, all of it.
-fn hostile(
-    answer: impl FnOnce(std::net::TcpStream) -> Vec<u8> + Send + 'static,
+fn hostile(answer: impl FnOnce(TcpStream) -> Vec<u8> + Send + 'static) -> (u16, Receiver<Vec<u8>>) {
+    hostile_at(0, answer)
+}
+
+/// At a port that is free.
+fn hostile_at(
+    port: u16,
+    answer: impl FnOnce(TcpStream) -> Vec<u8> + Send + 'static,
 ) -> (u16, Receiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tell, told) = channel();
     std::thread::spawn(move || {
@@ -125,7 +136,7 @@ fn hostile(
 }
 
 /// Answers each flight of the client, until that goes.
-fn plainly(answer: Vec<u8>) -> impl FnOnce(std::net::TcpStream) -> Vec<u8> {
+fn plainly(answer: Vec<u8>) -> impl FnOnce(TcpStream) -> Vec<u8> {
     move |mut socket| {
         let (mut said, mut part) = (Vec::new(), [0; 4096]);
         let count = socket.read(&mut part).unwrap();
@@ -143,7 +154,7 @@ fn securely(
     pem: &Path,
     alpn: &[&[u8]],
     answer: Vec<u8>,
-) -> impl FnOnce(std::net::TcpStream) -> Vec<u8> + use<> {
+) -> impl FnOnce(TcpStream) -> Vec<u8> + use<> {
     let config = serve(pem, alpn);
     move |socket| {
         let tls = rustls::ServerConnection::new(config).unwrap();
@@ -207,4 +218,87 @@ fn a_client_says_nothing_to_a_server_that_is_not_its_own() {
     ls(&stage, port, &ticket).fails(6, &["broke the protocol"]);
     let hello = said.recv_timeout(crate::stage::PATIENCE).unwrap();
     assert_eq!(hello[4], kind::HELLO);
+}
+
+/// A server with one key that tells of another, signed for by a third; the fingerprint it tells.
+fn telling(
+    own: &Path,
+    told: &Path,
+    signs: &Path,
+) -> (Vec<u8>, impl FnOnce(TcpStream) -> Vec<u8> + use<>) {
+    let cert = CertificateDer::from_pem_file(told).unwrap();
+    let spki = ParsedCertificate::try_from(&cert).unwrap().subject_public_key_info().to_vec();
+    let key = any_supported_type(&PrivateKeyDer::from_pem_file(signs).unwrap()).unwrap();
+    let signer = key.choose_scheme(&[rustls::SignatureScheme::ECDSA_NISTP256_SHA256]).unwrap();
+    let (config, told) = (serve(own, &[b"floe/1"]), spki.clone());
+    let answer = move |socket| {
+        let tls = rustls::ServerConnection::new(config).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, socket);
+        let mut part = [0; 4096];
+        let count = stream.read(&mut part).unwrap();
+        let exporter =
+            stream.conn.export_keying_material([0; 32], b"EXPORTER-floe/1", Some(&[])).unwrap();
+        let message = [&b"floe/1 successor\0floe/1"[..], &exporter].concat();
+        let signature = signer.sign(&message).unwrap();
+        let (told, signed) = (Cbor::from(&told[..]), Cbor::from(&signature[..]));
+        let welcome = super::host::welcome().with(8, told).with(9, 0x0403).with(10, signed);
+        let _ = stream.write_all(&cold(kind::WELCOME, &welcome.with(11, 4_000_000_000)));
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+        part[..count].to_vec()
+    };
+    (spki, answer)
+}
+
+fn pinned(stage: &Stage) -> String {
+    stage.run(&["hosts"]).ok().text().trim().rsplit('\t').next().unwrap().to_owned()
+}
+
+#[test]
+fn another_key_is_taken_only_from_a_server_that_has_both() {
+    let (other, _) = victim();
+    let other = other.path("state-server/identity.pem");
+    for (told_by_itself, taken) in [(false, false), (true, true)] {
+        let stage = Stage::new();
+        let server = stage.serve_and_log_in(&[]);
+        let (own, port) = (stage.path("state-server/identity.pem"), server.port);
+        assert_eq!(server.terminate(), 0);
+        let before = pinned(&stage);
+        let (spki, answer) = telling(&own, &other, if told_by_itself { &other } else { &own });
+        let (_, said) = hostile_at(port, answer);
+        let ended = stage.run(&["ls", "nas:/"]);
+        let other = KeyPin::of_public_key(&spki).to_string();
+        if taken {
+            // What is told well is kept, though nothing else came of it.
+            assert!(ended.err.contains(&other), "{}", ended.err);
+            assert_eq!(pinned(&stage), other);
+        } else {
+            ended.fails(6, &["another key that is not the server's", "broke the protocol"]);
+            assert_eq!(pinned(&stage), before);
+        }
+        assert_eq!(said.recv_timeout(crate::stage::PATIENCE).unwrap()[4], kind::HELLO);
+    }
+    // From whom the own key was not shown, nothing is heard at all.
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let port = server.port;
+    assert_eq!(server.terminate(), 0);
+    let before = pinned(&stage);
+    let (_, said) = hostile_at(port, securely(&other, &[b"floe/1"], vec![]));
+    stage.run(&["ls", "nas:/"]).fails(4, &["floe key show"]);
+    assert_eq!(pinned(&stage), before);
+    let _ = said.recv_timeout(crate::stage::PATIENCE).unwrap();
+}
+
+#[test]
+fn another_key_is_never_taken_in_plaintext() {
+    let port = super::host::host(|peer| {
+        super::host::challenge(peer);
+        let signed = super::host::welcome().with(8, &[1; 91][..]).with(9, 0x0403);
+        let signed = signed.with(10, &[2; 72][..]).with(11, 4_000_000_000);
+        peer.say(&cold(kind::WELCOME, &signed));
+    });
+    let victim = super::host::Victim::new();
+    victim.refuses("another key in plaintext", port, &["ls", "URL/"]);
+    assert!(!victim.stage.path("state/hosts.json").exists());
 }

@@ -47,6 +47,7 @@ pub mod code {
     pub const READ_ONLY: u64 = 9;
     pub const NOT_DIRECTORY: u64 = 11;
     pub const NOT_REGULAR: u64 = 12;
+    pub const CLIENT_KEY_NEEDED: u64 = 16;
     pub const INTEGRITY: u64 = 20;
     /// What says it does not look like floe at all.
     pub const MISMATCH: u64 = 33;

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use toll::Toll;
 
-pub use traffic::Traffic;
+pub use traffic::{Paying, Traffic};
 
 /// The core, on pooled pieces.
 pub type Core = Session<Piece>;

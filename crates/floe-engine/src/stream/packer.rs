@@ -9,7 +9,7 @@ use crate::buffer::{Bell, Blank, Piece, Pool};
 use crate::clock::micros;
 use crate::disk_threads::Crew;
 use crate::pack::{PACKED_FROM, pack};
-use crate::running::Traffic;
+use crate::running::{Paying, Traffic};
 use floe_proto::command::PathSample;
 use floe_proto::frame::{Causes, PackLevel, Packing};
 use floe_types::{ByteCount, EntryId, Micros};
@@ -29,6 +29,8 @@ pub(super) struct Packer {
     wish: Packing,
     taste: Taste,
     thrift: Thrift,
+    /// Told to other streams of the session.
+    paying: Option<Paying>,
     crew: Crew,
     pool: Pool,
     bell: Arc<dyn Bell>,
@@ -91,6 +93,7 @@ impl Packer {
             wish: Packing::Never,
             taste: Taste::default(),
             thrift: Thrift::new(nearness),
+            paying: None,
             crew,
             pool,
             bell,
@@ -105,6 +108,9 @@ impl Packer {
     pub(super) fn begin(&mut self, object: EntryId, wish: Packing) {
         self.wish = if self.most.is_none() { Packing::Never } else { wish };
         self.taste.begin(object);
+        if self.traffic.is_paying() {
+            self.thrift.follow();
+        }
     }
 
     /// The effort for the next piece; nothing where it goes as it is.
@@ -205,6 +211,10 @@ impl Packer {
         let full = self.seen.full.plus(micros(full));
         let at: Micros = micros(self.begun.elapsed());
         self.thrift.look(Seen { at, full, path, theirs, ..self.seen });
+        self.paying = match (self.thrift.level(), self.paying.take()) {
+            (Some(_), told) => Some(told.unwrap_or_else(|| self.traffic.pays())),
+            (None, _) => None,
+        };
     }
 }
 

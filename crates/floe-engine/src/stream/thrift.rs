@@ -107,6 +107,14 @@ impl Thrift {
         matches!(self.mode, Mode::Packing { .. }).then_some(self.level)
     }
 
+    /// Others of its session are packing: one that has seen nothing yet begins as they go on, and
+    /// judges for itself from then on. Streams are added while a path is full.
+    pub(super) fn follow(&mut self) {
+        if self.last == Seen::default() {
+            self.mode = Mode::Packing { plain: 0, roomy: Micros::ZERO };
+        }
+    }
+
     /// Judges by what happened since it looked last.
     pub(super) fn look(&mut self, seen: Seen) {
         let passed = Micros(seen.at.0.saturating_sub(self.last.at.0));

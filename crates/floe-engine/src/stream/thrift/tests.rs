@@ -134,6 +134,20 @@ fn packing_that_outruns_the_path_goes_on_and_looks_again_now_and_then() {
 }
 
 #[test]
+fn a_further_stream_goes_on_as_the_others_and_judges_for_itself() {
+    let mut stream = Stream::new(Nearness::Elsewhere);
+    stream.thrift.follow();
+    assert_eq!(stream.thrift.level(), Some(PackLevel::MIN));
+    assert_eq!(stream.look(1, Look { packing: 300, ..FULL_PATH }), Some(1));
+    assert_eq!(stream.look(1, Look { peer_limited: 900, ..FULL_PATH }), None);
+    stream.thrift.follow();
+    assert_eq!(stream.thrift.level(), None, "it has seen something");
+    let mut here = Stream::new(Nearness::Here);
+    here.thrift.follow();
+    assert_eq!(here.look(1, FULL_PATH), None, "nobody said that he waits");
+}
+
+#[test]
 fn what_did_not_shrink_is_tried_less_and_less_until_it_does() {
     let mut taste = Taste::default();
     let object = |index| EntryId { transfer: TransferId(0), index: EntryIndex(index) };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! input: options 1 | count 1 | portions (count % 16) | the stream
-//! options: 1 the greeting is over, 2 pieces of at most 64 KiB
+//! options: 1 the greeting is over, 2 pieces of at most 64 KiB, 4 pieces may come packed
 //! ```
 
 use crate::heap::measure;
@@ -25,6 +25,9 @@ pub fn run(data: &[u8]) {
         }
         if options & 2 != 0 {
             decoder.agree_piece_bytes_max(64 << 10);
+        }
+        if options & 4 != 0 {
+            decoder.agree_packing();
         }
         decoder
     };
@@ -46,7 +49,7 @@ pub fn run(data: &[u8]) {
         check_encoding(one, &stream[start..*end]);
         start = match one {
             floe_proto::codec::Decoded::Data(head) => {
-                end.saturating_add(head.len.to_len().unwrap_or(usize::MAX))
+                end.saturating_add(head.carried().to_len().unwrap_or(usize::MAX))
             }
             _ => *end,
         };

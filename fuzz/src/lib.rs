@@ -15,6 +15,7 @@ pub mod state; // target: files of the state directory
 pub mod texts; // target: what a person types
 pub mod raw; // target: a connection of the article's wire
 pub mod paths; // target: names and paths
+pub mod packed; // target: pieces that travel packed
 
 #[global_allocator]
 static ALLOCATOR: heap::Counted = heap::Counted;
@@ -39,4 +40,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "texts", run: texts::run },
     Target { name: "raw", run: raw::run },
     Target { name: "paths", run: paths::run },
+    Target { name: "packed", run: packed::run },
 ];

@@ -1,6 +1,6 @@
 //! What every target on frames does: decode in portions, compare, encode again.
 
-use floe_proto::codec::{Decoded, Decoder, Fed, HEAD_LEN, Kind, Layout, encode};
+use floe_proto::codec::{Decoded, Decoder, Fed, HEAD_LEN, Kind, Layout, encode, encode_packed};
 use floe_proto::command::Violation;
 use floe_proto::frame::{Data, Frame};
 use floe_types::Limits;
@@ -31,6 +31,7 @@ pub enum End {
 pub fn session_decoder() -> Decoder {
     let mut decoder = Decoder::new(&Limits::default());
     decoder.enter_session();
+    decoder.agree_packing();
     decoder
 }
 
@@ -56,13 +57,13 @@ pub fn decode_all(
         assert!(fed.decoded.is_some() || fed.used == end - at, "what was not taken is lost");
         at += fed.used;
         if let Fed { decoded: Some(Decoded::Data(head)), .. } = &fed {
-            let len = head.len.to_len().unwrap_or(usize::MAX);
+            let len = head.carried().to_len().unwrap_or(usize::MAX);
             payload_left = len.saturating_sub(stream.len() - at);
         }
         let Some(one) = fed.decoded.take() else { continue };
         decoded.push((one.clone(), at));
         if let Decoded::Data(head) = one {
-            at = stream.len().min(at.saturating_add(head.len.to_len().unwrap_or(usize::MAX)));
+            at = stream.len().min(at.saturating_add(head.carried().to_len().unwrap_or(usize::MAX)));
         }
     }
     let end = match payload_left {
@@ -79,6 +80,11 @@ pub fn decode_all(
 pub fn check_encoding(one: &Decoded<()>, bytes: &[u8]) {
     let frame = match one {
         Decoded::Frame(frame) => frame.clone(),
+        Decoded::Data(head) if head.packed.is_some() => {
+            let mut again = Vec::new();
+            assert_eq!(encode_packed(head, &mut again), Some(()), "{head:?}");
+            return assert_eq!(again, bytes, "a hot frame has one form: {head:?}");
+        }
         Decoded::Data(head) => {
             Frame::Data(Data { seq: head.seq, at: head.at, len: head.len, bytes: () })
         }

@@ -27,7 +27,7 @@ use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
 use floe_proto::command::{Command, PROBES, StreamCount, Summary, TransferOptions};
-use floe_proto::frame::{Direction, Reply, Request, Verbs};
+use floe_proto::frame::{Direction, Packing, Reply, Request, Verbs};
 use floe_types::{ByteCount, ChunkSize, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
 use proof::Proof;
@@ -140,6 +140,8 @@ pub struct Outcome {
     pub result: Result<(), Fault>,
     /// In numbers, over all sessions it took.
     pub summary: Summary,
+    /// How what was sent could be packed: never, where the server takes no packed pieces.
+    pub packing: Packing,
     /// Size and root of a transfer that is one file.
     pub root: Option<(ByteCount, Root)>,
     /// From beginning to end.
@@ -294,8 +296,12 @@ impl Client {
         }
         let probe = Some(Limits::PROBE_BYTES_MAX);
         // Small chunks: a slow path soon tells what came.
-        let options =
-            TransferOptions { probe, chunk: ChunkSize::MIN, ..TransferOptions::default() };
+        let options = TransferOptions {
+            probe,
+            chunk: ChunkSize::MIN,
+            packing: Packing::Never,
+            ..<_>::default()
+        };
         let (end, remote) = (ends::nothing(), ObjectPath::root());
         let errand = carry::Errand { direction, end, remote, options, watch };
         Ok(carry::carry(&self.shared, errand, Proof::none()).await)

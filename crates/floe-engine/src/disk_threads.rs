@@ -1,6 +1,6 @@
 //! Threads that may block on a disk, so that no lane ever does.
 //!
-//! Four crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
+//! Crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
 //! changes names, `Sync` makes durable, `Hash` reads whole objects because somebody asked; a slow
 //! one delays none of the others. Threads start when there is work and end after idling. A `Strand`
 //! runs jobs one after the other on a crew: the long writes of a file go through one, and the short
@@ -20,6 +20,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const STACK_BYTES: usize = 1 << 20;
 /// Objects that are hashed at once for nobody's transfer.
 const HASHING_MAX: usize = 2;
+/// Pieces that are packed at once: each thread keeps memory for it.
+const PACKING_MAX: usize = 16;
 
 /// The crews of one process.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct DiskThreads {
     pub sync: Crew,
     /// Hashes whole objects.
     pub hash: Crew,
+    /// Packs pieces: no disk, but longer than a lane may be held.
+    pub pack: Crew,
     /// One thread that opens what has to wait for a descriptor, in order.
     pub late: Crew,
     /// One thread that looks again for stages that another process holds.
@@ -52,6 +56,7 @@ impl DiskThreads {
             names: Crew::new("floe-names", bulk.min(8)),
             sync: Crew::new("floe-sync", 8),
             hash: Crew::new("floe-hash", HASHING_MAX),
+            pack: Crew::new("floe-pack", cores.min(PACKING_MAX)),
             late: Crew::new("floe-late", 1),
             held: Crew::new("floe-held", 1),
             files: OpenFiles::new(descriptors::raise()),

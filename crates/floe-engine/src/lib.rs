@@ -6,6 +6,7 @@ pub mod clock; // monotonic time as the core counts it
 pub mod speed; // how fast this machine is, stage by stage
 pub mod descriptors; // how many there are, and what open files take of them
 pub mod buffer; // pooled buffers of pieces
+pub mod pack; // pieces packed and unpacked
 pub mod socket; // the one place that makes and configures sockets
 pub mod state; // the state directory: private files, client id, locks
 pub mod identity; // a server's key and certificate, and the pin clients know it by

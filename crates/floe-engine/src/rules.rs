@@ -1,5 +1,6 @@
-//! What of a server can be changed while it runs: bounds, and the reserve of the disk.
+//! What of a server can be changed while it runs: bounds, the reserve of the disk, packing.
 
+use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Limits};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,6 +13,9 @@ pub struct Rules {
     pub caps: Caps,
     /// No byte of an object is staged that would leave less free on its file system.
     pub keep_free: ByteCount,
+    /// What effort clients may ask for when they get; with `Never` pieces are not taken packed,
+    /// either.
+    pub packing: Packing,
 }
 
 /// How many may come.
@@ -44,7 +48,7 @@ impl Default for Caps {
 impl Default for Rules {
     fn default() -> Self {
         let (limits, caps) = (Limits::default(), Caps::default());
-        Self { limits, caps, keep_free: ByteCount::ZERO }
+        Self { limits, caps, keep_free: ByteCount::ZERO, packing: Packing::Auto }
     }
 }
 

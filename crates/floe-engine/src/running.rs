@@ -7,6 +7,7 @@
 //! is over and its streams leave; no other session notices.
 
 mod toll; // a rate of several sessions
+mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
@@ -19,6 +20,7 @@ use crate::grant::Throttle;
 use crate::port::{Ended, Inbox, Port};
 use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
 use floe_proto::disk::{Lane, Took};
+use floe_proto::frame::PackLevel;
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use toll::Toll;
+
+pub use traffic::{Paying, Traffic};
 
 /// The core, on pooled pieces.
 pub type Core = Session<Piece>;
@@ -45,6 +49,8 @@ pub struct Running {
     pub threads: DiskThreads,
     /// The rate that it has together with other sessions.
     toll: Option<Toll>,
+    /// What packing did.
+    pub traffic: Arc<Traffic>,
     seats: Mutex<BTreeMap<StreamId, Arc<Seat>>>,
     streams_next: AtomicU32,
     /// Streams that were let in and do not sit yet.
@@ -68,6 +74,8 @@ pub struct Running {
 pub struct Terms {
     /// The longest piece, as WELCOME said.
     pub piece_bytes_max: u32,
+    /// The most effort for packing pieces; nothing where they do not travel packed.
+    pub packing: Option<PackLevel>,
 }
 
 /// An operation that a listener kept back.
@@ -140,6 +148,7 @@ impl Running {
             terms,
             files,
             threads,
+            traffic: Arc::default(),
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
             expected: AtomicUsize::new(0),
@@ -238,7 +247,8 @@ impl Running {
     /// How far a transfer is.
     #[must_use]
     pub fn summary(&self, transfer: TransferId) -> Option<Summary> {
-        lock(&self.core).summary(transfer)
+        let summary = lock(&self.core).summary(transfer);
+        summary.map(|summary| Summary { packed: self.traffic.total(), ..summary })
     }
 
     /// Changes what buffers the session may hold.

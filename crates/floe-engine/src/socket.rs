@@ -139,6 +139,12 @@ async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
+/// Whether the peer is reached without leaving this machine.
+#[must_use]
+pub fn is_local(stream: &TcpStream) -> bool {
+    stream.peer_addr().is_ok_and(is_loopback)
+}
+
 fn is_loopback(addr: SocketAddr) -> bool {
     addr.ip().to_canonical().is_loopback()
 }
@@ -155,7 +161,7 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_keepalive(&keepalive)?;
-    let loopback = stream.peer_addr().is_ok_and(is_loopback);
+    let loopback = is_local(stream);
     if loopback {
         socket.set_send_buffer_size(LOOPBACK_BUFFER_BYTES)?;
         socket.set_recv_buffer_size(LOOPBACK_BUFFER_BYTES)?;

@@ -11,6 +11,8 @@
 //! until its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
+mod thrift; // whether packing pays
+mod packer; // what of it is packed
 mod outlet;
 
 use crate::buffer::{Bell, Charge, Piece};
@@ -21,13 +23,15 @@ use crate::secure::{Flushed, Secured};
 use crate::socket;
 use floe_proto::command::{Command, Lost, PathSample};
 use floe_proto::disk::Lane;
-use floe_proto::frame::Frame;
+use floe_proto::frame::{Frame, Packing};
 use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
+use packer::{Means, Packer};
 use std::sync::Arc;
 use std::time::Duration;
+use thrift::Nearness;
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// One connection that has joined a session.
@@ -98,14 +102,25 @@ impl Stream {
         let (running, inbox) = (&place.running, &place.seat.inbox);
         let files = Arc::clone(&running.files);
         let port = Port::new(Arc::clone(&files), running.threads.clone(), Arc::clone(inbox));
+        let bell = Arc::clone(inbox) as Arc<dyn Bell>;
+        let here = socket::is_local(link.socket());
+        let packer = Packer::new(Means {
+            most: running.terms.packing,
+            nearness: if here { Nearness::Here } else { Nearness::Elsewhere },
+            crew: running.threads.pack.clone(),
+            pool: files.pool().clone(),
+            bell: Arc::clone(&bell),
+            traffic: Arc::clone(&running.traffic),
+        });
+        let traffic = Arc::clone(&running.traffic);
         Self {
-            inlet: Inlet::new(&running.limits, running.terms.piece_bytes_max),
-            bell: Arc::clone(inbox) as Arc<dyn Bell>,
+            inlet: Inlet::new(&running.limits, running.terms, traffic),
+            bell,
             charge: files.pool().charge(),
             place,
             link,
             port,
-            outlet: Outlet::default(),
+            outlet: Outlet::new(packer),
             sending_since: None,
             taking_since: None,
             ended: Vec::new(),
@@ -250,8 +265,8 @@ impl Stream {
         let sample = self.sample();
         let (id, outlet, link) = (self.place.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
-        let mut ops = Vec::new();
-        let mut out = Vec::new();
+        let (mut ops, mut out) = (Vec::new(), Vec::new());
+        let (mut wishes, mut theirs) = (Vec::new(), None);
         let hearing = &mut self.hearing;
         let came = self.inlet.has_come();
         let (room, asked) = self.place.running.round(|core, now| {
@@ -270,6 +285,7 @@ impl Stream {
             }
             if let Some(sample) = sample {
                 core.handle_path(id, sample, now);
+                theirs = Some(core.peer_causes());
             }
             while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
                 ops.push(op);
@@ -277,6 +293,9 @@ impl Stream {
             while outlet.wants(&out, link)
                 && let Some(frame) = core.poll_frame(id, now)
             {
+                if let Frame::Header(header) = &frame {
+                    wishes.push(core.packing(header.entry.transfer));
+                }
                 out.push(frame);
             }
             (core.data_room(id), core.hearing(id))
@@ -288,9 +307,17 @@ impl Stream {
         let opened = roomier || !heard && self.hears();
         let busy = opened || !ops.is_empty() || !out.is_empty();
         self.port.submit(ops);
+        if let (Some(sample), Some(theirs)) = (sample, theirs) {
+            self.outlet.packer.look(sample, theirs);
+        }
+        let mut wishes = wishes.into_iter();
         for frame in out {
-            if let Frame::Data(data) = &frame {
-                *moved = moved.plus(data.len);
+            match &frame {
+                Frame::Data(data) => *moved = moved.plus(data.len),
+                Frame::Header(header) => {
+                    self.outlet.packer.begin(header.entry, wishes.next().unwrap_or(Packing::Never));
+                }
+                _ => {}
             }
             self.outlet.accept(frame)?;
             self.sending_since = None;
@@ -302,7 +329,14 @@ impl Stream {
         if self.link.has_unsent() {
             self.link.flush()?;
         }
-        self.outlet.write(&mut self.link, &mut self.charge)
+        self.outlet.write(&mut self.link, &mut self.charge)?;
+        self.outlet.packer.note_full(self.is_owed());
+        Ok(())
+    }
+
+    /// Whether anything waits for the connection.
+    fn is_owed(&self) -> bool {
+        !self.outlet.is_drained() || self.link.has_unsent()
     }
 
     /// Whether everything that was polled has left for the kernel.
@@ -313,7 +347,8 @@ impl Stream {
     /// While others wait for memory, nobody keeps a piece for long that does not move on: a slow
     /// reader or writer comes again and continues.
     fn give_way(&mut self) -> Result<(), Fault> {
-        if self.is_clear() {
+        // While it is packed it waits for this end.
+        if !self.is_owed() {
             self.sending_since = None;
         } else {
             self.sending_since.get_or_insert_with(Instant::now);
@@ -343,7 +378,7 @@ impl Stream {
 
     async fn wait(&mut self) -> Result<(), Fault> {
         self.inlet.rest();
-        let writing = !self.is_clear();
+        let writing = self.is_owed();
         let reading = self.hears() && !self.inlet.is_full();
         let socket = self.link.socket();
         let holding = self.sending_since.is_some() || self.taking_since.is_some();
@@ -364,8 +399,12 @@ impl Stream {
     async fn say_farewell(&mut self) -> Result<(), Fault> {
         while !self.place.running.is_broken() {
             self.write()?;
-            if !self.outlet.is_empty() {
+            if !self.outlet.is_drained() {
                 self.writable().await?;
+                continue;
+            }
+            if self.outlet.is_packing() {
+                self.place.seat.inbox.rung().await;
                 continue;
             }
             let id = self.place.id;

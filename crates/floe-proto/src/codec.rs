@@ -1,7 +1,8 @@
 //! Frames to bytes and back (PROTOCOL.md is the normative text; the two are changed together).
 //!
 //! `Decoder` takes bytes in any portions and gives frames; `encode` appends one. Neither reads nor
-//! writes the payload of DATA: the caller moves those bytes itself. Everything a peer writes is
+//! writes the payload of DATA: the caller moves those bytes itself, and is the only one who knows
+//! that they may travel packed (PACKED): what a session sees is DATA. Everything a peer writes is
 //! checked against its bound here, so a `Frame` that exists holds only values within bounds;
 //! whether it may come now is the session's matter.
 
@@ -22,14 +23,15 @@ pub mod pack; // how much of a list one frame takes
 use crate::frame::Frame;
 use alloc::vec::Vec;
 use core::fmt;
+use floe_types::ByteCount;
 
 pub use bounds::{
-    AGENT_BYTES_MAX, CURSOR_BYTES_MAX, CodecLimits, DETAIL_BYTES_MAX, FRAME_BYTES_MAX,
+    AGENT_BYTES_MAX, Agreed, CURSOR_BYTES_MAX, CodecLimits, DETAIL_BYTES_MAX, FRAME_BYTES_MAX,
     HANDLE_BYTES_MAX, KEY_BYTES_MAX, LINK_BYTES_MAX, OBJECT_BYTES_MAX, SIGNATURE_BYTES_MAX,
     TICKET_NAME_BYTES_MAX,
 };
 pub use decoder::{Decoded, Decoder, Fed, HEAD_LEN, Head, Phase};
-pub use hot::{DATA_FIXED_LEN, DataHead};
+pub use hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN};
 pub use kind::{Kind, Layout};
 
 /// A frame that no peer would take: its list was not packed (see `pack`).
@@ -46,6 +48,19 @@ impl fmt::Display for TooLong {
 }
 
 impl core::error::Error for TooLong {}
+
+/// Appends what stands before a piece that travels packed: the caller sends `packed` bytes behind
+/// it. `None` where the head is that of a DATA, or says what no PACKED may: nothing is appended.
+pub fn encode_packed(head: &DataHead, out: &mut Vec<u8>) -> Option<()> {
+    let packed = head.packed.filter(|packed| (ByteCount(1)..head.len).contains(packed))?;
+    let (body, raw) = (PACKED_FIXED_LEN as u64 + packed.0, u32::try_from(head.len.0).ok()?);
+    out.extend_from_slice(&u32::try_from(body).ok()?.to_be_bytes());
+    out.extend_from_slice(&[Kind::Packed.wire(), 0, 0, 0]);
+    out.extend_from_slice(&head.seq.0.to_be_bytes());
+    out.extend_from_slice(&head.at.0.to_be_bytes());
+    out.extend_from_slice(&raw.to_be_bytes());
+    Some(())
+}
 
 /// Appends a frame. Of DATA the head and the 16 fixed bytes are written: the caller sends
 /// `data.len` payload bytes behind them. Texts are cut to their bounds.

@@ -1,8 +1,8 @@
 //! What the engine asks of a session, and what a session tells it.
 
 use crate::frame::{
-    Causes, Direction, Pace, Receipt, ReceiptWish, RecogniseWish, Reply, Request, ResumeWish,
-    Unasked, Verbs,
+    Causes, Direction, Pace, Packing, Receipt, ReceiptWish, RecogniseWish, Reply, Request,
+    ResumeWish, Unasked, Verbs,
 };
 use floe_types::{
     ByteCount, ChunkSize, EntryCount, EntryId, Fault, Limits, Micros, ObjectPath, Precondition,
@@ -90,6 +90,8 @@ pub struct TransferOptions {
     /// That it is a probe, which measures a path: of bytes that are nobody's, so many on a get, and
     /// never committed.
     pub probe: Option<ByteCount>,
+    /// How the sender packs what it sends.
+    pub packing: Packing,
 }
 
 /// The ability bit of a server that takes probes, and measures itself when it is asked.
@@ -109,6 +111,7 @@ impl Default for TransferOptions {
             on_failure: OnFailure::Continue,
             rate: None,
             probe: None,
+            packing: Packing::Auto,
         }
     }
 }
@@ -300,6 +303,8 @@ pub struct Summary {
     /// The largest number of bytes handed to the network and not yet recorded (at the receiver:
     /// that came and were not yet recorded).
     pub window_bytes_max: ByteCount,
+    /// What of them went packed: counted by the engine, for all transfers of the session.
+    pub packed: Packed,
     /// Bytes sent again after CORRUPT or a lost stream.
     pub bytes_repeated: ByteCount,
     /// Entries announced.
@@ -316,6 +321,17 @@ pub struct Summary {
     pub streams: u32,
     /// Stream-time by cause, both ends.
     pub causes: Causes,
+}
+
+/// What packing did.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Packed {
+    /// Bytes of pieces that went, or came, packed,
+    pub bytes: ByteCount,
+    /// and those of them that this kept off the network.
+    pub saved: ByteCount,
+    /// Bytes of pieces that were tried and did not shrink, at the sender.
+    pub unshrunk: ByteCount,
 }
 
 /// How far a walk is.

@@ -8,8 +8,10 @@
 mod request; // requests beside any transfer
 mod receipt; // what a server signs of objects
 mod stats; // what one end measured
+mod packing; // how pieces are packed
 mod verbs; // what a ticket allows
 
+pub use packing::{PackLevel, Packing};
 pub use receipt::{RECEIPT_LEAVES_MAX, Receipt, ReceiptWish};
 pub use request::{Recursive, Replace, Reply, Request, RootWish, Speeds, Stat};
 pub use stats::{Causes, Stats, Work};
@@ -91,7 +93,7 @@ pub enum Frame<P> {
 /// What the sender of HELLO wants to be let in as.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Hello {
-    /// Ability bits: `Holes::ABILITY`.
+    /// Ability bits: `Holes::ABILITY`, `Packing::ABILITY`.
     pub abilities: u64,
     /// Random, kept by the client: part of a stage's key.
     pub client: [u8; 16],
@@ -113,7 +115,7 @@ pub struct TicketProof {
 /// The session begins.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Welcome {
-    /// Ability bits: `Holes::ABILITY`, `Receipt::ABILITY`.
+    /// Ability bits: `Holes::ABILITY`, `Receipt::ABILITY`, `PROBES`, `Packing::ABILITY`.
     pub abilities: u64,
     /// Names the session to JOIN.
     pub session: [u8; 16],
@@ -202,6 +204,8 @@ pub struct Open {
     /// That it is a probe, and how many bytes a get of it sends at most. Said only to servers that
     /// take probes.
     pub probe: Option<ByteCount>,
+    /// Get: how the server packs what it sends. Of a put it says nothing.
+    pub packing: Packing,
 }
 
 /// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the

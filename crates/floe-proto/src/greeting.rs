@@ -12,7 +12,7 @@
 //! ```
 
 use crate::command::{Holes, Violation};
-use crate::frame::{Frame, Hello, Join, TicketProof, Welcome};
+use crate::frame::{Frame, Hello, Join, Packing, TicketProof, Welcome};
 use alloc::string::String;
 use alloc::vec::Vec;
 use floe_types::{Fault, Micros};
@@ -158,7 +158,7 @@ impl Greeter {
         proof: Option<TicketProof>,
         agent: String,
     ) -> (Frame<P>, AwaitWelcome) {
-        let abilities = Holes::ABILITY;
+        let abilities = Holes::ABILITY | Packing::ABILITY;
         (Frame::Hello(Hello { abilities, client, proof, agent }), AwaitWelcome(()))
     }
 

@@ -25,7 +25,7 @@ use crate::bucket::Bucket;
 use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
 use crate::entries::Entries;
-use crate::frame::{EntryBody, Failed, Frame};
+use crate::frame::{EntryBody, Failed, Frame, Packing};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -157,6 +157,10 @@ impl<P: Clone> Sender<P> {
 
     pub(crate) fn bucket_mut(&mut self) -> &mut Option<Bucket> {
         &mut self.bucket
+    }
+
+    pub(crate) const fn packing(&self) -> Packing {
+        self.options.packing
     }
 
     pub(crate) const fn bucket(&self) -> Option<&Bucket> {

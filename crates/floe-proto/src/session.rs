@@ -25,7 +25,7 @@ use crate::command::{
     Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
 };
 use crate::disk::{DiskDone, DiskOp, Took, Waited};
-use crate::frame::{Causes, Direction, Frame, Open, Request, Stats, Verbs};
+use crate::frame::{Causes, Direction, Frame, Open, Packing, Request, Stats, Verbs};
 use crate::io::{Io, Owner, ReceiveOp};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
@@ -173,6 +173,7 @@ impl<P: Clone> Session<P> {
             unasked: options.unasked,
             receipts: options.receipts,
             probe: options.probe,
+            packing: if direction == Direction::Get { options.packing } else { Packing::Auto },
         }));
         match direction {
             Direction::Put => {
@@ -470,6 +471,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         unasked: open.unasked,
         receipts: open.receipts,
         probe: open.probe,
+        packing: open.packing,
         ..TransferOptions::default()
     }
 }

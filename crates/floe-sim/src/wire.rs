@@ -73,7 +73,7 @@ impl Inlet {
                         self.step = Step::Filling(head, into, filled + count);
                         return Ok(Taken::Nothing);
                     }
-                    let DataHead { seq, at, len: bytes } = head;
+                    let DataHead { seq, at, len: bytes, .. } = head;
                     let data = Data { seq, at, len: bytes, bytes: into.seal(len) };
                     return Ok(Taken::Frame(Frame::Data(data)));
                 }

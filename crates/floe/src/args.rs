@@ -7,6 +7,7 @@
 use crate::civil;
 use clap::builder::styling::{AnsiColor, Styles};
 use floe_proto::command::StreamCount;
+use floe_proto::frame::{PackLevel, Packing};
 use floe_types::{ByteCount, ChunkSize, Limits, Rate, parse_rate};
 use std::path::PathBuf;
 
@@ -69,6 +70,11 @@ pub struct TransferFlags {
     /// Send at most so much a second: a SIZE, or bits as in 100Mbit
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub limit: Option<Rate>,
+    /// Compress what is sent: 'auto' while the network is the limit and the bytes shrink, 'never', or
+    /// a level of zstd from 1 (fast) to 19 (small) for everything that shrinks; on a get the server
+    /// may use a lower level; --limit and rates count the bytes of files
+    #[arg(long, value_name = "auto|never|LEVEL", default_value = "auto", value_parser = packing)]
+    pub compress: Packing,
     /// The plain dialogue: one stream, one chunk, its digest ahead, every step acknowledged; slow,
     /// for study and for paths that break anything else
     #[arg(long, conflicts_with = "streams")]
@@ -127,6 +133,19 @@ pub fn streams(text: &str) -> Result<StreamCount, String> {
     }
 }
 
+/// Reads how to compress.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn packing(text: &str) -> Result<Packing, String> {
+    let level = || text.parse().ok().and_then(PackLevel::new).map(Packing::Level);
+    match text {
+        "auto" => Ok(Packing::Auto),
+        "never" => Ok(Packing::Never),
+        _ => level().ok_or_else(|| "'auto', 'never' or a level from 1 to 19".to_owned()),
+    }
+}
+
 fn chunk(text: &str) -> Result<ChunkSize, String> {
     let size = civil::parse_bytes(text)?;
     ChunkSize::new(size.0).ok_or_else(|| "a chunk is a power of two from 256Ki to 16Mi".to_owned())
@@ -157,6 +176,11 @@ mod tests {
         assert_eq!(streams("8"), Ok(StreamCount::Fixed(8)));
         for bad in ["0", "65", "-1", "two", ""] {
             assert!(streams(bad).is_err(), "{bad}");
+        }
+        assert_eq!(packing("auto"), Ok(Packing::Auto));
+        assert_eq!(packing("19"), Ok(Packing::Level(PackLevel::MAX)));
+        for bad in ["0", "20", "-1", "always", "256", ""] {
+            assert!(packing(bad).is_err(), "{bad}");
         }
         assert_eq!(chunk("16Mi"), Ok(ChunkSize::MAX));
         for bad in ["0", "1M", "128Ki", "32Mi", "x"] {

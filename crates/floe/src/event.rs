@@ -4,6 +4,7 @@
 //! them in base64. Numbers are bytes, microseconds or counts; `elapsed` is in seconds.
 
 use crate::fault::{Failure, code_of};
+use crate::packed;
 use data_encoding::BASE64;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
@@ -79,6 +80,7 @@ impl Event {
     pub fn with_sums(self, sums: &Summary) -> Self {
         self.with("bytes_total", sums.bytes_total.0)
             .with("bytes_sent", sums.bytes_sent.0)
+            .with("bytes_on_wire", packed::on_wire(sums).0)
             .with("bytes_resumed", sums.bytes_resumed.0)
             .with("bytes_stored", sums.bytes_stored.0)
             .with("bytes_repeated", sums.bytes_repeated.0)

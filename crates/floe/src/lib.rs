@@ -15,6 +15,7 @@ mod args; // the flags that commands share
 pub mod remote; // what an argument names
 mod place; // where a SRC goes
 pub mod settings; // flags, then environment, then the configuration file
+mod packed; // what compression did, in words
 mod event; // events for programs
 mod why; // why a transfer is as slow as it is
 mod progress; // how far a transfer is

@@ -7,10 +7,12 @@
 use crate::args::OutputFlags;
 use crate::civil;
 use crate::event::{self, Channel, Event};
+use crate::packed::{self, Detail};
 use crate::progress::{Audience, Progress};
 use crate::why::{self, Why};
 use floe_proto::causes::Limited;
 use floe_proto::command::Summary;
+use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -54,6 +56,8 @@ pub struct Finished {
     pub summary: Summary,
     /// Of a single file: size and root.
     pub object: Option<(ByteCount, Root)>,
+    /// How what was sent could be compressed.
+    pub packing: Packing,
     /// Wall time.
     pub elapsed: Duration,
     /// How often the connection was made anew.
@@ -115,6 +119,10 @@ impl Voice {
         if let Form::Json(channel) = self.form {
             event().send(channel);
         }
+    }
+
+    fn detail(self) -> Detail {
+        if self.level == Level::Verbose { Detail::Full } else { Detail::Short }
     }
 
     fn audience(self) -> Audience {
@@ -322,6 +330,9 @@ impl Report {
                 civil::bytes(sums.bytes_sent)
             ));
         }
+        if let Some(packed) = packed::line(sums, finished.packing, self.voice.detail()) {
+            lines.push(format!("  {packed}"));
+        }
         if sums.entries_skipped.0 > 0 {
             lines.push(format!("  {} skipped", entries(sums.entries_skipped.0)));
         }
@@ -427,7 +438,8 @@ mod tests {
             ..Summary::default()
         };
         let elapsed = Duration::from_secs(2);
-        Finished { result: Ok(()), summary, object, elapsed, reconnects: 1 }
+        let packing = Packing::Auto;
+        Finished { result: Ok(()), summary, object, packing, elapsed, reconnects: 1 }
     }
 
     #[test]

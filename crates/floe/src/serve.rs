@@ -2,7 +2,7 @@
 
 mod reload; // what is read again
 
-use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
+use crate::args::{AFTER_HELP, OutputFlags, StateFlag, packing};
 use crate::civil;
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
@@ -24,6 +24,7 @@ use floe_engine::server::{
     Server,
 };
 use floe_engine::state::State;
+use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Code, Mode, Timestamp};
 use reload::Reload;
 use rustix::process::{Resource, Rlimit};
@@ -99,6 +100,10 @@ pub struct ServeArgs {
     /// Refuse puts that would leave less free on the disk of DIR [default: 0]
     #[arg(long, value_name = "SIZE", value_parser = civil::parse_bytes)]
     keep_free: Option<ByteCount>,
+    /// Compress what clients get: 'auto' for levels up to 3, 'never' (then nothing that clients put
+    /// comes compressed, either), or up to this level of zstd where they ask for it [default: auto]
+    #[arg(long, value_name = "auto|never|LEVEL", value_parser = packing)]
+    compress: Option<Packing>,
     /// Keep no audit log
     #[arg(long, conflicts_with = "audit_file_size")]
     no_audit: bool,
@@ -314,7 +319,10 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         own_files,
         wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
         memory,
-        rules: file.limits.rules(keep_free),
+        rules: Rules {
+            packing: args.compress.or(file.compress).unwrap_or_default(),
+            ..file.limits.rules(keep_free)
+        },
         audit,
         metrics: args.metrics.or(file.metrics),
         state,

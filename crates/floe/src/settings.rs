@@ -6,13 +6,14 @@
 
 mod limits; // the bounds of a server
 
-use crate::args::{ConnectFlags, StateFlag};
+use crate::args::{ConnectFlags, StateFlag, packing};
 use crate::civil;
 use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::hosts::OwnKey;
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
+use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Code, Mode};
 use limits::{LimitsTable, parsed};
 use rustix::io::Errno;
@@ -80,6 +81,9 @@ pub struct ServeFile {
     /// `--keep-free`.
     #[serde(deserialize_with = "keep_free_of")]
     pub keep_free: Option<ByteCount>,
+    /// `--compress`.
+    #[serde(deserialize_with = "compress_of")]
+    pub compress: Option<Packing>,
     /// `--json`.
     pub json: bool,
     /// `--no-audit`.
@@ -117,6 +121,12 @@ fn keep_free_of<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<ByteCount>, D::Error> {
     parsed(from, civil::parse_bytes).map(Some)
+}
+
+fn compress_of<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<Packing>, D::Error> {
+    parsed(from, packing).map(Some)
 }
 
 fn audit_file_size_of<'de, D: Deserializer<'de>>(
@@ -340,11 +350,12 @@ mod tests {
     #[test]
     fn the_file_holds_the_names_of_the_flags() {
         let text = "dir = \"/srv\"\nlisten = [\"[::]:1\"]\nread-only = true\nmemory = \"64Mi\"\n\
-                    metrics = \"127.0.0.1\"\n";
+                    metrics = \"127.0.0.1\"\ncompress = \"9\"\n";
         let file = parse_serve_file(text).unwrap();
         assert!(file.read_only && !file.public);
         assert_eq!(file.listen, [parse_listen("[::]:1").unwrap()]);
         assert_eq!(file.memory, Some(ByteCount(64 << 20)));
+        assert_eq!(file.compress, packing("9").ok());
         assert_eq!(file.metrics, METRICS.parse().ok());
         assert_eq!(file.dir.as_deref(), Some(Path::new("/srv")));
     }
@@ -361,6 +372,7 @@ mod tests {
             ("\nlisten = [\"nowhere\"]", "line 2: an address is ADDR:PORT"),
             ("\n\nmetrics = \"nowhere\"", "line 3: an address is ADDR:PORT"),
             ("metrics = true", "line 1: "),
+            ("\ncompress = \"20\"", "line 2: 'auto', 'never' or a level from 1 to 19"),
             ("public = true\n[limits]\nstreams = 9\nsessions = 0\n", "line 4: a whole number"),
             ("[limits]\n\n\nwindow = \"1\"\n", "line 4: a window is"),
             ("\n[limits]\nstream = 9\n", "line 3: unknown field `stream`"),

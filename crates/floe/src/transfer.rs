@@ -14,7 +14,7 @@ use floe_engine::client::{
     Client, LocalSink, LocalSource, Notice, Notices, Outcome, Receipts, watch,
 };
 use floe_proto::command::{OnFailure, StreamCount, TransferOptions};
-use floe_proto::frame::{Pace, RecogniseWish, ResumeWish};
+use floe_proto::frame::{Pace, Packing, RecogniseWish, ResumeWish};
 use floe_types::{Code, Fault, ObjectPath, Precondition};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,6 +99,7 @@ impl TransferFlags {
             },
             on_failure: if self.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
             rate: self.limit,
+            packing: self.compress,
             ..TransferOptions::default()
         })
     }
@@ -282,6 +283,7 @@ fn finished(outcome: std::result::Result<Outcome, Fault>, elapsed: Duration) -> 
             result: outcome.result,
             summary: outcome.summary,
             object: outcome.root,
+            packing: outcome.packing,
             elapsed: outcome.elapsed,
             reconnects: outcome.reconnects,
         },
@@ -289,6 +291,7 @@ fn finished(outcome: std::result::Result<Outcome, Fault>, elapsed: Duration) -> 
             result: Err(fault),
             summary: Default::default(),
             object: None,
+            packing: Packing::Never,
             elapsed,
             reconnects: 0,
         },

@@ -7,7 +7,7 @@ use super::totals::Totals;
 use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
-use floe_proto::frame::{Direction, ReceiptWish, RecogniseWish, ResumeWish, Unasked};
+use floe_proto::frame::{Direction, Packing, ReceiptWish, RecogniseWish, ResumeWish, Unasked};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +82,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand, proof: Proof
         proof,
         totals: Totals::default(),
         root: None,
+        packing: Packing::Never,
         began: false,
         reconnects: 0,
         advanced: started,
@@ -94,6 +95,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand, proof: Proof
         result,
         summary: way.totals.with_nothing(),
         root: way.root,
+        packing: way.packing,
         elapsed: started.elapsed(),
         reconnects: way.reconnects,
         buffers_bytes_max: shared.pool.held_max(),
@@ -106,6 +108,8 @@ struct Way<'a> {
     proof: Proof,
     totals: Totals,
     root: Option<(ByteCount, Root)>,
+    /// How what goes may be packed.
+    packing: Packing,
     /// Whether a session of this errand moved anything.
     began: bool,
     reconnects: u32,
@@ -189,6 +193,7 @@ impl Way<'_> {
         if receipts == ReceiptWish::Signed && !live.signs_receipts() {
             return Err(Fault::new(Code::Unsupported, "ask for receipts: this server signs none"));
         }
+        self.packing = if live.packs() { options.packing } else { Packing::Never };
         let mut options = TransferOptions { unasked: end.unasked, receipts, ..options.clone() };
         if self.began {
             // What stands now is of this run.
@@ -205,13 +210,12 @@ impl Way<'_> {
         }
         let (transfer, mut events) = live.begin_transfer(*direction, end, remote, &options)?;
         // A session measures from its own beginning on.
-        let before = live.running.summary(transfer).unwrap_or_default().causes;
-        self.totals.begin(before);
+        self.totals.begin(&live.running.summary(transfer).unwrap_or_default());
         let mut last = Summary::default();
         let finished = self.follow(live, transfer, &mut events, &mut last).await;
         let result = match finished {
             Some((result, summary)) => {
-                last = summary;
+                last = Summary { packed: live.running.traffic.total(), ..summary };
                 result
             }
             None => {

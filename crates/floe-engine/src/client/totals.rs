@@ -4,7 +4,7 @@
 //! finds at the receiver was there before this command only as far as no earlier session of the
 //! same command can have sent it.
 
-use floe_proto::command::Summary;
+use floe_proto::command::{Packed, Summary};
 use floe_proto::frame::Causes;
 use floe_types::ByteCount;
 
@@ -14,20 +14,25 @@ pub(super) struct Totals {
     before: Option<Summary>,
     /// What the session under way had measured before this transfer began.
     others: Causes,
+    /// What it had packed before.
+    packed: Packed,
     /// The most bytes stored and entries committed that any session told of.
     reached: (ByteCount, u32),
 }
 
 impl Totals {
-    /// A session takes the transfer up; it has measured this for others.
-    pub(super) fn begin(&mut self, others: Causes) {
-        self.others = others;
+    /// A session takes the transfer up; it has measured, and packed, this for others.
+    pub(super) fn begin(&mut self, before: &Summary) {
+        (self.others, self.packed) = (before.causes, before.packed);
     }
 
     /// All of it, if the session under way ended here.
     pub(super) fn with(&self, now: &Summary) -> Summary {
         let own = now.causes.beyond(self.others);
-        let Some(before) = &self.before else { return Summary { causes: own, ..now.clone() } };
+        let packed = beyond(now.packed, self.packed);
+        let Some(before) = &self.before else {
+            return Summary { causes: own, packed, ..now.clone() };
+        };
         let found = now.bytes_resumed.minus(before.bytes_sent);
         Summary {
             bytes_total: now.bytes_total.max(before.bytes_total),
@@ -37,6 +42,7 @@ impl Totals {
             window_bytes_max: now.window_bytes_max.max(before.window_bytes_max),
             bytes_repeated: before.bytes_repeated.plus(now.bytes_repeated),
             causes: own.plus(before.causes),
+            packed: sum(packed, before.packed),
             ..now.clone()
         }
     }
@@ -61,6 +67,22 @@ impl Totals {
     }
 }
 
+fn sum(one: Packed, other: Packed) -> Packed {
+    Packed {
+        bytes: one.bytes.plus(other.bytes),
+        saved: one.saved.plus(other.saved),
+        unshrunk: one.unshrunk.plus(other.unshrunk),
+    }
+}
+
+fn beyond(all: Packed, others: Packed) -> Packed {
+    Packed {
+        bytes: all.bytes.minus(others.bytes),
+        saved: all.saved.minus(others.saved),
+        unshrunk: all.unshrunk.minus(others.unshrunk),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,13 +92,15 @@ mod tests {
     fn times_are_those_of_this_transfer() {
         let session = |cpu| Summary {
             causes: Causes { cpu: Micros(cpu), ..Causes::default() },
+            packed: Packed { saved: ByteCount(cpu), ..Packed::default() },
             ..Summary::default()
         };
         let mut totals = Totals::default();
-        totals.begin(session(5).causes);
+        totals.begin(&session(5));
         totals.add(&session(7));
-        totals.begin(Causes::default());
+        totals.begin(&Summary::default());
         assert_eq!(totals.with(&session(1)).causes.cpu, Micros(3));
+        assert_eq!(totals.with(&session(1)).packed.saved, ByteCount(3));
     }
 
     #[test]

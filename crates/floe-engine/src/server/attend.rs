@@ -24,7 +24,9 @@ use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
-use floe_proto::frame::{Direction, Receipt, Successor, Verbs, Welcome};
+use floe_proto::frame::{
+    Direction, PackLevel, Packing, Receipt, Successor, Verbs, Welcome,
+};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};
@@ -156,18 +158,23 @@ impl Visit<'_> {
         let agent = Escaped(claim.hello().agent.as_bytes()).to_string();
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
-        let holes = Holes::with(claim.hello().abilities);
-        let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
-        let streams_max = self.streams_max(pass.as_ref());
-        let may = (verbs, streams_max, probes_of(pass.as_ref()));
+        let theirs = claim.hello().abilities;
+        let holes = Holes::with(theirs);
+        // Before its line begins in the log: they may fail, and it must end.
         let key = hall.keys.standing(key, timestamp())?;
         let told = key.successor.map(|(by, until)| successor(&claim, &by, until)).transpose()?;
+        let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
+        let streams_max = self.streams_max(pass.as_ref());
+        let packs = self.rules.packing.most();
+        let abilities = probes_of(pass.as_ref()) | packs.map_or(0, |_| Packing::ABILITY);
+        let may = (verbs, streams_max, abilities);
         let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
         let rate_of = |pass: &Pass| hall.rates.set(pass.id, pass.bounds.rate, hall.clock.now());
         let throttle = pass.as_ref().map(rate_of);
-        let running = self.running((verbs, holes, streams_max), files, throttle);
+        let packing = packs.filter(|_| theirs & Packing::ABILITY != 0);
+        let running = self.running((verbs, holes, streams_max), packing, files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
@@ -300,6 +307,7 @@ impl Visit<'_> {
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
+        packing: Option<PackLevel>,
         files: Files,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Running> {
@@ -315,7 +323,7 @@ impl Visit<'_> {
         let core = Session::new(Role::Server, config, hall.clock.now());
         let limits = self.rules.limits.clone();
         let threads = hall.threads.clone();
-        let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max };
+        let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max, packing };
         Running::new(core, hall.clock, limits, terms, Arc::new(files), threads, throttle)
     }
 
@@ -428,11 +436,11 @@ fn probes_of(pass: Option<&Pass>) -> u64 {
 fn welcome(
     limits: &Limits,
     (session, secret): (SessionId, [u8; 32]),
-    (verbs, streams_max, probes): (Verbs, u32, u64),
+    (verbs, streams_max, some): (Verbs, u32, u64),
     successor: Option<Successor>,
 ) -> Welcome {
     Welcome {
-        abilities: Holes::ABILITY | Receipt::ABILITY | probes,
+        abilities: Holes::ABILITY | Receipt::ABILITY | some,
         session,
         secret,
         verbs,

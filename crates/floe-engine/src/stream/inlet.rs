@@ -5,6 +5,8 @@
 //! state does; those of pieces are bounded for all connections together.
 
 use crate::buffer::{Bell, Blank, Piece, Pool, Turn};
+use crate::pack::unpack;
+use crate::running::{Terms, Traffic};
 use crate::secure::{Ending, Scratch, Secured, Took};
 use floe_proto::codec::{DataHead, Decoded, Decoder, Fed};
 use floe_proto::command::Violation;
@@ -29,6 +31,7 @@ pub(super) struct Inlet {
     /// Bytes of a piece came since this was last asked.
     came: Came,
     turn: Turn,
+    traffic: Arc<Traffic>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,10 +82,13 @@ impl From<Fault> for Broken {
 }
 
 impl Inlet {
-    /// Before the first frame; the longest piece is what WELCOME said.
-    pub(super) fn new(limits: &Limits, piece_bytes_max: u32) -> Self {
+    /// Before the first frame.
+    pub(super) fn new(limits: &Limits, terms: Terms, traffic: Arc<Traffic>) -> Self {
         let mut decoder = Decoder::new(limits);
-        decoder.agree_piece_bytes_max(piece_bytes_max);
+        decoder.agree_piece_bytes_max(terms.piece_bytes_max);
+        if terms.packing.is_some() {
+            decoder.agree_packing();
+        }
         decoder.enter_session();
         Self {
             decoder,
@@ -90,6 +96,7 @@ impl Inlet {
             step: Step::Frames,
             came: Came::Nothing,
             turn: Turn::default(),
+            traffic,
         }
     }
 
@@ -108,8 +115,10 @@ impl Inlet {
                     return Ok(Taken::NoRoom);
                 }
                 Step::Announced(head) => {
-                    let len = head.len.to_len().unwrap_or(0);
-                    let Some(into) = pool.blank_in_turn(len, &mut self.turn, bell) else {
+                    // One that is packed comes into what it is unpacked to, and is shorter.
+                    let room = head.len.to_len().unwrap_or(0);
+                    let len = head.carried().to_len().unwrap_or(0);
+                    let Some(into) = pool.blank_in_turn(room, &mut self.turn, bell) else {
                         self.step = Step::Announced(head);
                         return Ok(Taken::NoRoom);
                     };
@@ -180,7 +189,7 @@ impl Inlet {
             filled += count;
         }
         while filled < len {
-            match read(link, &mut into.bytes_mut()[filled..])? {
+            match read(link, &mut into.bytes_mut()[filled..len])? {
                 Took::Bytes(count) => {
                     filled += count;
                     self.came = Came::Bytes;
@@ -192,8 +201,13 @@ impl Inlet {
                 Took::End(ending) => return Err(Broken::Connection(self.end(ending))),
             }
         }
-        let DataHead { seq, at, len: count } = head;
-        Ok(Some(Frame::Data(Data { seq, at, len: count, bytes: into.seal(len) })))
+        let DataHead { seq, at, len: count, packed } = head;
+        if packed.is_some() {
+            unpack(into.bytes_mut(), len).map_err(Broken::Violation)?;
+            self.traffic.packed(count, count.minus(head.carried()));
+        }
+        let bytes = into.seal(count.to_len().unwrap_or(0));
+        Ok(Some(Frame::Data(Data { seq, at, len: count, bytes })))
     }
 
     fn end(&self, ending: Ending) -> Fault {

@@ -60,6 +60,7 @@ fn opens(first: u32) -> Vec<u8> {
             unasked: options.unasked,
             receipts: options.receipts,
             probe: options.probe,
+            packing: options.packing,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

@@ -43,6 +43,17 @@ pub struct CodecLimits {
     pub ranges_max: u32,
     /// The most names of one page.
     pub names_max: u32,
+    /// Whether pieces may come packed.
+    pub packing: Agreed,
+}
+
+/// Whether both ends agreed on something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Agreed {
+    /// They did not.
+    No,
+    /// They did.
+    Yes,
 }
 
 impl From<&Limits> for CodecLimits {
@@ -54,6 +65,7 @@ impl From<&Limits> for CodecLimits {
             entries_max: limits.entries_ahead_max,
             ranges_max: limits.want_ranges_max,
             names_max: limits.page_entries_max,
+            packing: Agreed::No,
         }
     }
 }

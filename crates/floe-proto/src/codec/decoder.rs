@@ -1,17 +1,17 @@
 //! Bytes from a transport, in any portions, to frames.
 //!
 //! Holds at most one body that is not DATA (64 KiB), and none where a frame lies whole in what it
-//! is fed. A length is bounded before a byte behind its head is kept. The payload of DATA never
-//! passes here: after `Decoded::Data` the caller takes it from the transport itself.
+//! is fed. A length is bounded before a byte behind its head is kept. The payload of DATA and PACKED
+//! never passes here: after `Decoded::Data` the caller takes it from the transport itself.
 //!
 //! ```text
 //!  Head --known, not DATA--> Body --> Frame --> Head        any violation: sticky
-//!       --DATA-------------> Body (16 bytes) --> Data --> Head
+//!       --DATA, PACKED-----> Body (16, 20 bytes) --> Data --> Head
 //!       --unknown, 0x80..--> Skip --> Skipped --> Head
 //! ```
 
-use super::bounds::{CodecLimits, bad};
-use super::hot::{DATA_FIXED_LEN, DataHead};
+use super::bounds::{Agreed, CodecLimits, bad};
+use super::hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN};
 use super::kind::{Kind, SKIPPABLE_FROM};
 use super::{body, hot};
 use crate::command::Violation;
@@ -50,7 +50,8 @@ impl Head {
     ///
     /// # Errors
     /// An unknown kind below 0x80, a flag that the kind does not define, a reserved byte that is
-    /// set, a length above its bound, anything but a greeting in `Phase::Greeting`.
+    /// set, a length above its bound, anything but a greeting in `Phase::Greeting`, PACKED without
+    /// agreement.
     pub fn parse(
         bytes: &[u8; HEAD_LEN],
         limits: &CodecLimits,
@@ -67,17 +68,24 @@ impl Head {
             Some(known) if phase == Phase::Greeting && !known.is_greeting() => {
                 return bad("a frame before the greeting is over");
             }
+            Some(Kind::Packed) if limits.packing == Agreed::No => {
+                return bad("a packed piece that was not agreed on");
+            }
             _ => {}
         }
         let len_max = match (head.known(), phase) {
             (Some(Kind::Data), _) => limits.piece_bytes_max.saturating_add(16),
+            // Shorter than the piece that it is.
+            (Some(Kind::Packed), _) => limits.piece_bytes_max.saturating_add(19),
             (_, Phase::Greeting) => limits.greeting_bytes_max,
             (_, Phase::Session) => limits.frame_bytes_max,
         };
         if head.len > len_max {
             return bad("a frame above its bound");
         }
-        if head.known() == Some(Kind::Data) && head.len as usize <= DATA_FIXED_LEN {
+        if let Some(kind @ (Kind::Data | Kind::Packed)) = head.known()
+            && head.len as usize <= body_len(head, kind)
+        {
             return bad("a piece of nothing");
         }
         Ok(head)
@@ -95,8 +103,8 @@ impl Head {
 pub enum Decoded<P> {
     /// A frame; never DATA.
     Frame(Frame<P>),
-    /// A DATA frame begins: the next `len` bytes of the transport are its payload, for the caller
-    /// to take; what comes after them is fed again.
+    /// A DATA or PACKED frame begins: the next `carried` bytes of the transport are its payload,
+    /// for the caller to take; what comes after them is fed again.
     Data(DataHead),
     /// A frame of an unknown kind was passed over.
     Skipped(u8),
@@ -150,6 +158,11 @@ impl Decoder {
     /// Lowers the bound of a piece to what both ends agreed on.
     pub fn agree_piece_bytes_max(&mut self, bytes: u32) {
         self.limits.piece_bytes_max = self.limits.piece_bytes_max.min(bytes);
+    }
+
+    /// Both ends agreed that pieces may come packed.
+    pub fn agree_packing(&mut self) {
+        self.limits.packing = Agreed::Yes;
     }
 
     /// How many bytes are wanted to get on; at least one. Never beyond the frame.
@@ -222,10 +235,11 @@ impl Decoder {
     ) -> Result<Option<Decoded<P>>, Violation> {
         let len = body_len(head, kind);
         let Some(bytes) = collect(&mut self.held, rest, len) else { return Ok(None) };
-        let decoded = if kind == Kind::Data {
-            Decoded::Data(hot::read_data(bytes, u64::from(head.len) - len as u64)?)
-        } else {
-            Decoded::Frame(body::read(kind, head.flags, bytes, &self.limits)?)
+        let behind = u64::from(head.len) - len as u64;
+        let decoded = match kind {
+            Kind::Data => Decoded::Data(hot::read_data(bytes, behind)?),
+            Kind::Packed => Decoded::Data(hot::read_packed(bytes, behind, &self.limits)?),
+            _ => Decoded::Frame(body::read(kind, head.flags, bytes, &self.limits)?),
         };
         if self.held.capacity() > HELD_BYTES_KEPT {
             self.held = Vec::new();
@@ -240,6 +254,7 @@ impl Decoder {
 const fn body_len(head: Head, kind: Kind) -> usize {
     match kind {
         Kind::Data => DATA_FIXED_LEN,
+        Kind::Packed => PACKED_FIXED_LEN,
         _ => head.len as usize,
     }
 }

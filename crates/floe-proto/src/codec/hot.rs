@@ -5,6 +5,7 @@
 //!  HEADER      seq 8, index 8, offset 8, transfer 4 [, length 4] [, value 32] [, root 32]
 //!  VERDICT     first 8, last 8, verdict 1     STORED   (first 8, last 8) one or more times
 //!  DATA        seq 8, at 8, payload           SEAL     seq 8, length 4, value 32 [, root 32]
+//!  PACKED      seq 8, at 8, length 4, payload
 //! ```
 
 use super::bounds::{CHUNK_BYTES_MAX, CodecLimits, OBJECT_BYTES_MAX, bad};
@@ -22,15 +23,34 @@ use floe_types::{
 /// The bytes of a DATA frame before its payload.
 pub const DATA_FIXED_LEN: usize = 16;
 
-/// What stands before the payload of a DATA frame.
+/// The bytes of a PACKED frame before its payload.
+pub const PACKED_FIXED_LEN: usize = 20;
+
+/// What stands before the payload of a DATA or PACKED frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct DataHead {
     /// The chunk.
     pub seq: Seq,
     /// Where the piece starts, from the chunk's start.
     pub at: ByteCount,
-    /// How many payload bytes follow: 1 to `piece_bytes_max`.
+    /// How long the piece is: 1 to `piece_bytes_max`.
     pub len: ByteCount,
+    /// How long it is as it travels, where it is packed: at least 1, and less than `len`.
+    pub packed: Option<ByteCount>,
+}
+
+impl DataHead {
+    /// The same piece, packed to so many bytes.
+    #[must_use]
+    pub fn as_packed(self, bytes: usize) -> Self {
+        Self { packed: Some(ByteCount::of_len(bytes)), ..self }
+    }
+
+    /// How many payload bytes follow.
+    #[must_use]
+    pub fn carried(&self) -> ByteCount {
+        self.packed.unwrap_or(self.len)
+    }
 }
 
 /// Reads the fixed part of DATA, of which `len` payload bytes follow.
@@ -38,10 +58,36 @@ pub(super) fn read_data(fixed: &[u8], len: u64) -> Result<DataHead, Violation> {
     let mut fields = Fields(fixed);
     let (seq, at) = (Seq(fields.u64()?), fields.u64()?);
     fields.end()?;
+    within_chunk(at, len)?;
+    Ok(DataHead { seq, at: ByteCount(at), len: ByteCount(len), packed: None })
+}
+
+/// Reads the fixed part of PACKED, of which `carried` payload bytes follow.
+pub(super) fn read_packed(
+    fixed: &[u8],
+    carried: u64,
+    limits: &CodecLimits,
+) -> Result<DataHead, Violation> {
+    let mut fields = Fields(fixed);
+    let (seq, at, len) = (Seq(fields.u64()?), fields.u64()?, fields.u32()?);
+    fields.end()?;
+    if len > limits.piece_bytes_max {
+        return bad("a packed piece above its bound");
+    }
+    let len = u64::from(len);
+    if carried >= len {
+        return bad("a packed piece that is no shorter");
+    }
+    within_chunk(at, len)?;
+    let packed = Some(ByteCount(carried));
+    Ok(DataHead { seq, at: ByteCount(at), len: ByteCount(len), packed })
+}
+
+fn within_chunk(at: u64, len: u64) -> Result<(), Violation> {
     if at > CHUNK_BYTES_MAX || at + len > CHUNK_BYTES_MAX {
         return bad("a piece beyond the largest chunk");
     }
-    Ok(DataHead { seq, at: ByteCount(at), len: ByteCount(len) })
+    Ok(())
 }
 
 /// Reads the body of a hot frame that is not DATA.

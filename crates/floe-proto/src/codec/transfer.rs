@@ -5,8 +5,8 @@ use super::cbor::{Field, Key, Reader, Writer};
 use super::values::ascend;
 use crate::command::Violation;
 use crate::frame::{
-    Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, ReceiptWish,
-    RecogniseWish, ResumeWish, Unasked, Want,
+    Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, PackLevel,
+    Packing, ReceiptWish, RecogniseWish, ResumeWish, Unasked, Want,
 };
 use alloc::vec::Vec;
 use floe_types::{
@@ -28,6 +28,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
     let (mut unasked, mut receipts, mut probe) = (Field::new(), Field::new(), Field::new());
+    let mut packing = Field::new();
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -41,6 +42,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         9 => unasked.set(r.choice(&UNASKED)),
         10 => receipts.set(r.choice(&RECEIPTS)),
         11 => probe.set(r.size()),
+        12 => packing.set(read_packing(r)),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -57,7 +59,19 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         unasked: unasked.maybe().unwrap_or_default(),
         receipts: receipts.maybe().unwrap_or_default(),
         probe: probe.maybe(),
+        packing: packing.maybe().unwrap_or_default(),
     })
+}
+
+/// 0 is never, absent is the sender's choice.
+fn read_packing(r: &mut Reader<'_>) -> Result<Packing, Violation> {
+    match r.at_most(PackLevel::MAX.number().into())? {
+        0 => Ok(Packing::Never),
+        level => match u8::try_from(level).ok().and_then(PackLevel::new) {
+            Some(level) => Ok(Packing::Level(level)),
+            None => bad("no level of packing"),
+        },
+    }
 }
 
 fn read_window(r: &mut Reader<'_>) -> Result<ByteCount, Violation> {
@@ -69,7 +83,13 @@ fn read_window(r: &mut Reader<'_>) -> Result<ByteCount, Violation> {
 
 pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     let signed = open.receipts != ReceiptWish::None;
-    let some = [open.unasked != Unasked::Refused, signed, open.probe.is_some()];
+    let packing = match open.packing {
+        Packing::Auto => None,
+        Packing::Never => Some(0),
+        Packing::Level(level) => Some(u64::from(level.number())),
+    };
+    let probe = open.probe.is_some();
+    let some = [open.unasked != Unasked::Refused, signed, probe, packing.is_some()];
     w.map(9, &some).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
@@ -84,6 +104,9 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     }
     if let Some(size) = open.probe {
         w.uint(11).uint(size.0);
+    }
+    if let Some(level) = packing {
+        w.uint(12).uint(level);
     }
 }
 

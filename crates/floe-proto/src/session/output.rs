@@ -4,9 +4,9 @@
 use super::{Half, Session};
 use crate::command::{Event, Role};
 use crate::disk::{DiskOp, Lane};
-use crate::frame::{Data, Frame, Level};
+use crate::frame::{Causes, Data, Frame, Level, Packing};
 use crate::session::ending::State;
-use floe_types::{ByteCount, OpId, StreamId, Time};
+use floe_types::{ByteCount, OpId, StreamId, Time, TransferId};
 
 impl<P: Clone> Session<P> {
     /// How many bytes of the next DATA of a stream may be taken; 0: leave it in the socket.
@@ -139,6 +139,21 @@ impl<P: Clone> Session<P> {
         }
         half.count_sent(len);
         true
+    }
+
+    /// How the pieces of a transfer that this end sends are to be packed.
+    #[must_use]
+    pub fn packing(&self, transfer: TransferId) -> Packing {
+        match self.transfers.get(&transfer) {
+            Some(Half::Send(half)) => half.packing(),
+            Some(Half::Receive(_)) | None => Packing::Never,
+        }
+    }
+
+    /// Where the peer's time went since the session began, as it told last.
+    #[must_use]
+    pub const fn peer_causes(&self) -> Causes {
+        self.peer_stats.causes
     }
 
     /// The next operation for a lane.

@@ -155,6 +155,11 @@ fn open() -> impl Strategy<Value = Open> {
         prop_oneof![Just(Unasked::Refused), Just(Unasked::Welcome)],
         prop_oneof![Just(ReceiptWish::None), Just(ReceiptWish::Signed)],
         option::of((0..1_u64 << 63).prop_map(ByteCount)),
+        prop_oneof![
+            Just(Packing::Auto),
+            Just(Packing::Never),
+            (1u8..=19).prop_map(|level| Packing::Level(PackLevel::new(level).unwrap())),
+        ],
     );
     (transfer(), path(), 18u32..=24, window(), how).prop_map(
         |(transfer, path, bits, window, how)| Open {
@@ -170,6 +175,7 @@ fn open() -> impl Strategy<Value = Open> {
             unasked: how.5,
             receipts: how.6,
             probe: how.7,
+            packing: how.8,
         },
     )
 }

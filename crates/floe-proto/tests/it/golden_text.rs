@@ -251,6 +251,7 @@ fn worked_opening(
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
         probe: None,
+        packing: Packing::Auto,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

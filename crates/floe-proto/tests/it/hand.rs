@@ -10,7 +10,7 @@ use floe_proto::command::{
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{
     Await, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace,
-    ReceiptWish, RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
+    Packing, ReceiptWish, RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -269,6 +269,7 @@ pub fn opening(transfer: TransferId, direction: Direction) -> Open {
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
         probe: None,
+        packing: Packing::Auto,
     }
 }
 

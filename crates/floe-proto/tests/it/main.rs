@@ -15,6 +15,7 @@ mod answers; // verdicts, refusals, and frames that contradict each other
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
 mod holes;
+mod packed; // pieces that travel packed
 mod liars; // peers that lie about what they were told
 mod stray; // frames about what never was
 mod causes; // where the time goes

@@ -8,8 +8,9 @@ use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Opened, Reread, Took};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
-    Frame, Header, Hello, Join, Level, More, Open, Pace, Receipt, ReceiptWish, RecogniseWish,
-    Reply, Request, ResumeWish, Seal, SeqRange, Stats, Unasked, Verbs, Verdict, Want, Welcome,
+    Frame, Header, Hello, Join, Level, More, Open, Pace, Packing, Receipt, ReceiptWish,
+    RecogniseWish, Reply, Request, ResumeWish, Seal, SeqRange, Stats, Unasked, Verbs, Verdict,
+    Want, Welcome,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -68,6 +69,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
         probe: None,
+        packing: Packing::Auto,
     })
 }
 

@@ -61,7 +61,7 @@ impl LimitsTable {
         set(&mut limits.silence, self.silence.map(|span| span.0));
         // Two idle ends part after the longest silence, never before.
         limits.stall = limits.stall.max(Micros(limits.silence.0 * 2));
-        Rules { limits, caps, keep_free }
+        Rules { limits, caps, keep_free, ..Rules::default() }
     }
 }
 
@@ -137,7 +137,7 @@ mod tests {
                     sessions = 6\nsessions-per-ticket = 7\nsessions-per-address = 8\nstreams = 9\n\
                     transfers = 10\nrequests = 11\nentries-ahead = 1200\nopen-files = 13\n\
                     open-small-files = 14\nwindow = \"64Mi\"\nsilence = \"10m\"\n";
-        let Rules { limits, caps, keep_free } = parse(text).unwrap().rules(ByteCount(16));
+        let Rules { limits, caps, keep_free, .. } = parse(text).unwrap().rules(ByteCount(16));
         limits.assert_sound();
         let spans = (limits.greeting, limits.silence);
         assert_eq!(spans, (Micros::from_secs(3), Micros::from_secs(600)));

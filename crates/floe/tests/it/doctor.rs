@@ -1,5 +1,6 @@
 //! `floe doctor`.
 
+use crate::link::Link;
 use crate::stage::{Server, Stage, census, wait_until, words};
 use crate::trust::fingerprint;
 use floe_proto::codec::encode;
@@ -7,11 +8,9 @@ use floe_proto::frame::{Frame, Verbs, Welcome};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 /// Every name beneath a directory.
 fn names(dir: &Path) -> Vec<PathBuf> {
@@ -132,8 +131,8 @@ fn a_slow_link_is_named_as_the_limit() {
     const BYTES_PER_SEC: u64 = 6_000_000;
     let stage = Stage::new();
     let server = stage.serve(&[]);
-    let port = slow_link(&server, BYTES_PER_SEC);
-    let url = format!("floe://127.0.0.1:{port}");
+    let link = Link::start(&server, BYTES_PER_SEC);
+    let url = link.url("");
     let ended = stage.run_env(&["doctor", &url, "--json"], "FLOE_TICKET", ticket_of(&stage));
     let event = ended.ok().event("doctor");
     is_sound(&event);
@@ -148,59 +147,6 @@ fn a_slow_link_is_named_as_the_limit() {
 
 fn ticket_of(stage: &Stage) -> String {
     stage.owner_ticket().trim().to_owned()
-}
-
-/// A proxy that carries so many bytes a second each way, whatever the connections.
-fn slow_link(server: &Server, bytes_per_sec: u64) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, to) = (listener.local_addr().unwrap().port(), server.port);
-    let ways = [Pace::new(bytes_per_sec), Pace::new(bytes_per_sec)];
-    thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-            for ((from, into), pace) in [(&client, &server), (&server, &client)].iter().zip(&ways) {
-                let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
-                let pace = pace.clone();
-                thread::spawn(move || pass(from, into, &pace));
-            }
-        }
-    });
-    port
-}
-
-/// When the next byte may pass.
-#[derive(Clone)]
-struct Pace {
-    free: Arc<Mutex<Instant>>,
-    bytes_per_sec: u64,
-}
-
-impl Pace {
-    fn new(bytes_per_sec: u64) -> Self {
-        Self { free: Arc::new(Mutex::new(Instant::now())), bytes_per_sec }
-    }
-
-    fn wait_for(&self, len: usize) {
-        let span = Duration::from_micros(len as u64 * 1_000_000 / self.bytes_per_sec);
-        let mut free = self.free.lock().unwrap();
-        *free = (*free).max(Instant::now()) + span;
-        let due = *free;
-        drop(free);
-        while Instant::now() < due {
-            thread::park_timeout(due.saturating_duration_since(Instant::now()));
-        }
-    }
-}
-
-fn pass(mut from: TcpStream, mut into: TcpStream, pace: &Pace) {
-    let mut part = vec![0; 16 << 10];
-    while let Ok(len) = from.read(&mut part) {
-        pace.wait_for(len);
-        if len == 0 || into.write_all(&part[..len]).is_err() {
-            break;
-        }
-    }
-    let _ = into.shutdown(Shutdown::Both);
 }
 
 #[test]

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 mod stage; // directories, servers and clients of one test
+mod link; // a path that is slow, or counts
 mod transfer; // put and get
 mod tree; // directories
 mod sparse; // files with holes
+mod compress; // fewer bytes on the wire
 mod crowd; // many clients at once
 mod few_descriptors; // what a small limit of open files does not break
 mod names; // ls, stat, rm, mv, mkdir

@@ -180,6 +180,7 @@ fn json_says_everything_the_summary_does() {
     for name in [
         "bytes_total",
         "bytes_sent",
+        "bytes_on_wire",
         "bytes_resumed",
         "bytes_repeated",
         "window_bytes_max",

@@ -6,8 +6,8 @@ use crate::session::dice::Dice;
 use crate::session::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame,
-    Header, Level, More, Open, Opened, Pace, ReceiptWish, RecogniseWish, Reply, ResumeWish, Seal,
-    SeqRange, Unasked, Verdict, Want,
+    Header, Level, More, Open, Opened, Pace, Packing, ReceiptWish, RecogniseWish, Reply,
+    ResumeWish, Seal, SeqRange, Unasked, Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChunkDigest, ChunkSize, Component, EntryCount, EntryId, EntryIndex, Freshness,
@@ -52,6 +52,7 @@ fn opens(dice: &mut Dice<'_>) -> Said {
         unasked: Unasked::Refused,
         receipts: ReceiptWish::None,
         probe: None,
+        packing: Packing::Auto,
     })
 }
 

@@ -130,15 +130,16 @@ fn openings() -> Vec<Shape> {
         (2, More),
         (3, Number(262_144, 16_777_216)),
         (4, Number(1, i64::MAX as u64)),
+        (12, Number(0, 19)),
     ];
-    let opened = wire::open(2, 0, at("x")).with(9, 0).with(10, 0);
+    let opened = wire::open(2, 0, at("x")).with(9, 0).with(10, 0).with(12, 3);
     let entries = map([(0, 0.into()), (1, vec![wire::file(1, at("f"), 3)].into())]);
     let want = map([(0, 1.into()), (1, 0.into()), (2, 1.into()), (3, none()), (5, 0.into())]);
     let wanted = [(0, U32), (1, ANY), (2, BIT), (3, More), (4, Fixed(32)), (5, BIT)];
     let drop = map([(0, 0.into()), (1, 1.into()), (2, none())]);
     let listed = [(0, U32), (1, More)];
     vec![
-        shape("OPEN", kind::OPEN, opened, &[&open[..], &bits].concat()).but(&[9, 10]),
+        shape("OPEN", kind::OPEN, opened, &[&open[..], &bits].concat()).but(&[9, 10, 12]),
         shape("ENTRIES", kind::ENTRIES, entries, &listed),
         shape("WANT", kind::WANT, want.with(4, root()), &wanted).but(&[4]),
         shape("DROP", kind::DROP, drop, &[(0, U32), (1, ANY), (2, More)]),

@@ -31,6 +31,7 @@ pub mod kind {
     pub const COMPLETED: u8 = 0x1f;
     pub const CANCEL: u8 = 0x20;
     pub const RECEIPT: u8 = 0x21;
+    pub const PACKED: u8 = 0x22;
     pub const REQUEST: u8 = 0x30;
     pub const REPLY: u8 = 0x31;
     pub const STATS: u8 = 0x32;

@@ -124,6 +124,7 @@ impl ServerKeys {
     /// # Errors
     /// `State`.
     pub fn retire(state: &State, now: Timestamp) -> Result<Option<KeyPin>, Fault> {
+        Self::drop_expired(state, now)?;
         let _held = state.hold(LOCK)?;
         let Some(keys) = Self::load(state, now)? else { return Ok(None) };
         let Some(gone) = keys.retiring.map(|one| one.identity.pin()) else { return Ok(None) };

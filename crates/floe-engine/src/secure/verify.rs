@@ -14,6 +14,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use std::fmt;
 use std::sync::Arc;
 
+/// The longest certificate of a client.
+const CLIENT_CERTIFICATE_BYTES_MAX: usize = 4 << 10;
+
 /// A client may show any key, if it holds it; what that is good for, its ticket says.
 #[derive(Debug)]
 pub(super) struct AnyKey {
@@ -38,9 +41,13 @@ impl ClientCertVerifier for AnyKey {
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // What is taken is kept for as long as the connection is, also that of a stranger.
+        if !intermediates.is_empty() || end_entity.len() > CLIENT_CERTIFICATE_BYTES_MAX {
+            return Err(Error::General("more than one small certificate of a client".into()));
+        }
         KeyPin::of_certificate(end_entity)?;
         Ok(ClientCertVerified::assertion())
     }

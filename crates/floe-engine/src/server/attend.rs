@@ -24,9 +24,7 @@ use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
-use floe_proto::frame::{
-    Direction, PackLevel, Packing, Receipt, Successor, Verbs, Welcome,
-};
+use floe_proto::frame::{Direction, PackLevel, Packing, Receipt, Successor, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};

@@ -98,7 +98,11 @@ impl Keys {
         let stamps = stamps(state)?;
         let ring = match &own {
             Some(own) => Ring { current: Key::new(own, wire)?, retiring: None },
-            None => Ring::new(&ServerKeys::load_or_create(state, timestamp())?, wire)?,
+            None => {
+                // One whose time ended while no server ran.
+                ServerKeys::drop_expired(state, timestamp())?;
+                Ring::new(&ServerKeys::load_or_create(state, timestamp())?, wire)?
+            }
         };
         let pin = ring.current.pin;
         let state = own.is_none().then(|| state.clone());
@@ -194,15 +198,17 @@ impl Keys {
         if self.ring().retiring.as_ref().is_some_and(|(_, until)| *until <= now)
             && let Err(fault) = ServerKeys::drop_expired(state, now)
         {
-            tracing::error!(%fault, "a key whose time is over stays in its file");
+            // It is not shown any more, and tried again at the next look.
+            return tracing::error!(%fault, "a key whose time is over stays in its file");
         }
         let Ok(stamps) = stamps(state) else { return };
         if *seen == Some(stamps) {
             return self.forget_expired(now);
         }
-        *seen = Some(stamps);
-        if let Err(fault) = self.read(state, tickets, now) {
-            tracing::error!(%fault, "the keys cannot be read, they stay as they were");
+        match self.read(state, tickets, now) {
+            Ok(()) => *seen = Some(stamps),
+            // They are read again at the next look: it may pass.
+            Err(fault) => tracing::error!(%fault, "the keys cannot be read, they stay as they were"),
         }
     }
 
@@ -225,8 +231,10 @@ impl Keys {
         if before != after {
             tell(after);
         }
-        if before.0 != after.0 {
-            tickets.renew_owners(after.0)?;
+        if before.0 != after.0
+            && let Err(fault) = tickets.renew_owners(before.0, after.0)
+        {
+            tracing::error!(%fault, "an owner ticket still names the old key");
         }
         Ok(())
     }

@@ -351,25 +351,30 @@ impl TicketStore {
         })
     }
 
-    /// Renews the texts of all owner tickets, for a server whose key is another. Durable.
+    /// Renews the texts of all owner tickets that name a server's old key: they name the new one
+    /// then. Durable. One that cannot be renewed does not hold up the others.
     ///
     /// # Errors
-    /// `State`.
-    pub fn renew_owners(&self, pin: KeyPin) -> Result<(), Fault> {
+    /// `State`: the first that was met.
+    pub fn renew_owners(&self, old: KeyPin, new: KeyPin) -> Result<(), Fault> {
+        let mut met = Ok(());
         self.change(|entries| {
-            let mut files = entries.iter().filter_map(|entry| entry.owner_file.as_deref());
-            files.try_for_each(|file| self.renew_owner(file, pin))
-        })
+            for file in entries.iter().filter_map(|entry| entry.owner_file.as_deref()) {
+                met = std::mem::replace(&mut met, Ok(())).and(self.renew_owner(file, (old, new)));
+            }
+            Ok(())
+        })?;
+        met
     }
 
     /// A text that the operator removed stays removed: whoever took it away has it.
-    fn renew_owner(&self, file: &str, pin: KeyPin) -> Result<(), Fault> {
+    fn renew_owner(&self, file: &str, (old, new): (KeyPin, KeyPin)) -> Result<(), Fault> {
         let Some(text) = self.state.read(file, Privacy::Secret)? else { return Ok(()) };
         let ticket = std::str::from_utf8(&text)
             .ok()
             .and_then(|text| text.parse::<Ticket>().ok())
             .ok_or_else(|| self.state.fault("read", file, "it holds no ticket"))?;
-        if ticket.pin() == pin { Ok(()) } else { self.write_text(file, &ticket.with_pin(pin)) }
+        if ticket.pin() == old { self.write_text(file, &ticket.with_pin(new)) } else { Ok(()) }
     }
 
     fn write_text(&self, file: &str, ticket: &Ticket) -> Result<(), Fault> {

@@ -74,7 +74,6 @@ pub(super) fn rotate(args: &RotateArgs) -> Result<()> {
     let keys = rotated
         .map_err(|fault| Failure::from(fault).hinting(Code::AlreadyRunning, RETIRE_FIRST))?;
     let pin = keys.current.pin();
-    TicketStore::open(&state)?.renew_owners(pin)?;
     let until = keys.retiring.map(|going| civil::utc(going.until));
     match voice.form {
         Form::Json(channel) => Event::new("rotated")
@@ -92,7 +91,8 @@ pub(super) fn rotate(args: &RotateArgs) -> Result<()> {
             }
         }
     }
-    Ok(())
+    // Behind what was done: it stays done where this fails.
+    Ok(TicketStore::open(&state)?.renew_owners(before, pin)?)
 }
 
 pub(super) fn retire(args: &RetireArgs) -> Result<()> {

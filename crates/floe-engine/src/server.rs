@@ -69,6 +69,8 @@ pub struct Serve {
     pub root: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Listeners of some of those, or of `metrics`, that there are already (`socket::bind`).
+    pub bound: Vec<std::net::TcpListener>,
     /// Tickets, and the owner ticket.
     pub state: State,
     /// How connections are secured.
@@ -171,7 +173,7 @@ impl Server {
     /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
     /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
-        let Serve { root, listen, state, security, access, rules, memory, .. } = serve;
+        let Serve { root, listen, mut bound, state, security, access, rules, memory, .. } = serve;
         let dir = root;
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
@@ -179,14 +181,15 @@ impl Server {
         let (tls, identity) = keys(security, &state)?;
         let (pin, signer) = (identity.pin(), Mutex::new(Arc::new(Signer::new(&identity)?)));
         let owner = tickets.owner(root, pin, SystemTime::now())?;
-        let listeners = listen.into_iter().map(socket::listen).collect::<Result<Vec<_>, _>>()?;
+        let listeners = listen.into_iter().map(|at| socket::take_or_listen(at, &mut bound));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Fault::new(Code::Usage, "listen: no address"));
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
-        let metrics = serve.metrics.map(socket::listen).transpose()?;
+        let metrics = serve.metrics.map(|at| socket::take_or_listen(at, &mut bound)).transpose()?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         let door = open_door(&state);
         // Before there are threads of its own, and behind all that is read elsewhere.

@@ -13,7 +13,7 @@ mod handshake; // from a fresh TCP connection to a `Secured`
 
 pub use config::TlsServer;
 pub(crate) use handshake::Speech;
-pub use handshake::{client_handshake, plaintext, server_handshake, shown_key};
+pub use handshake::{client_handshake, first_record, plaintext, server_handshake, shown_key};
 pub use verify::KeyMismatch;
 
 use crate::identity::KeyPin;

@@ -111,8 +111,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 /// Connections in sessions, however many descriptors there are.
 const SOCKETS_MAX: usize = 1 << 16;
-/// What an idle session costs: TLS, its core, its tasks.
-const SESSION_BYTES: u64 = 32 << 10;
+/// What an idle session costs: TLS, its core, its tasks. It was measured to be 35 KiB without TLS
+/// and 43 with; a further connection of one is about 24, and counts as much.
+const SESSION_BYTES: u64 = 48 << 10;
 /// What TLS adds to a piece, and the frames before it, generously.
 const COPY_BYTES: u64 = 16 << 10;
 /// Idle buffers that are kept for reuse, at most.
@@ -197,8 +198,7 @@ impl Server {
         let audit = open_audit(serve.audit, &state, &dir)?;
         let buffers = ByteCount(memory.0 / 2);
         let descriptors = descriptors::raise();
-        let sockets = usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(SOCKETS_MAX);
-        let sessions_max = sessions_max(sockets, memory);
+        let sockets = sockets_max(descriptors, memory);
         let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
         let listed = if access.read_only == ReadOnly::No { tickets.list(root)? } else { vec![] };
         let ledger = Arc::new(Ledger::new(state.clone()));
@@ -208,7 +208,7 @@ impl Server {
         });
         let hall = Hall {
             lanes: Lanes::start("floe-lane", lanes)?,
-            porch: Lanes::start("floe-porch", 1)?,
+            porch: Lanes::start_yielding("floe-porch")?,
             threads,
             pool: Pool::bounded(
                 ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX)),
@@ -225,7 +225,7 @@ impl Server {
             rates: Rates::default(),
             root,
             store,
-            registry: Arc::new(Registry::new(buffers, sessions_max)),
+            registry: Arc::new(Registry::new(buffers, sockets)),
             sockets: Arc::new(Semaphore::new(sockets)),
             sockets_max: sockets,
             gate: Gate::new(waiting_max, rules.caps),
@@ -398,10 +398,11 @@ fn keys(
     })
 }
 
-/// Sessions at once, idle ones too.
-fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
-    let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
-    sockets.min(afforded).max(1)
+/// Connections in sessions at once, idle ones too: what buffers leave of the memory is for them,
+/// however many are the first of theirs.
+fn sockets_max(descriptors: u64, memory: ByteCount) -> usize {
+    let afforded = (descriptors / 2).min(memory.0 / 2 / SESSION_BYTES);
+    usize::try_from(afforded).unwrap_or(usize::MAX).clamp(1, SOCKETS_MAX)
 }
 
 /// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS
@@ -416,8 +417,10 @@ async fn accept(hall: Arc<Hall>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
+                // Whoever has to give way is gone before others come: places count descriptors.
+                let exit = hall.gate.exit().await;
                 socket::configure(&socket);
-                attend::let_in(&hall, socket, peer);
+                attend::let_in(&hall, socket, peer, exit);
             }
             Err(error) => {
                 // It fails again and again until a descriptor is free; once a minute says enough.

@@ -5,7 +5,7 @@
 //! lane with the least to do, once.
 
 use super::ear::{Ear, Whose};
-use super::gate::block_of;
+use super::gate::{Exit, block_of};
 use super::tally::Card;
 use super::{Hall, Public};
 use crate::audit::{Scribe, Who};
@@ -17,7 +17,7 @@ use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
 use crate::rules::Rules;
 use crate::running::{Running, Terms, drive};
-use crate::secure::{Secured, plaintext, server_handshake};
+use crate::secure::{Secured, first_record, plaintext, server_handshake};
 use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
@@ -40,8 +40,8 @@ use tracing::Instrument;
 const BUSY: Micros = Micros::from_secs(5);
 
 /// Takes a connection that was accepted to the porch and greets it there.
-pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
-    let Some(place) = hall.gate.place(peer.ip()) else {
+pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit: Exit) {
+    let Some(place) = hall.gate.place(peer.ip(), exit) else {
         tracing::debug!(%peer, "too many connections wait to be greeted: closed");
         return;
     };
@@ -52,13 +52,26 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     hall.porch.spawn(hall.porch.least_loaded(), move || async move {
         let hall = own;
         let served = async {
-            let permit = timeout_at(deadline, place.pass()).await.ok().flatten();
-            let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
             let socket = TcpStream::from_std(socket)
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
+            // In plaintext a server speaks first.
+            let said = async {
+                if hall.tls.is_some() {
+                    first_record(&socket).await;
+                }
+            };
+            let permit = match timeout_at(deadline, place.pass(said)).await {
+                Ok(Ok(permit)) => permit,
+                Err(_) => return Err(Fault::new(Code::TimedOut, "wait for a turn")),
+                Ok(Err(exit)) => {
+                    drop((socket, exit));
+                    return Err(Fault::new(Code::Busy, "another took its place"));
+                }
+            };
             let visit = Visit { hall: &hall, rules, peer, deadline };
+            // What a greeting needs, those that wait do not.
             tokio::select! {
-                greeted = visit.greet(socket) => greeted,
+                greeted = Box::pin(visit.greet(socket)) => greeted,
                 () = permit.is_pressed() => {
                     Err(Fault::new(Code::TimedOut, "greet a client while others wait"))
                 }
@@ -313,7 +326,7 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
-            let fault = Fault::new(Code::LimitExceeded, "no descriptors for more streams");
+            let fault = Fault::new(Code::LimitExceeded, "no room for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let Some(seat) = hall.registry.seat(member.party, hall.sockets_max) else {

@@ -28,11 +28,16 @@ impl Link {
 
     /// A TLS connection that trusts whatever key is shown, once its handshake is over.
     pub fn tls(port: u16, alpn: &[&[u8]]) -> io::Result<Self> {
+        Self::tls_over(Self::tcp(port), alpn)
+    }
+
+    /// The same, over a connection that there is.
+    pub fn tls_over(socket: TcpStream, alpn: &[&[u8]]) -> io::Result<Self> {
         let mut config = CONFIG.clone();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("floe").unwrap();
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut stream = StreamOwned::new(tls, Self::tcp(port));
+        let mut stream = StreamOwned::new(tls, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

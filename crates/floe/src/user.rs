@@ -90,13 +90,13 @@ pub fn give_up_capabilities() -> Result<()> {
 /// `PermissionDenied`; the hint names whose it is.
 pub fn refuse_foreign(path: &Path, needed: Access) -> Result<()> {
     match rustix::fs::access(path, needed) {
-        Err(Errno::ACCESS | Errno::PERM) => {
+        // That it is no directory is told by whoever opens it, as what else is wrong.
+        Err(Errno::ACCESS | Errno::PERM) if !fs::metadata(path).is_ok_and(|it| !it.is_dir()) => {
             let detail = format!("use {} as root without its capabilities", Shown(path));
             let own = "root owns it, and its mode keeps it out: change that, or give --user root";
             let code = Code::PermissionDenied;
             Err(name_owner(Failure::hinted(code, detail, own), path))
         }
-        // What else is wrong is told by whoever opens it.
         _ => Ok(()),
     }
 }

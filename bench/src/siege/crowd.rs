@@ -3,11 +3,11 @@
 
 use super::hold_to;
 use crate::Result;
-use floe_engine::greeting::{Caller, NotIn, hello, join};
+use floe_engine::greeting::{Caller, hello, join};
 use floe_engine::secure::{Secured, client_handshake};
 use floe_engine::ticket::Ticket;
 use floe_types::Limits;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -62,6 +62,8 @@ const TICK: Duration = Duration::from_millis(10);
 const UNDER_WAY_MAX: usize = 4000;
 /// Connections of a session.
 const STREAMS: usize = 64;
+/// Those that are let in at once.
+const AT_ONCE: usize = 64;
 
 impl Crowd {
     /// Nobody yet, on that core.
@@ -156,35 +158,40 @@ async fn obey(target: Target, mut orders: UnboundedReceiver<Order>, told: mpsc::
 impl State {
     /// Sessions, until there are so many or the server is busy.
     async fn enter(&mut self, count: usize) -> usize {
-        let limits = Limits::default();
-        for nth in 0..count {
-            let Some(mut link) = secure(&self.target, &self.next).await else { break };
-            let mut client = [7; 16];
-            client[..8].copy_from_slice(&(nth as u64).to_be_bytes());
-            let caller = Caller { client, ticket: Some(&self.target.ticket), agent: "siege" };
-            match hello(&mut link, caller, &limits, Instant::now() + PATIENCE).await {
-                Ok(welcome) => {
-                    let (session, secret) = (welcome.session, welcome.secret);
-                    self.sessions.push(Standing { _link: link, session, secret });
-                }
-                Err(NotIn::Busy(_) | NotIn::Fault(_)) => break,
+        let (target, next) = (self.target.clone(), Rc::clone(&self.next));
+        let enter = move |nth: usize| {
+            let (target, next) = (target.clone(), Rc::clone(&next));
+            async move {
+                let mut link = secure(&target, &next).await?;
+                let mut client = [7; 16];
+                client[..8].copy_from_slice(&(nth as u64).to_be_bytes());
+                let caller = Caller { client, ticket: Some(&target.ticket), agent: "siege" };
+                let (limits, until) = (Limits::default(), Instant::now() + PATIENCE);
+                let welcome = hello(&mut link, caller, &limits, until).await.ok()?;
+                let (session, secret) = (welcome.session, welcome.secret);
+                Some(Standing { _link: link, session, secret })
             }
-        }
+        };
+        self.sessions = all_of(count, enter).await;
         self.sessions.len()
     }
 
     /// Further streams of those sessions, as many as are let in.
     async fn join(&mut self, count: usize) -> usize {
-        let limits = Limits::default();
-        for nth in 0..count {
-            let Some(lead) = self.sessions.get(nth / (STREAMS - 1)) else { break };
-            let Some(mut link) = secure(&self.target, &self.next).await else { break };
-            let until = Instant::now() + PATIENCE;
-            if join(&mut link, lead.session, &lead.secret, &limits, until).await.is_err() {
-                break;
+        let (target, next) = (self.target.clone(), Rc::clone(&self.next));
+        let leads: Vec<_> = self.sessions.iter().map(|lead| (lead.session, lead.secret)).collect();
+        let join_one = move |nth: usize| {
+            let (target, next) = (target.clone(), Rc::clone(&next));
+            let lead = leads.get(nth / (STREAMS - 1)).copied();
+            async move {
+                let ((session, secret), limits) = (lead?, Limits::default());
+                let mut link = secure(&target, &next).await?;
+                let until = Instant::now() + PATIENCE;
+                join(&mut link, session, &secret, &limits, until).await.ok()?;
+                Some(link)
             }
-            self.streams.push(link);
-        }
+        };
+        self.streams = all_of(count, join_one).await;
         self.streams.len()
     }
 
@@ -247,6 +254,35 @@ impl State {
             }
         });
     }
+}
+
+/// What `make` makes of each number, some at once, until one comes to nothing.
+async fn all_of<T: 'static, F: Future<Output = Option<T>>>(
+    count: usize,
+    make: impl Fn(usize) -> F + 'static,
+) -> Vec<T> {
+    let (made, next) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+    let make = Rc::new(make);
+    let workers: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let (made, next, make) = (Rc::clone(&made), Rc::clone(&next), Rc::clone(&make));
+            spawn_local(async move {
+                while next.get() < count {
+                    let nth = next.get();
+                    next.set(nth + 1);
+                    match make(nth).await {
+                        Some(one) => made.borrow_mut().push(one),
+                        None => next.set(count),
+                    }
+                }
+            })
+        })
+        .collect();
+    for worker in workers {
+        // One that failed has made none; the others go on.
+        let _ = worker.await;
+    }
+    made.take()
 }
 
 /// A connection with TLS.

@@ -327,7 +327,7 @@ mod tests {
         for nth in 0..CAPS.greetings {
             let address =
                 IpAddr::from([10, 0, 0, u8::try_from(nth / CAPS.greetings_per_address).unwrap()]);
-            held.push(place(&gate, address).unwrap().pass(ready(())).await.unwrap());
+            held.push(place(gate, address).unwrap().pass(ready(())).await.unwrap());
         }
         // A task that has done so much is told to wait where it need not: another turn.
         tokio::task::yield_now().await;

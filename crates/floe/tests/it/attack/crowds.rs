@@ -19,26 +19,27 @@ use std::time::Duration;
 /// As many as stand at once.
 const CROWD: usize = 10_000;
 /// What a server and this process may open.
-const DESCRIPTORS: u64 = 16_384;
+const DESCRIPTORS: u32 = 16_384;
 /// Those of a server that has so many in front of its gate; and those of one ticket in sessions,
 /// which is half of what fits in half of 64 MiB.
 const PLACES: usize = DESCRIPTORS as usize / 8;
-const SEATS: usize = ((32 << 20) / SESSION_BYTES as usize).div_ceil(2);
+const SEATS: usize = ((32 << 20) / SESSION_BYTES).div_ceil(2);
 /// Those that had to leave and are not gone yet, and those that are accepted and closed at once.
 const LEAVING: usize = 64 + 16;
 /// What a connection may cost (SECURITY.md): before it is let in, and in a session; and all that
 /// are in their greeting at once.
 const WAITING_BYTES: u64 = 4 << 10;
 const GREETING_BYTES: u64 = 16 << 20;
-const SESSION_BYTES: u64 = 48 << 10;
+const SESSION_BYTES: usize = 48 << 10;
 
 /// One crowd at a time: each takes most of what this process may open.
 fn room() -> Option<MutexGuard<'static, ()>> {
     static ROOM: Mutex<()> = Mutex::new(());
     let room = ROOM.lock().unwrap_or_else(PoisonError::into_inner);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = Rlimit { current: Some(DESCRIPTORS), maximum };
-    let enough = current.is_none_or(|current| current >= DESCRIPTORS);
+    let needed = u64::from(DESCRIPTORS);
+    let wanted = Rlimit { current: Some(needed), maximum };
+    let enough = current.is_none_or(|current| current >= needed);
     if enough || setrlimit(Resource::Nofile, wanted).is_ok() {
         return Some(room);
     }
@@ -47,7 +48,7 @@ fn room() -> Option<MutexGuard<'static, ()>> {
 }
 
 fn fort(flags: &[&str], settings: &str) -> Fort {
-    Fort::with_descriptors(flags, settings, u32::try_from(DESCRIPTORS).unwrap())
+    Fort::with_descriptors(flags, settings, DESCRIPTORS)
 }
 
 /// A connection from an address of its own.
@@ -157,7 +158,10 @@ fn join(nth: usize, fort: &Fort, lead: &Peer) -> (Peer, Answer) {
 fn costs(fort: &Fort, since: u64, count: usize, what: &str) {
     let grown = resident(fort.server.pid()).saturating_sub(since);
     eprintln!("{what}: {count} stand, {} bytes of the server each", grown / count as u64);
-    assert!(grown <= count as u64 * SESSION_BYTES + (4 << 20), "{what}: {grown} bytes for {count}");
+    assert!(
+        grown <= (count * SESSION_BYTES) as u64 + (4 << 20),
+        "{what}: {grown} bytes for {count}"
+    );
 }
 
 #[test]

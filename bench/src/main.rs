@@ -25,6 +25,7 @@ mod link; // a long path as a program
 mod joined; // two networks that it joins
 mod wan; // everything over it
 mod resume; // what it costs to continue
+mod siege; // what a transfer keeps while others besiege the server
 mod why; // whether floe names what limits it
 
 use clap::Parser;
@@ -42,6 +43,8 @@ enum Bench {
     Wan(wan::WanArgs),
     /// How soon a command that was killed sends data again, and as after a power loss
     Resume(resume::ResumeArgs),
+    /// What a transfer keeps of its rate under thousands of idle connections and handshakes
+    Siege(siege::SiegeArgs),
     /// How often floe names the limit of a transfer that has one constructed for it
     Why(why::WhyArgs),
     /// The emulated path, started by the others
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Bench::Loopback(args) => loopback::run(&args),
         Bench::Wan(args) => wan::run(&args),
         Bench::Resume(args) => resume::run(&args),
+        Bench::Siege(args) => siege::run(&args),
         Bench::Why(args) => why::run(&args),
         Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),

@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind(Serve {
         root: dir.path().join("served"),
         listen: vec!["127.0.0.1:0".parse()?],
+        bound: vec![],
         state,
         security: ServeSecurity::Tls(identity),
         access: Access { read_only: ReadOnly::No, public: Public::No, umask: Mode::NONE },

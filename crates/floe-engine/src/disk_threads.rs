@@ -2,14 +2,16 @@
 //!
 //! Crews, shared by all sessions of a process: `Bulk` moves bytes, `Names` opens, lists and
 //! changes names, `Sync` makes durable, `Hash` reads whole objects because somebody asked; a slow
-//! one delays none of the others. Threads start when there is work and end after idling. A `Strand`
-//! runs jobs one after the other on a crew: the long writes of a file go through one, and the short
-//! ones of a stream, so that a busy disk thread finds the next job without a wake-up. A job that
-//! panics is the job's loss, never the thread's.
+//! one delays none of the others. Threads start when there is work and end after idling. Customers
+//! of a crew have turns: whoever has many jobs waits for its own, and leaves some threads to others
+//! always. A `Strand` runs jobs one after the other on a crew: the long writes of a file go through
+//! one, and the short ones of a stream, so that a busy disk thread finds the next job without a
+//! wake-up. A job that panics is the job's loss, never the thread's.
 
 use crate::descriptors::{self, OpenFiles};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,7 +72,23 @@ impl Default for DiskThreads {
     }
 }
 
-/// Threads that take jobs from one queue.
+/// Whose jobs they are, to a crew.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Customer(u64);
+
+impl Customer {
+    /// All that nobody has to share with others.
+    const ANYBODY: Self = Self(0);
+
+    /// Another one than all before.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Threads that take jobs, from each customer in turn.
 #[derive(Clone)]
 pub struct Crew {
     desk: Arc<Desk>,
@@ -85,9 +103,65 @@ struct Desk {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: Turns,
     idle: usize,
     threads: usize,
+}
+
+/// The jobs of all customers, and who is next.
+#[derive(Default)]
+struct Turns {
+    customers: BTreeMap<Customer, Jobs>,
+    /// Those that have jobs, each once.
+    order: VecDeque<Customer>,
+    len: usize,
+}
+
+/// Those of one customer.
+#[derive(Default)]
+struct Jobs {
+    queue: VecDeque<Job>,
+    running: usize,
+}
+
+impl Turns {
+    fn push(&mut self, customer: Customer, job: Job) {
+        let jobs = self.customers.entry(customer).or_default();
+        if jobs.queue.is_empty() {
+            self.order.push_back(customer);
+        }
+        jobs.queue.push_back(job);
+        self.len += 1;
+    }
+
+    /// The next job of whoever is next and has fewer than so many that run.
+    fn pop(&mut self, own_max: usize) -> Option<(Customer, Job)> {
+        for _ in 0..self.order.len() {
+            let customer = self.order.pop_front()?;
+            let jobs = self.customers.get_mut(&customer)?;
+            if customer != Customer::ANYBODY && jobs.running >= own_max {
+                self.order.push_back(customer);
+                continue;
+            }
+            let job = jobs.queue.pop_front()?;
+            jobs.running += 1;
+            self.len -= 1;
+            if !jobs.queue.is_empty() {
+                self.order.push_back(customer);
+            }
+            return Some((customer, job));
+        }
+        None
+    }
+
+    /// One of its jobs has ended.
+    fn ended(&mut self, customer: Customer) {
+        let Some(jobs) = self.customers.get_mut(&customer) else { return };
+        jobs.running -= 1;
+        if jobs.running == 0 && jobs.queue.is_empty() {
+            self.customers.remove(&customer);
+        }
+    }
 }
 
 impl Crew {
@@ -101,12 +175,20 @@ impl Crew {
     /// Queues a job. The queue's bound is that of the sessions: each has a bounded number of
     /// operations under way.
     pub fn submit(&self, job: Job) {
+        self.submit_for(Customer::ANYBODY, job);
+    }
+
+    /// The same, for a customer who has turns with others, and at most three quarters of the
+    /// threads.
+    pub fn submit_for(&self, customer: Customer, job: Job) {
         let mut state = self.desk.lock();
-        state.queue.push_back(job);
-        // A thread that was woken and has not come yet still counts as idle: so does its job.
-        if state.queue.len() <= state.idle {
+        state.queue.push(customer, job);
+        // What its customer must wait for is counted too, and may wake or start one for nothing.
+        if state.idle > 0 {
             self.desk.work.notify_one();
-        } else if state.threads < self.desk.threads_max {
+        }
+        // A thread that was woken and has not come yet still counts as idle: so does its job.
+        if state.queue.len > state.idle && state.threads < self.desk.threads_max {
             state.threads += 1;
             drop(state);
             self.start_thread();
@@ -121,10 +203,11 @@ impl Crew {
             let mut state = self.desk.lock();
             state.threads -= 1;
             // With no thread at all nobody would ever answer: do the work here, late but done.
-            let stranded = if state.threads == 0 { state.queue.pop_front() } else { None };
+            let stranded = if state.threads == 0 { state.queue.pop(usize::MAX) } else { None };
             drop(state);
-            if let Some(job) = stranded {
+            if let Some((customer, job)) = stranded {
                 run(job);
+                self.desk.lock().queue.ended(customer);
             }
         }
     }
@@ -135,13 +218,19 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Threads that one customer may have.
+    fn own_max(&self) -> usize {
+        (self.threads_max - self.threads_max / 4).max(1)
+    }
+
     fn serve(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
+            if let Some((customer, job)) = state.queue.pop(self.own_max()) {
                 drop(state);
                 run(job);
                 state = self.lock();
+                state.queue.ended(customer);
                 continue;
             }
             state.idle += 1;
@@ -149,7 +238,7 @@ impl Desk {
                 self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
-            if timeout.timed_out() && state.queue.is_empty() {
+            if timeout.timed_out() && state.queue.len == 0 {
                 state.threads -= 1;
                 return;
             }
@@ -285,5 +374,51 @@ mod tests {
         assert_eq!(heard.recv(), Ok("quick"));
         release.send(()).unwrap();
         assert_eq!(heard.recv(), Ok("slow"));
+    }
+
+    /// Deep directories that are made on a slow disk, and somebody who asks for one name.
+    #[test]
+    fn who_has_many_slow_jobs_holds_up_nobody_else() {
+        let crew = Crew::new("test", 4);
+        let (one, other) = (Customer::next(), Customer::next());
+        let gate = Arc::new((Mutex::new(0), Condvar::new()));
+        let (done, heard) = channel();
+        for _ in 0..64 {
+            let (gate, done) = (Arc::clone(&gate), done.clone());
+            crew.submit_for(
+                one,
+                Box::new(move || {
+                    let mut open = gate.0.lock().unwrap();
+                    while *open == 0 {
+                        open = gate.1.wait(open).unwrap();
+                    }
+                    *open -= 1;
+                    done.send("one").unwrap();
+                }),
+            );
+        }
+        let second = done.clone();
+        crew.submit_for(other, Box::new(move || second.send("other").unwrap()));
+        assert_eq!(heard.recv(), Ok("other"), "a thread was left for it");
+        // Where all threads are taken, by turns: not behind all that came before.
+        let third = Customer::next();
+        for _ in 0..2 {
+            let (gate, done) = (Arc::clone(&gate), done.clone());
+            let wait = move || {
+                let mut open = gate.0.lock().unwrap();
+                while *open == 0 {
+                    open = gate.1.wait(open).unwrap();
+                }
+                *open -= 1;
+                done.send("third").unwrap();
+            };
+            crew.submit_for(third, Box::new(wait));
+        }
+        crew.submit_for(other, Box::new(move || done.send("other").unwrap()));
+        *gate.0.lock().unwrap() = 66;
+        gate.1.notify_all();
+        let ended: Vec<_> = heard.iter().collect();
+        let place = ended.iter().position(|who| *who == "other").unwrap();
+        assert!(ended.len() == 67 && place < 16, "{place} came before");
     }
 }

@@ -15,7 +15,7 @@ mod hole;
 use crate::audit::Scribe;
 use crate::buffer::{Piece, Pool};
 use crate::descriptors::Slot;
-use crate::disk_threads::{Crew, Strand};
+use crate::disk_threads::{Crew, Customer, Strand};
 use crate::identity::Signer;
 use crate::pipe::{Input, Output};
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
@@ -82,6 +82,8 @@ pub struct Files {
     /// Memory that short objects keep.
     held: Arc<AtomicU64>,
     owner: OwnerId,
+    /// To threads that serve other sessions, too.
+    customer: Customer,
     pool: Pool,
     page_entries_max: u32,
     /// Whether nobody is there any more to hear of long work.
@@ -119,6 +121,7 @@ impl Files {
             prefetch: Prefetch::default(),
             held: Arc::default(),
             owner,
+            customer: Customer::next(),
             pool,
             page_entries_max,
             deserted: AtomicBool::new(false),
@@ -234,6 +237,11 @@ impl Files {
     /// As `handle`.
     pub fn strand(&self, entry: EntryId, crew: &Crew) -> Result<Strand, Fault> {
         self.open.strand(entry, crew)
+    }
+
+    /// Whose the jobs of this session are.
+    pub fn customer(&self) -> Customer {
+        self.customer
     }
 
     /// Opens an entry, which takes a slot where it needs a handle; blocks. One that fails keeps its

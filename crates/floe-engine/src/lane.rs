@@ -27,6 +27,16 @@ struct Lane {
     load: Arc<AtomicUsize>,
 }
 
+/// Whether a lane's thread gives way to the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Firm,
+    Yielding,
+}
+
+/// How much less a thread that gives way counts, to a scheduler that knows from -20 to 19.
+const YIELDING_NICE: i32 = 10;
+
 /// Which lane.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LaneId(usize);
@@ -46,8 +56,21 @@ impl Lanes {
     /// # Errors
     /// `LimitExceeded` where the system gives no more threads or descriptors.
     pub fn start(name: &str, count: usize) -> Result<Self, Fault> {
+        Self::start_with(name, count, Manner::Firm)
+    }
+
+    /// One lane whose thread gives way: where others have as much to do as there are cores, it has
+    /// about a tenth of one; where they leave more, all of it.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub fn start_yielding(name: &str) -> Result<Self, Fault> {
+        Self::start_with(name, 1, Manner::Yielding)
+    }
+
+    fn start_with(name: &str, count: usize, manner: Manner) -> Result<Self, Fault> {
         let lanes: Result<Vec<_>, _> =
-            (0..count.max(1)).map(|nth| start_lane(format!("{name}-{nth}"))).collect();
+            (0..count.max(1)).map(|nth| start_lane(format!("{name}-{nth}"), manner)).collect();
         let lanes = lanes
             .map_err(|error| Fault::new(Code::LimitExceeded, format!("start a thread: {error}")))?;
         Ok(Self { lanes: lanes.into() })
@@ -125,7 +148,7 @@ thread_local! {
         Rest { begun: Instant::now(), rested: Cell::default(), since: Cell::default() };
 }
 
-fn start_lane(name: String) -> std::io::Result<Lane> {
+fn start_lane(name: String, manner: Manner) -> std::io::Result<Lane> {
     let (inbox, mut starts) = mpsc::unbounded_channel::<Start>();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -133,6 +156,9 @@ fn start_lane(name: String) -> std::io::Result<Lane> {
         .on_thread_unpark(|| REST.with(Rest::ends))
         .build()?;
     std::thread::Builder::new().name(name).spawn(move || {
+        if manner == Manner::Yielding {
+            give_way();
+        }
         let tasks = LocalSet::new();
         tasks.block_on(&runtime, async move {
             while let Some(start) = starts.recv().await {
@@ -141,6 +167,14 @@ fn start_lane(name: String) -> std::io::Result<Lane> {
         });
     })?;
     Ok(Lane { inbox, load: Arc::default() })
+}
+
+/// Of this thread alone, as Linux has it; nobody is refused it.
+fn give_way() {
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0) + YIELDING_NICE;
+    if let Err(error) = rustix::process::setpriority_process(None, nice.min(19)) {
+        tracing::debug!(%error, "a thread does not give way");
+    }
 }
 
 #[cfg(test)]
@@ -180,5 +214,17 @@ mod tests {
         let ((slept, idle), busy) = heard.recv().unwrap();
         assert!(busy >= 200_000, "{busy}");
         assert!(u128::from(idle) + 150_000 < slept.as_micros(), "{idle} of {slept:?}");
+    }
+
+    #[test]
+    fn a_thread_that_gives_way_is_alone_in_it() {
+        let before = rustix::process::getpriority_process(None).unwrap();
+        let lanes = Lanes::start_yielding("floe-porch").unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        lanes.spawn(lanes.least_loaded(), move || async move {
+            said.send(rustix::process::getpriority_process(None).unwrap()).unwrap();
+        });
+        assert_eq!(heard.recv().unwrap(), (before + YIELDING_NICE).min(19));
+        assert_eq!(rustix::process::getpriority_process(None).unwrap(), before);
     }
 }

@@ -1,14 +1,15 @@
 //! Pieces packed and unpacked: one Zstandard frame each, alone (PROTOCOL.md, section 10).
 //!
-//! What a peer packed is looked at before it is decoded: the frame says how long the piece is, and a
-//! decoder has to remember no more than that. It is decoded at once into memory of exactly that
-//! length, so nothing it holds can grow. Each thread that packs or unpacks keeps what zstd needs for
-//! it: some 160 KiB to unpack, 1 to 2 MiB to pack at the levels that are chosen unasked.
+//! What a peer packed is looked at before it is decoded: the frame says how long the piece is, and
+//! a decoder has to remember no more than that. It is decoded at once into memory of exactly that
+//! length, so nothing it holds can grow; and it has no more blocks than bytes make useful, since
+//! each may have a decoder build its tables anew. Each thread that packs or unpacks keeps what zstd
+//! needs for it: some 160 KiB to unpack, 1 to 2 MiB to pack at the levels that are chosen unasked.
 
 use floe_proto::command::Violation;
 use floe_proto::frame::PackLevel;
 use std::cell::RefCell;
-use zstd_safe::{CCtx, CParameter, DCtx, find_frame_compressed_size};
+use zstd_safe::{CCtx, CParameter, DCtx};
 
 thread_local! {
     static PACKER: RefCell<Packer> = RefCell::new(Packer::default());
@@ -72,7 +73,7 @@ impl Packer {
 /// Whatever is not one frame that decodes to exactly that.
 pub fn unpack(piece: &mut [u8], packed_len: usize) -> Result<(), Violation> {
     let Some(packed) = piece.get(..packed_len) else { return bad("a packed piece too long") };
-    check_header(packed, piece.len())?;
+    check_frame(packed, piece.len())?;
     UNPACKER.with_borrow_mut(|unpacker| unpacker.unpack(piece, packed_len))
 }
 
@@ -80,9 +81,6 @@ impl Unpacker {
     fn unpack(&mut self, piece: &mut [u8], packed_len: usize) -> Result<(), Violation> {
         self.packed.clear();
         self.packed.extend_from_slice(&piece[..packed_len]);
-        if find_frame_compressed_size(&self.packed) != Ok(packed_len) {
-            return bad("a packed piece that is not one frame");
-        }
         let context = self.context.get_or_insert_with(DCtx::create);
         match context.decompress(piece, &self.packed) {
             Ok(len) if len == piece.len() => Ok(()),
@@ -98,7 +96,7 @@ impl Unpacker {
 ///  magic 4 | descriptor 1: content size 2, single segment 1, unused 1, reserved 1, checksum 1,
 ///                          dictionary 2 bits | content size 1, 2, 4 or 8 (little-endian)
 /// ```
-fn check_header(packed: &[u8], len: usize) -> Result<(), Violation> {
+fn check_frame(packed: &[u8], len: usize) -> Result<(), Violation> {
     let Some((&[0x28, 0xb5, 0x2f, 0xfd, descriptor], rest)) = packed.split_first_chunk() else {
         return bad("a packed piece that is no frame");
     };
@@ -114,7 +112,35 @@ fn check_header(packed: &[u8], len: usize) -> Result<(), Violation> {
     if size.checked_add(more) != u64::try_from(len).ok() {
         return bad("a packed piece of another length");
     }
-    Ok(())
+    let checksum = if descriptor & 0b0000_0100 == 0 { 0 } else { 4 };
+    check_blocks(&rest[wide..], checksum, BLOCKS_MIN + len / BLOCK_BYTES_MEAN)
+}
+
+/// Blocks that a piece may have, whatever its length,
+const BLOCKS_MIN: usize = 8;
+/// and one more for so many bytes. zstd makes no more than 196 of 128 KiB.
+const BLOCK_BYTES_MEAN: usize = 512;
+
+/// Section 3.1.1.2: blocks of `last 1 | type 2 | size 21` bits, little-endian, and what they hold.
+fn check_blocks(mut rest: &[u8], checksum: usize, most: usize) -> Result<(), Violation> {
+    for _ in 0..most {
+        let Some((&[low, mid, high], behind)) = rest.split_first_chunk() else {
+            return bad("a packed piece cut short");
+        };
+        let head = u32::from_le_bytes([low, mid, high, 0]);
+        // One that repeats a byte has that byte only, whatever its size.
+        let held =
+            if head >> 1 & 3 == 1 { 1 } else { usize::try_from(head >> 3).unwrap_or(usize::MAX) };
+        let Some(behind) = behind.get(held..) else { return bad("a packed piece cut short") };
+        rest = behind;
+        if head & 1 == 1 {
+            return match rest.len() == checksum {
+                true => Ok(()),
+                false => bad("a packed piece that is not one frame"),
+            };
+        }
+    }
+    bad("a packed piece of too many blocks")
 }
 
 const fn bad<T>(what: &'static str) -> Result<T, Violation> {

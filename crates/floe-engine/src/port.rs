@@ -307,7 +307,7 @@ impl Port {
         while !self.names.is_empty() {
             let rest = self.names.split_off(self.names.len().min(batch_len));
             let batch = std::mem::replace(&mut self.names, rest);
-            self.threads.names.submit(self.job(batch));
+            self.threads.names.submit_for(self.files.customer(), self.job(batch));
         }
         if !self.small.is_empty() {
             let batch = std::mem::take(&mut self.small);

@@ -13,7 +13,7 @@ mod handshake; // from a fresh TCP connection to a `Secured`
 
 pub use config::TlsServer;
 pub(crate) use handshake::{Speech, hear_client};
-pub use handshake::{client_handshake, client_handshake_as, plaintext};
+pub use handshake::{client_handshake, client_handshake_as, first_record, plaintext};
 pub use handshake::{server_handshake, shown_key};
 pub use verify::KeyMismatch;
 

@@ -69,6 +69,8 @@ pub struct Serve {
     pub root: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
+    /// Listeners of some of those, or of `metrics`, that there are already (`socket::bind`).
+    pub bound: Vec<std::net::TcpListener>,
     /// Tickets, and the owner ticket.
     pub state: State,
     /// How connections are secured.
@@ -112,8 +114,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 /// Connections in sessions, however many descriptors there are.
 const SOCKETS_MAX: usize = 1 << 16;
-/// What an idle session costs: TLS, its core, its tasks.
-const SESSION_BYTES: u64 = 32 << 10;
+/// What an idle session costs: TLS, its core, its tasks. It was measured to be 35 KiB without TLS
+/// and 43 with; a further connection of one is about 24, and counts as much.
+const SESSION_BYTES: u64 = 48 << 10;
 /// What TLS adds to a piece, and the frames before it, generously.
 const COPY_BYTES: u64 = 16 << 10;
 /// Idle buffers that are kept for reuse, at most.
@@ -172,7 +175,7 @@ impl Server {
     /// The root's (`NotFound`, `NotDirectory`, `PermissionDenied`), `State`, `Tls` for an identity
     /// that does not fit, `AddressInUse` and the like; `Usage` without an address.
     pub async fn bind(serve: Serve) -> Result<Self, Fault> {
-        let Serve { root, listen, state, security, access, rules, memory, .. } = serve;
+        let Serve { root, listen, mut bound, state, security, access, rules, memory, .. } = serve;
         let dir = root;
         let store = Arc::new(LocalStore::open(&dir)?);
         let root = root::id(&store, &dir, &state, access.read_only)?;
@@ -180,14 +183,15 @@ impl Server {
         let (keys, pin) = Keys::open(security, &state)?;
         let keys = Arc::new(keys);
         let owner = tickets.owner(root, pin, SystemTime::now())?;
-        let listeners = listen.into_iter().map(socket::listen).collect::<Result<Vec<_>, _>>()?;
+        let listeners = listen.into_iter().map(|at| socket::take_or_listen(at, &mut bound));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Fault::new(Code::Usage, "listen: no address"));
         }
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>();
         let addresses = addresses
             .map_err(|error| Fault::new(Code::Other, format!("ask for an address: {error}")))?;
-        let metrics = serve.metrics.map(socket::listen).transpose()?;
+        let metrics = serve.metrics.map(|at| socket::take_or_listen(at, &mut bound)).transpose()?;
         let (lanes, threads) = (Lanes::count_for_server(), DiskThreads::new());
         let door = open_door(&state);
         // Before there are threads of its own, and behind all that is read elsewhere.
@@ -195,8 +199,7 @@ impl Server {
         let audit = open_audit(serve.audit, &state, &dir)?;
         let buffers = ByteCount(memory.0 / 2);
         let descriptors = descriptors::raise();
-        let sockets = usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(SOCKETS_MAX);
-        let sessions_max = sessions_max(sockets, memory);
+        let sockets = sockets_max(descriptors, memory);
         let waiting_max = usize::try_from(descriptors / 8).unwrap_or(usize::MAX).max(8);
         let listed = if access.read_only == ReadOnly::No { tickets.list(root)? } else { vec![] };
         let ledger = Arc::new(Ledger::new(state.clone()));
@@ -206,7 +209,7 @@ impl Server {
         });
         let hall = Hall {
             lanes: Lanes::start("floe-lane", lanes)?,
-            porch: Lanes::start("floe-porch", 1)?,
+            porch: Lanes::start_yielding("floe-porch")?,
             threads,
             pool: Pool::bounded(
                 ByteCount((buffers.0 / 2).min(IDLE_BYTES_MAX)),
@@ -222,7 +225,7 @@ impl Server {
             rates: Rates::default(),
             root,
             store,
-            registry: Arc::new(Registry::new(buffers, sessions_max)),
+            registry: Arc::new(Registry::new(buffers, sockets)),
             sockets: Arc::new(Semaphore::new(sockets)),
             sockets_max: sockets,
             gate: Gate::new(waiting_max, rules.caps),
@@ -382,10 +385,11 @@ fn open_door(state: &State) -> Option<Door> {
     door.inspect_err(|fault| tracing::warn!(%fault, "floe status is not answered")).ok()
 }
 
-/// Sessions at once, idle ones too.
-fn sessions_max(sockets: usize, memory: ByteCount) -> usize {
-    let afforded = usize::try_from(memory.0 / 2 / SESSION_BYTES).unwrap_or(usize::MAX);
-    sockets.min(afforded).max(1)
+/// Connections in sessions at once, idle ones too: what buffers leave of the memory is for them,
+/// however many are the first of theirs.
+fn sockets_max(descriptors: u64, memory: ByteCount) -> usize {
+    let afforded = (descriptors / 2).min(memory.0 / 2 / SESSION_BYTES);
+    usize::try_from(afforded).unwrap_or(usize::MAX).clamp(1, SOCKETS_MAX)
 }
 
 /// What may be lent, so that no more than `buffers` are ever held: a lane that hands a piece to TLS
@@ -400,8 +404,10 @@ async fn accept(hall: Arc<Hall>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
+                // Whoever has to give way is gone before others come: places count descriptors.
+                let exit = hall.gate.exit().await;
                 socket::configure(&socket);
-                attend::let_in(&hall, socket, peer);
+                attend::let_in(&hall, socket, peer, exit);
             }
             Err(error) => {
                 // It fails again and again until a descriptor is free; once a minute says enough.

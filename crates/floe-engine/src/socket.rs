@@ -38,7 +38,34 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// # Errors
 /// `AddressInUse`, `PermissionDenied`, `Usage` for an address that is not of this machine.
 pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
-    let made = || -> io::Result<TcpListener> {
+    in_runtime(bind(addr)?)
+}
+
+/// As `listen`, by a listener that there is for that address already, if there is one.
+///
+/// # Errors
+/// As `listen`.
+pub fn take_or_listen(
+    addr: SocketAddr,
+    there: &mut Vec<std::net::TcpListener>,
+) -> Result<TcpListener, Fault> {
+    match there.iter().position(|one| one.local_addr().is_ok_and(|own| own == addr)) {
+        Some(at) => in_runtime(there.swap_remove(at)),
+        None => listen(addr),
+    }
+}
+
+fn in_runtime(listener: std::net::TcpListener) -> Result<TcpListener, Fault> {
+    TcpListener::from_std(listener)
+        .map_err(|error| Fault::new(Code::Other, format!("listen: {}", reason(&error))))
+}
+
+/// Listens before there is a runtime.
+///
+/// # Errors
+/// As `listen`.
+pub fn bind(addr: SocketAddr) -> Result<std::net::TcpListener, Fault> {
+    let made = || -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
         if addr.is_ipv6() {
             socket.set_only_v6(!addr.ip().is_unspecified())?;
@@ -50,7 +77,7 @@ pub fn listen(addr: SocketAddr) -> Result<TcpListener, Fault> {
         }
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        Ok(socket.into())
     };
     made().map_err(|error| {
         let code = match error.kind() {

@@ -157,6 +157,11 @@ pub(crate) struct Io<P> {
     pub(crate) buffers_max: ByteCount,
     /// The time of the present input.
     pub(crate) now: Time,
+    /// Nothing that counts for a shared rate is begun before.
+    pub(crate) held_until: Time,
+    /// What was hashed for the peer, or is about to be, and no DATA stands for: what it says that
+    /// it has, as it is; holes, as they count in a window.
+    pub(crate) hashed: ByteCount,
 }
 
 impl<P> Pipe<P> {
@@ -181,6 +186,11 @@ impl<P> Pipe<P> {
 }
 
 impl<P> Io<P> {
+    /// Whether what counts for a shared rate has to wait.
+    pub(crate) fn is_held(&self) -> bool {
+        self.now < self.held_until
+    }
+
     pub(crate) fn new(buffers_max: ByteCount, now: Time) -> Self {
         Self {
             pipes: BTreeMap::new(),
@@ -198,6 +208,8 @@ impl<P> Io<P> {
             buffered: ByteCount::ZERO,
             buffers_max,
             now,
+            held_until: Time(0),
+            hashed: ByteCount::ZERO,
         }
     }
 

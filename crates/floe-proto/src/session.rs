@@ -65,7 +65,6 @@ pub struct Session<P> {
     reached: Time,
     data_bytes: ByteCount,
     /// No DATA goes or is taken before.
-    held_until: Time,
     round_trip: Option<Micros>,
     broken: Option<Violation>,
 }
@@ -101,7 +100,6 @@ impl<P: Clone> Session<P> {
             moved: now,
             reached: now,
             data_bytes: ByteCount::ZERO,
-            held_until: Time(0),
             round_trip: None,
             broken: None,
         }

@@ -6,6 +6,7 @@
 //! in `commit`, what a stage keeps in `ledger`, what counts after a crash in `recover`.
 
 mod ancestry; // which directories must be synced
+mod remembered; // paths, as many as fit
 mod reserve; // space that is kept free
 mod area; // `.floe`: where stages rest
 mod ledger; // a journal while it is written
@@ -33,10 +34,11 @@ use crate::measure::{self, Gauge};
 use ancestry::Ancestry;
 use area::Areas;
 use floe_types::{ByteCount, Code, DiskSpeed, Fault, Mode, ObjectPath, Precondition, Timestamp};
+use remembered::Remembered;
 use sink::LocalSink;
 use stage::Found;
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,15 +47,13 @@ pub struct LocalStore<D: Disk> {
     ground: Arc<Ground<D>>,
     browser: Browser<D>,
     /// Directories that were made writable for a transfer, and the mode they had.
-    lent: Mutex<BTreeMap<ObjectPath, Mode>>,
-    /// Directories that were made and are not committed.
-    begun: Mutex<BTreeSet<ObjectPath>>,
+    lent: Mutex<Remembered<Mode>>,
+    /// Directories that were made and are not committed; one that is forgotten counts as having
+    /// stood.
+    begun: Mutex<Remembered<()>>,
     /// How fast the disk was.
     gauge: Gauge,
 }
-
-/// How many directories are remembered as made; one that is forgotten counts as having stood.
-const BEGUN_MAX: usize = 16_384;
 
 /// What every part of a store stands on.
 pub(crate) struct Ground<D: Disk> {
@@ -179,10 +179,7 @@ impl<D: Disk> LocalStore<D> {
     fn begun(&self, path: &ObjectPath, made: usize) -> Begun {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         if made > 0 {
-            if begun.len() >= BEGUN_MAX {
-                begun.pop_first();
-            }
-            begun.insert(path.clone());
+            begun.add_for_others(path, ());
         }
         if begun.contains(path) { Begun::Made } else { Begun::Stood }
     }
@@ -190,7 +187,7 @@ impl<D: Disk> LocalStore<D> {
     /// Directories at and beneath a path are no transfer's any more.
     fn forget_begun(&self, path: &ObjectPath) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.retain(|one| !path.contains(one));
+        begun.remove_beneath(path);
     }
 
     /// Lets entries be put in a directory until its commit gives it its mode.
@@ -202,9 +199,13 @@ impl<D: Disk> LocalStore<D> {
         if mode.bits() & WRITABLE == WRITABLE {
             return Ok(());
         }
-        self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(mode.bits() | WRITABLE)))?;
         let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-        lent.entry(path.clone()).or_insert(mode);
+        if !lent.takes(path) {
+            // What was forgotten would never have its mode again.
+            return Err(DiskError::new(Code::LimitExceeded));
+        }
+        self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(mode.bits() | WRITABLE)))?;
+        lent.add(path, mode);
         Ok(())
     }
 }
@@ -212,8 +213,8 @@ impl<D: Disk> LocalStore<D> {
 impl<D: Disk> Drop for LocalStore<D> {
     /// Directories whose commit never came get back the mode they had.
     fn drop(&mut self) {
-        let lent = std::mem::take(&mut self.lent).into_inner();
-        for (path, mode) in lent.unwrap_or_else(PoisonError::into_inner) {
+        let lent = self.lent.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for (path, mode) in lent.take() {
             let Ground { disk, root, .. } = &*self.ground;
             let _ = disk
                 .open_directory(root, path.components())
@@ -247,7 +248,7 @@ impl<D: Disk> Ground<D> {
         if let Some(recent) = recent.as_ref().filter(|recent| recent.path == above) {
             return Ok(Arc::clone(recent));
         }
-        let changed = |len| self.ancestry.touched_above(&above, len);
+        let changed = |len| drop(self.ancestry.touched_above(&above, len));
         let names = above.components();
         let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, &changed)?;
         let place = self.place_of(path, &ensured.directory)?;
@@ -380,7 +381,7 @@ impl<D: Disk> Store for LocalStore<D> {
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
         let begin = || -> DiskResult<Begun> {
             let Ground { disk, root, ancestry, .. } = &*self.ground;
-            let changed = |len| ancestry.touched_above(path, len);
+            let changed = |len| drop(ancestry.touched_above(path, len));
             let ensured = beneath::ensure_directory(&**disk, root, path.components(), &changed)?;
             let begun = self.begun(path, ensured.made);
             if (begun, precondition) != (Begun::Stood, Precondition::Absent) {
@@ -460,7 +461,15 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
-        self.browser.make_dir(path, &|len| self.ground.ancestry.touched_above(path, len))
+        let ancestry = &self.ground.ancestry;
+        let touched = RefCell::new(Vec::new());
+        let changed = |len| touched.borrow_mut().extend(ancestry.touched_above(path, len));
+        self.browser.make_dir(path, &changed)?;
+        // It has synced what it made; nothing of it need be remembered.
+        for (directory, turn) in touched.take() {
+            ancestry.synced_since(&directory, turn);
+        }
+        Ok(())
     }
 
     fn measure(&self, path: &ObjectPath, progress: Progress<'_>) -> Result<DiskSpeed> {

@@ -169,6 +169,14 @@ impl ObjectPath {
         self.0.iter().map(Component::as_bytes).collect::<Vec<_>>().join(&b'/')
     }
 
+    /// About what it takes to remember it: each name is memory of its own.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        const OWN_BYTES: usize = 96;
+        const NAME_BYTES: usize = 48;
+        OWN_BYTES + self.0.iter().map(|name| NAME_BYTES + name.0.len()).sum::<usize>()
+    }
+
     /// The path without its last name, and that name; `None` for the root.
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &Component)> {

@@ -70,9 +70,10 @@ pub struct TransferFlags {
     /// Send at most so much a second: a SIZE, or bits as in 100Mbit
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub limit: Option<Rate>,
-    /// Compress what is sent: 'auto' while the network is the limit and the bytes shrink, 'never', or
-    /// a level of zstd from 1 (fast) to 19 (small) for everything that shrinks; on a get the server
-    /// may use a lower level; --limit and rates count the bytes of files
+    /// Compress what is sent: 'auto' while the network is the limit and the bytes shrink, 'never',
+    /// or a level of zstd from 1 (fast) to 19 (small) for everything that shrinks (pieces up to
+    /// 16 KiB: 3 at most); on a get the server may use a lower level; --limit and rates count the
+    /// bytes of files
     #[arg(long, value_name = "auto|never|LEVEL", default_value = "auto", value_parser = packing)]
     pub compress: Packing,
     /// The plain dialogue: one stream, one chunk, its digest ahead, every step acknowledged; slow,

@@ -64,7 +64,7 @@ fn command() -> clap::Command {
 /// Runs what was typed.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
-    let verb = match read(&words) {
+    let mut verb = match read(&words) {
         Ok(cli) => cli.verb,
         Err(Refusal::Shown) => return ExitCode::SUCCESS,
         Err(Refusal::Wrong(failure)) => {
@@ -73,7 +73,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let (verbose, json) = verb.voice();
-    if let Verb::Serve(args) = &verb
+    if let Verb::Serve(args) = &mut verb
         && let Err(failure) = args.give_up_root()
     {
         return end(Err(failure), json);

@@ -1,5 +1,6 @@
 //! `floe serve`: let clients in to one directory.
 
+mod early; // what is done before there are threads
 mod reload; // what is read again
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag, packing};
@@ -11,11 +12,12 @@ use crate::place::refuse_reserved;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
 use crate::settings::{
-    LogFormat, METRICS, OF_THIS_MACHINE, ServeFile, everywhere, open_state_or, own_identity,
+    LogFormat, METRICS, OF_THIS_MACHINE, ServeFile, everywhere, own_identity,
     parse_audit_file_size, parse_listen, parse_memory, parse_metrics, parse_umask, read_serve_file,
+    state_dir_or,
 };
 use crate::signals::{Manner, Signals};
-use crate::user::{become_user, is_root};
+use early::Early;
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::rules::Rules;
@@ -54,6 +56,10 @@ use tokio::sync::watch;
 /// room, puts and other changes are refused ('no space left') until there is; reads go on, and
 /// lines that are missing are counted. Full files of the log stay until you take them away.
 ///
+/// Root without --user gives up its capabilities for good, and may what any user may: what only its
+/// owner may read is not served where that is not root, and where DIR or the state directory is
+/// another user's, nothing begins. Ports below 1024 are opened before root gives anything up.
+///
 /// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
 /// limits, another --keep-free and another certificate hold for who comes next, and connections
 /// that are there go on. A certificate of another key is another server to clients, who pin the
@@ -79,7 +85,8 @@ pub struct ServeArgs {
     /// take a connection over once it is let in
     #[arg(long)]
     plaintext: bool,
-    /// Run as this user: root becomes that one before anything but FILE of --config is opened
+    /// Run as this user: root becomes that one before anything but FILE of --config is opened; only
+    /// with 'root' it keeps all of its rights
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
     /// Permission bits that nothing that clients put gets, as in 027 [default: 000]
@@ -122,19 +129,27 @@ pub struct ServeArgs {
     state: StateFlag,
     #[command(flatten)]
     pub output: OutputFlags,
+    #[arg(skip)]
+    early: Early,
 }
 
 const DRAINING: &str = "floe: ending; what runs has 30 seconds to finish, then takes a checkpoint \
                         (again ends at once)";
 
 impl ServeArgs {
-    /// Becomes the user of the flag, or else of the file, if one is named.
+    /// Becomes the user of the flag, or else of the file, if one is named; else root gives up its
+    /// capabilities. Listens at the ports that only root may open before.
     ///
     /// # Errors
-    /// As `become_user`; a file that is wrong is told later.
-    pub fn give_up_root(&self) -> Result<()> {
-        let file = || self.config.as_deref().and_then(|path| read_serve_file(path).ok()?.user);
-        self.user.clone().or_else(file).map_or(Ok(()), |name| become_user(&name))
+    /// As `Early::begin`; a file that is wrong is told later.
+    pub fn give_up_root(&mut self) -> Result<()> {
+        let file = self.config.as_deref().and_then(|path| read_serve_file(path).ok());
+        let file = file.unwrap_or_default();
+        let listen = if self.listen.is_empty() { file.listen } else { self.listen.clone() };
+        let addresses = listen.into_iter().chain(self.metrics.or(file.metrics));
+        let user = self.user.clone().or(file.user);
+        self.early = Early::begin(user.as_deref(), addresses)?;
+        Ok(())
     }
 
     /// How it speaks, the configuration file included; that one's own faults are told later.
@@ -164,6 +179,7 @@ struct Settled {
     audit: Auditing,
     metrics: Option<SocketAddr>,
     state: State,
+    early: Early,
     voice: Voice,
 }
 
@@ -205,6 +221,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let server = Server::bind(Serve {
         root: settled.dir.clone(),
         listen: settled.listen.clone(),
+        bound: settled.early.listeners(),
         state: settled.state.clone(),
         security,
         access: settled.access,
@@ -216,7 +233,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     })
     .await
     .map_err(|fault| {
-        Failure::from(fault)
+        settled
+            .early
+            .blame(Failure::from(fault), &settled.dir)
             .hinting(Code::ReadOnly, "serve it with --read-only")
             .naming_directory()
             .hinting(Code::Usage, OF_THIS_MACHINE)
@@ -253,6 +272,9 @@ fn announce(server: &Server, settled: &Settled) -> Result<()> {
         }
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
+    if settled.early.is_bare() {
+        voice.say(&"running as    root without its capabilities: only what root owns (see --user)");
+    }
     let (files, calls) = server.confinement();
     let programs = match calls {
         CallFilter::Refuses => "; it can run no program",
@@ -287,9 +309,6 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         (None, true) => Auditing::Nothing,
         (None, false) => Auditing::Log(file.audit_file_size.unwrap_or(FILE_BYTES)),
     };
-    if is_root() && args.user.is_none() && file.user.is_none() {
-        tracing::warn!("it runs as root: give --user NAME (or --user root, if that is meant)");
-    }
     let keep_free = args.keep_free.or(file.keep_free).unwrap_or_default();
     let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
         (Some(cert), Some(key)) => Some((cert, key)),
@@ -300,16 +319,19 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     output.json |= file.json;
     let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
     refuse_reserved(&dir)?;
-    let state = open_state_or(&args.state, file.state)?;
+    let read_only = match args.read_only || file.read_only {
+        true => ReadOnly::Yes,
+        false => ReadOnly::No,
+    };
+    args.early.refuse_foreign(&dir, read_only)?;
+    let state = state_dir_or(&args.state, file.state)?;
+    let state = State::open(&state).map_err(|fault| args.early.blame(fault.into(), &state))?;
     refuse_within(&dir, state.path(), "the state directory")?;
     Ok(Settled {
         dir,
         listen,
         access: Access {
-            read_only: match args.read_only || file.read_only {
-                true => ReadOnly::Yes,
-                false => ReadOnly::No,
-            },
+            read_only,
             public: match args.public || file.public {
                 true => Public::Yes,
                 false => Public::No,
@@ -326,6 +348,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         audit,
         metrics: args.metrics.or(file.metrics),
         state,
+        early: args.early,
         voice: Voice::of(&output, Channel::Output),
     })
 }

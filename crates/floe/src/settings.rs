@@ -157,20 +157,19 @@ pub enum LogFormat {
 /// # Errors
 /// `State` where there is none or it cannot be used.
 pub fn open_state(flag: &StateFlag) -> Result<State> {
-    open_state_or(flag, None)
+    Ok(State::open(&state_dir_or(flag, None)?)?)
 }
 
-/// As `open_state`; what a configuration file says comes after the environment.
+/// Where that is; what a configuration file says comes after the environment.
 ///
 /// # Errors
-/// As `open_state`.
-pub fn open_state_or(flag: &StateFlag, file: Option<PathBuf>) -> Result<State> {
+/// `State`: nothing says.
+pub fn state_dir_or(flag: &StateFlag, file: Option<PathBuf>) -> Result<PathBuf> {
     let named = flag.state.clone().or_else(|| variable("FLOE_STATE").map(PathBuf::from));
-    let dir = match named.or(file) {
-        Some(dir) => dir,
-        None => State::default_dir()?,
-    };
-    Ok(State::open(&dir)?)
+    match named.or(file) {
+        Some(dir) => Ok(dir),
+        None => Ok(State::default_dir()?),
+    }
 }
 
 impl Reach {

@@ -1,9 +1,16 @@
-//! As whom a server runs: root gives itself up before anything is opened or any thread begins.
+//! As whom a server runs: root gives itself up before anything is opened or any thread begins, or
+//! at least all that it may beyond any other user.
 
-use crate::fault::{Failure, Result};
+use crate::fault::{Failure, Result, Shown};
 use floe_types::{Code, Escaped};
 use nix::unistd::{Uid, User, geteuid, initgroups, setgid, setuid};
+use rustix::fs::Access;
+use rustix::io::Errno;
+use rustix::thread::{self, CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 use std::ffi::CString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Becomes another user of this machine, with that user's groups, for good.
 ///
@@ -39,4 +46,83 @@ pub fn become_user(name: &str) -> Result<()> {
 /// Whether this process is root.
 pub fn is_root() -> bool {
     geteuid().is_root()
+}
+
+/// Gives up all that root may beyond any other user, in this thread and every one that it starts:
+/// what is left is what modes of files let their owner root. No program and no call gives it back.
+///
+/// # Errors
+/// The system's: then nothing is served.
+pub fn give_up_capabilities() -> Result<()> {
+    let fail = |error: Errno| {
+        let error = std::io::Error::from(error).kind();
+        let detail = format!("give up root's capabilities: {error}");
+        Failure::hinted(Code::Other, detail, "give --user NAME")
+    };
+    thread::set_no_new_privs(true).map_err(fail)?;
+    // A program that is run as root would have what is left here. Where this is refused (to root of
+    // a container), no new privileges stands for it, as for the ambient set.
+    let _ = thread::clear_ambient_capability_set();
+    for nth in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << nth);
+        if thread::remove_capability_from_bounding_set(one).is_err() {
+            break;
+        }
+    }
+    let bits = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    let _ = thread::set_capabilities_secure_bits(bits);
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    thread::set_capabilities(None, sets).map_err(fail)?;
+    match thread::capabilities(None).map_err(fail)? {
+        left if left == sets => Ok(()),
+        _ => Err(fail(Errno::PERM)),
+    }
+}
+
+/// Refuses a directory that root without its capabilities cannot use so.
+///
+/// # Errors
+/// `PermissionDenied`; the hint names whose it is.
+pub fn refuse_foreign(path: &Path, needed: Access) -> Result<()> {
+    match rustix::fs::access(path, needed) {
+        // That it is no directory is told by whoever opens it, as what else is wrong.
+        Err(Errno::ACCESS | Errno::PERM) if !fs::metadata(path).is_ok_and(|it| !it.is_dir()) => {
+            let detail = format!("use {} as root without its capabilities", Shown(path));
+            let own = "root owns it, and its mode keeps it out: change that, or give --user root";
+            let code = Code::PermissionDenied;
+            Err(name_owner(Failure::hinted(code, detail, own), path))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The failure with a hint that names the owner of what could not be used, where that is not root.
+pub fn name_owner(failure: Failure, path: &Path) -> Failure {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // What lies behind a directory that may not be entered is its owner's, as far as can be seen.
+    let owner = path.ancestors().find_map(|at| Some(fs::metadata(at).ok()?.uid()));
+    let owner = Uid::from_raw(owner.unwrap_or(0));
+    match failure {
+        Failure::Fault { fault, .. } if !owner.is_root() => {
+            Failure::Fault { fault, hint: Some(as_owner(owner)) }
+        }
+        other => other,
+    }
+}
+
+fn as_owner(owner: Uid) -> String {
+    match User::from_uid(owner) {
+        Ok(Some(user)) => {
+            let name = Escaped(user.name.as_bytes());
+            format!("it is {name}'s: give --user {name}, or --user root for all of root's rights")
+        }
+        _ => format!(
+            "it is user {owner}'s, who has no name here: give --user root for all of root's rights"
+        ),
+    }
 }

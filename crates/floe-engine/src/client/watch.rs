@@ -1,12 +1,13 @@
 //! Where a transfer tells what happens, and where it is read.
 //!
 //! Telling never waits: a terminal that is stopped, or a program that reads slowly, must not hold a
-//! transfer up, nor Ctrl-C. So what is not read yet is bounded; beyond that it is counted, and told
-//! as a number. Of progress only little is kept: the next one says it again.
+//! transfer up, nor Ctrl-C. So what is not read yet is bounded, in number and in bytes, of which a
+//! server chooses most; beyond that it is counted, and told as a number. Of progress only little is
+//! kept: the next one says it again.
 
 use super::Notice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// Where a transfer tells what happens. Clones tell the same reader.
@@ -28,10 +29,14 @@ struct Counts {
     finished: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
+    /// What those take that wait to be read.
+    bytes: AtomicUsize,
 }
 
-/// Notices that wait to be read, at most: some tens of MiB.
+/// Notices that wait to be read, at most,
 const WAITING_MAX: usize = 1 << 16;
+/// and what they take.
+const BYTES_MAX: usize = 16 << 20;
 /// More than so many wait: progress is old before it is read.
 const WAITING_FEW: usize = 16;
 
@@ -53,8 +58,16 @@ impl Watch {
         if matches!(notice, Notice::Progress(_)) && waiting > WAITING_FEW {
             return;
         }
+        let (bytes, held) = (footprint(&notice), &self.untold.bytes);
+        let told = match held.fetch_add(bytes, Ordering::Relaxed) + bytes <= BYTES_MAX {
+            true => self.to.try_send(notice),
+            false => Err(mpsc::error::TrySendError::Full(notice)),
+        };
+        if told.is_err() {
+            held.fetch_sub(bytes, Ordering::Relaxed);
+        }
         // A reader that went away wants to know nothing more.
-        if let Err(mpsc::error::TrySendError::Full(notice)) = self.to.try_send(notice) {
+        if let Err(mpsc::error::TrySendError::Full(notice)) = told {
             let count = match notice {
                 Notice::EntryFinished { .. } => &self.untold.finished,
                 Notice::EntryFailed { .. } => &self.untold.failed,
@@ -71,10 +84,10 @@ impl Notices {
     pub async fn recv(&mut self) -> Option<Notice> {
         match self.caught_up() {
             Some(notice) => Some(notice),
-            None => match self.from.recv().await {
-                Some(notice) => Some(notice),
-                None => self.caught_up(),
-            },
+            None => {
+                let next = self.from.recv().await;
+                self.taken(next)
+            }
         }
     }
 
@@ -82,8 +95,18 @@ impl Notices {
     pub fn blocking_recv(&mut self) -> Option<Notice> {
         match self.caught_up() {
             Some(notice) => Some(notice),
-            None => self.from.blocking_recv().or_else(|| self.caught_up()),
+            None => {
+                let next = self.from.blocking_recv();
+                self.taken(next)
+            }
         }
+    }
+
+    fn taken(&self, next: Option<Notice>) -> Option<Notice> {
+        next.iter().for_each(|notice| {
+            self.untold.bytes.fetch_sub(footprint(notice), Ordering::Relaxed);
+        });
+        next.or_else(|| self.caught_up())
     }
 
     /// What was not told, once everything that was has been read.
@@ -96,6 +119,19 @@ impl Notices {
             (take(&self.untold.finished), take(&self.untold.failed), take(&self.untold.skipped));
         let some = finished > 0 || failed > 0 || skipped > 0;
         some.then_some(Notice::Untold { finished, failed, skipped })
+    }
+}
+
+/// About what one takes while it waits.
+fn footprint(notice: &Notice) -> usize {
+    let own = size_of::<Notice>();
+    own + match notice {
+        Notice::EntryFinished { path, .. } => path.footprint(),
+        Notice::EntryFailed { path, fault } | Notice::EntrySkipped { path, fault } => {
+            path.footprint() + fault.detail.len()
+        }
+        Notice::Reconnecting { why, .. } => why.detail.len(),
+        _ => 0,
     }
 }
 
@@ -125,6 +161,26 @@ mod tests {
         assert_eq!(notices.blocking_recv(), Some(failed()));
         drop(watch);
         assert_eq!(notices.blocking_recv(), None);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_bounded_in_bytes_whatever_the_server_calls_it() {
+        let (watch, mut notices) = watch();
+        let path = ObjectPath::parse("d/".repeat(250).as_bytes()).unwrap();
+        let fault = Fault::new(Code::Io, "x".repeat(1000));
+        let long = Notice::EntryFailed { path, fault };
+        let each = footprint(&long);
+        assert!(each > 10_000, "names take more than their bytes");
+        (0..10_000).for_each(|_| watch.tell(long.clone()));
+        assert!(watch.untold.bytes.load(Ordering::Relaxed) <= BYTES_MAX);
+        let told = BYTES_MAX / each;
+        for _ in 0..told {
+            assert_eq!(notices.blocking_recv().as_ref(), Some(&long));
+        }
+        let failed = 10_000 - told as u64;
+        let rest = Notice::Untold { finished: 0, failed, skipped: 0 };
+        assert_eq!(notices.blocking_recv(), Some(rest));
+        assert_eq!(watch.untold.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]

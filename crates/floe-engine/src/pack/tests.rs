@@ -130,3 +130,23 @@ fn memory_of_a_thread_is_what_it_is_said_to_be() {
     }
     assert!(DCtx::create().sizeof() <= 256 << 10);
 }
+
+#[test]
+fn a_frame_has_no_more_blocks_than_bytes_make_useful() {
+    // A segment of 4096 bytes, whose length takes two; blocks that repeat one byte eight times.
+    let frame = |blocks: usize| {
+        let size = u16::try_from(8 * blocks - 256).unwrap().to_le_bytes();
+        let head = [&[0x28, 0xb5, 0x2f, 0xfd, 0x60][..], &size].concat();
+        let block = |nth: usize| [8 << 3 | 2 | u8::from(nth + 1 == blocks), 0, 0, 7];
+        [head, (0..blocks).flat_map(block).collect()].concat()
+    };
+    let most = |len: usize| 8 + len / 512;
+    for blocks in [64, 512] {
+        let len = 8 * blocks;
+        assert!(blocks > most(len));
+        assert_eq!(unpacked(&frame(blocks), len), Err("a packed piece of too many blocks"));
+    }
+    // A long block each: as many as zstd itself might make.
+    let packed = packed(&text(1 << 20), 19).unwrap();
+    assert!(unpacked(&packed, 1 << 20).is_ok());
+}

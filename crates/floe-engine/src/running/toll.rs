@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A session's part in a rate.
 pub(super) struct Toll {
     throttle: Arc<Throttle>,
-    /// What of its DATA was charged.
+    /// What of its DATA, and of what was hashed in place of it, was charged.
     charged: AtomicU64,
     /// Until when its DATA is held back, as it was told.
     held: AtomicU64,
@@ -34,7 +34,7 @@ impl Toll {
 
     /// Charges what has moved since it was asked last.
     pub(super) fn charge(&self, core: &mut Core, now: Time) {
-        let total = core.data_bytes().0;
+        let total = core.tolled_bytes().0;
         let moved = total - self.charged.swap(total, Ordering::Relaxed);
         if moved > 0 {
             self.hold(core, self.throttle.charge(ByteCount(moved), now), now);

@@ -15,7 +15,8 @@ use rustls::pki_types::{DnsName, ServerName};
 use rustls::server::{Accepted, AcceptedAlert, Acceptor};
 use rustls::{AlertDescription, CertificateError, ClientConnection, Connection, OtherError};
 use rustls::{Error, InvalidMessage};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -165,6 +166,34 @@ fn refused(error: Error, mut alert: AcceptedAlert, inlet: &Inlet) -> Stop {
     let _ = alert.write(&mut Outlet(&inlet.socket));
     Stop::Tls(error)
 }
+
+/// Waits until the whole first record of a client has come, or what cannot become one, or its end.
+/// Takes nothing, and needs no memory here: who begins a handshake and does not go on costs a
+/// socket.
+pub async fn first_record(socket: &TcpStream) {
+    let mut head = [0; RECORD_HEAD];
+    loop {
+        let Ok(ready) = socket.ready(Interest::READABLE).await else { return };
+        let len = match socket.peek(&mut head).await {
+            Ok(RECORD_HEAD) => RECORD_HEAD + usize::from(u16::from_be_bytes([head[3], head[4]])),
+            // One that cannot be a handshake need not be waited for.
+            Ok(1..) if head[0] == HANDSHAKE => RECORD_HEAD,
+            _ => return,
+        };
+        let here = rustix::io::ioctl_fionread(socket).unwrap_or(u64::MAX);
+        let whole = head[0] != HANDSHAKE || len > RECORD_BYTES_MAX || here >= len as u64;
+        if whole || ready.is_read_closed() {
+            return;
+        }
+        // What is here was seen: only more of it, or its end, is news.
+        let _ = socket.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+    }
+}
+
+/// The head of a record, the type of those of a handshake, and the longest (RFC 8446, 5.1).
+const RECORD_HEAD: usize = 5;
+const HANDSHAKE: u8 = 22;
+const RECORD_BYTES_MAX: usize = RECORD_HEAD + (16 << 10);
 
 /// Takes a connection as it is, where both ends asked for plaintext.
 #[must_use]

@@ -5,7 +5,7 @@
 //! lane with the least to do, once.
 
 use super::ear::{Ear, Whose};
-use super::gate::block_of;
+use super::gate::{Exit, block_of};
 use super::keys::{Choice, Shown, no_tls};
 use super::tally::Card;
 use super::{Hall, Public};
@@ -19,7 +19,7 @@ use crate::lane::Load;
 use crate::registry::{Member, Party, Pass, SessionId};
 use crate::rules::Rules;
 use crate::running::{Running, Terms, drive};
-use crate::secure::{Secured, hear_client, plaintext};
+use crate::secure::{Secured, first_record, hear_client, plaintext};
 use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
@@ -42,8 +42,8 @@ use tracing::Instrument;
 const BUSY: Micros = Micros::from_secs(5);
 
 /// Takes a connection that was accepted to the porch and greets it there.
-pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
-    let Some(place) = hall.gate.place(peer.ip()) else {
+pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit: Exit) {
+    let Some(place) = hall.gate.place(peer.ip(), exit) else {
         tracing::debug!(%peer, "too many connections wait to be greeted: closed");
         return;
     };
@@ -54,13 +54,26 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr) {
     hall.porch.spawn(hall.porch.least_loaded(), move || async move {
         let hall = own;
         let served = async {
-            let permit = timeout_at(deadline, place.pass()).await.ok().flatten();
-            let permit = permit.ok_or_else(|| Fault::new(Code::TimedOut, "wait for a turn"))?;
             let socket = TcpStream::from_std(socket)
                 .map_err(|error| Fault::new(Code::Other, error.to_string()))?;
+            // In plaintext a server speaks first.
+            let said = async {
+                if hall.keys.is_tls() {
+                    first_record(&socket).await;
+                }
+            };
+            let permit = match timeout_at(deadline, place.pass(said)).await {
+                Ok(Ok(permit)) => permit,
+                Err(_) => return Err(Fault::new(Code::TimedOut, "wait for a turn")),
+                Ok(Err(exit)) => {
+                    drop((socket, exit));
+                    return Err(Fault::new(Code::Busy, "another took its place"));
+                }
+            };
             let visit = Visit { hall: &hall, rules, peer, deadline };
+            // What a greeting needs, those that wait do not.
             tokio::select! {
-                greeted = visit.greet(socket) => greeted,
+                greeted = Box::pin(visit.greet(socket)) => greeted,
                 () = permit.is_pressed() => {
                     Err(Fault::new(Code::TimedOut, "greet a client while others wait"))
                 }
@@ -157,7 +170,6 @@ impl Visit<'_> {
         let session = data_encoding::HEXLOWER.encode(&id[..4]);
         let span = tracing::info_span!("session", id = session, peer = %self.peer);
         let theirs = claim.hello().abilities;
-        let holes = Holes::with(theirs);
         // Before its line begins in the log: they may fail, and it must end.
         let key = hall.keys.standing(key, timestamp())?;
         let told = key.successor.map(|(by, until)| successor(&claim, &by, until)).transpose()?;
@@ -169,16 +181,15 @@ impl Visit<'_> {
         let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
-        let rate_of = |pass: &Pass| hall.rates.set(pass.id, pass.bounds.rate, hall.clock.now());
-        let throttle = pass.as_ref().map(rate_of);
+        let throttle = pass.as_ref().map(|pass| self.rate_of(pass));
         let packing = packs.filter(|_| theirs & Packing::ABILITY != 0);
-        let running = self.running((verbs, holes, streams_max), packing, files, throttle);
+        let running =
+            self.running((verbs, Holes::with(theirs), streams_max), packing, files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
-        let whose = Whose { owner, client, pass: pass.clone() };
-        let running_too = Arc::clone(&running);
-        let member = Member { running: running_too, secret, channel, pass, streams_max, party };
+        let (whose, at) = (Whose { owner, client, pass: pass.clone() }, Arc::clone(&running));
+        let member = Member { running: at, secret, channel, pass, streams_max, party };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
@@ -197,13 +208,14 @@ impl Visit<'_> {
                 }
                 drive(Arc::clone(&running), ear).await;
                 drop((listed, guest, attendance, present));
-                match running.ending() {
-                    Some(Err(fault)) => tracing::info!(%fault, "session ends"),
-                    _ => tracing::info!("session ends"),
-                }
+                tell_end(&running);
             };
             serving.instrument(span)
         })
+    }
+
+    fn rate_of(&self, pass: &Pass) -> Arc<Throttle> {
+        self.hall.rates.set(pass.id, pass.bounds.rate, self.hall.clock.now())
     }
 
     /// Goes on with a connection on the lane with the least to do.
@@ -351,7 +363,7 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
-            let fault = Fault::new(Code::LimitExceeded, "no descriptors for more streams");
+            let fault = Fault::new(Code::LimitExceeded, "no room for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let Some(seat) = hall.registry.seat(member.party, hall.sockets_max) else {
@@ -427,6 +439,13 @@ fn fault_of(why: &Refusal) -> Fault {
 }
 
 /// The ability bit, where probes are taken.
+fn tell_end(running: &Running) {
+    match running.ending() {
+        Some(Err(fault)) => tracing::info!(%fault, "session ends"),
+        _ => tracing::info!("session ends"),
+    }
+}
+
 fn probes_of(pass: Option<&Pass>) -> u64 {
     if pass.is_some_and(Pass::takes_probes) { PROBES } else { 0 }
 }

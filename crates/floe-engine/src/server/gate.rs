@@ -1,10 +1,12 @@
 //! How many connections may be in their greeting at once: so many in all, so many of one address.
 //!
-//! More wait their turn, within their own deadline, holding a descriptor and nothing else: so many
-//! of all as there are descriptors for. An address may fill them. When no place is left, one that
-//! has fewer than another takes the place of that one's oldest wait, which is closed. While others
-//! wait, a greeting that takes long is cut short. So neither one address nor a few can keep the
-//! others from being let in.
+//! More wait, within their own deadline, holding a descriptor and nothing else: so many of all as
+//! there are descriptors for. An address may fill them. Who has said nothing yet has no turn. When
+//! no place is left, one that has fewer than another takes the place of that one's oldest wait,
+//! which is closed; where all have as few, that of the oldest that has said nothing. While others
+//! wait, a greeting that takes long is cut short, the sooner the more they are: who waits has a
+//! turn after about two seconds, however many stand before it. So neither one address nor thousands
+//! that are idle can keep the others from being let in.
 
 use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +19,14 @@ use tokio::time::{Instant, sleep_until};
 const PLACES_MAX: usize = 4096;
 /// What a greeting may take while others wait: several round trips of a bad path.
 const HASTE: Duration = Duration::from_secs(2);
+/// What it may take at least, whoever waits: a round trip; and how often that is looked at.
+const HASTE_MIN: Duration = Duration::from_millis(100);
+
+/// How many may be told to leave and not be gone yet.
+const EXITS: usize = 64;
+
+/// Held until a connection that gave way to another is closed.
+pub(super) type Exit = OwnedSemaphorePermit;
 
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
@@ -24,15 +34,20 @@ pub(super) struct Gate {
     street: Mutex<Street>,
     /// How many wait although their own address may greet.
     crowd: watch::Sender<usize>,
+    exits: Arc<Semaphore>,
 }
 
 /// Everybody in front of the gate.
 struct Street {
     free: usize,
-    /// How many of one address may greet.
+    /// How many may greet,
+    all_max: usize,
+    /// and how many of one address.
     own_max: usize,
     next: u64,
     addresses: HashMap<IpAddr, Neighbours>,
+    /// Those that wait and have said nothing yet, the oldest first.
+    silent: BTreeMap<u64, IpAddr>,
 }
 
 /// The connections of one address.
@@ -41,7 +56,7 @@ struct Neighbours {
     /// Those in their greeting among them.
     places: usize,
     /// Those that wait, the oldest first, and how they are told to leave.
-    waiting: BTreeMap<u64, oneshot::Sender<()>>,
+    waiting: BTreeMap<u64, oneshot::Sender<Exit>>,
 }
 
 /// A place in front of the gate.
@@ -56,7 +71,7 @@ pub(super) struct Place {
 /// Whether a place is still its holder's.
 enum Hold {
     /// Until this is told.
-    While(oneshot::Receiver<()>),
+    While(oneshot::Receiver<Exit>),
     /// For the greeting.
     Sure,
     /// Another has it.
@@ -74,11 +89,19 @@ pub(super) struct Permit {
 impl Gate {
     /// A gate that nobody waits at; `sockets` may.
     pub(super) fn new(sockets: usize, caps: Caps) -> Arc<Self> {
-        let (free, own_max) = (sockets.min(PLACES_MAX), caps.greetings_per_address as usize);
+        let street = Street {
+            free: sockets.min(PLACES_MAX),
+            all_max: caps.greetings as usize,
+            own_max: caps.greetings_per_address as usize,
+            next: 0,
+            addresses: HashMap::new(),
+            silent: BTreeMap::new(),
+        };
         Arc::new(Self {
             all: Mutex::new(Arc::new(Semaphore::new(caps.greetings as usize))),
-            street: Mutex::new(Street { free, own_max, next: 0, addresses: HashMap::new() }),
+            street: Mutex::new(street),
             crowd: watch::Sender::new(0),
+            exits: Arc::new(Semaphore::new(EXITS)),
         })
     }
 
@@ -86,7 +109,9 @@ impl Gate {
     pub(super) fn set_caps(&self, caps: Caps) {
         let fresh = Arc::new(Semaphore::new(caps.greetings as usize));
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        self.lock().own_max = caps.greetings_per_address as usize;
+        let mut street = self.lock();
+        street.all_max = caps.greetings as usize;
+        street.own_max = caps.greetings_per_address as usize;
     }
 
     fn all(&self) -> Arc<Semaphore> {
@@ -97,11 +122,20 @@ impl Gate {
         self.street.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place to wait, unless there are too many.
-    pub(super) fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// Waits until few enough are leaving.
+    pub(super) async fn exit(&self) -> Exit {
+        match Arc::clone(&self.exits).acquire_owned().await {
+            Ok(exit) => exit,
+            // It is closed by nobody.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A place to wait, unless there are too many; `exit` is for whoever has to leave for it.
+    pub(super) fn place(self: &Arc<Self>, address: IpAddr, exit: Exit) -> Option<Place> {
         let address = block_of(address);
         let mut street = self.lock();
-        if street.free == 0 && !street.make_room_for(address) {
+        if street.free == 0 && !street.make_room_for(address, exit) {
             return None;
         }
         street.free -= 1;
@@ -117,24 +151,32 @@ impl Gate {
         neighbours.places += 1;
         neighbours.waiting.insert(number, told);
         let own = Arc::clone(&neighbours.greeting);
+        street.silent.insert(number, address);
         Some(Place { gate: Arc::clone(self), address, number, own, hold: Hold::While(hears) })
     }
 }
 
 impl Street {
-    /// Takes a place from the address that has most, if that leaves it as many as the newcomer's.
-    fn make_room_for(&mut self, newcomer: IpAddr) -> bool {
+    /// Takes a place from the address that has most, if that leaves it as many as the newcomer's;
+    /// or else, for one that has none, from whoever has been silent for longest.
+    fn make_room_for(&mut self, newcomer: IpAddr, exit: Exit) -> bool {
         let has = self.addresses.get(&newcomer).map_or(0, |neighbours| neighbours.places);
         let waiting = self.addresses.iter().filter(|(_, theirs)| !theirs.waiting.is_empty());
         let most = waiting.max_by_key(|(_, theirs)| theirs.places);
-        let Some(address) = most.filter(|(_, theirs)| theirs.places > has + 1).map(|(a, _)| *a)
-        else {
+        let crowded =
+            most.filter(|(_, theirs)| theirs.places > has + 1).and_then(|(at, theirs)| {
+                let (oldest, _) = theirs.waiting.first_key_value()?;
+                Some((*oldest, *at))
+            });
+        let silent = || self.silent.first_key_value().map(|(number, at)| (*number, *at));
+        let Some((number, address)) = crowded.or_else(|| silent().filter(|_| has == 0)) else {
             return false;
         };
         let Some(theirs) = self.addresses.get_mut(&address) else { return false };
-        let Some((_, told)) = theirs.waiting.pop_first() else { return false };
+        let Some(told) = theirs.waiting.remove(&number) else { return false };
         // Whoever is not there any more leaves all the same.
-        let _ = told.send(());
+        let _ = told.send(exit);
+        self.silent.remove(&number);
         self.leave(address);
         true
     }
@@ -152,6 +194,7 @@ impl Street {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut street = self.gate.lock();
+        street.silent.remove(&self.number);
         let waited =
             street.addresses.get_mut(&self.address).map(|neighbours| &mut neighbours.waiting);
         let still = waited.is_some_and(|waiting| waiting.remove(&self.number).is_some());
@@ -162,11 +205,21 @@ impl Drop for Place {
 }
 
 impl Place {
-    /// Waits for a turn; `None` where another took the place.
-    pub(super) async fn pass(mut self) -> Option<Permit> {
-        let Hold::While(hears) = std::mem::replace(&mut self.hold, Hold::Lost) else { return None };
+    /// Waits until something was said, and then for a turn.
+    ///
+    /// # Errors
+    /// Another took the place: its way out is to be held until the connection is closed.
+    pub(super) async fn pass(
+        mut self,
+        said: impl Future<Output = ()>,
+    ) -> Result<Permit, Option<Exit>> {
+        let hold = std::mem::replace(&mut self.hold, Hold::Lost);
+        let Hold::While(mut hears) = hold else { return Err(None) };
         let (own, gate) = (Arc::clone(&self.own), Arc::clone(&self.gate));
+        let number = self.number;
         let turn = async move {
+            said.await;
+            gate.lock().silent.remove(&number);
             let own = own.acquire_owned().await.ok()?;
             let everybody = gate.all();
             let all = match Arc::clone(&everybody).try_acquire_owned() {
@@ -179,15 +232,18 @@ impl Place {
             Some((own, all))
         };
         let (own, all) = tokio::select! {
-            turn = turn => turn?,
-            _ = hears => return None,
+            turn = turn => turn.ok_or(None)?,
+            exit = &mut hears => return Err(exit.ok()),
         };
         let mut street = self.gate.lock();
-        let waiting = &mut street.addresses.get_mut(&self.address)?.waiting;
-        waiting.remove(&self.number)?;
+        let theirs = street.addresses.get_mut(&self.address);
+        if theirs.and_then(|theirs| theirs.waiting.remove(&self.number)).is_none() {
+            drop(street);
+            return Err(hears.try_recv().ok());
+        }
         drop(street);
         self.hold = Hold::Sure;
-        Some(Permit { _own: own, _all: all, place: self, since: Instant::now() })
+        Ok(Permit { _own: own, _all: all, place: self, since: Instant::now() })
     }
 }
 
@@ -208,13 +264,25 @@ impl Drop for Waits<'_> {
 }
 
 impl Permit {
-    /// Waits until this greeting has taken long and others wait.
+    /// Waits until this greeting has taken long for how many others wait.
     pub(super) async fn is_pressed(&self) {
-        sleep_until(self.since + HASTE).await;
-        let mut crowd = self.place.gate.crowd.subscribe();
-        // The sender lives as long as the gate.
-        let _ = crowd.wait_for(|waiting| *waiting > 0).await;
+        let gate = &self.place.gate;
+        for ticks in 1.. {
+            sleep_until(self.since + HASTE_MIN * ticks).await;
+            let (waiting, all_max) = (*gate.crowd.borrow(), gate.lock().all_max);
+            if waiting > 0 && self.since.elapsed() >= haste(waiting, all_max) {
+                return;
+            }
+        }
     }
+}
+
+/// What a greeting may take while so many wait for as many to end: those all have their turn within
+/// `HASTE`, or as soon as can be.
+fn haste(waiting: usize, all_max: usize) -> Duration {
+    let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let slots = share(all_max.max(1));
+    (HASTE * slots / slots.saturating_add(share(waiting))).max(HASTE_MIN)
 }
 
 /// Whoever has one IPv6 address has 2^64 of them: they count as one.
@@ -231,6 +299,7 @@ pub(super) fn block_of(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, ready};
     use std::pin::Pin;
     use std::task::Poll;
 
@@ -242,6 +311,12 @@ mod tests {
         sessions_per_address: None,
     };
 
+    /// A place, where nobody who leaves is waited for.
+    fn place(gate: &Arc<Gate>, address: IpAddr) -> Option<Place> {
+        let exit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        gate.place(address, exit)
+    }
+
     async fn is_pending<T>(mut waits: Pin<&mut impl Future<Output = T>>) -> bool {
         std::future::poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await
     }
@@ -252,7 +327,7 @@ mod tests {
         for nth in 0..CAPS.greetings {
             let address =
                 IpAddr::from([10, 0, 0, u8::try_from(nth / CAPS.greetings_per_address).unwrap()]);
-            held.push(gate.place(address).unwrap().pass().await.unwrap());
+            held.push(place(gate, address).unwrap().pass(ready(())).await.unwrap());
         }
         // A task that has done so much is told to wait where it need not: another turn.
         tokio::task::yield_now().await;
@@ -265,12 +340,12 @@ mod tests {
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut held = Vec::new();
         for _ in 0..CAPS.greetings_per_address {
-            held.push(gate.place(one).unwrap().pass().await.unwrap());
+            held.push(place(&gate, one).unwrap().pass(ready(())).await.unwrap());
         }
-        let waits = gate.place(one).unwrap().pass();
+        let waits = place(&gate, one).unwrap().pass(ready(()));
         tokio::pin!(waits);
         assert!(is_pending(waits.as_mut()).await);
-        drop(gate.place(other).unwrap().pass().await.unwrap());
+        drop(place(&gate, other).unwrap().pass(ready(())).await.unwrap());
         held.pop();
         drop(waits.await.unwrap());
         drop(held);
@@ -281,20 +356,20 @@ mod tests {
     async fn who_comes_when_no_place_is_left_takes_one_of_the_address_that_has_most() {
         let gate = Gate::new(12, CAPS);
         let from = |nth: u8| IpAddr::from([10, 0, 0, nth]);
-        let mut all: Vec<_> = std::iter::from_fn(|| gate.place(from(1))).collect();
+        let mut all: Vec<_> = std::iter::from_fn(|| place(&gate, from(1))).collect();
         assert_eq!(all.len(), 12, "one that is alone has all");
         for (nth, share) in [(2, 6), (3, 4), (4, 3)] {
-            let taken: Vec<_> = std::iter::from_fn(|| gate.place(from(nth))).collect();
+            let taken: Vec<_> = std::iter::from_fn(|| place(&gate, from(nth))).collect();
             assert_eq!(taken.len(), share);
             all.extend(taken);
             let most = gate.lock().addresses.values().map(|their| their.places).max();
             assert!(most <= Some(share + 1), "{most:?}");
         }
         let oldest = all.remove(0);
-        assert!(oldest.pass().await.is_none(), "another has its place");
+        assert!(oldest.pass(ready(())).await.is_err(), "another has its place");
         let newest = all.pop().unwrap();
-        let passed = newest.pass().await;
-        assert!(passed.is_some());
+        let passed = newest.pass(ready(())).await;
+        assert!(passed.is_ok());
         drop((passed, all));
         assert!(gate.lock().addresses.is_empty() && gate.lock().free == 12);
     }
@@ -309,13 +384,68 @@ mod tests {
             let pressed = slow.is_pressed();
             tokio::pin!(pressed);
             assert!(is_pending(pressed.as_mut()).await, "nobody waits");
-            let next = gate.place(IpAddr::from([10, 1, 0, 0])).unwrap().pass();
+            let next = place(&gate, IpAddr::from([10, 1, 0, 0])).unwrap().pass(ready(()));
             tokio::pin!(next);
             assert!(is_pending(next.as_mut()).await);
             pressed.await;
         }
-        let next = gate.place(IpAddr::from([10, 1, 0, 0])).unwrap().pass();
+        let next = place(&gate, IpAddr::from([10, 1, 0, 0])).unwrap().pass(ready(()));
         drop(slow);
-        assert!(next.await.is_some());
+        assert!(next.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
+        let gate = Gate::new(300, CAPS);
+        let from = |nth: u16| {
+            let [high, low] = nth.to_be_bytes();
+            IpAddr::from([10, 0, high, low])
+        };
+        let mut all: Vec<_> = (0..300).filter_map(|nth| place(&gate, from(nth))).collect();
+        assert_eq!(all.len(), 300, "one of each address");
+        assert!(place(&gate, from(299)).is_none(), "none has more than this one would");
+        let newcomer = place(&gate, from(1000)).unwrap();
+        assert!(newcomer.pass(ready(())).await.is_ok(), "nobody has a turn who says nothing");
+        assert!(all.remove(0).pass(ready(())).await.is_err(), "the oldest gave way");
+        // Who speaks keeps its place, also while the gate is full: the next gives way.
+        let _full = gate.all().try_acquire_many_owned(CAPS.greetings).unwrap();
+        let (speaks, silent) = (all.remove(0).pass(ready(())), all.remove(0).pass(pending()));
+        tokio::pin!(speaks, silent);
+        assert!(is_pending(speaks.as_mut()).await && is_pending(silent.as_mut()).await);
+        let newcomers: Vec<_> = (1001..1003).filter_map(|nth| place(&gate, from(nth))).collect();
+        assert_eq!(newcomers.len(), 2);
+        assert!(silent.await.is_err() && is_pending(speaks.as_mut()).await);
+        drop((newcomers, all));
+    }
+
+    #[test]
+    fn the_more_wait_the_sooner_a_greeting_is_pressed_and_all_have_their_turn() {
+        assert_eq!(haste(0, 256), HASTE);
+        assert_eq!(haste(256, 256), HASTE / 2);
+        assert_eq!(haste(4096, 256), HASTE / 17);
+        assert_eq!(haste(4096, 1), HASTE_MIN);
+        assert_eq!(haste(usize::MAX, 0), HASTE_MIN);
+        for waiting in [1_u32, 100, 1000, 4096] {
+            let turns = f64::from(waiting) / 256.0;
+            let last = haste(waiting as usize, 256).as_secs_f64() * turns;
+            assert!(last < HASTE.as_secs_f64(), "{waiting}: {last}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_comes_while_many_have_to_leave_and_are_not_gone() {
+        let gate = Gate::new(1, CAPS);
+        let mut left = Vec::new();
+        for nth in 0..=EXITS {
+            let address = IpAddr::from([10, 0, 1, u8::try_from(nth).unwrap()]);
+            left.push(gate.place(address, gate.exit().await).unwrap());
+        }
+        let next = gate.exit();
+        tokio::pin!(next);
+        assert!(is_pending(next.as_mut()).await, "all places but one are of those who leave");
+        let way_out = left.remove(0).pass(ready(())).await.err().unwrap();
+        assert!(way_out.is_some() && is_pending(next.as_mut()).await, "it is not gone yet");
+        drop(way_out);
+        drop(next.await);
     }
 }

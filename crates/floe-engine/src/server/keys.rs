@@ -111,6 +111,11 @@ impl Keys {
         Ok((Self { state, wire, ring, seen, old_sessions }, pin))
     }
 
+    /// Whether connections are secured.
+    pub(super) fn is_tls(&self) -> bool {
+        self.wire == Wire::Tls
+    }
+
     fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -208,7 +213,9 @@ impl Keys {
         match self.read(state, tickets, now) {
             Ok(()) => *seen = Some(stamps),
             // They are read again at the next look: it may pass.
-            Err(fault) => tracing::error!(%fault, "the keys cannot be read, they stay as they were"),
+            Err(fault) => {
+                tracing::error!(%fault, "the keys cannot be read, they stay as they were")
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! From frames to a socket: small ones gathered, a piece behind them, one vectored write.
 //!
-//! A piece may have to be packed first. Then what stands before it leaves, and it follows, packed or
-//! not, when that is done; nothing is polled meanwhile.
+//! A piece may have to be packed first. Then what stands before it leaves, and it follows, packed
+//! or not, when that is done; nothing is polled meanwhile.
 
 use super::packer::{Outcome, Packer, UnderWay};
 use crate::buffer::{Charge, Piece};

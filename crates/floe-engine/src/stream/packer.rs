@@ -1,8 +1,8 @@
 //! What of a stream's pieces is packed, and with what effort; and the packing of them.
 //!
 //! A short piece is packed where it is, a long one by a thread of the packers: a lane is never held
-//! for long, and hears of the end by its bell. Packing is never waited for with a buffer that others
-//! need: where none is to spare a piece goes as it is.
+//! for long, and hears of the end by its bell. Packing is never waited for with a buffer that
+//! others need: where none is to spare a piece goes as it is.
 
 use super::thrift::{Nearness, Seen, Taste, Thrift};
 use crate::buffer::{Bell, Blank, Piece, Pool};

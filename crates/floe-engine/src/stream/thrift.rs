@@ -2,13 +2,13 @@
 //! for, and packing must make it faster than it was.
 //!
 //! ```text
-//!  Plain  --the connection is full, and not for the receiver's sake, and packing keeps up--> Packing
+//!  Plain   --the connection is full, not for the receiver's sake, and packing keeps up--> Packing
 //!  Packing --no faster than it was plain, or the receiver is the limit--> Plain, for a while
 //!          --long not full: is the path faster by now?------------------> Plain, one look
 //! ```
 //! It is looked at a few times a second, by numbers alone; it has no clock. Whether bytes shrink is
-//! another matter (`Taste`): what did not is not tried again for some bytes, or until another object
-//! comes.
+//! another matter (`Taste`): what did not is not tried again for some bytes, or until another
+//! object comes.
 
 use floe_proto::command::PathSample;
 use floe_proto::frame::{Causes, PackLevel};
@@ -175,7 +175,7 @@ impl Thrift {
             return;
         }
         let since = now.beyond(before);
-        let busy = [since.sink_disk, since.sink_cpu, since.sync, since.memory];
+        let busy = [since.sink_disk, since.sink_cpu, since.sync, since.memory, since.limiter];
         let busy = busy.iter().fold(0_u64, |all, one| all.saturating_add(one.0));
         let all = busy.saturating_add(since.starved.0);
         self.told = match thousandths(since.starved.0, all) {

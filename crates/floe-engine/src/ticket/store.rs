@@ -330,7 +330,7 @@ impl TicketStore {
                 && let Some(file) = &entry.owner_file
             {
                 let owner = OwnerTicket { path: self.state.path().join(file), id: entry.id };
-                return self.renew_owner(file, pin).map(|()| owner);
+                return self.renew_owner(file, None, pin).map(|()| owner);
             }
             let taken = entries.iter().any(|entry| entry.owner_file.as_deref() == Some(OWNER_FILE));
             let file = if taken { format!("owner-{root}.ticket") } else { OWNER_FILE.to_owned() };
@@ -360,21 +360,27 @@ impl TicketStore {
         let mut met = Ok(());
         self.change(|entries| {
             for file in entries.iter().filter_map(|entry| entry.owner_file.as_deref()) {
-                met = std::mem::replace(&mut met, Ok(())).and(self.renew_owner(file, (old, new)));
+                met =
+                    std::mem::replace(&mut met, Ok(())).and(self.renew_owner(file, Some(old), new));
             }
             Ok(())
         })?;
         met
     }
 
-    /// A text that the operator removed stays removed: whoever took it away has it.
-    fn renew_owner(&self, file: &str, (old, new): (KeyPin, KeyPin)) -> Result<(), Fault> {
+    /// A text that the operator removed stays removed: whoever took it away has it. Where an old
+    /// key is said, only one that names it is renewed.
+    fn renew_owner(&self, file: &str, old: Option<KeyPin>, new: KeyPin) -> Result<(), Fault> {
         let Some(text) = self.state.read(file, Privacy::Secret)? else { return Ok(()) };
         let ticket = std::str::from_utf8(&text)
             .ok()
             .and_then(|text| text.parse::<Ticket>().ok())
             .ok_or_else(|| self.state.fault("read", file, "it holds no ticket"))?;
-        if ticket.pin() == old { self.write_text(file, &ticket.with_pin(new)) } else { Ok(()) }
+        let pin = ticket.pin();
+        if pin == new || old.is_some_and(|old| old != pin) {
+            return Ok(());
+        }
+        self.write_text(file, &ticket.with_pin(new))
     }
 
     fn write_text(&self, file: &str, ticket: &Ticket) -> Result<(), Fault> {

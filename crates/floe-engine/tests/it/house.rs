@@ -68,6 +68,7 @@ impl House {
         let server = Server::bind(Serve {
             root: dir.path().join("root"),
             listen: vec![plan.listen],
+            bound: vec![],
             state,
             security,
             access: plan.access,

@@ -1,8 +1,8 @@
 //! Bytes from a transport, in any portions, to frames.
 //!
 //! Holds at most one body that is not DATA (64 KiB), and none where a frame lies whole in what it
-//! is fed. A length is bounded before a byte behind its head is kept. The payload of DATA and PACKED
-//! never passes here: after `Decoded::Data` the caller takes it from the transport itself.
+//! is fed. A length is bounded before a byte behind its head is kept. The payload of DATA and
+//! PACKED never passes here: after `Decoded::Data` the caller takes it from the transport itself.
 //!
 //! ```text
 //!  Head --known, not DATA--> Body --> Frame --> Head        any violation: sticky

@@ -45,8 +45,12 @@ impl Receiver {
         Ok(())
     }
 
-    /// Begins the holes whose place is free, and answers those that are not needed.
+    /// Begins the holes whose place is free, and answers those that are not needed. Each is hashed
+    /// here, whatever it cost the peer: they count for a rate, and wait where that holds.
     pub(super) fn begin_holes<P: Clone>(&mut self, io: &mut Io<P>) {
+        if io.is_held() {
+            return;
+        }
         let due: Vec<_> = self.holes_due.iter().copied().collect();
         for seq in due {
             let Some(chunk) = self.chunks.get(&seq) else {
@@ -60,6 +64,7 @@ impl Receiver {
                 continue;
             } else if let Some(chunk) = self.chunks.get_mut(&seq) {
                 chunk.writes += 1;
+                io.hashed = io.hashed.plus(Content::Hole.window_bytes(range.len()));
                 let op = DiskOp::WriteHole { entry: self.entry_id(index), chunk: range };
                 let why = ReceiveOp::Write(index, seq, stream, ByteCount::ZERO);
                 self.submit(index, Lane::Stream(stream), op, why, io);

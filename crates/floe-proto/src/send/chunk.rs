@@ -134,6 +134,10 @@ impl<P: Clone> Sender<P> {
             if entry.want == WantOf::Behind && io.lead != Some(stream) {
                 continue;
             }
+            let compares = entry.checks.front().is_some() || entry.whole.is_some();
+            if compares && io.is_held() {
+                break;
+            }
             let next = entry.checks.front().map(|_| ByteCount::ZERO);
             let held = entry.fill.as_ref().and_then(|fill| fill.chunk_len());
             let planned = entry.plan.peek_window(self.options.chunk);
@@ -185,6 +189,10 @@ impl<P: Clone> Sender<P> {
         let ahead = lockstep && held.is_empty() || content == Content::Hole;
         let digesting = purpose != Purpose::Send || ahead;
         let phase = if digesting { Phase::Digesting } else { Phase::Sending };
+        // Nothing is sent of what is compared, and next to nothing of a hole.
+        if purpose != Purpose::Send || content == Content::Hole {
+            io.hashed = io.hashed.plus(content.window_bytes(range.len()));
+        }
         let at = range.start();
         let kept = held.iter().cloned().collect();
         let mut task = Task {

@@ -249,6 +249,8 @@ impl<P: Clone> Sender<P> {
             Verdict::Have => {
                 let (index, range, digest) = (task.entry, task.range, task.digest);
                 self.end_task(stream);
+                // It was read and hashed all the same.
+                io.hashed = io.hashed.plus(range.len());
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(range.len());
                 self.stored(seq, io);
                 if let Some(digest) = digest {

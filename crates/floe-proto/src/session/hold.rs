@@ -1,5 +1,6 @@
 //! What holds DATA back: a transfer's own rate, or pause, and a rate that the session has together
 //! with others; whoever counts for all of them says when DATA may go on. The slower one holds.
+//! A shared rate counts also what is hashed for the peer in place of DATA, and holds that back.
 
 use super::{Half, Session};
 use crate::bucket::Bucket;
@@ -12,13 +13,25 @@ impl<P: Clone> Session<P> {
         self.data_bytes
     }
 
-    /// Neither sends nor takes DATA before a time.
+    /// What counts for a rate that is shared: DATA; of holes a smallest chunk each; and what the
+    /// peer said that it has, which was read and hashed here for it.
+    #[must_use]
+    pub fn tolled_bytes(&self) -> ByteCount {
+        self.data_bytes.plus(self.io.hashed)
+    }
+
+    /// Neither sends nor takes DATA before a time, nor hashes in place of it.
     pub fn hold_data(&mut self, until: Time, now: Time) {
         self.io.now = now;
-        let sooner = until < self.held_until;
-        self.held_until = until;
+        let sooner = until < self.io.held_until;
+        self.io.held_until = until;
         if sooner {
             self.io.wake_streams();
+            for half in self.transfers.values_mut() {
+                if let Half::Receive(half) = half {
+                    half.settle(&mut self.io, now);
+                }
+            }
         }
     }
 
@@ -32,7 +45,7 @@ impl<P: Clone> Session<P> {
 
     /// Whether DATA waits for that.
     pub(super) fn is_held(&self, now: Time) -> bool {
-        now < self.held_until
+        now < self.io.held_until
     }
 }
 

@@ -202,7 +202,7 @@ impl<P: Clone> Session<P> {
             }
         }
         if self.is_held(self.io.now) {
-            sooner(self.held_until);
+            sooner(self.io.held_until);
         }
         if self.role == Role::Client && !self.transfers.is_empty() {
             sooner(self.tune.next_timeout());

@@ -15,7 +15,7 @@ use floe_types::{
     Offset, RequestId, Root, Seq, StreamId,
 };
 
-fn digest(start: u64, end: u64) -> ChunkDigest {
+pub fn digest(start: u64, end: u64) -> ChunkDigest {
     let mut hasher = ChunkHasher::new(Offset(start));
     hasher.update(&content(start, end));
     hasher.finish().unwrap()
@@ -119,6 +119,9 @@ fn a_sender_sends_what_is_asked_for_and_counts_what_is_there() {
             matches!(frame, Frame::Done(_, list) if list[0].root == Root::of(&content(0, GRAIN)))
         });
         assert_eq!(says_done, done, "{verdict:?}");
+        // What the peer said that it has was hashed for it, and counts like what is sent.
+        let tolled = if verdict == Verdict::Refuse { 0 } else { GRAIN };
+        assert_eq!(it.session.tolled_bytes(), ByteCount(tolled), "{verdict:?}");
     }
 }
 

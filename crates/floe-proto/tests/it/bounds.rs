@@ -1,6 +1,7 @@
 //! What a peer can cause is bounded: what waits to be said, what is open, how long a stream is
 //! silent.
 
+use crate::answers::digest;
 use crate::disk::{Bytes, Disk};
 use crate::hand::*;
 use crate::transfers::path;
@@ -9,8 +10,8 @@ use floe_proto::disk::DiskOp;
 use floe_proto::frame::{Basis, Direction, Frame, More, Request, Verbs, Want};
 use floe_proto::session::Asked;
 use floe_types::{
-    ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Offset, Range,
-    Rate, RequestId, StreamId, Subtree, TransferId,
+    ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Micros, Offset,
+    Range, Rate, RequestId, StreamId, Subtree, TransferId,
 };
 
 fn opens(it: &Hand) -> usize {
@@ -84,6 +85,23 @@ fn a_peer_that_reads_slowly_is_not_silent_and_one_that_does_not_read_is() {
         let hung_up = it.events.contains(&Event::HangUp(LEAD));
         assert_eq!(hung_up, !reads);
     }
+}
+
+#[test]
+fn what_a_peer_says_it_has_counts_for_a_shared_rate_and_waits_while_it_holds() {
+    let mut disk = Disk::default();
+    disk.files.insert(path("file"), content(0, 4 * GRAIN));
+    let mut it = Hand::putting(disk, "file", options(), config());
+    it.does(is_open);
+    it.session.hold_data(it.now.plus(Micros(1_000_000)), it.now);
+    let range = Range::new(Offset(0), Offset(4 * GRAIN));
+    it.hears(LEAD, want(0, vec![Subtree { range, digest: digest(0, 4 * GRAIN) }]));
+    assert!(it.ops.is_empty(), "the rate holds: {:?}", it.ops);
+    it.passes(1_000_000);
+    it.does_all();
+    assert!(!it.has_said(|frame| matches!(frame, Frame::Data(_))));
+    assert_eq!(it.session.data_bytes(), ByteCount::ZERO);
+    assert_eq!(it.session.tolled_bytes(), ByteCount(4 * GRAIN), "it was read and hashed");
 }
 
 /// A put of one file over two streams at a rate, up to where the rate holds it up.

@@ -289,6 +289,31 @@ fn a_hole_waits_for_writes_in_its_place() {
     it.does(is_record);
 }
 
+/// Whoever claims holes has the server hash, at the cost of a header.
+#[test]
+fn holes_count_for_a_shared_rate_and_wait_while_it_holds() {
+    for shortened in [false, true] {
+        let mut it = Hand::receiving();
+        it.hears_file(8 * GRAIN);
+        let until = it.now.plus(floe_types::Micros(1_000_000));
+        it.session.hold_data(until, it.now);
+        it.hears(LEAD, hole(0, 0, 4 * GRAIN));
+        assert!(!it.ops.iter().any(|op| is_hole(&op.2)), "the rate holds");
+        assert_eq!(it.session.tolled_bytes(), ByteCount::ZERO);
+        assert_eq!(it.session.poll_timeout(), Some(until));
+        if shortened {
+            it.session.hold_data(it.now, it.now);
+            it.poll();
+        } else {
+            it.passes(1_000_000);
+        }
+        it.does(is_hole);
+        it.does(is_record);
+        assert_eq!(it.session.tolled_bytes(), ByteCount(GRAIN), "as a smallest chunk");
+        assert_eq!(it.session.data_bytes(), ByteCount::ZERO);
+    }
+}
+
 #[test]
 fn a_hole_that_waits_gives_way_to_what_comes_in_its_place() {
     for second in [Content::Hole, Content::Bytes] {

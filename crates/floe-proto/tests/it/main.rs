@@ -6,6 +6,7 @@ mod codec;
 mod codec_frames; // any frame, as strategies
 mod codec_greeting;
 mod golden;
+mod golden_asked;
 mod golden_text; // PROTOCOL.md against the code
 mod disk; // a disk for the core alone
 mod world; // two cores in virtual time

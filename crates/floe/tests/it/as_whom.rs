@@ -1,9 +1,13 @@
 //! As whom a server runs, and which permissions what it makes has.
 
-use crate::stage::{Server, Stage, content};
+use crate::stage::{Running, Server, Stage, content};
 use crate::status::{say, sockets};
 use std::fs;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+const NOBODY: u32 = 65534;
 
 fn mode(stage: &Stage, at: &str) -> u32 {
     fs::metadata(stage.path("srv").join(at)).unwrap().mode() & 0o7777
@@ -43,7 +47,7 @@ fn root_becomes_another_user_for_good() {
         stage.run(&["serve", "--user", "root"]).fails(4, &["only root"]);
         return;
     }
-    let (nobody, root) = (65534, fs::metadata("/").unwrap().uid());
+    let (nobody, root) = (NOBODY, fs::metadata("/").unwrap().uid());
     let (srv, state) = (stage.path("srv"), stage.path("state-server"));
     fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(&state).unwrap();
@@ -81,4 +85,106 @@ fn root_becomes_another_user_for_good() {
     let server = Server::start(command.arg(stage.path("floe.toml")));
     let owner = fs::metadata(format!("/proc/{}", server.pid())).unwrap().uid();
     assert_eq!(owner, nobody);
+}
+
+/// What each thread of a process may, by its sets of capabilities.
+fn capabilities(pid: u32, set: &str) -> Vec<u64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of = |task: &Path| {
+        let status = fs::read_to_string(task.join("status")).unwrap();
+        let bits = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
+        u64::from_str_radix(bits.trim(), 16).unwrap()
+    };
+    tasks.map(|task| of(&task.unwrap().path())).collect()
+}
+
+fn hand_over(at: &Path, mode: u32) {
+    fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+    chown(at, Some(NOBODY), Some(NOBODY)).unwrap();
+}
+
+#[test]
+fn root_that_names_no_user_may_no_more_than_others() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED root_that_names_no_user_may_no_more_than_others: not root");
+        return;
+    }
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    let own = capabilities(std::process::id(), "CapEff:")[0];
+    // Where root may not touch the bounding set (in some containers), no new privileges holds.
+    let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "CapBnd:"];
+    for set in &sets[..if own & 1 << 8 == 0 { 4 } else { 5 }] {
+        let all = capabilities(server.pid(), set);
+        assert!(all.len() >= 4 && all.iter().all(|bits| *bits == 0), "{set} {all:?}");
+    }
+    assert!(capabilities(server.pid(), "NoNewPrivs:").iter().all(|bits| *bits == 1));
+    assert!(server.errors.lock().unwrap().contains("root without its capabilities"));
+    stage.file("f", 1_000_000);
+    stage.run(&["put", "f", "nas:/f"]).ok();
+    // What is another's, is that one's.
+    let srv = stage.path("srv");
+    fs::write(srv.join("theirs"), "theirs").unwrap();
+    fs::create_dir(srv.join("dir")).unwrap();
+    hand_over(&srv.join("theirs"), 0o600);
+    hand_over(&srv.join("dir"), 0o755);
+    stage.run(&["get", "nas:/theirs", "-"]).fails(4, &["permission"]);
+    let put = stage.run(&["put", "f", "nas:/dir/f"]);
+    assert_eq!(put.status, 4, "{}", put.err);
+    assert_eq!(fs::read_dir(srv.join("dir")).unwrap().count(), 0);
+    assert_eq!(server.terminate(), 0);
+    // Nothing begins where it could not go on, and who could is named.
+    let serve = |dir: &Path, state: &Path, more: &[&str]| {
+        let mut command = stage.command();
+        command.arg("serve").arg(dir).arg("--state").arg(state).args(["--listen", "127.0.0.1:0"]);
+        Running::start(command.args(more), b"").end()
+    };
+    let (state, other) = (stage.path("state-server"), stage.path("other"));
+    fs::create_dir_all(other.join("deep/dir")).unwrap();
+    hand_over(&other, 0o700);
+    for (dir, state) in [(&srv.join("dir"), &state), (&other.join("deep/dir"), &state)] {
+        serve(dir, state, &[]).fails(4, &["as root without", "nobody's", "--user nobody"]);
+    }
+    let ended = serve(&srv, &other, &[]);
+    assert!(ended.status != 0 && ended.err.contains("--user nobody"), "{}", ended.err);
+    chown(srv.join("dir"), Some(3_000_000), None).unwrap();
+    serve(&srv.join("dir"), &state, &[]).fails(4, &["user 3000000's", "--user root"]);
+    // Reading is what others may there, too.
+    let listed = stage.serve(&["--read-only"]);
+    assert_eq!(listed.terminate(), 0);
+    // Who means it has all.
+    let server = stage.serve_and_log_in(&["--user", "root"]);
+    assert_eq!(capabilities(server.pid(), "CapEff:")[0], own);
+    assert_eq!(stage.run(&["get", "nas:/theirs", "-"]).ok().out, b"theirs");
+}
+
+#[test]
+fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED ports_that_only_root_may_open_are_open...: not root");
+        return;
+    }
+    let stage = Stage::new();
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut free = (600..1024).filter(is_free);
+    let (one, other) = (free.next().unwrap(), free.next().unwrap());
+    let (listen, metrics) = (format!("127.0.0.1:{one}"), format!("--metrics=127.0.0.1:{other}"));
+    let state = stage.path("state-server");
+    for user in [None, Some("nobody")] {
+        let flags = ["--listen", &listen, &metrics, "--user", user.unwrap_or_default()];
+        if user.is_some() {
+            fs::set_permissions(stage.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::remove_dir_all(&state).unwrap();
+            fs::remove_dir_all(stage.path("srv")).unwrap();
+            for dir in [&state, &stage.path("srv")] {
+                fs::create_dir(dir).unwrap();
+                hand_over(dir, 0o700);
+            }
+        }
+        let server = stage.serve(&flags[..if user.is_some() { 5 } else { 3 }]);
+        for port in [server.port, one, other] {
+            assert!(TcpStream::connect(("127.0.0.1", port)).is_ok(), "{user:?} {port}");
+        }
+        assert_eq!(server.terminate(), 0);
+    }
 }

@@ -24,6 +24,7 @@ mod packed; // pieces that are packed, and are not what they say
 mod things; // links, devices and what else may stand in a tree
 mod floods; // too much of everything that is small
 mod slow; // what begins and does not go on; what comes and goes
+mod crowds; // ten thousand that stand, thousands that come and go
 mod tls; // other versions, keys and names
 mod host; // a server by hand, and its victim
 mod hostile; // trees and bytes that lie to `floe get`

@@ -66,17 +66,32 @@ impl Stage {
 
     /// A server over `srv`.
     pub fn serve(&self, flags: &[&str]) -> Server {
+        Server::start(&mut self.serving(flags))
+    }
+
+    /// The same, where it may open so many files and sockets.
+    pub fn serve_with(&self, flags: &[&str], descriptors: u32) -> Server {
+        Server::start(&mut with_few(&self.serving(flags), descriptors))
+    }
+
+    fn serving(&self, flags: &[&str]) -> Command {
         let mut command = self.command();
         command.arg("serve").arg(self.path("srv")).arg("--state").arg(self.path("state-server"));
-        Server::start(command.args(["--listen", "127.0.0.1:0"]).args(flags))
+        command.args(["--listen", "127.0.0.1:0"]).args(flags);
+        command
     }
 
     /// A server, and `nas` logged in to it with the owner ticket.
     pub fn serve_and_log_in(&self, flags: &[&str]) -> Server {
         let server = self.serve(flags);
-        let plain = if flags.contains(&"--plaintext") { &["--plaintext"][..] } else { &[] };
-        self.log_in("nas", &server, &self.owner_ticket(), plain).ok();
+        self.log_in_as_owner(&server, flags);
         server
+    }
+
+    /// `nas` is the server that has these flags.
+    pub fn log_in_as_owner(&self, server: &Server, flags: &[&str]) {
+        let plain = if flags.contains(&"--plaintext") { &["--plaintext"][..] } else { &[] };
+        self.log_in("nas", server, &self.owner_ticket(), plain).ok();
     }
 
     pub fn owner_ticket(&self) -> String {
@@ -320,6 +335,21 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited in vain: {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// The same command, with so many descriptors at most.
+pub fn with_few(command: &Command, descriptors: u32) -> Command {
+    let mut few = Command::new("sh");
+    few.arg("-c").arg(format!("ulimit -n {descriptors} && exec \"$0\" \"$@\""));
+    few.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => few.env(name, value),
+            None => few.env_remove(name),
+        };
+    }
+    few.current_dir(command.get_current_dir().unwrap());
+    few
 }
 
 /// Arguments of different kinds.

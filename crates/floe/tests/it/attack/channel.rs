@@ -33,7 +33,12 @@ impl Link {
 
     /// A TLS connection that trusts whatever key is shown, once its handshake is over.
     pub fn tls(port: u16, alpn: &[&[u8]]) -> io::Result<Self> {
-        Self::with(CONFIG.clone(), port, alpn)
+        Self::tls_over(Self::tcp(port), alpn)
+    }
+
+    /// The same, over a connection that there is.
+    pub fn tls_over(socket: TcpStream, alpn: &[&[u8]]) -> io::Result<Self> {
+        Self::with(CONFIG.clone(), socket, alpn)
     }
 
     /// The same, of a client that shows the certificate of one file, and signs with the key of
@@ -43,7 +48,7 @@ impl Link {
         let key = any_supported_type(&PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
         let mut config = CONFIG.clone();
         config.client_auth_cert_resolver = Arc::new(Shows(Arc::new(CertifiedKey::new(chain, key))));
-        Self::with(config, port, &[b"floe/1"])
+        Self::with(config, Self::tcp(port), &[b"floe/1"])
     }
 
     /// A server with a key that asks one client for its own, and says whether that showed any.
@@ -71,11 +76,11 @@ impl Link {
         told
     }
 
-    fn with(mut config: ClientConfig, port: u16, alpn: &[&[u8]]) -> io::Result<Self> {
+    fn with(mut config: ClientConfig, socket: TcpStream, alpn: &[&[u8]]) -> io::Result<Self> {
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = ServerName::try_from("floe").unwrap();
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut stream = StreamOwned::new(tls, Self::tcp(port));
+        let mut stream = StreamOwned::new(tls, socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, Ticket};
 use crate::stage::{Census, Server, Stage, census, content};
-use crate::tickets::{grant, ticket};
+use crate::tickets::ticket;
 use std::fs;
 use std::path::PathBuf;
 
@@ -33,6 +33,15 @@ impl Fort {
 
     /// With more flags, and lines of `floe.toml`.
     pub fn with(flags: &[&str], settings: &str) -> Self {
+        Self::start(flags, settings, None)
+    }
+
+    /// The same, where the server may open so many files and sockets.
+    pub fn with_descriptors(flags: &[&str], settings: &str, descriptors: u32) -> Self {
+        Self::start(flags, settings, Some(descriptors))
+    }
+
+    fn start(flags: &[&str], settings: &str, descriptors: Option<u32>) -> Self {
         let stage = Stage::new();
         let outside = stage.path("outside");
         fs::create_dir_all(outside.join("sub")).unwrap();
@@ -42,13 +51,22 @@ impl Fort {
         fs::write(stage.path("floe.toml"), settings).unwrap();
         let file = stage.path("floe.toml");
         let config = ["--memory", "64Mi", "--config", file.to_str().unwrap()];
-        let server = stage.serve_and_log_in(&[&config, flags].concat());
+        let flags = [&config, flags].concat();
+        let server = match descriptors {
+            Some(descriptors) => stage.serve_with(&flags, descriptors),
+            None => stage.serve(&flags),
+        };
+        stage.log_in_as_owner(&server, &flags);
         let reserved = stage.path("srv/.floe/secret");
         fs::write(&reserved, SECRET).unwrap();
         let owner = Ticket::parse(&stage.owner_ticket());
         let (outside, resident) = (census(&outside), peak(server.pid()));
         let plain = flags.contains(&"--plaintext");
         Self { stage, server, owner, plain, outside, reserved, resident }
+    }
+
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// A session of the owner.
@@ -68,7 +86,10 @@ impl Fort {
 
     /// Another ticket.
     pub fn grant(&self, name: &str, flags: &[&str]) -> Ticket {
-        Ticket::parse(&grant(&self.stage, &self.server, name, flags))
+        let made = ticket(&self.stage, &[&["create", name], flags].concat()).ok().text();
+        let plain = if self.plain { &["--plaintext"][..] } else { &[] };
+        self.stage.log_in(name, &self.server, &made, plain).ok();
+        Ticket::parse(&made)
     }
 
     /// `floe ticket`, which succeeds.
@@ -115,7 +136,16 @@ pub fn saw_nothing(peer: &Peer) {
 
 /// The most bytes that were resident at once.
 pub fn peak(pid: u32) -> u64 {
+    bytes_of(pid, "VmHWM:")
+}
+
+/// The bytes that are resident now.
+pub fn resident(pid: u32) -> u64 {
+    bytes_of(pid, "VmRSS:")
+}
+
+fn bytes_of(pid: u32, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }

@@ -71,7 +71,10 @@ fn lies() -> Vec<(&'static str, Vec<u8>)> {
     let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4][..], &right].concat();
     let checked = [start(SEGMENT | 4, &size), blocks(CHUNK), vec![1, 2, 3, 4]].concat();
     let reserved = [start(SEGMENT, &size), vec![7, 0, 16, 7]].concat();
+    let tiny = (1..=CHUNK / 8).flat_map(|nth| [8 << 3 | 2 | u8::from(nth == CHUNK / 8), 0, 0, 7]);
+    let tiny: Vec<_> = tiny.collect();
     vec![
+        ("a block for every eight bytes", of(&[start(SEGMENT, &size), tiny].concat())),
         ("a bomb: blocks of 64 MiB", of(&[start(SEGMENT, &size), blocks(64 << 20)].concat())),
         ("a bomb that says so", of(&sevens(64 << 20))),
         ("a bomb of 2^63 bytes", {

@@ -1,0 +1,89 @@
+//! What is done before there are threads: ports that only root may open, and what root gives up.
+
+use crate::fault::{Failure, Result};
+use crate::settings::OF_THIS_MACHINE;
+use crate::user::{become_user, give_up_capabilities, is_root, name_owner, refuse_foreign};
+use floe_engine::server::ReadOnly;
+use floe_engine::socket;
+use floe_types::Code;
+use rustix::fs::Access;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// As what a server began.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Early {
+    /// Until they are taken.
+    listeners: Arc<Mutex<Vec<TcpListener>>>,
+    rights: Rights,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Rights {
+    /// Those of whoever it runs as.
+    #[default]
+    All,
+    /// It is root that has no more than others.
+    Bare,
+}
+
+/// Ports that not everybody may open, as most systems have it.
+const RESERVED: std::ops::Range<u16> = 1..1024;
+
+impl Early {
+    /// Listens at those addresses that only root may; becomes the user, or gives up what root has.
+    ///
+    /// # Errors
+    /// As `socket::bind`, `become_user` and `give_up_capabilities`.
+    pub(super) fn begin(
+        user: Option<&str>,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> Result<Self> {
+        let mut early = Self::default();
+        if is_root() {
+            let low = addresses.filter(|at| RESERVED.contains(&at.port()));
+            let listeners = low.map(socket::bind).collect::<std::result::Result<Vec<_>, _>>();
+            let listeners = listeners
+                .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
+            early.listeners = Arc::new(Mutex::new(listeners));
+        }
+        match user {
+            Some(name) => become_user(name)?,
+            None if is_root() => {
+                give_up_capabilities()?;
+                early.rights = Rights::Bare;
+            }
+            None => {}
+        }
+        Ok(early)
+    }
+
+    /// Takes what listens already.
+    pub(super) fn listeners(&self) -> Vec<TcpListener> {
+        std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether it is root without its capabilities.
+    pub(super) fn is_bare(&self) -> bool {
+        self.rights == Rights::Bare
+    }
+
+    /// Refuses a directory of another user, where only that one could serve it.
+    ///
+    /// # Errors
+    /// `PermissionDenied`.
+    pub(super) fn refuse_foreign(&self, dir: &Path, read_only: ReadOnly) -> Result<()> {
+        if !self.is_bare() {
+            return Ok(());
+        }
+        let read = Access::READ_OK | Access::EXEC_OK;
+        refuse_foreign(dir, if read_only == ReadOnly::Yes { read } else { read | Access::WRITE_OK })
+    }
+
+    /// The failure with whose it is, where that is why.
+    pub(super) fn blame(&self, failure: Failure, path: &Path) -> Failure {
+        let mode = matches!(failure.code(), Code::PermissionDenied | Code::State);
+        if self.is_bare() && mode { name_owner(failure, path) } else { failure }
+    }
+}

@@ -125,13 +125,15 @@ const BLOCK_BYTES_MEAN: usize = 512;
 fn check_blocks(mut rest: &[u8], checksum: usize, most: usize) -> Result<(), Violation> {
     for _ in 0..most {
         let Some((&[low, mid, high], behind)) = rest.split_first_chunk() else {
-            return bad("a packed piece cut short");
+            return bad("a packed piece that is not one frame");
         };
         let head = u32::from_le_bytes([low, mid, high, 0]);
         // One that repeats a byte has that byte only, whatever its size.
         let held =
             if head >> 1 & 3 == 1 { 1 } else { usize::try_from(head >> 3).unwrap_or(usize::MAX) };
-        let Some(behind) = behind.get(held..) else { return bad("a packed piece cut short") };
+        let Some(behind) = behind.get(held..) else {
+            return bad("a packed piece that is not one frame");
+        };
         rest = behind;
         if head & 1 == 1 {
             return match rest.len() == checksum {

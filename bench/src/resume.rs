@@ -14,7 +14,7 @@ mod bed; // directories, mounts, and the two programs
 use crate::figure::{Figure, number};
 use crate::process::await_that;
 use crate::report::machine;
-use crate::session;
+use crate::session::{self, Way};
 use crate::site::Site;
 use crate::{Result, accounts};
 use bed::{Bed, Pair};
@@ -40,15 +40,6 @@ pub struct ResumeArgs {
     /// The program to measure; without it, floe is built from this workspace
     #[arg(long)]
     floe: Option<PathBuf>,
-}
-
-/// Which way the file goes: the receiver is the server, or the client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// To the server.
-    Put,
-    /// From it.
-    Get,
 }
 
 /// What comes between the two commands.

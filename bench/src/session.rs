@@ -13,6 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Which way the bytes go, seen from the client.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// The client sends.
+    Put,
+    /// The server sends.
+    Get,
+}
+
 /// Options of every command.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Choices {

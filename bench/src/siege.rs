@@ -15,6 +15,7 @@ use crate::figure::{Figure, number};
 use crate::process::{Process, await_that};
 use crate::ready::make_ready;
 use crate::report::machine;
+use crate::session::Way;
 use crate::{Result, accounts, session};
 use crowd::{Crowd, Kind, Target};
 use floe_engine::ticket::Ticket;
@@ -55,15 +56,6 @@ pub struct SiegeArgs {
     /// The program to measure; without it, floe is built from this workspace
     #[arg(long)]
     floe: Option<PathBuf>,
-}
-
-/// Which way the bytes go.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// To the server.
-    Put,
-    /// From it.
-    Get,
 }
 
 /// What is kept at least of the rate alone.

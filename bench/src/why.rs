@@ -12,6 +12,7 @@ mod bed; // directories, and the two programs
 use crate::figure::{Figure, number};
 use crate::joined::{Joined, RMEM, Setting};
 use crate::report::machine;
+use crate::session::Way;
 use crate::site::Site;
 use crate::{Result, session};
 use bed::Bed;
@@ -44,15 +45,6 @@ pub struct WhyArgs {
     /// Prints what each run said
     #[arg(long, short)]
     verbose: bool,
-}
-
-/// Which way the bytes go, seen from the client.
-#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way {
-    /// The client sends.
-    Put,
-    /// The server sends.
-    Get,
 }
 
 /// One end of a transfer.

@@ -10,7 +10,11 @@ const PIECE: [u8; 1000] = [7; 1000];
 
 /// A session in which `x`, of `SIZE` bytes, is put and wanted.
 fn putting(fort: &Fort) -> Peer {
-    let mut peer = fort.peer();
+    putting_by(fort.peer())
+}
+
+/// The same, of a peer that was let in already.
+pub fn putting_by(mut peer: Peer) -> Peer {
     let open = wire::open(0, 0, at("x")).with(3, u64::from(CHUNK));
     let entry = wire::file(0, at(""), SIZE.into());
     peer.say(&[cold(kind::OPEN, &open), wire::entries(0, &[entry])].concat());

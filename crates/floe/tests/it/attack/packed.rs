@@ -19,13 +19,7 @@ fn putting(fort: &Fort, abilities: u64) -> Peer {
         Peer::over(super::channel::Link::Plain(super::channel::Link::tcp(fort.server.port)));
     let exporter = peer.hears(kind::CHALLENGE).body.try_into().unwrap();
     let hello = fort.owner.hello(b"floe/1 plaintext", &exporter).with(0, abilities);
-    let mut peer = peer.enter(&hello);
-    let open = wire::open(0, 0, at("x")).with(3, u64::from(CHUNK));
-    let entry = wire::file(0, at(""), SIZE.into());
-    peer.say(&[cold(kind::OPEN, &open), wire::entries(0, &[entry])].concat());
-    peer.hears(kind::OPENED);
-    peer.hears(kind::WANT);
-    peer
+    super::chunks::putting_by(peer.enter(&hello))
 }
 
 /// PACKED of a chunk: where, how long it says to be, and what it holds.

@@ -164,13 +164,8 @@ impl Receiver {
     /// the sender knows already.
     fn supersede(&mut self, index: EntryIndex, range: Range) {
         for seq in self.touching(index, range) {
-            // A hole is sealed from its header on, also while it waits: two would wait for each
-            // other.
-            if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains(&seq))
-            {
-                hole.seal = None;
-            }
-            self.abandon(seq);
+            // Two holes that wait would wait for each other.
+            self.abandon_unless_begun(seq);
         }
     }
 

@@ -29,19 +29,16 @@ impl Receiver {
         }
     }
 
-    /// A hole counts as under way from its header on.
+    /// A hole counts as under way once it begins. Those that wait are bounded apart: what they wait
+    /// for may be what was begun for the same place and lost its stream.
     pub(super) fn hole_heard<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) -> Heard {
-        let Some(chunk) = self.chunks.get_mut(&seq) else { return Ok(()) };
-        if chunk.use_of == Use::Write {
-            chunk.came = Content::Hole.window_bytes(chunk.range().len());
-            self.in_flight = self.in_flight.plus(chunk.came);
-            self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
-        }
-        if self.in_flight > self.options.window.plus(ChunkSize::MAX.bytes()) {
-            return violation("more is under way than the window");
-        }
         self.holes_due.insert(seq);
         self.begin_holes(io);
+        let due = self.holes_due.len() as u64 * ChunkSize::MIN.bytes().0;
+        let most = self.options.window.plus(ChunkSize::MAX.bytes());
+        if self.in_flight > most || ByteCount(due) > most {
+            return violation("more is under way than the window");
+        }
         Ok(())
     }
 
@@ -64,7 +61,10 @@ impl Receiver {
                 continue;
             } else if let Some(chunk) = self.chunks.get_mut(&seq) {
                 chunk.writes += 1;
-                io.hashed = io.hashed.plus(Content::Hole.window_bytes(range.len()));
+                chunk.came = Content::Hole.window_bytes(range.len());
+                self.in_flight = self.in_flight.plus(chunk.came);
+                self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
+                io.hashed = io.hashed.plus(chunk.came);
                 let op = DiskOp::WriteHole { entry: self.entry_id(index), chunk: range };
                 let why = ReceiveOp::Write(index, seq, stream, ByteCount::ZERO);
                 self.submit(index, Lane::Stream(stream), op, why, io);

@@ -34,6 +34,14 @@ impl Receiver {
         }
     }
 
+    /// As `abandon`, also of a hole that waits: it is sealed from its header on, and comes again.
+    pub(super) fn abandon_unless_begun(&mut self, seq: Seq) {
+        if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains(&seq)) {
+            hole.seal = None;
+        }
+        self.abandon(seq);
+    }
+
     pub(super) fn abandon_stream(&mut self, stream: StreamId) {
         let seqs: Vec<_> = self
             .chunks
@@ -47,7 +55,7 @@ impl Receiver {
             {
                 chunk.seal = None;
             }
-            self.abandon(seq);
+            self.abandon_unless_begun(seq);
         }
     }
 

@@ -54,15 +54,10 @@ impl Fence {
         if self.verbs.allow(Verbs::MAKE_DIRECTORY) {
             return Ok(());
         }
-        let stands = || match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
-            Err(fault) if fault.code == Code::NotFound => Stands::No,
-            // What else is wrong with it the write itself says.
-            _ => Stands::Yes,
-        };
         if directory.is_root() {
             // A ticket's own directory that somebody removed: who asks for a name in it learns that
             // in any case, and nothing else.
-            return match stands() {
+            return match self.stands(directory)? {
                 Stands::Yes => Ok(()),
                 Stands::No => Err(Fault::new(Code::NotFound, format!("write in {directory:?}"))),
             };
@@ -71,9 +66,18 @@ impl Fence {
         if self.verbs.only(Verbs::SHOWS) == Verbs::default() {
             return Err(refused());
         }
-        match stands() {
+        match self.stands(directory)? {
             Stands::Yes => Ok(()),
             Stands::No => Err(refused()),
+        }
+    }
+
+    /// Whether a directory stands. A disk that cannot tell is no answer: the write would make it.
+    fn stands(&self, directory: &ObjectPath) -> Result<Stands> {
+        match self.store.stat(directory, RootWanted::IfKnown, &|_, _| {}) {
+            Ok(_) => Ok(Stands::Yes),
+            Err(fault) if fault.code == Code::NotFound => Ok(Stands::No),
+            Err(fault) => Err(Fault::new(fault.code, format!("write in {directory:?}"))),
         }
     }
 
@@ -114,13 +118,17 @@ impl Fence {
     }
 
     /// A directory and those above it, as far as nothing is there.
-    fn missing(&self, path: &ObjectPath) -> Vec<ObjectPath> {
-        let above = |path: &ObjectPath| path.split_last().map(|(parent, _)| parent);
-        let is_missing = |path: &ObjectPath| {
-            let stat = self.store.stat(path, RootWanted::IfKnown, &|_, _| {});
-            !path.is_root() && stat.is_err_and(|fault| fault.code == Code::NotFound)
-        };
-        std::iter::successors(Some(path.clone()), above).take_while(is_missing).collect()
+    fn missing(&self, path: &ObjectPath) -> Result<Vec<ObjectPath>> {
+        let mut missing = Vec::new();
+        let mut next = Some(path.clone());
+        while let Some(path) = next.filter(|path| !path.is_root()) {
+            match self.stands(&path)? {
+                Stands::Yes => break,
+                Stands::No => next = path.split_last().map(|(parent, _)| parent),
+            }
+            missing.push(path);
+        }
+        Ok(missing)
     }
 
     fn may_write(&self, path: &ObjectPath) -> Result<()> {
@@ -216,9 +224,15 @@ impl Store for Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grant::Quota;
+    use crate::state::State;
     use floe_store::confined::Confined;
+    use floe_store::faulty::{Chance, Faults, FaultyDisk};
     use floe_store::local::LocalStore;
     use floe_store::memory::MemoryStore;
+    use floe_store::simulated::SimulatedDisk;
+    use floe_types::EntryCount;
+    use std::collections::BTreeSet;
 
     fn fenced(verbs: Verbs) -> (MemoryStore, Fence) {
         let store = MemoryStore::default();
@@ -263,6 +277,44 @@ mod tests {
         assert_eq!(begin(&may_make, ""), Ok(Begun::Stood));
         assert_eq!(begin(&fence(Verbs::WRITE_NEW), ""), Ok(Begun::Stood));
         assert!(dir.path().join("team/box").exists());
+    }
+
+    /// A store of whose looks one in five fails, and the same without a fault.
+    fn half_blind() -> (Arc<dyn Store>, LocalStore<SimulatedDisk>) {
+        let below = SimulatedDisk::default();
+        let disk = FaultyDisk::new(below.clone(), 7, Faults::default());
+        let store = LocalStore::new(disk.clone()).unwrap();
+        disk.set_faults(Faults { lookup_error: Chance(2_000), ..Faults::default() });
+        (Arc::new(store), LocalStore::new(below).unwrap())
+    }
+
+    fn stands(store: &dyn Store, at: &str) -> bool {
+        store.stat(&path(at), RootWanted::IfKnown, &|_, _| {}).is_ok()
+    }
+
+    /// Seed 56237: a look that failed counted as a directory that stands, and the write made it.
+    #[test]
+    fn where_a_look_fails_no_directory_is_made_without_the_verb() {
+        let (store, seeing) = half_blind();
+        let fence = Fence::new(store, Verbs::WRITE_NEW.and(Verbs::LIST), None);
+        let names: Vec<_> = (0..100).map(|nth| nth.to_string()).collect();
+        let answers: BTreeSet<_> = names.iter().map(|at| begin(&fence, at).unwrap_err()).collect();
+        assert_eq!(answers, [Code::NotAllowed, Code::Io].into());
+        assert!(!names.iter().any(|at| stands(&seeing, at)));
+    }
+
+    #[test]
+    fn where_a_look_fails_what_is_made_counts_all_the_same() {
+        let (store, seeing) = half_blind();
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).unwrap();
+        let quota = Quota { bytes: None, entries: Some(EntryCount(10)) };
+        let meter = Arc::new(Meter::open(&state, "t", quota, Arc::clone(&store)).unwrap());
+        let fence = Fence::new(store, Verbs::ALL, Some(meter));
+        let names: Vec<_> = (0..200).map(|nth| nth.to_string()).collect();
+        let made = names.iter().filter(|at| begin(&fence, at).is_ok()).count();
+        let there = names.iter().filter(|at| stands(&seeing, at)).count();
+        assert!(made <= there && (1..=10).contains(&there), "{made} {there}");
     }
 
     #[test]

@@ -234,18 +234,18 @@ impl Meter {
     /// that are missing are asked for when nobody else makes any.
     ///
     /// # Errors
-    /// `Quota`; `Other`: it cannot be written down; what `make` says.
+    /// `Quota`; `Other`: it cannot be written down; what `missing` and `make` say.
     pub(super) fn bring<T>(
         &self,
-        missing: impl Fn() -> Vec<ObjectPath>,
+        missing: impl Fn() -> Result<Vec<ObjectPath>, Fault>,
         path: &ObjectPath,
         make: impl FnOnce() -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        if missing().is_empty() {
+        if missing()?.is_empty() {
             return make();
         }
         let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = missing();
+        let wanted = missing()?;
         let load = Load::of_entries(wanted.len());
         self.find_room(|book| book.reserve(load)).map_err(|short| short.fault(Writing(path)))?;
         let named = wanted.into_iter().map(|path| Pending { path, what: What::Directory });
@@ -255,7 +255,8 @@ impl Meter {
         let exact = book.quota.entries.is_some();
         drop(book);
         let made = if exact { self.save() } else { Ok(()) }.and_then(|()| make());
-        let rest = if made.is_err() { missing().len() } else { 0 };
+        // What cannot be looked at counts as made.
+        let rest = if made.is_err() { missing().map_or(0, |rest| rest.len()) } else { 0 };
         let mut book = self.lock();
         book.end(batch);
         book.account.spend(load, load.beyond(Load::of_entries(rest)));

@@ -97,6 +97,8 @@ pub struct FileStat {
     pub mtime: Timestamp,
     /// Last change of its inode.
     pub ctime: Timestamp,
+    /// When it was made, where the file system tells.
+    pub birth: Option<Timestamp>,
     /// How many names it has.
     pub links: u32,
     /// The space it takes.

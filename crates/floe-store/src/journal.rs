@@ -14,7 +14,7 @@ use crate::disk::BootId;
 use crate::fields::{Fields, PutFields};
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, Freshness, ObjectPath, Offset, Range, Root,
-    SourceVersion, Subtree,
+    SourceVersion, Subtree, Timestamp,
 };
 
 /// The length of a slot, and what a head's length is a multiple of.
@@ -24,7 +24,7 @@ pub const SLOT_BYTES: usize = 128;
 pub const HEAD_BYTES_MAX: usize = 4608;
 
 const MAGIC: &[u8; 8] = b"floe-jnl";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const PREFIX_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 
@@ -68,6 +68,8 @@ pub struct Head {
     pub freshness: Freshness,
     /// Whose chunks it began with.
     pub lineage: Lineage,
+    /// When its staged file was made, where the file system tells.
+    pub birth: Option<Timestamp>,
 }
 
 /// A slot's place, counted from 0 behind the head.
@@ -142,6 +144,7 @@ impl Head {
             Lineage::Own => 0,
             Lineage::Adopted => 1,
         });
+        bytes.put_optional(self.birth, PutFields::put_timestamp);
         let path = self.path.to_bytes();
         bytes.put_long(path.len() as u64);
         bytes.extend_from_slice(&path);
@@ -180,9 +183,10 @@ impl Head {
             1 => Lineage::Adopted,
             _ => return None,
         };
+        let birth = fields.optional(Fields::timestamp)?;
         let path_len = usize::try_from(fields.long()?).ok()?;
         let path = ObjectPath::parse(fields.bytes(path_len)?).ok()?;
-        Some(Self { id, epoch, path, owner, size, version, freshness, lineage })
+        Some(Self { id, epoch, path, owner, size, version, freshness, lineage, birth })
     }
 }
 
@@ -265,7 +269,6 @@ fn decode_record(index: SlotIndex, slot: &[u8; SLOT_BYTES]) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use floe_types::Timestamp;
     use proptest::prelude::*;
 
     fn head() -> Head {
@@ -279,6 +282,7 @@ mod tests {
             version: Some(SourceVersion { inode: 6, size: ByteCount(5), mtime: at, ctime: at }),
             freshness: Freshness::Fresh,
             lineage: Lineage::Adopted,
+            birth: Some(at),
         }
     }
 

@@ -171,7 +171,8 @@ mod tests {
         let (size, mode) = (ByteCount(1), Mode::from_bits(0o600));
         let (mtime, ctime) = (Timestamp::default(), stamp);
         let (kind, owner) = (FileKind::File, Owner::Us);
-        FileStat { kind, owner, inode: 1, size, mode, mtime, ctime, links: 1, allocated: size }
+        let (inode, birth, links, allocated) = (1, None, 1, size);
+        FileStat { kind, owner, inode, size, mode, mtime, ctime, birth, links, allocated }
     }
 
     #[test]

@@ -13,8 +13,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
 pub(super) fn of_handle(of: &OwnedFd) -> DiskResult<FileStat> {
-    let flags = AtFlags::EMPTY_PATH;
-    Ok(file_stat(&fs::statx(of, c"", flags, StatxFlags::BASIC_STATS)?))
+    Ok(file_stat(&fs::statx(of, c"", AtFlags::EMPTY_PATH, WANTED)?))
 }
 
 /// The end of a file that has all its blocks: it has no hole, but for space that is set aside and
@@ -25,6 +24,9 @@ pub(super) fn end_of_dense(of: &OwnedFd) -> DiskResult<Option<Offset>> {
     let dense = stat.stx_blocks.saturating_mul(BLOCK_BYTES) >= stat.stx_size;
     Ok(dense.then_some(Offset(stat.stx_size)))
 }
+
+/// What is asked for.
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// What `stx_blocks` counts in.
 const BLOCK_BYTES: u64 = 512;
@@ -41,7 +43,7 @@ pub(super) fn special_bits(of: &OwnedFd) -> DiskResult<fs::Mode> {
 
 pub(super) fn of_name(at: &OwnedFd, name: Name<'_>) -> DiskResult<FileStat> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    Ok(file_stat(&fs::statx(at, name.as_bytes(), flags, StatxFlags::BASIC_STATS)?))
+    Ok(file_stat(&fs::statx(at, name.as_bytes(), flags, WANTED)?))
 }
 
 fn file_stat(stat: &Statx) -> FileStat {
@@ -52,6 +54,7 @@ fn file_stat(stat: &Statx) -> FileStat {
         FileType::Symlink => FileKind::Link,
         _ => FileKind::Other,
     };
+    let told = StatxFlags::from_bits_retain(stat.stx_mask);
     let ours = stat.stx_uid == rustix::process::geteuid().as_raw();
     FileStat {
         kind,
@@ -61,6 +64,7 @@ fn file_stat(stat: &Statx) -> FileStat {
         mode: Mode::from_bits(mode),
         mtime: timestamp(&stat.stx_mtime),
         ctime: timestamp(&stat.stx_ctime),
+        birth: told.contains(StatxFlags::BTIME).then(|| timestamp(&stat.stx_btime)),
         links: stat.stx_nlink,
         allocated: ByteCount(stat.stx_blocks.saturating_mul(512)),
     }

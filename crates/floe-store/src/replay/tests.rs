@@ -30,6 +30,7 @@ fn head() -> Head {
         version: None,
         freshness: Freshness::Settled,
         lineage: Lineage::Own,
+        birth: None,
     }
 }
 

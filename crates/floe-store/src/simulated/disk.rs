@@ -108,6 +108,7 @@ fn stat(world: &mut World, number: u64) -> DiskResult<FileStat> {
         mode: inode.seen.mode,
         mtime: inode.seen.mtime,
         ctime: inode.ctime,
+        birth: Some(inode.birth),
         links: inode.links,
         allocated: ByteCount::of_len(inode.seen.bytes.len()),
     })

@@ -49,7 +49,7 @@ impl SimulatedDisk {
         let mut waiting = vec![ROOT];
         while let Some(inode) = waiting.pop().and_then(|number| world.inodes.get(&number)) {
             let Image { bytes, mode, mtime, xattrs, pages: _ } = &inode.seen;
-            (inode.kind, inode.mount, inode.links, inode.ctime).hash(&mut hasher);
+            (inode.kind, inode.mount, inode.links, inode.ctime, inode.birth).hash(&mut hasher);
             (bytes, mode, mtime, xattrs).hash(&mut hasher);
             let mut names: Vec<_> = inode.names.iter().collect();
             names.sort_by_key(|(_, (_, place))| *place);

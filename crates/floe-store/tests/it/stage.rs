@@ -167,9 +167,14 @@ fn a_flipped_byte_anywhere_is_never_trusted() {
 }
 
 /// A file in `.floe` of a simulated disk, opened past the store.
+fn past_the_store_names(disk: &SimulatedDisk) -> Vec<Vec<u8>> {
+    let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED).unwrap();
+    disk.list(&area, None, 100).unwrap().names
+}
+
 fn past_the_store(disk: &SimulatedDisk, ending: &str) -> SimulatedHandle {
     let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED).unwrap();
-    let names = disk.list(&area, None, 100).unwrap().names;
+    let names = past_the_store_names(disk);
     let name = names.iter().find(|name| name.ends_with(ending.as_bytes())).unwrap();
     disk.open_file(&area, Name::new(name).unwrap(), Access::ReadWrite).unwrap()
 }

@@ -1,10 +1,13 @@
 //! How a stage comes to be owned: an earlier one of its key is continued, one of another version
 //! adopted, or a new one made.
 //!
-//! Adoption in steps, each of which a crash may follow: the records that count are written to a
-//! journal of the new key and synced with the bytes; that journal gets its name; the staged file
-//! gets its new name; both names are synced before a byte is written over. A journal without its
-//! stage, and a stage without its journal, mean nothing.
+//! A journal is of the staged file whose birth its head names: one that a crash brought back, or
+//! left beside another file, means nothing, and neither does a stage without its journal.
+//!
+//! Adoption in steps, each of which a crash may follow: the new key is owned by an empty file; the
+//! records that count are written to a journal of that key and synced with the bytes; that journal
+//! gets its name; the staged file takes the place of the empty one; both names are synced before a
+//! byte is written over.
 
 use super::key::Key;
 use super::others::{self, Taken};
@@ -19,7 +22,9 @@ use crate::local::recover::{Staged, Trust, trust};
 use crate::replay::{Recorded, Survey, survey};
 use crate::source::fill;
 use floe_types::planted::{self, Bug};
-use floe_types::{ByteCount, Code, Fault, Freshness, Offset, Range, RangeSet, Subtree, Subtrees};
+use floe_types::{
+    ByteCount, Code, Fault, Freshness, Offset, Range, RangeSet, Subtree, Subtrees, Timestamp,
+};
 use std::sync::Arc;
 
 /// How often a stage that others move at the same moment is looked for again.
@@ -71,27 +76,37 @@ struct Claim<'a, D: Disk> {
 
 impl<D: Disk> Claim<'_, D> {
     fn files(&self) -> Result<Held<D>> {
+        let (file, stood) = self.own()?;
+        if self.spec.resume == Resume::Discard {
+            self.remove_others()?;
+            return self.start(file, stood);
+        }
+        let journal = match stood {
+            Stood::There => self.journal_of(&self.key, &file)?,
+            Stood::Not => None,
+        };
+        match journal {
+            Some((journal, survey)) if survey.head.version == self.spec.version => {
+                self.resume(file, journal, &survey)
+            }
+            Some(_) => self.start(file, stood),
+            None => match self.adopt()? {
+                Some(held) => Ok(held),
+                None => self.start(file, stood),
+            },
+        }
+    }
+
+    /// The staged file of this key, made where there is none.
+    fn own(&self) -> Result<(D::Handle, Stood)> {
         for _ in 0..ATTEMPTS_MAX {
             match self.take(&self.key).doing(self.doing())? {
-                Taken::HeldElsewhere => return Err(Fault::new(Code::AlreadyRunning, self.doing())),
-                Taken::Ours(file) if self.spec.resume == Resume::Continue => {
-                    return self.resume(file);
-                }
-                Taken::Ours(file) => {
-                    self.remove_others()?;
-                    return self.start(file, Stood::There);
-                }
+                Taken::HeldElsewhere => break,
+                Taken::Ours(file) => return Ok((file, Stood::There)),
                 Taken::Missing => {}
             }
-            if self.spec.resume == Resume::Continue {
-                if let Some(held) = self.adopt()? {
-                    return Ok(held);
-                }
-            } else {
-                self.remove_others()?;
-            }
             if let Some(file) = self.create().doing(self.doing())? {
-                return self.start(file, Stood::Not);
+                return Ok((file, Stood::Not));
             }
         }
         Err(Fault::new(Code::AlreadyRunning, self.doing()))
@@ -136,10 +151,10 @@ impl<D: Disk> Claim<'_, D> {
 
     /// Begins with nothing, in a stage that stood or a new one.
     fn start(&self, file: D::Handle, stage: Stood) -> Result<Held<D>> {
-        let head = self.head(Lineage::Own, self.spec.freshness)?;
+        let head = self.head(Lineage::Own, self.spec.freshness, &file)?;
         let old =
             remove(&**self.disk, &self.berth.handle, &self.key.journal()).doing(self.doing())?;
-        if [stage, old].contains(&Stood::There) {
+        if [stage, old].contains(&Stood::There) || head.birth.is_none() {
             // Durably: after a power loss the old journal would speak of the new bytes.
             self.berth.sync_names()?;
         }
@@ -160,18 +175,12 @@ impl<D: Disk> Claim<'_, D> {
         Ok(((file, ledger), Vec::new(), self.basis(&head)))
     }
 
-    fn resume(&self, file: D::Handle) -> Result<Held<D>> {
-        let Some((journal, survey)) = self.journal_of(&self.key)? else {
-            return self.start(file, Stood::There);
-        };
-        if survey.head.version != self.spec.version {
-            return self.start(file, Stood::There);
-        }
-        match trust(&survey, self.berth.epoch) {
-            Trust::All => self.go_on(file, journal, &survey),
+    fn resume(&self, file: D::Handle, journal: D::Handle, survey: &Survey) -> Result<Held<D>> {
+        match trust(survey, self.berth.epoch) {
+            Trust::All => self.go_on(file, journal, survey),
             trust => {
-                let head = self.head(survey.head.lineage, survey.head.freshness)?;
-                let old = Old { key: &self.key, file: &file, journal: &journal, survey: &survey };
+                let head = self.head(survey.head.lineage, survey.head.freshness, &file)?;
+                let old = Old { key: &self.key, file: &file, journal: &journal, survey };
                 let (ledger, have) = self.rewrite(&old, &head, trust)?;
                 self.berth.sync_names()?;
                 Ok(((file, ledger), have, self.basis(&head)))
@@ -229,7 +238,7 @@ impl<D: Disk> Claim<'_, D> {
         let mut adopted = None;
         for key in self.others().doing(self.doing())? {
             let Taken::Ours(file) = self.take(&key).doing(self.doing())? else { continue };
-            let journal = self.journal_of(&key)?;
+            let journal = self.journal_of(&key, &file)?;
             if let (None, Some((journal, survey))) = (&adopted, journal) {
                 let old = Old { key: &key, file: &file, journal: &journal, survey: &survey };
                 let (ledger, have) = self.take_over(&old)?;
@@ -243,13 +252,14 @@ impl<D: Disk> Claim<'_, D> {
         Ok(adopted)
     }
 
+    /// Its file takes the place of the one that owns the key.
     fn take_over(&self, old: &Old<'_, D>) -> Result<(Ledger<D>, Vec<Subtree>)> {
-        let head = self.head(Lineage::Adopted, self.spec.freshness)?;
+        let head = self.head(Lineage::Adopted, self.spec.freshness, old.file)?;
         let written = self.rewrite(old, &head, trust(old.survey, self.berth.epoch))?;
         let (from, to) = (old.key.stage(), self.key.stage());
         let rename = || {
             let area = &self.berth.handle;
-            self.disk.rename((area, name(&from)?), (area, name(&to)?), Overwrite::Refused)
+            self.disk.rename((area, name(&from)?), (area, name(&to)?), Overwrite::Allowed)
         };
         rename().doing(self.doing())?;
         self.berth.sync_names()?;
@@ -305,8 +315,8 @@ impl<D: Disk> Claim<'_, D> {
         Ok((Ledger::new(Arc::clone(self.disk), journal, binding, at), have))
     }
 
-    /// The journal of a key, if it reads and is of this path and owner.
-    fn journal_of(&self, key: &Key) -> Result<Option<(D::Handle, Survey)>> {
+    /// The journal of a key, if it reads and is of this path and owner, and of this staged file.
+    fn journal_of(&self, key: &Key, of: &D::Handle) -> Result<Option<(D::Handle, Survey)>> {
         let journal = key.journal();
         let open = || self.disk.open_file(&self.berth.handle, name(&journal)?, Access::ReadWrite);
         let file = match open() {
@@ -314,8 +324,11 @@ impl<D: Disk> Claim<'_, D> {
             answer => answer.doing(self.doing())?,
         };
         let survey = survey(&FileBytes { disk: &**self.disk, file: &file })?;
+        let birth = self.birth(of)?;
         let ours = |survey: &Survey| {
-            survey.head.path == self.spec.path && survey.head.owner == self.spec.owner
+            let (head, told) = (&survey.head, [survey.head.birth, birth]);
+            let same = told[0] == told[1] || told.contains(&None);
+            same && head.path == self.spec.path && head.owner == self.spec.owner
         };
         Ok(survey.filter(ours).map(|survey| (file, survey)))
     }
@@ -345,7 +358,11 @@ impl<D: Disk> Claim<'_, D> {
         Ok(Staged { disk: &**self.disk, file, size, object, reserve, progress })
     }
 
-    fn head(&self, lineage: Lineage, freshness: Freshness) -> Result<Head> {
+    fn birth(&self, file: &D::Handle) -> Result<Option<Timestamp>> {
+        Ok(self.disk.stat(file).doing(self.doing())?.birth)
+    }
+
+    fn head(&self, lineage: Lineage, freshness: Freshness, file: &D::Handle) -> Result<Head> {
         Ok(Head {
             id: random().doing(self.doing())?,
             epoch: self.berth.epoch,
@@ -355,6 +372,7 @@ impl<D: Disk> Claim<'_, D> {
             version: self.spec.version,
             freshness,
             lineage,
+            birth: self.birth(file)?,
         })
     }
 

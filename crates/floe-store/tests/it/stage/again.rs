@@ -160,3 +160,97 @@ fn the_short_end_of_an_object_of_unknown_size_is_held_after_its_process_died() {
         assert_eq!(have, [Subtree { range, digest }], "{rebooted}");
     }
 }
+
+fn at(disk: &SimulatedDisk, secs: i64) {
+    disk.set_now(Timestamp::new(secs, 0).unwrap());
+}
+
+/// As a power loss leaves it where names survive in any order: the stage went, its journal did not.
+#[test]
+fn a_journal_that_came_back_is_not_of_a_newer_stage() {
+    let spec = spec("x", 4);
+    for made_at in [100, 200] {
+        let disk = SimulatedDisk::default();
+        at(&disk, 100);
+        let store = LocalStore::new(disk.clone()).unwrap();
+        let (sink, _, _) = stage(&store, &spec);
+        (0..3).for_each(|nth| write(&*sink, nth));
+        sink.checkpoint().unwrap();
+        let mut old = vec![0; 1 << 16];
+        let count = disk.read_at(&past_the_store(&disk, ".journal"), Offset(0), &mut old).unwrap();
+        store.discard(sink).unwrap();
+        at(&disk, made_at);
+        let (sink, have, _) = stage(&store, &spec);
+        assert!(have.is_empty());
+        sink.write_at(chunk(2).start(), &content(0)).unwrap();
+        drop((sink, store));
+        disk.write_at(&past_the_store(&disk, ".journal"), Offset(0), &old[..count]).unwrap();
+        let (_, have, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &spec);
+        // Made in the same tick the two cannot be told apart: the journal that is there counts.
+        let expected: &[u64] = if made_at == 100 { &[0, 1, 2] } else { &[] };
+        assert_eq!(held(&have), expected);
+    }
+}
+
+#[test]
+fn a_kill_while_a_stage_is_adopted_loses_nothing_of_it() {
+    let first = spec("x", 4);
+    let version = first.version.map(|version| SourceVersion { inode: 2, ..version });
+    let second = SinkSpec { version, ..first.clone() };
+    let mut whole = 0;
+    for operation in 0..200 {
+        let disk = SimulatedDisk::default();
+        at(&disk, 100);
+        let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &first);
+        (0..3).for_each(|nth| write(&*sink, nth));
+        drop(sink);
+        at(&disk, 200);
+        let store = LocalStore::new(disk.clone()).unwrap();
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        whole += u64::from(store.open_sink(second.clone(), &|_, _| {}).is_ok());
+        drop(store);
+        disk.set_breaks(Breaks::default());
+        let (sink, have, basis) = stage(&LocalStore::new(disk.clone()).unwrap(), &second);
+        assert_eq!((held(&have), basis), (vec![0, 1, 2], Basis::Content), "{operation}");
+        drop(sink);
+        let names = past_the_store_names(&disk);
+        let stages = names.iter().filter(|name| name.ends_with(b".stage")).count();
+        assert_eq!(stages, 1, "{operation}: {names:?}");
+    }
+    assert!((1..190).contains(&whole), "{whole}");
+}
+
+/// Two processes stage two versions of one object, and the adopting one comes between: what it
+/// writes down is never beside the other's bytes.
+#[test]
+fn who_adopts_a_stage_owns_its_new_key_before_it_writes_down_what_counts() {
+    let first = spec("x", 4);
+    let version = first.version.map(|version| SourceVersion { inode: 2, ..version });
+    let second = SinkSpec { version, ..first.clone() };
+    let disk = SimulatedDisk::default();
+    at(&disk, 100);
+    let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &first);
+    (0..3).for_each(|nth| write(&*sink, nth));
+    drop(sink);
+    let old = past_the_store_names(&disk);
+    let mut met = 0;
+    for operation in 0..200 {
+        let disk = disk.copy();
+        at(&disk, 200);
+        let store = LocalStore::new(disk.clone()).unwrap();
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let adopted = store.open_sink(second.clone(), &|_, _| {});
+        disk.set_breaks(Breaks::default());
+        let names = past_the_store_names(&disk);
+        let is_new = |endings: &[&[u8]]| {
+            let new = |name: &&Vec<u8>| !old.contains(name);
+            names.iter().filter(new).any(|name| endings.iter().any(|end| name.ends_with(end)))
+        };
+        if is_new(&[b".rewrite", b".journal"]) {
+            met += 1;
+            assert!(is_new(&[b".stage"]), "{operation}: {names:?}");
+        }
+        drop(adopted);
+    }
+    assert!(met > 0);
+}

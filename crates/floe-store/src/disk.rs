@@ -142,10 +142,14 @@ pub struct DirectoryPage {
 pub struct BootId(pub [u8; 16]);
 
 /// Where a file system's bytes rest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Locality {
     /// On a device of this machine: what was written survives the death of a process.
+    #[default]
     Local,
+    /// The same through another file system (overlayfs): a sync of the whole writes all, and does
+    /// not tell of what could not be written; a sync of a file does.
+    Layered,
     /// Elsewhere, or a type this build does not know: nothing unsynced is trusted.
     Remote,
 }

@@ -31,6 +31,9 @@ pub struct KernelDisk {
     root: KernelHandle,
 }
 
+/// A name in an open directory.
+type Spot<'a> = (&'a KernelHandle, Name<'a>);
+
 /// An open descriptor; closed on drop.
 #[derive(Debug)]
 pub struct KernelHandle(OwnedFd);
@@ -50,21 +53,31 @@ impl KernelDisk {
 
 impl KernelDisk {
     /// A rename that replaces nothing, in two steps: the link fails where the new name stands.
-    fn rename_by_link(
+    fn rename_by_link(&self, from: Spot<'_>, to: Spot<'_>) -> DiskResult<()> {
+        self.rename_in_steps(from, to, || self.remove_file(from.0, from.1))
+    }
+
+    /// As `rename_by_link`, where `remove` takes the old name away. One that fails may have done
+    /// it, as over a network: the new name goes again only where the old one is seen to stand.
+    fn rename_in_steps(
         &self,
-        from: (&KernelHandle, Name<'_>),
-        to: (&KernelHandle, Name<'_>),
+        from: Spot<'_>,
+        to: Spot<'_>,
+        remove: impl FnOnce() -> DiskResult<()>,
     ) -> DiskResult<()> {
-        if self.stat_at(from.0, from.1)?.kind == FileKind::Directory {
+        let moved = self.stat_at(from.0, from.1)?;
+        if moved.kind == FileKind::Directory {
             return Err(Errno::INVAL.into());
         }
         self.link(from, to)?;
-        match self.remove_file(from.0, from.1) {
-            Err(error) if error.code() != Code::NotFound => {
+        let Err(error) = remove() else { return Ok(()) };
+        match self.stat_at(from.0, from.1) {
+            Ok(stands) if stands.inode == moved.inode => {
                 let _ = self.remove_file(to.0, to.1);
                 Err(error)
             }
-            _ => Ok(()),
+            Err(gone) if gone.code() == Code::NotFound => Ok(()),
+            _ => Err(error),
         }
     }
 }
@@ -407,5 +420,33 @@ mod tests {
         assert_eq!(disk.stat_at(&root, name("m")).unwrap().kind, FileKind::Link);
         disk.make_directory(&root, name("d"), Mode::from_bits(0o700)).unwrap();
         assert!(rename("d", "e").is_err());
+    }
+
+    /// What removes the old name did so, or not, or something else stands there; it says EIO.
+    #[test]
+    fn where_a_removal_fails_in_a_rename_one_name_is_left_at_least() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = KernelDisk::open(directory.path()).unwrap();
+        let root = disk.root().unwrap();
+        let name = |text: &'static str| Name::new(text.as_bytes()).unwrap();
+        let make = |text| disk.create_file(&root, name(text), Mode::from_bits(0o600)).unwrap();
+        let fails = || Err(DiskError::new(Code::Io));
+        let stands = |text| disk.stat_at(&root, name(text)).is_ok();
+        let rename = |remove: &dyn Fn() -> DiskResult<()>| {
+            make("a");
+            let answer = disk.rename_in_steps((&root, name("a")), (&root, name("b")), remove);
+            let left = (stands("a"), stands("b"));
+            let _ = ["a", "b"].map(|text| disk.remove_file(&root, name(text)));
+            (answer.map_err(|error| error.code()), left)
+        };
+        let remove = || disk.remove_file(&root, name("a"));
+        assert_eq!(rename(&|| remove().and_then(|()| fails())), (Ok(()), (false, true)));
+        assert_eq!(rename(&fails), (Err(Code::Io), (true, false)));
+        let replaced = || {
+            remove()?;
+            make("a");
+            fails()
+        };
+        assert_eq!(rename(&replaced), (Err(Code::Io), (true, true)));
     }
 }

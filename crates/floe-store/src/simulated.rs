@@ -16,7 +16,7 @@ mod glance; // what stands at a path
 
 pub use glance::Glance;
 
-use crate::disk::Reuse;
+use crate::disk::{Locality, Reuse};
 use floe_types::{ByteCount, ObjectPath, Timestamp};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use world::World;
@@ -52,6 +52,8 @@ pub struct Breaks {
     pub without_holes: bool,
     /// Whether ids of mounts come again.
     pub mount_ids: Reuse,
+    /// What it says of itself. Layered, a sync of the whole tells of no failure.
+    pub locality: Locality,
 }
 
 /// Which changes of names that were not synced are there after a cut.

@@ -139,8 +139,9 @@ fn locality(magic: u64) -> Locality {
         | 0x4d44          // vfat
         | 0x2011_bab0     // exfat
         | 0x7366_746e     // ntfs3
-        | 0x794c_7630     // overlayfs
         => Locality::Local,
+        0x794c_7630       // overlayfs
+        => Locality::Layered,
         _ => Locality::Remote,
     }
 }

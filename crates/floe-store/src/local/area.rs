@@ -283,7 +283,7 @@ impl<D: Disk> Areas<D> {
 /// The epoch of now; `None` where records would not be trusted even under the same one.
 fn epoch<D: Disk>(disk: &D, file_system: Option<FileSystem>) -> Option<Epoch> {
     let file_system = file_system
-        .filter(|fs| fs.locality == Locality::Local && fs.mount_id_reuse == Reuse::Never)?;
+        .filter(|fs| fs.locality != Locality::Remote && fs.mount_id_reuse == Reuse::Never)?;
     let boot = disk.boot_id().ok()?;
     Some(Epoch { boot, mount_id: file_system.mount_id, magic: file_system.magic })
 }

@@ -173,10 +173,12 @@ fn sync_stages<D: Disk>(ground: &Ground<D>, entries: &mut [Entry<D>]) {
         let Some(entry) = entries.get_mut(nth) else { continue };
         let Work::Object { sink, .. } = &entry.work else { continue };
         let area = sink.as_plain().filter(|_| many).and_then(Plain::berth);
-        let answer =
-            area.filter(|area| area.locality == Locality::Local).and_then(|area| whole.sync(&area));
-        entry.answer = match answer {
+        let area = area.filter(|area| area.locality != Locality::Remote);
+        let tells = area.as_ref().is_some_and(|area| area.locality == Locality::Local);
+        entry.answer = match area.and_then(|area| whole.sync(&area)) {
             None => sink.sync(),
+            // Nothing is left to be written, and only a file's own sync tells what was not.
+            Some(Ok(())) if !tells => sink.sync(),
             Some(answer) => answer.doing(format_args!("sync stage of {}", sink.shown)),
         };
     }

@@ -4,7 +4,7 @@
 //! page as it was at some moment; or a first part of all effects, in order.
 
 use super::holes::PAGE_BYTES;
-use super::world::{Effect, Image, ROOT, World};
+use super::world::{Effect, Failures, Image, ROOT, World};
 use super::{Breaks, Survivors};
 use std::collections::BTreeMap;
 
@@ -83,9 +83,12 @@ impl World {
             inode.seen = inode.durable.clone();
             inode.names = inode.kept.clone();
             (inode.lock, inode.links) = (None, 0);
+            // What a sync could not write is known to memory alone.
+            inode.failures = Failures::default();
         }
         self.count_links();
         self.boot += 1;
+        self.failures = Failures::default();
         self.breaks = Breaks::default();
         self.operations = 0;
     }

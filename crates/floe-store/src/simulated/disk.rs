@@ -341,6 +341,9 @@ impl Disk for SimulatedDisk {
     fn sync_file_system(&self, of: &SimulatedHandle) -> DiskResult<()> {
         self.with(of, |world, _| {
             world.sync_all();
+            if world.breaks.locality == Locality::Layered {
+                return Ok(());
+            }
             let mut told = of.told.lock().unwrap_or_else(PoisonError::into_inner);
             world.tell_of_all(&mut told.1)
         })
@@ -448,7 +451,7 @@ impl Disk for SimulatedDisk {
                 mount_id_reuse: world.breaks.mount_ids,
                 device: mount_id,
                 magic: 0,
-                locality: Locality::Local,
+                locality: world.breaks.locality,
             })
         })
     }

@@ -21,7 +21,7 @@ pub(super) struct World {
     pub(super) boot: u64,
     pub(super) now: Timestamp,
     /// Failures of syncs of any file.
-    failures: Failures,
+    pub(super) failures: Failures,
     next: u64,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum Synced {
 
 /// How many syncs failed, and of how many of them anybody was told.
 #[derive(Clone, Copy, Default)]
-struct Failures {
+pub(super) struct Failures {
     count: u64,
     told: u64,
 }
@@ -63,7 +63,7 @@ pub(super) struct Inode {
     pub(super) durable: Image,
     /// Effects on the image that are not durable, in order.
     pub(super) effects: Vec<Effect>,
-    failures: Failures,
+    pub(super) failures: Failures,
     pub(super) names: Names,
     /// The names that are durable.
     pub(super) kept: Names,

@@ -6,6 +6,7 @@
 
 use super::*;
 use floe_store::Overwrite;
+use floe_store::disk::Locality;
 use floe_store::faulty::{Chance, Faults, FaultyDisk};
 use floe_store::simulated::Survivors;
 
@@ -58,13 +59,20 @@ fn a_chunk_written_before_a_failed_checkpoint_and_recorded_after_it_is_not_trust
 
 #[test]
 fn a_failed_sync_of_the_file_system_commits_nothing_of_another_batch() {
+    for locality in [Locality::Local, Locality::Layered] {
+        a_sync_of_all_fails(locality);
+    }
+}
+
+fn a_sync_of_all_fails(locality: Locality) {
     let objects: Vec<_> = (0..140).map(|nth| object(&format!("d/f{nth}"), 500, nth + 1)).collect();
     let disk = SimulatedDisk::default();
+    disk.set_breaks(Breaks { locality, ..Breaks::default() });
     let local = store(&disk);
     let mut entries: Vec<_> =
         objects.iter().map(|object| object.commit(object.fill(&local).unwrap().0)).collect();
     let second = entries.split_off(70);
-    disk.set_breaks(failing(1));
+    disk.set_breaks(Breaks { locality, ..failing(1) });
     let mut answers = local.commit(entries);
     assert!(answers.iter().all(Result::is_err), "its sync failed");
     answers.extend(local.commit(second));

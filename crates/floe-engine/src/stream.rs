@@ -108,6 +108,7 @@ impl Stream {
             most: running.terms.packing,
             nearness: if here { Nearness::Here } else { Nearness::Elsewhere },
             crew: running.threads.pack.clone(),
+            customer: files.customer(),
             pool: files.pool().clone(),
             bell: Arc::clone(&bell),
             traffic: Arc::clone(&running.traffic),

@@ -159,10 +159,14 @@ pub(crate) struct Io<P> {
     pub(crate) now: Time,
     /// Nothing that counts for a shared rate is begun before.
     pub(crate) held_until: Time,
-    /// What was hashed for the peer, or is about to be, and no DATA stands for: what it says that
-    /// it has, as it is; holes, as they count in a window.
+    /// What was hashed for the peer, or is about to be, and no DATA stands for, as it counts: of
+    /// what it says that it has a part; holes, as in a window.
     pub(crate) hashed: ByteCount,
 }
+
+/// How many bytes that are read and hashed count for a rate as one that is sent: some cores hash a
+/// hundred times what a slow ticket may send, and what is held is not to be paid for again.
+const HASHED_FOR_ONE: u64 = 16;
 
 impl<P> Pipe<P> {
     fn new(now: Time) -> Self {
@@ -186,6 +190,11 @@ impl<P> Pipe<P> {
 }
 
 impl<P> Io<P> {
+    /// What the peer said that it has is read and hashed here.
+    pub(crate) fn count_compared(&mut self, len: ByteCount) {
+        self.hashed = self.hashed.plus(ByteCount(len.0 / HASHED_FOR_ONE));
+    }
+
     /// Whether what counts for a shared rate has to wait.
     pub(crate) fn is_held(&self) -> bool {
         self.now < self.held_until

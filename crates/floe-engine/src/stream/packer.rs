@@ -7,7 +7,7 @@
 use super::thrift::{Nearness, Seen, Taste, Thrift};
 use crate::buffer::{Bell, Blank, Piece, Pool};
 use crate::clock::micros;
-use crate::disk_threads::Crew;
+use crate::disk_threads::{Crew, Customer};
 use crate::pack::{PACKED_FROM, pack};
 use crate::running::{Paying, Traffic};
 use floe_proto::command::PathSample;
@@ -32,6 +32,8 @@ pub(super) struct Packer {
     /// Told to other streams of the session.
     paying: Option<Paying>,
     crew: Crew,
+    /// Whose turn it is with the packers: the session's.
+    customer: Customer,
     pool: Pool,
     bell: Arc<dyn Bell>,
     traffic: Arc<Traffic>,
@@ -46,6 +48,7 @@ pub(super) struct Means {
     pub(super) most: Option<PackLevel>,
     pub(super) nearness: Nearness,
     pub(super) crew: Crew,
+    pub(super) customer: Customer,
     pub(super) pool: Pool,
     pub(super) bell: Arc<dyn Bell>,
     pub(super) traffic: Arc<Traffic>,
@@ -87,7 +90,7 @@ const SHORT_LEVEL_MAX: PackLevel = PackLevel::AUTO_MAX;
 
 impl Packer {
     pub(super) fn new(means: Means) -> Self {
-        let Means { most, nearness, crew, pool, bell, traffic } = means;
+        let Means { most, nearness, crew, customer, pool, bell, traffic } = means;
         Self {
             most,
             wish: Packing::Never,
@@ -95,6 +98,7 @@ impl Packer {
             thrift: Thrift::new(nearness),
             paying: None,
             crew,
+            customer,
             pool,
             bell,
             traffic,
@@ -154,7 +158,7 @@ impl Packer {
         let end = Arc::new(End { end: Mutex::default(), bell: Arc::clone(&self.bell) });
         let promise = Promise(Arc::clone(&end), None);
         let given = piece.clone();
-        self.crew.submit(Box::new(move || work(promise, given, into, level)));
+        self.crew.submit_for(self.customer, Box::new(move || work(promise, given, into, level)));
         Ok(UnderWay { piece, begun: Instant::now(), end })
     }
 
@@ -219,6 +223,9 @@ impl Packer {
 }
 
 fn work(mut promise: Promise, piece: Piece, mut into: Blank, level: PackLevel) {
+    if Arc::strong_count(&promise.0) == 1 {
+        return; // its stream is gone
+    }
     let packed = pack(piece.bytes(), level, into.bytes_mut());
     // Once the end is told nothing here may keep the memory.
     drop(piece);

@@ -190,8 +190,10 @@ impl<P: Clone> Sender<P> {
         let digesting = purpose != Purpose::Send || ahead;
         let phase = if digesting { Phase::Digesting } else { Phase::Sending };
         // Nothing is sent of what is compared, and next to nothing of a hole.
-        if purpose != Purpose::Send || content == Content::Hole {
-            io.hashed = io.hashed.plus(content.window_bytes(range.len()));
+        match (purpose, content) {
+            (Purpose::Send, Content::Bytes) => {}
+            (_, Content::Hole) => io.hashed = io.hashed.plus(content.window_bytes(range.len())),
+            (_, Content::Bytes) => io.count_compared(range.len()),
         }
         let at = range.start();
         let kept = held.iter().cloned().collect();

@@ -250,7 +250,7 @@ impl<P: Clone> Sender<P> {
                 let (index, range, digest) = (task.entry, task.range, task.digest);
                 self.end_task(stream);
                 // It was read and hashed all the same.
-                io.hashed = io.hashed.plus(range.len());
+                io.count_compared(range.len());
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(range.len());
                 self.stored(seq, io);
                 if let Some(digest) = digest {

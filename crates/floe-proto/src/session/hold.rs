@@ -13,8 +13,8 @@ impl<P: Clone> Session<P> {
         self.data_bytes
     }
 
-    /// What counts for a rate that is shared: DATA; of holes a smallest chunk each; and what the
-    /// peer said that it has, which was read and hashed here for it.
+    /// What counts for a rate that is shared: DATA; of holes a smallest chunk each; and a sixteenth
+    /// of what the peer said that it has, which was read and hashed here for it.
     #[must_use]
     pub fn tolled_bytes(&self) -> ByteCount {
         self.data_bytes.plus(self.io.hashed)

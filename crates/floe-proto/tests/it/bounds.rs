@@ -101,7 +101,7 @@ fn what_a_peer_says_it_has_counts_for_a_shared_rate_and_waits_while_it_holds() {
     it.does_all();
     assert!(!it.has_said(|frame| matches!(frame, Frame::Data(_))));
     assert_eq!(it.session.data_bytes(), ByteCount::ZERO);
-    assert_eq!(it.session.tolled_bytes(), ByteCount(4 * GRAIN), "it was read and hashed");
+    assert_eq!(it.session.tolled_bytes(), ByteCount(GRAIN / 4), "it was read and hashed");
 }
 
 /// A put of one file over two streams at a rate, up to where the rate holds it up.

@@ -13,7 +13,7 @@ use super::key::Key;
 use super::others::{self, Taken};
 use super::{Opened, Stage, Stood, remove};
 use crate::api::{Basis, Overwrite, Progress, Result, Resume, SinkSpec};
-use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, Lock};
+use crate::disk::{Access, Disk, DiskError, DiskResult, Doing};
 use crate::journal::{Head, Lineage, Record, SlotIndex};
 use crate::local::area::{Berth, STAGE_MODE, name, random};
 use crate::local::hole;
@@ -140,13 +140,7 @@ impl<D: Disk> Claim<'_, D> {
     }
 
     fn create(&self) -> DiskResult<Option<D::Handle>> {
-        let stage = self.key.stage();
-        let file = match self.disk.create_file(&self.berth.handle, name(&stage)?, STAGE_MODE) {
-            Err(error) if error.code() == Code::Exists => return Ok(None),
-            answer => answer?,
-        };
-        let owned = self.disk.try_lock(&file)? == Lock::Taken && self.disk.stat(&file)?.links > 0;
-        Ok(owned.then_some(file))
+        others::create(&**self.disk, &self.berth.handle, &self.key)
     }
 
     /// Begins with nothing, in a stage that stood or a new one.
@@ -334,8 +328,9 @@ impl<D: Disk> Claim<'_, D> {
     }
 
     fn others(&self) -> DiskResult<Vec<Key>> {
-        let is_other = |key: &Key| key.is_other_version_of(&self.key);
-        others::keys(&**self.disk, &self.berth.handle, OTHERS_MAX, is_other)
+        let other =
+            |file: &[u8]| Key::of_file(file).filter(|key| key.is_other_version_of(&self.key));
+        others::keys(&**self.disk, &self.berth.handle, OTHERS_MAX, other)
     }
 
     fn remove_others(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::local::area::hex;
 use floe_types::Root;
 
 /// A stage's key.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Key {
     lineage: String,
     version: String,
@@ -29,7 +29,14 @@ impl Key {
 
     /// The key of the stage that this file is, if it is one.
     pub(super) fn of_file(file: &[u8]) -> Option<Self> {
-        let stem = std::str::from_utf8(file).ok()?.strip_suffix(".stage")?;
+        file.ends_with(b".stage").then(|| Self::of_any(file))?
+    }
+
+    /// The key of the stage that this file is, or was to be, a part of.
+    pub(super) fn of_any(file: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(file).ok()?;
+        let mut endings = [".stage", ".journal", ".rewrite"].into_iter();
+        let stem = endings.find_map(|ending| text.strip_suffix(ending))?;
         let (lineage, version) = stem.split_once('-')?;
         Some(Self { lineage: lineage.to_owned(), version: version.to_owned() })
     }

@@ -5,9 +5,10 @@ use super::key::Key;
 use super::remove as remove_file;
 use crate::api::SinkSpec;
 use crate::disk::{Access, Disk, DiskResult, Lock};
-use crate::local::area::name;
+use crate::local::area::{STAGE_MODE, name};
 use floe_types::Code;
 use floe_types::planted::{self, Bug};
+use std::collections::BTreeSet;
 
 const PAGE_NAMES: usize = 1024;
 /// So many stages are removed after one batch; the rest goes with the next, or when it is old.
@@ -47,17 +48,17 @@ pub(super) fn take<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult
     }
 }
 
-/// The keys of at most about `max` stages in an area that are wanted.
+/// The keys of at most about `max` files in an area that `of` picks.
 pub(super) fn keys<D: Disk>(
     disk: &D,
     area: &D::Handle,
     max: usize,
-    wanted: impl Fn(&Key) -> bool,
+    of: impl Fn(&[u8]) -> Option<Key>,
 ) -> DiskResult<Vec<Key>> {
     let (mut found, mut from) = (Vec::new(), None);
     loop {
         let page = disk.list(area, from, PAGE_NAMES)?;
-        found.extend(page.names.iter().filter_map(|file| Key::of_file(file)).filter(&wanted));
+        found.extend(page.names.iter().filter_map(|file| of(file)));
         from = page.next;
         if from.is_none() || found.len() >= max {
             return Ok(found);
@@ -65,27 +66,50 @@ pub(super) fn keys<D: Disk>(
     }
 }
 
-/// Removes a stage that nobody owns.
+/// Removes a stage that nobody owns, or what is left of it: owned first, since another process may
+/// begin it at this moment.
 pub(super) fn remove<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<()> {
     match take(disk, area, key)? {
         Taken::Ours(_lock) => remove_files(disk, area, key),
-        Taken::Missing | Taken::HeldElsewhere => Ok(()),
+        Taken::Missing => match create(disk, area, key)? {
+            Some(_lock) => remove_files(disk, area, key),
+            None => Ok(()),
+        },
+        Taken::HeldElsewhere => Ok(()),
     }
+}
+
+/// Makes and locks the staged file of a key, where there is none.
+pub(super) fn create<D: Disk>(
+    disk: &D,
+    area: &D::Handle,
+    key: &Key,
+) -> DiskResult<Option<D::Handle>> {
+    let stage = key.stage();
+    let file = match disk.create_file(area, name(&stage)?, STAGE_MODE) {
+        Err(error) if error.code() == Code::Exists => return Ok(None),
+        answer => answer?,
+    };
+    let owned = disk.try_lock(&file)? == Lock::Taken && disk.stat(&file)?.links > 0;
+    Ok(owned.then_some(file))
 }
 
 /// Removes the files of a stage that is locked here.
 pub(super) fn remove_files<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<()> {
     remove_file(disk, area, &key.journal())?;
+    // Of a process that died while it took the stage over.
+    remove_file(disk, area, &key.rewrite())?;
     remove_file(disk, area, &key.stage()).map(drop)
 }
 
-/// Removes every stage of these objects that nobody owns: they are committed.
+/// Removes every stage of these objects that nobody owns, and what is left of one: they are
+/// committed.
 pub(in crate::local) fn remove_all<D: Disk>(
     disk: &D,
     area: &D::Handle,
     committed: &[&SinkSpec],
 ) -> DiskResult<()> {
-    let staged = keys(disk, area, REMOVED_MAX, |_| true)?;
+    let staged: BTreeSet<_> = keys(disk, area, REMOVED_MAX, Key::of_any)?.into_iter().collect();
     if staged.is_empty() {
         return Ok(());
     }

@@ -220,6 +220,34 @@ fn a_kill_while_a_stage_is_adopted_loses_nothing_of_it() {
     assert!((1..190).contains(&whole), "{whole}");
 }
 
+/// Torture, seed 20261129715, round 362.
+#[test]
+fn a_kill_while_a_stage_is_adopted_leaves_nothing_behind_when_yet_another_version_is_committed() {
+    let of = |inode| {
+        let spec = spec("x", 4);
+        let version = spec.version.map(|version| SourceVersion { inode, ..version });
+        SinkSpec { version, ..spec }
+    };
+    for operation in 0..60 {
+        let disk = SimulatedDisk::default();
+        at(&disk, 100);
+        let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &of(1));
+        (0..3).for_each(|nth| write(&*sink, nth));
+        drop(sink);
+        at(&disk, 200);
+        let store = LocalStore::new(disk.clone()).unwrap();
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = store.open_sink(of(2), &|_, _| {});
+        drop(store);
+        disk.set_breaks(Breaks::default());
+        at(&disk, 300);
+        finish(&LocalStore::new(disk.clone()).unwrap(), &of(3), 4);
+        // `.floe` goes with the last of them.
+        let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED);
+        assert!(area.is_err(), "{operation}: {:?}", past_the_store_names(&disk));
+    }
+}
+
 /// Two processes stage two versions of one object, and the adopting one comes between: what it
 /// writes down is never beside the other's bytes.
 #[test]

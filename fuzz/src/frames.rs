@@ -28,6 +28,7 @@ pub fn run(data: &[u8]) {
         }
         if options & 4 != 0 {
             decoder.agree_packing();
+            decoder.agree_packed_entries();
         }
         decoder
     };

@@ -1,6 +1,8 @@
 //! What every target on frames does: decode in portions, compare, encode again.
 
-use floe_proto::codec::{Decoded, Decoder, Fed, HEAD_LEN, Kind, Layout, encode, encode_packed};
+use floe_proto::codec::{
+    Decoded, Decoder, Fed, HEAD_LEN, Kind, Layout, PackedEntries, encode, encode_packed,
+};
 use floe_proto::command::Violation;
 use floe_proto::frame::{Data, Frame};
 use floe_types::Limits;
@@ -32,6 +34,7 @@ pub fn session_decoder() -> Decoder {
     let mut decoder = Decoder::new(&Limits::default());
     decoder.enter_session();
     decoder.agree_packing();
+    decoder.agree_packed_entries();
     decoder
 }
 
@@ -87,6 +90,14 @@ pub fn check_encoding(one: &Decoded<()>, bytes: &[u8]) {
         }
         Decoded::Data(head) => {
             Frame::Data(Data { seq: head.seq, at: head.at, len: head.len, bytes: () })
+        }
+        Decoded::Entries(PackedEntries { len, packed }) => {
+            let carried = 4 + packed.len();
+            let mut again = u32::try_from(carried).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+            again.extend_from_slice(&[0x23, 0, 0, 0]);
+            again.extend_from_slice(&u32::try_from(*len).unwrap_or(u32::MAX).to_be_bytes());
+            again.extend_from_slice(packed);
+            return assert_eq!(again, bytes, "a hot frame has one form: {one:?}");
         }
         Decoded::Skipped(_) => return,
     };

@@ -7,6 +7,7 @@
 //! is over and its streams leave; no other session notices.
 
 mod toll; // a rate of several sessions
+mod terms; // what both ends agreed on
 mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
@@ -20,7 +21,6 @@ use crate::grant::Throttle;
 use crate::port::{Ended, Inbox, Port};
 use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
 use floe_proto::disk::{Lane, Took};
-use floe_proto::frame::PackLevel;
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use toll::Toll;
 
+pub use terms::Terms;
 pub use traffic::{Paying, Traffic};
 
 /// The core, on pooled pieces.
@@ -67,15 +68,6 @@ pub struct Running {
     present: watch::Sender<usize>,
     /// Set where the core failed: it is not asked any more.
     broken: AtomicBool,
-}
-
-/// What both ends of a session agreed on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Terms {
-    /// The longest piece, as WELCOME said.
-    pub piece_bytes_max: u32,
-    /// The most effort for packing pieces; nothing where they do not travel packed.
-    pub packing: Option<PackLevel>,
 }
 
 /// An operation that a listener kept back.

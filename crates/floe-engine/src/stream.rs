@@ -23,7 +23,7 @@ use crate::secure::{Flushed, Secured};
 use crate::socket;
 use floe_proto::command::{Command, Lost, PathSample};
 use floe_proto::disk::Lane;
-use floe_proto::frame::{Frame, Packing};
+use floe_proto::frame::Frame;
 use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
 use inlet::{Inlet, Taken};
@@ -113,7 +113,7 @@ impl Stream {
             bell: Arc::clone(&bell),
             traffic: Arc::clone(&running.traffic),
         });
-        let traffic = Arc::clone(&running.traffic);
+        let (traffic, packed) = (Arc::clone(&running.traffic), running.terms.packed_entries);
         Self {
             inlet: Inlet::new(&running.limits, running.terms, traffic),
             bell,
@@ -121,7 +121,7 @@ impl Stream {
             place,
             link,
             port,
-            outlet: Outlet::new(packer),
+            outlet: Outlet::new(packer, packed),
             sending_since: None,
             taking_since: None,
             ended: Vec::new(),
@@ -294,8 +294,10 @@ impl Stream {
             while outlet.wants(&out, link)
                 && let Some(frame) = core.poll_frame(id, now)
             {
-                if let Frame::Header(header) = &frame {
-                    wishes.push(core.packing(header.entry.transfer));
+                match &frame {
+                    Frame::Header(header) => wishes.push(core.packing(header.entry.transfer)),
+                    Frame::Entries(transfer, _) => wishes.push(core.packing(*transfer)),
+                    _ => {}
                 }
                 out.push(frame);
             }
@@ -313,14 +315,10 @@ impl Stream {
         }
         let mut wishes = wishes.into_iter();
         for frame in out {
-            match &frame {
-                Frame::Data(data) => *moved = moved.plus(data.len),
-                Frame::Header(header) => {
-                    self.outlet.packer.begin(header.entry, wishes.next().unwrap_or(Packing::Never));
-                }
-                _ => {}
+            if let Frame::Data(data) = &frame {
+                *moved = moved.plus(data.len);
             }
-            self.outlet.accept(frame)?;
+            self.outlet.accept(frame, &mut wishes)?;
             self.sending_since = None;
         }
         Ok(if busy { Activity::Some } else { Activity::None })
@@ -410,7 +408,7 @@ impl Stream {
             }
             let id = self.place.id;
             match self.place.running.round(|core, now| core.poll_frame(id, now)) {
-                Some(frame) => self.outlet.accept(frame)?,
+                Some(frame) => self.outlet.accept(frame, &mut std::iter::empty())?,
                 None => break,
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! `Decoder` takes bytes in any portions and gives frames; `encode` appends one. Neither reads nor
 //! writes the payload of DATA: the caller moves those bytes itself, and is the only one who knows
-//! that they may travel packed (PACKED): what a session sees is DATA. Everything a peer writes is
+//! that they may travel packed (PACKED, PACKED_ENTRIES): what a session sees is DATA and ENTRIES.
+//! Everything a peer writes is
 //! checked against its bound here, so a `Frame` that exists holds only values within bounds;
 //! whether it may come now is the session's matter.
 
@@ -31,7 +32,7 @@ pub use bounds::{
     TICKET_NAME_BYTES_MAX,
 };
 pub use decoder::{Decoded, Decoder, Fed, HEAD_LEN, Head, Phase};
-pub use hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN};
+pub use hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN, PackedEntries};
 pub use kind::{Kind, Layout};
 
 /// A frame that no peer would take: its list was not packed (see `pack`).
@@ -61,6 +62,27 @@ pub fn encode_packed(head: &DataHead, out: &mut Vec<u8>) -> Option<()> {
     out.extend_from_slice(&raw.to_be_bytes());
     Some(())
 }
+
+/// Has the ENTRIES that stand from `start` on travel packed to these bytes. `None` where they are
+/// no shorter so, or something else stands there: all is as before.
+pub fn replace_by_packed(out: &mut Vec<u8>, start: usize, packed: &[u8]) -> Option<()> {
+    let (head, body) = out.get(start..)?.split_first_chunk::<HEAD_LEN>()?;
+    let len = u32::try_from(body.len()).ok()?;
+    let shorter = packed.len() + PACKED_ENTRIES_FIXED_LEN < body.len();
+    if head[..4] != len.to_be_bytes() || head[4] != Kind::Entries.wire() || !shorter {
+        return None;
+    }
+    let carried = u32::try_from(packed.len() + PACKED_ENTRIES_FIXED_LEN).ok()?;
+    out.truncate(start);
+    out.extend_from_slice(&carried.to_be_bytes());
+    out.extend_from_slice(&[Kind::PackedEntries.wire(), 0, 0, 0]);
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(packed);
+    Some(())
+}
+
+/// The bytes of a PACKED_ENTRIES frame before its payload.
+const PACKED_ENTRIES_FIXED_LEN: usize = 4;
 
 /// Appends a frame. Of DATA the head and the 16 fixed bytes are written: the caller sends
 /// `data.len` payload bytes behind them. Texts are cut to their bounds.

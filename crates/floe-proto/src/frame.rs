@@ -93,7 +93,7 @@ pub enum Frame<P> {
 /// What the sender of HELLO wants to be let in as.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Hello {
-    /// Ability bits: `Holes::ABILITY`, `Packing::ABILITY`.
+    /// Ability bits: `Holes::ABILITY`, `Packing::ABILITY`, `Packing::ENTRIES_ABILITY`.
     pub abilities: u64,
     /// Random, kept by the client: part of a stage's key.
     pub client: [u8; 16],
@@ -115,7 +115,8 @@ pub struct TicketProof {
 /// The session begins.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Welcome {
-    /// Ability bits: `Holes::ABILITY`, `Receipt::ABILITY`, `PROBES`, `Packing::ABILITY`.
+    /// Ability bits: `Holes::ABILITY`, `Receipt::ABILITY`, `PROBES`, `Packing::ABILITY`,
+    /// `Packing::ENTRIES_ABILITY`.
     pub abilities: u64,
     /// Names the session to JOIN.
     pub session: [u8; 16],

@@ -158,7 +158,7 @@ impl Greeter {
         proof: Option<TicketProof>,
         agent: String,
     ) -> (Frame<P>, AwaitWelcome) {
-        let abilities = Holes::ABILITY | Packing::ABILITY;
+        let abilities = Holes::ABILITY | Packing::ABILITIES;
         (Frame::Hello(Hello { abilities, client, proof, agent }), AwaitWelcome(()))
     }
 

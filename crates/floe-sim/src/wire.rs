@@ -86,7 +86,7 @@ impl Inlet {
                     match decoded {
                         Some(Decoded::Frame(frame)) => return Ok(Taken::Frame(frame)),
                         Some(Decoded::Data(head)) => self.step = Step::Announced(head),
-                        Some(Decoded::Skipped(_)) | None => {}
+                        Some(Decoded::Entries(_) | Decoded::Skipped(_)) | None => {}
                     }
                 }
             }

@@ -14,7 +14,7 @@ use crate::stream::{Place, Stream};
 use floe_proto::command::{
     Accepted, Command, Config, Event, Holes, Role, StreamCount, TransferOptions,
 };
-use floe_proto::frame::{Direction, PackLevel, Packing, Receipt, Reply, Request, Welcome};
+use floe_proto::frame::{Direction, PackLevel, Receipt, Reply, Request, Welcome};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Escaped, Fault, Limits, ObjectPath, TransferId};
 use std::net::SocketAddr;
@@ -105,9 +105,8 @@ impl Live {
         let owner = owner_id(ticket, connect.client_id, Direction::Get);
         let files = Files::local(owner, shared.pool.clone(), limits.page_entries_max);
         let threads = shared.threads.clone();
-        let able = welcome.abilities & Packing::ABILITY != 0;
-        let packing = able.then_some(PackLevel::MAX);
-        let terms = Terms { piece_bytes_max: welcome.piece_bytes_max, packing };
+        let most = Some(PackLevel::MAX);
+        let terms = Terms::new(welcome.piece_bytes_max, most, welcome.abilities);
         let live = Arc::new(Self {
             running: Running::new(
                 core,

@@ -114,7 +114,7 @@ impl<'a> Talk<'a> {
                         return Ok(frame);
                     }
                     Some(Decoded::Skipped(_)) => break,
-                    Some(Decoded::Data(_)) => {
+                    Some(Decoded::Data(_) | Decoded::Entries(_)) => {
                         return Err(self.broken(Violation { what: "DATA in the greeting" }));
                     }
                 }

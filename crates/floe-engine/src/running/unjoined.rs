@@ -20,7 +20,7 @@ impl Running {
         };
         let core = Session::new(Role::Server, config, clock.now());
         let files = Files::local(floe_store::OwnerId([0; 32]), Pool::new(ByteCount(0)), 256);
-        let terms = Terms { piece_bytes_max: Limits::PIECE_BYTES, packing: None };
+        let terms = Terms::new(Limits::PIECE_BYTES, None, 0);
         Self::new(core, clock, limits, terms, Arc::new(files), DiskThreads::new(), None)
     }
 }

@@ -24,7 +24,7 @@ use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
-use floe_proto::frame::{Direction, PackLevel, Packing, Receipt, Successor, Verbs, Welcome};
+use floe_proto::frame::{Direction, Packing, Receipt, Successor, Verbs, Welcome};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};
@@ -176,15 +176,15 @@ impl Visit<'_> {
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
         let packs = self.rules.packing.most();
-        let abilities = probes_of(pass.as_ref()) | packs.map_or(0, |_| Packing::ABILITY);
+        let abilities = probes_of(pass.as_ref()) | packs.map_or(0, |_| Packing::ABILITIES);
         let may = (verbs, streams_max, abilities);
         let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
         let throttle = pass.as_ref().map(|pass| self.rate_of(pass));
-        let packing = packs.filter(|_| theirs & Packing::ABILITY != 0);
+        let terms = Terms::new(self.rules.limits.piece_bytes_max, packs, theirs);
         let running =
-            self.running((verbs, Holes::with(theirs), streams_max), packing, files, throttle);
+            self.running((verbs, Holes::with(theirs), streams_max), terms, files, throttle);
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
@@ -317,7 +317,7 @@ impl Visit<'_> {
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
-        packing: Option<PackLevel>,
+        terms: Terms,
         files: Files,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Running> {
@@ -333,7 +333,6 @@ impl Visit<'_> {
         let core = Session::new(Role::Server, config, hall.clock.now());
         let limits = self.rules.limits.clone();
         let threads = hall.threads.clone();
-        let terms = Terms { piece_bytes_max: self.rules.limits.piece_bytes_max, packing };
         Running::new(core, hall.clock, limits, terms, Arc::new(files), threads, throttle)
     }
 
@@ -438,7 +437,6 @@ fn fault_of(why: &Refusal) -> Fault {
     }
 }
 
-/// The ability bit, where probes are taken.
 fn tell_end(running: &Running) {
     match running.ending() {
         Some(Err(fault)) => tracing::info!(%fault, "session ends"),
@@ -446,6 +444,7 @@ fn tell_end(running: &Running) {
     }
 }
 
+/// The ability bit, where probes are taken.
 fn probes_of(pass: Option<&Pass>) -> u64 {
     if pass.is_some_and(Pass::takes_probes) { PROBES } else { 0 }
 }

@@ -8,7 +8,7 @@ use crate::buffer::{Bell, Blank, Piece, Pool, Turn};
 use crate::pack::unpack;
 use crate::running::{Terms, Traffic};
 use crate::secure::{Ending, Scratch, Secured, Took};
-use floe_proto::codec::{DataHead, Decoded, Decoder, Fed};
+use floe_proto::codec::{Agreed, DataHead, Decoded, Decoder, Fed, PackedEntries};
 use floe_proto::command::Violation;
 use floe_proto::frame::{Data, Frame};
 use floe_types::{ByteCount, Code, Fault, Limits};
@@ -89,6 +89,9 @@ impl Inlet {
         if terms.packing.is_some() {
             decoder.agree_packing();
         }
+        if terms.packed_entries == Agreed::Yes {
+            decoder.agree_packed_entries();
+        }
         decoder.enter_session();
         Self {
             decoder,
@@ -133,6 +136,10 @@ impl Inlet {
                 Step::Frames => match self.decode()? {
                     Some(Decoded::Frame(frame)) => return Ok(Taken::Frame(frame)),
                     Some(Decoded::Data(head)) => self.step = Step::Announced(head),
+                    Some(Decoded::Entries(entries)) => {
+                        let frame = self.unpack_entries(&entries).map_err(Broken::Violation)?;
+                        return Ok(Taken::Frame(frame));
+                    }
                     Some(Decoded::Skipped(_)) => return Ok(Taken::Skipped),
                     None => {
                         if !self.read_ahead(link)? {
@@ -153,6 +160,13 @@ impl Inlet {
         let Fed { used, decoded } = self.decoder.feed(bytes).map_err(Broken::Violation)?;
         ahead.from += used;
         Ok(decoded)
+    }
+
+    fn unpack_entries(&mut self, entries: &PackedEntries) -> Result<Frame<Piece>, Violation> {
+        let mut body = vec![0; entries.len];
+        body[..entries.packed.len()].copy_from_slice(&entries.packed);
+        unpack(&mut body, entries.packed.len())?;
+        self.decoder.read_entries(&body)
     }
 
     /// Whether anything came. The buffer is empty when this is called.

@@ -5,9 +5,10 @@
 
 use super::packer::{Outcome, Packer, UnderWay};
 use crate::buffer::{Charge, Piece};
+use crate::pack::pack;
 use crate::secure::Secured;
-use floe_proto::codec::{DataHead, encode, encode_packed};
-use floe_proto::frame::{Data, Frame};
+use floe_proto::codec::{Agreed, DataHead, HEAD_LEN, encode, encode_packed, replace_by_packed};
+use floe_proto::frame::{Data, Frame, PackLevel, Packing};
 use floe_types::{Code, Fault};
 use std::io::IoSlice;
 
@@ -24,6 +25,7 @@ pub(super) struct Outlet {
     path: Path,
     /// Packs, and knows what.
     pub(super) packer: Packer,
+    packed_entries: Agreed,
 }
 
 /// Whether the connection took all that it was handed last.
@@ -45,7 +47,7 @@ const GATHERED_BYTES: u64 = 48 << 10;
 const KEPT_BYTES: usize = 4 << 10;
 
 impl Outlet {
-    pub(super) fn new(packer: Packer) -> Self {
+    pub(super) fn new(packer: Packer, packed_entries: Agreed) -> Self {
         Self {
             small: Vec::new(),
             small_sent: 0,
@@ -54,6 +56,7 @@ impl Outlet {
             packing: None,
             path: Path::Clear,
             packer,
+            packed_entries,
         }
     }
 
@@ -80,11 +83,31 @@ impl Outlet {
             && (self.small.len() as u64) < GATHERED_BYTES
     }
 
-    /// Takes a frame that was polled.
-    pub(super) fn accept(&mut self, frame: Frame<Piece>) -> Result<(), Fault> {
+    /// Takes a frame that was polled; of each HEADER and ENTRIES is wished how they are packed.
+    pub(super) fn accept(
+        &mut self,
+        frame: Frame<Piece>,
+        wishes: &mut impl Iterator<Item = Packing>,
+    ) -> Result<(), Fault> {
+        let start = self.small.len();
+        match &frame {
+            Frame::Data(_) => {}
+            Frame::Header(header) => {
+                self.packer.begin(header.entry, wishes.next().unwrap_or(Packing::Never));
+                say(&frame, &mut self.small)?;
+            }
+            Frame::Entries(..) => {
+                say(&frame, &mut self.small)?;
+                let never = wishes.next().is_none_or(|wish| wish == Packing::Never);
+                if self.packed_entries == Agreed::Yes && !never {
+                    pack_entries(&mut self.small, start);
+                }
+            }
+            _ => say(&frame, &mut self.small)?,
+        }
         match frame {
             Frame::Data(data) => self.accept_data(data),
-            frame => say(&frame, &mut self.small),
+            _ => Ok(()),
         }
     }
 
@@ -196,6 +219,16 @@ impl Outlet {
             self.piece = None;
             self.piece_sent = 0;
         }
+    }
+}
+
+/// Packs ENTRIES that stand from there on, where that is shorter: names and times shrink to less
+/// than half, and little effort is enough.
+fn pack_entries(small: &mut Vec<u8>, start: usize) {
+    let body = small.get(start + HEAD_LEN..).unwrap_or_default();
+    let mut packed = vec![0; body.len()];
+    if let Some(len) = pack(body, PackLevel::MIN, &mut packed) {
+        let _shorter = replace_by_packed(small, start, &packed[..len]);
     }
 }
 

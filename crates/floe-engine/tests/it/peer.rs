@@ -106,7 +106,9 @@ impl Peer {
                 Took::End(_) => panic!("the server ended the connection"),
                 Took::Bytes(count) => match self.decoder.feed(&bytes[..count]).unwrap().decoded {
                     Some(Decoded::Frame(frame)) => return frame,
-                    Some(Decoded::Data(_)) => panic!("DATA that the test did not ask for"),
+                    Some(Decoded::Data(_) | Decoded::Entries(_)) => {
+                        panic!("what the test did not ask for")
+                    }
                     Some(Decoded::Skipped(_)) | None => {}
                 },
             }

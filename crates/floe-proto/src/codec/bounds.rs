@@ -45,6 +45,8 @@ pub struct CodecLimits {
     pub names_max: u32,
     /// Whether pieces may come packed.
     pub packing: Agreed,
+    /// Whether entries may.
+    pub packed_entries: Agreed,
 }
 
 /// Whether both ends agreed on something.
@@ -66,6 +68,7 @@ impl From<&Limits> for CodecLimits {
             ranges_max: limits.want_ranges_max,
             names_max: limits.page_entries_max,
             packing: Agreed::No,
+            packed_entries: Agreed::No,
         }
     }
 }

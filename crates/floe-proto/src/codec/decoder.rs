@@ -3,15 +3,17 @@
 //! Holds at most one body that is not DATA (64 KiB), and none where a frame lies whole in what it
 //! is fed. A length is bounded before a byte behind its head is kept. The payload of DATA and
 //! PACKED never passes here: after `Decoded::Data` the caller takes it from the transport itself.
+//! Entries that travel packed are given as they came: the caller unpacks them, and has them read.
 //!
 //! ```text
 //!  Head --known, not DATA--> Body --> Frame --> Head        any violation: sticky
 //!       --DATA, PACKED-----> Body (16, 20 bytes) --> Data --> Head
+//!       --PACKED_ENTRIES---> Body --> Entries --> Head
 //!       --unknown, 0x80..--> Skip --> Skipped --> Head
 //! ```
 
 use super::bounds::{Agreed, CodecLimits, bad};
-use super::hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN};
+use super::hot::{DATA_FIXED_LEN, DataHead, PACKED_FIXED_LEN, PackedEntries};
 use super::kind::{Kind, SKIPPABLE_FROM};
 use super::{body, hot};
 use crate::command::Violation;
@@ -50,8 +52,8 @@ impl Head {
     ///
     /// # Errors
     /// An unknown kind below 0x80, a flag that the kind does not define, a reserved byte that is
-    /// set, a length above its bound, anything but a greeting in `Phase::Greeting`, PACKED without
-    /// agreement.
+    /// set, a length above its bound, anything but a greeting in `Phase::Greeting`, PACKED or
+    /// PACKED_ENTRIES without agreement.
     pub fn parse(
         bytes: &[u8; HEAD_LEN],
         limits: &CodecLimits,
@@ -70,6 +72,9 @@ impl Head {
             }
             Some(Kind::Packed) if limits.packing == Agreed::No => {
                 return bad("a packed piece that was not agreed on");
+            }
+            Some(Kind::PackedEntries) if limits.packed_entries == Agreed::No => {
+                return bad("packed entries that were not agreed on");
             }
             _ => {}
         }
@@ -106,6 +111,8 @@ pub enum Decoded<P> {
     /// A DATA or PACKED frame begins: the next `carried` bytes of the transport are its payload,
     /// for the caller to take; what comes after them is fed again.
     Data(DataHead),
+    /// ENTRIES that travel packed: what they are unpacked to is for `Decoder::read_entries`.
+    Entries(PackedEntries),
     /// A frame of an unknown kind was passed over.
     Skipped(u8),
 }
@@ -163,6 +170,24 @@ impl Decoder {
     /// Both ends agreed that pieces may come packed.
     pub fn agree_packing(&mut self) {
         self.limits.packing = Agreed::Yes;
+    }
+
+    /// Both ends agreed that entries may come packed.
+    pub fn agree_packed_entries(&mut self) {
+        self.limits.packed_entries = Agreed::Yes;
+    }
+
+    /// Reads the body of ENTRIES that came packed.
+    ///
+    /// # Errors
+    /// As `feed`.
+    pub fn read_entries<P>(&mut self, body: &[u8]) -> Result<Frame<P>, Violation> {
+        let read = match self.broken {
+            Some(violation) => Err(violation),
+            None => body::read(Kind::Entries, 0, body, &self.limits),
+        };
+        self.broken = read.as_ref().err().copied();
+        read
     }
 
     /// How many bytes are wanted to get on; at least one. Never beyond the frame.
@@ -239,6 +264,7 @@ impl Decoder {
         let decoded = match kind {
             Kind::Data => Decoded::Data(hot::read_data(bytes, behind)?),
             Kind::Packed => Decoded::Data(hot::read_packed(bytes, behind, &self.limits)?),
+            Kind::PackedEntries => Decoded::Entries(hot::read_entries(bytes, &self.limits)?),
             _ => Decoded::Frame(body::read(kind, head.flags, bytes, &self.limits)?),
         };
         if self.held.capacity() > HELD_BYTES_KEPT {

@@ -6,6 +6,7 @@
 //!  VERDICT     first 8, last 8, verdict 1     STORED   (first 8, last 8) one or more times
 //!  DATA        seq 8, at 8, payload           SEAL     seq 8, length 4, value 32 [, root 32]
 //!  PACKED      seq 8, at 8, length 4, payload
+//!  PACKED_ENTRIES  length 4, payload
 //! ```
 
 use super::bounds::{CHUNK_BYTES_MAX, CodecLimits, OBJECT_BYTES_MAX, bad};
@@ -53,6 +54,15 @@ impl DataHead {
     }
 }
 
+/// The body of ENTRIES as it travels packed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PackedEntries {
+    /// How long the body is: within the bound of a frame, and more than it is packed.
+    pub len: usize,
+    /// It, packed; not nothing.
+    pub packed: Vec<u8>,
+}
+
 /// Reads the fixed part of DATA, of which `len` payload bytes follow.
 pub(super) fn read_data(fixed: &[u8], len: u64) -> Result<DataHead, Violation> {
     let mut fields = Fields(fixed);
@@ -81,6 +91,20 @@ pub(super) fn read_packed(
     within_chunk(at, len)?;
     let packed = Some(ByteCount(carried));
     Ok(DataHead { seq, at: ByteCount(at), len: ByteCount(len), packed })
+}
+
+/// Reads entries that travel packed, but not what they are.
+pub(super) fn read_entries(body: &[u8], limits: &CodecLimits) -> Result<PackedEntries, Violation> {
+    let mut fields = Fields(body);
+    let (len, packed) = (fields.u32()?, fields.0.to_vec());
+    if len > limits.frame_bytes_max {
+        return bad("packed entries above their bound");
+    }
+    let len = len as usize;
+    if packed.is_empty() || packed.len() >= len {
+        return bad("packed entries that are no shorter");
+    }
+    Ok(PackedEntries { len, packed })
 }
 
 fn within_chunk(at: u64, len: u64) -> Result<(), Violation> {

@@ -86,6 +86,7 @@ kinds! {
     Cancel = 0x20, Cold, flags 0, "CANCEL";
     Receipt = 0x21, Cold, flags 0, "RECEIPT";
     Packed = 0x22, Hot, flags 0, "PACKED";
+    PackedEntries = 0x23, Hot, flags 0, "PACKED_ENTRIES";
     Request = 0x30, Cold, flags 0, "REQUEST";
     Reply = 0x31, Cold, flags 0, "REPLY";
     Stats = 0x32, Cold, flags 0, "STATS";

@@ -19,6 +19,10 @@ pub struct PackLevel(u8);
 impl Packing {
     /// The ability bit of an end that takes packed pieces.
     pub const ABILITY: u64 = 8;
+    /// The ability bit of an end that takes packed ENTRIES.
+    pub const ENTRIES_ABILITY: u64 = 16;
+    /// Both.
+    pub const ABILITIES: u64 = Self::ABILITY | Self::ENTRIES_ABILITY;
 
     /// What an end that chooses this lets others choose at most; `None` is no packing at all.
     #[must_use]

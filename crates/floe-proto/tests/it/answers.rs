@@ -119,8 +119,12 @@ fn a_sender_sends_what_is_asked_for_and_counts_what_is_there() {
             matches!(frame, Frame::Done(_, list) if list[0].root == Root::of(&content(0, GRAIN)))
         });
         assert_eq!(says_done, done, "{verdict:?}");
-        // What the peer said that it has was hashed for it, and counts like what is sent.
-        let tolled = if verdict == Verdict::Refuse { 0 } else { GRAIN };
+        // What the peer said that it has was hashed for it, and a sixteenth of it counts.
+        let tolled = match verdict {
+            Verdict::Refuse => 0,
+            Verdict::Have => GRAIN / 16,
+            Verdict::Send => GRAIN,
+        };
         assert_eq!(it.session.tolled_bytes(), ByteCount(tolled), "{verdict:?}");
     }
 }

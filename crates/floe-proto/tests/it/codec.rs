@@ -33,6 +33,7 @@ pub fn decode(bytes: &[u8]) -> Result<Frame<()>, Violation> {
         Some(Decoded::Data(head)) => {
             Ok(Frame::Data(Data { seq: head.seq, at: head.at, len: head.len, bytes: () }))
         }
+        Some(Decoded::Entries(_)) => Err(Violation { what: "packed" }),
         Some(Decoded::Skipped(_)) => Err(Violation { what: "skipped" }),
         None => Err(Violation { what: "incomplete" }),
     }
@@ -84,7 +85,7 @@ proptest! {
         let decoded: Vec<_> = decoded.into_iter().map(|decoded| match decoded {
             Decoded::Data(head) => (None, Some((head.seq, head.at, head.len))),
             Decoded::Frame(frame) => (Some(frame), None),
-            Decoded::Skipped(_) => (None, None),
+            Decoded::Entries(_) | Decoded::Skipped(_) => (None, None),
         }).collect();
         prop_assert_eq!(decoded, frames);
     }

@@ -1,8 +1,12 @@
-//! PACKED: a DATA whose piece travels packed. What is packed is nobody's matter here.
+//! PACKED, a DATA whose piece travels packed, and PACKED_ENTRIES. What is packed is nobody's matter
+//! here.
 
-use crate::codec::{open_decoder, raw};
-use floe_proto::codec::{DataHead, Decoded, Decoder, Fed, encode_packed};
-use floe_types::{ByteCount, Seq};
+use crate::codec::{bytes_of, open_decoder, raw};
+use floe_proto::codec::{
+    DataHead, Decoded, Decoder, Fed, PackedEntries, encode_packed, replace_by_packed,
+};
+use floe_proto::frame::{Entry, EntryBody, Frame};
+use floe_types::{ByteCount, EntryIndex, ObjectPath, Seq, TransferId};
 
 const TEXT: &str = include_str!("../../../../PROTOCOL.md");
 const KIND: u8 = 0x22;
@@ -18,6 +22,7 @@ fn head() -> DataHead {
 fn agreed() -> Decoder {
     let mut decoder = open_decoder();
     decoder.agree_packing();
+    decoder.agree_packed_entries();
     decoder
 }
 
@@ -83,6 +88,81 @@ fn without_agreement_it_is_a_violation() {
     let bytes = raw(KIND, 0, &body(0, 600, 19));
     let refused = Err("a packed piece that was not agreed on");
     assert_eq!(heard(&mut open_decoder(), &bytes), refused);
+    let mut greeting = Decoder::new(&floe_types::Limits::default());
+    assert_eq!(heard(&mut greeting, &bytes), Err("a frame before the greeting is over"));
+}
+
+const LISTED: u8 = 0x23;
+
+/// Two directories; 26 bytes of body.
+fn entries() -> Frame<()> {
+    let entry = |index, path: &[u8]| Entry {
+        index: EntryIndex(index),
+        path: ObjectPath::parse(path).unwrap(),
+        replaces: None,
+        body: EntryBody::Directory,
+    };
+    Frame::Entries(TransferId(0), vec![entry(0, b""), entry(1, b"a")])
+}
+
+fn listed(len: u32, packed: usize) -> Vec<u8> {
+    [&len.to_be_bytes()[..], &vec![9; packed]].concat()
+}
+
+#[test]
+fn entries_travel_packed_and_are_read_from_what_they_are() {
+    let plain = bytes_of(&entries());
+    let (body, mut bytes) = (plain[8..].to_vec(), [&[7][..], &plain].concat());
+    let len = u8::try_from(body.len()).unwrap();
+    assert_eq!(replace_by_packed(&mut bytes, 1, &[1, 2, 3]), Some(()));
+    assert_eq!(bytes, [7, 0, 0, 0, 7, LISTED, 0, 0, 0, 0, 0, 0, len, 1, 2, 3]);
+    let mut decoder = agreed();
+    let (len, packed) = (body.len(), vec![1, 2, 3]);
+    let came = Decoded::Entries(PackedEntries { len, packed });
+    assert_eq!(heard(&mut decoder, &bytes[1..]), Ok(Some(came)));
+    assert!(decoder.is_between_frames());
+    assert_eq!(decoder.read_entries(&body), Ok(entries()));
+    let broken = decoder.read_entries::<()>(&body[1..]).unwrap_err();
+    assert_eq!(decoder.read_entries::<()>(&body), Err(broken), "a violation is sticky");
+    assert_eq!(heard(&mut decoder, &plain), Err(broken.what));
+}
+
+#[test]
+fn entries_that_are_no_shorter_packed_go_as_they_are() {
+    let plain = bytes_of(&entries());
+    let body = plain.len() - 8;
+    for (packed, shorter) in [(body - 5, true), (body - 4, false), (body + 9, false)] {
+        let mut bytes = plain.clone();
+        assert_eq!(replace_by_packed(&mut bytes, 0, &vec![1; packed]).is_some(), shorter);
+        assert_eq!(bytes == plain, !shorter);
+    }
+    let (mut ping, mut two) = (bytes_of(&Frame::Ping(7)), [&plain[..], &plain].concat());
+    assert_eq!(replace_by_packed(&mut ping, 0, &[1]), None);
+    assert_eq!(replace_by_packed(&mut two, 0, &[1]), None, "more than one frame");
+    assert_eq!(replace_by_packed(&mut two, 500, &[1]), None);
+}
+
+#[test]
+fn packed_entries_are_bounded_before_they_are_unpacked() {
+    let shorter = "packed entries that are no shorter";
+    for (bytes, what) in [
+        (raw(LISTED, 1, &listed(600, 19)), "a flag without meaning"),
+        (raw(LISTED, 0, &[0; 3]), "a frame shorter than its fields"),
+        (raw(LISTED, 0, &listed(600, 0)), shorter),
+        (raw(LISTED, 0, &listed(0, 1)), shorter),
+        (raw(LISTED, 0, &listed(19, 19)), shorter),
+        (raw(LISTED, 0, &listed(65_537, 19)), "packed entries above their bound"),
+        (raw(LISTED, 0, &listed(u32::MAX, 19)), "packed entries above their bound"),
+        (raw(LISTED, 0, &listed(600, 65_533)), "a frame above its bound"),
+    ] {
+        assert_eq!(heard(&mut agreed(), &bytes), Err(what));
+    }
+    let bytes = raw(LISTED, 0, &listed(600, 19));
+    let refused = Err("packed entries that were not agreed on");
+    assert_eq!(heard(&mut open_decoder(), &bytes), refused);
+    let mut pieces = open_decoder();
+    pieces.agree_packing();
+    assert_eq!(heard(&mut pieces, &bytes), refused);
     let mut greeting = Decoder::new(&floe_types::Limits::default());
     assert_eq!(heard(&mut greeting, &bytes), Err("a frame before the greeting is over"));
 }

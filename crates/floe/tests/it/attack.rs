@@ -21,6 +21,7 @@ mod verbs; // tickets against everything that can be asked
 mod fields; // lies in every field of every cold frame
 mod chunks; // lies in chunks, of both halves
 mod packed; // pieces that are packed, and are not what they say
+mod listed; // entries that are
 mod things; // links, devices and what else may stand in a tree
 mod floods; // too much of everything that is small
 mod slow; // what begins and does not go on; what comes and goes

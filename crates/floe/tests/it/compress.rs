@@ -227,6 +227,23 @@ fn a_mixed_tree_arrives_as_it_was_both_ways() {
 }
 
 #[test]
+fn names_take_fewer_bytes_on_the_wire_both_ways() {
+    let place = Place::new(&[], FAST);
+    for nth in 0..3000 {
+        write(&place.stage, &format!("t/directory-{}/file-{nth:05}.txt", nth % 9), b"");
+    }
+    place.run(&["put", "t", "URL/t"]);
+    let (_, plain, _) = place.moves(&["put", "t", "URL/t", "--compress", "never"]);
+    let (_, packed, _) = place.moves(&["put", "t", "URL/t"]);
+    assert!(packed < plain * 2 / 3, "{packed} of {plain}");
+    let (_, _, plain) = place.moves(&["get", "URL/t", "g", "--compress", "never"]);
+    let (_, _, packed) = place.moves(&["get", "URL/t", "h"]);
+    assert!(packed < plain, "{packed} of {plain}");
+    let here = |name: &str| census(&place.stage.path("here").join(name)).len();
+    assert_eq!((here("g"), here("h")), (here("t"), here("t")));
+}
+
+#[test]
 fn a_file_of_settings_says_how_a_server_compresses() {
     let stage = Stage::new();
     let file = stage.path("floe.toml");

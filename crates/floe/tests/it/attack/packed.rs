@@ -15,11 +15,16 @@ const BLOCK_MAX: u32 = 128 << 10;
 
 /// A session of who knows packed pieces, in which `x` is put and wanted.
 fn putting(fort: &Fort, abilities: u64) -> Peer {
+    super::chunks::putting_by(entered(fort, abilities))
+}
+
+/// A session of who has these abilities.
+pub fn entered(fort: &Fort, abilities: u64) -> Peer {
     let mut peer =
         Peer::over(super::channel::Link::Plain(super::channel::Link::tcp(fort.server.port)));
     let exporter = peer.hears(kind::CHALLENGE).body.try_into().unwrap();
     let hello = fort.owner.hello(b"floe/1 plaintext", &exporter).with(0, abilities);
-    super::chunks::putting_by(peer.enter(&hello))
+    peer.enter(&hello)
 }
 
 /// PACKED of a chunk: where, how long it says to be, and what it holds.
@@ -31,12 +36,12 @@ fn packed(seq: u64, at: u64, len: u32, frame: &[u8]) -> Vec<u8> {
 }
 
 /// The start of a frame: a descriptor, and what follows it.
-fn start(descriptor: u8, fields: &[u8]) -> Vec<u8> {
+pub fn start(descriptor: u8, fields: &[u8]) -> Vec<u8> {
     [&[0x28, 0xb5, 0x2f, 0xfd, descriptor], fields].concat()
 }
 
 /// Blocks of one byte again and again, so many bytes of it.
-fn blocks(mut len: u32) -> Vec<u8> {
+pub fn blocks(mut len: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     while len > 0 {
         let some = len.min(BLOCK_MAX);
@@ -49,10 +54,10 @@ fn blocks(mut len: u32) -> Vec<u8> {
 }
 
 /// One segment that says its content size in four bytes.
-const SEGMENT: u8 = 0xa0;
+pub const SEGMENT: u8 = 0xa0;
 
 /// A frame of so many bytes 7.
-fn sevens(len: u32) -> Vec<u8> {
+pub fn sevens(len: u32) -> Vec<u8> {
     [start(SEGMENT, &len.to_le_bytes()), blocks(len)].concat()
 }
 

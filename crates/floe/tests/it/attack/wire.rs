@@ -32,6 +32,7 @@ pub mod kind {
     pub const CANCEL: u8 = 0x20;
     pub const RECEIPT: u8 = 0x21;
     pub const PACKED: u8 = 0x22;
+    pub const PACKED_ENTRIES: u8 = 0x23;
     pub const REQUEST: u8 = 0x30;
     pub const REPLY: u8 = 0x31;
     pub const STATS: u8 = 0x32;

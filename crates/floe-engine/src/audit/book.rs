@@ -46,8 +46,8 @@ struct Page {
 }
 
 /// Whether the file system can allocate ahead.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Room {
     CanBeKept,
     CannotBe,
 }
@@ -83,9 +83,11 @@ impl Book {
         ))
     }
 
-    /// What there are blocks for behind the end; without end where that cannot be known.
+    /// What there are blocks for behind the end; without end where that cannot be known. None for
+    /// what cannot be written for good: whoever counts on room must be refused before it acts.
     pub(super) fn ahead(&self) -> u64 {
         match self.room {
+            _ if self.is_broken() => 0,
             Room::CanBeKept => self.page.allocated.saturating_sub(self.page.end),
             Room::CannotBe => u64::MAX,
         }
@@ -406,3 +408,12 @@ const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 const AHEAD_BYTES: u64 = 1 << 20;
 /// What may be lost together in a power cut.
 const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+impl Book {
+    /// From here on writes seem to succeed, and syncs fail: so it is with /dev/null.
+    pub(super) fn loses_its_disk(&mut self, room: Room) {
+        self.room = room;
+        self.page.file = File::options().read(true).write(true).open("/dev/null").unwrap();
+    }
+}

@@ -32,6 +32,8 @@ pub(super) struct Book {
     /// Written, and not synced.
     unsynced: u64,
     room: Room,
+    /// What was found wrong, and has no line yet.
+    found: Vec<Draft>,
     /// After a sync that failed nobody knows what is on the disk: for good, until the next start.
     broken: Option<Fault>,
 }
@@ -73,14 +75,13 @@ impl Book {
         let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
         let lock = Arc::new(lock);
         let held = hold(&lock).map_err(fail)?;
-        let (page, head, found) = stand(state)?;
-        let room = Room::CanBeKept;
-        let state = state.clone();
+        let (page, head, said) = stand(state)?;
         drop(held);
-        Ok((
-            Self { state, lock, page, head, file_bytes_max, unsynced: 0, room, broken: None },
-            found,
-        ))
+        let (room, found) = (Room::CanBeKept, Vec::new());
+        let state = state.clone();
+        let (unsynced, broken) = (0, None);
+        let book = Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
+        Ok((book, said))
     }
 
     /// What there are blocks for behind the end; without end where that cannot be known. None for
@@ -141,14 +142,21 @@ impl Book {
     pub(super) fn append(&mut self, drafts: &[Draft]) -> Result<(), Fault> {
         self.whole()?;
         let _held = hold(&self.lock).map_err(fault_of)?;
-        let found = self.catch_up()?;
+        self.catch_up()?;
         if self.page.end >= self.file_bytes_max
             && let Err(fault) = self.turn_page()
         {
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
         let (mut text, mut head) = (String::new(), self.head);
-        for draft in found.iter().chain(drafts) {
+        if !self.found.is_empty() {
+            // A torn end is moved by now: nothing else would ever tell.
+            self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
+            self.put(&text, head)?;
+            self.found.clear();
+            text.clear();
+        }
+        for draft in drafts {
             head = head.write(draft, &mut text);
             if text.len() as u64 >= UNSYNCED_BYTES_MAX {
                 self.put(&text, head)?;
@@ -191,28 +199,29 @@ impl Book {
         Ok(())
     }
 
-    /// Reads what others did since, under the lock: appended, or turned the page. Says what is
-    /// wrong.
-    fn catch_up(&mut self) -> Result<Vec<Draft>, Fault> {
+    /// Reads what others did since, under the lock: appended, or turned the page. Keeps what is
+    /// wrong, to be said.
+    fn catch_up(&mut self) -> Result<(), Fault> {
         let named = match rustix::fs::statat(self.state.handle(), NOW, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some((stat.st_ino, u64::try_from(stat.st_size).unwrap_or_default())),
             Err(Errno::NOENT) => None,
             Err(error) => return Err(fault_of(error)),
         };
         if named == Some((self.page.inode, self.page.end)) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.sync()?;
-        let (page, head, mut found) = stand(&self.state)?;
+        let (page, head, found) = stand(&self.state)?;
+        self.found.extend(found);
         if head.n < self.head.n {
             // Lines that were there are gone: the chain shows it, too, where this goes on.
-            found.push(damage("lines were taken away while the server ran"));
+            self.found.push(damage("lines were taken away while the server ran"));
             tracing::error!("the audit log was cut or replaced while it was written");
         } else {
             self.head = head;
         }
         self.page = page;
-        Ok(found)
+        Ok(())
     }
 
     /// Goes on in a new file, under the lock. What fails leaves everything as it is.
@@ -417,3 +426,6 @@ impl Book {
         self.page.file = File::options().read(true).write(true).open("/dev/null").unwrap();
     }
 }
+
+#[cfg(test)]
+mod tests;

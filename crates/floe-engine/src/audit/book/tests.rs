@@ -1,0 +1,34 @@
+use super::*;
+
+fn house() -> (tempfile::TempDir, State, Book) {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let (book, _) = Book::open(&state, 1 << 20).unwrap();
+    (dir, state, book)
+}
+
+fn line() -> [Draft; 1] {
+    [Record::now("commit").draft()]
+}
+
+fn text(state: &State) -> String {
+    std::fs::read_to_string(state.path().join(NOW)).unwrap()
+}
+
+#[test]
+fn a_torn_end_is_said_also_where_the_first_line_behind_it_fails() {
+    let (_dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    std::fs::write(state.path().join(NOW), text(&state) + "{\"n\":2,\"pr").unwrap();
+    book.catch_up().unwrap();
+    let now = state.path().join(NOW);
+    let sound = std::mem::replace(&mut book.page.file, File::open(&now).unwrap());
+    book.append(&line()).unwrap_err();
+    book.page.file = sound;
+    book.append(&line()).unwrap();
+    book.append(&line()).unwrap();
+    let text = text(&state);
+    let count = |what: &str| text.matches(what).count();
+    assert_eq!((count("\"cut\""), count("\"commit\"")), (1, 3), "{text}");
+    assert_eq!(walk(text.as_bytes(), Some(Head::START), |_, _| {}).unwrap().ended, Ended::Whole);
+}

@@ -76,6 +76,10 @@ impl Book {
         let lock = Arc::new(lock);
         let held = hold(&lock).map_err(fail)?;
         let (page, head, said) = stand(state)?;
+        if page.end == 0 {
+            // Its name may not be durable yet, whoever made it.
+            rustix::fs::fsync(state.handle()).map_err(fail)?;
+        }
         drop(held);
         let (room, found) = (Room::CanBeKept, Vec::new());
         let state = state.clone();
@@ -146,6 +150,7 @@ impl Book {
         if self.page.end >= self.file_bytes_max
             && let Err(fault) = self.turn_page()
         {
+            self.whole()?;
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
         let (mut text, mut head) = (String::new(), self.head);
@@ -189,14 +194,20 @@ impl Book {
         self.whole()?;
         if self.unsynced > 0 {
             self.unsynced = 0;
-            if let Err(error) = rustix::fs::fdatasync(&self.page.file) {
-                let error = fault_of(error);
-                tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
-                self.broken = Some(error.clone());
-                return Err(error);
-            }
+            let synced = rustix::fs::fdatasync(&self.page.file);
+            self.judge(synced)?;
         }
         Ok(())
+    }
+
+    /// What a sync comes to. The next one would call durable what this one lost: there is none.
+    fn judge(&mut self, synced: Result<(), Errno>) -> Result<(), Fault> {
+        synced.map_err(|error| {
+            let error = fault_of(error);
+            tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
+            self.broken = Some(error.clone());
+            error
+        })
     }
 
     /// Reads what others did since, under the lock: appended, or turned the page. Keeps what is
@@ -213,6 +224,11 @@ impl Book {
         self.sync()?;
         let (page, head, found) = stand(&self.state)?;
         self.found.extend(found);
+        if page.end == 0 {
+            // Its name may not be durable yet, whoever made it.
+            let synced = rustix::fs::fsync(self.state.handle());
+            self.judge(synced)?;
+        }
         if head.n < self.head.n {
             // Lines that were there are gone: the chain shows it, too, where this goes on.
             self.found.push(damage("lines were taken away while the server ran"));
@@ -224,10 +240,11 @@ impl Book {
         Ok(())
     }
 
-    /// Goes on in a new file, under the lock. What fails leaves everything as it is.
+    /// Goes on in a new file, under the lock. What fails leaves everything as it is, but for syncs.
     fn turn_page(&mut self) -> Result<(), Fault> {
         self.sync()?;
-        rustix::fs::fsync(&self.page.file).map_err(fault_of)?;
+        let synced = rustix::fs::fsync(&self.page.file);
+        self.judge(synced)?;
         let dir = self.state.handle();
         let file = File::from(
             rustix::fs::openat(dir, NEXT, opened() | OFlags::TRUNC, PRIVATE).map_err(fault_of)?,
@@ -239,6 +256,7 @@ impl Book {
             allocate(&file, 0, ahead.saturating_add(AHEAD_BYTES)).map_err(fault_of)?;
             allocated = ahead.saturating_add(AHEAD_BYTES);
         }
+        let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
         let number = files(&self.state)?.last().map_or(1, |last| last.saturating_add(1));
         let kept = name_of(number);
         rustix::fs::renameat_with(dir, NOW, dir, &kept, RenameFlags::NOREPLACE)
@@ -247,10 +265,10 @@ impl Book {
             let _ = rustix::fs::renameat_with(dir, &kept, dir, NOW, RenameFlags::NOREPLACE);
             return Err(fault_of(error));
         }
-        rustix::fs::fsync(dir).map_err(fault_of)?;
+        let synced = rustix::fs::fsync(dir);
+        self.judge(synced)?;
         // Blocks behind its end are not needed any more.
         let _ = self.page.file.set_len(self.page.end);
-        let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
         self.page = Page { file, inode, end: 0, allocated };
         Ok(())
     }
@@ -266,11 +284,7 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
         return Err(state.fault("open", NOW, "it is no file"));
     }
     let before = match meta.len() {
-        // Its name may not be durable yet, whoever made it.
-        0 => {
-            rustix::fs::fsync(state.handle()).map_err(fail)?;
-            end_of_kept(state)?
-        }
+        0 => end_of_kept(state)?,
         _ => None,
     };
     let mut found = Vec::new();
@@ -357,7 +371,9 @@ fn damage(what: &str) -> Draft {
 /// The system's.
 pub(super) fn files(state: &State) -> Result<Vec<u64>, Fault> {
     let mut numbers = Vec::new();
-    for entry in rustix::fs::Dir::read_from(state.handle()).map_err(fault_of)? {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(state.handle(), ".", flags, Mode::empty()).map_err(fault_of)?;
+    for entry in rustix::fs::Dir::new(dir).map_err(fault_of)? {
         let entry = entry.map_err(fault_of)?;
         let number = entry.file_name().to_str().ok().and_then(|name| {
             name.strip_prefix("audit.")?.strip_suffix(".jsonl")?.parse::<u64>().ok()

@@ -395,7 +395,12 @@ impl TicketStore {
         let _held = self.state.hold(LOCK)?;
         let (before, _) = load(&self.state)?;
         let mut entries = before.list.clone();
-        let made = by(&mut entries)?;
+        let made = by(&mut entries);
+        if made.is_err() || entries == before.list {
+            // Done already, by a command whose sync failed: it is told so once it is durable.
+            self.state.sync()?;
+        }
+        let made = made?;
         if entries.len() > ENTRIES_MAX {
             let detail = format!("create a ticket: there are {ENTRIES_MAX}");
             return Err(Fault::new(Code::LimitExceeded, detail));

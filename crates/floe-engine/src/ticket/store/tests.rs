@@ -89,6 +89,17 @@ fn revokes_by_id_and_only_in_its_own_root() {
 }
 
 #[test]
+fn a_ticket_is_revoked_once_that_is_durable_however_often_it_is_asked() {
+    let (_dir, store) = fresh();
+    store.create(new("a"), at(10)).unwrap();
+    let unsynced = TicketStore::open(&store.state.without_syncs()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(unsynced.revoke(ROOT, "a").unwrap_err().code, Code::State);
+    }
+    assert_eq!(store.revoke(ROOT, "a").unwrap_err().code, Code::NotFound);
+}
+
+#[test]
 fn a_change_counts_for_sessions_that_run_and_leaves_the_secret() {
     let (_dir, server) = fresh();
     let command = TicketStore::open(&server.state).unwrap();

@@ -6,7 +6,7 @@ mod reload; // what is read again
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag, packing};
 use crate::civil;
 use crate::event::{Channel, Event};
-use crate::fault::{Failure, Result, Shown};
+use crate::fault::{Failure, Result, Shown, of_path};
 use crate::output;
 use crate::place::refuse_reserved;
 use crate::remote::Address;
@@ -362,21 +362,30 @@ fn own_files(dir: &Path, cert: &Path, key: &Path) -> Result<Identity> {
 
 /// Refuses to serve what lets anybody in: whoever may read would be the owner.
 fn refuse_within(dir: &Path, secret: &Path, what: &str) -> Result<()> {
-    // What is not there yet is told by whoever opens it.
-    let (Ok(dir), Ok(secret)) = (fs::metadata(dir), fs::canonicalize(secret)) else {
-        return Ok(());
-    };
-    let is_dir = |above: &Path| {
-        fs::metadata(above).is_ok_and(|it| (it.dev(), it.ino()) == (dir.dev(), dir.ino()))
-    };
-    if !secret.ancestors().any(is_dir) {
-        return Ok(());
+    let Some(dir) = there(dir, fs::metadata(dir))? else { return Ok(()) };
+    let Some(secret) = there(secret, fs::canonicalize(secret))? else { return Ok(()) };
+    for above in secret.ancestors() {
+        let it = fs::metadata(above).map_err(|error| of_path("look at", above, &error))?;
+        if (it.dev(), it.ino()) == (dir.dev(), dir.ino()) {
+            return Err(Failure::hinted(
+                Code::Usage,
+                format!("{what} {} is inside the served directory", Shown(&secret)),
+                "clients could read it; choose another with --state (or --key), or serve another \
+                 directory",
+            ));
+        }
     }
-    Err(Failure::hinted(
-        Code::Usage,
-        format!("{what} {} is inside the served directory", Shown(&secret)),
-        "clients could read it; choose another with --state (or --key), or serve another directory",
-    ))
+    Ok(())
+}
+
+/// What is not there yet is told by whoever opens it; where that cannot be seen, nothing begins.
+fn there<T>(path: &Path, answer: std::io::Result<T>) -> Result<Option<T>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match answer {
+        Ok(it) => Ok(Some(it)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) => Err(of_path("look at", path, &error)),
+    }
 }
 
 /// What a mistake in this program could still touch.
@@ -445,5 +454,20 @@ mod tests {
         assert_eq!(login_name("nas.example.org"), "nas");
         assert_eq!(login_name(""), "NAME");
         assert_eq!(login_name("(none)"), "NAME");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_to_be_outside_is_not_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("served/state")).unwrap();
+        fs::create_dir(at("state")).unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        let refused = |served: &str, state: &str| {
+            refuse_within(&at(served), &at(state), "the state directory").is_err()
+        };
+        assert!(refused("served", "served/state") && !refused("served", "state"));
+        assert!(!refused("served", "none") && !refused("none", "state"));
+        assert!(refused("served", "loop") && refused("loop", "state"));
     }
 }

@@ -141,10 +141,9 @@ impl ServeArgs {
     /// capabilities. Listens at the ports that only root may open before.
     ///
     /// # Errors
-    /// As `Early::begin`; a file that is wrong is told later.
+    /// As `Early::begin`; the file's own: as whom it is to run cannot be guessed.
     pub fn give_up_root(&mut self) -> Result<()> {
-        let file = self.config.as_deref().and_then(|path| read_serve_file(path).ok());
-        let file = file.unwrap_or_default();
+        let file = self.config.as_deref().map(read_serve_file).transpose()?.unwrap_or_default();
         let listen = if self.listen.is_empty() { file.listen } else { self.listen.clone() };
         let addresses = listen.into_iter().chain(self.metrics.or(file.metrics));
         let user = self.user.clone().or(file.user);
@@ -152,7 +151,8 @@ impl ServeArgs {
         Ok(())
     }
 
-    /// How it speaks, the configuration file included; that one's own faults are told later.
+    /// How it speaks, the configuration file included; that one's own faults are told later, in
+    /// `give_up_root`.
     pub fn spoken(&self) -> OutputFlags {
         let file = self.config.as_deref().map(read_serve_file);
         let mut output = self.output.clone();
@@ -469,5 +469,22 @@ mod tests {
         assert!(refused("served", "served/state") && !refused("served", "state"));
         assert!(!refused("served", "none") && !refused("none", "state"));
         assert!(refused("served", "loop") && refused("loop", "state"));
+    }
+
+    #[test]
+    fn without_its_file_it_does_not_begin_as_somebody() {
+        #[derive(clap::Parser)]
+        struct Typed {
+            #[command(flatten)]
+            args: ServeArgs,
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (file, none) = (dir.path().join("floe.toml"), dir.path().join("none.toml"));
+        fs::write(&file, "user = 7\n").unwrap();
+        for (file, code) in [(none, Code::NotFound), (file, Code::Usage)] {
+            let words = ["floe".into(), "--config".into(), file.into_os_string()];
+            let mut typed = <Typed as clap::Parser>::parse_from(words);
+            assert_eq!(typed.args.give_up_root().unwrap_err().code(), code);
+        }
     }
 }

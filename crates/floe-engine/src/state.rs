@@ -226,6 +226,13 @@ impl State {
             })
     }
 
+    /// Makes durable whatever names are as they are: whoever finds that nothing needs to be changed
+    /// may find what an earlier change left whose own sync failed.
+    pub(crate) fn sync(&self) -> Result<(), Fault> {
+        rustix::fs::fsync(self.dir.as_fd())
+            .map_err(|error| self.fault("sync", ".", &error.kind().to_string()))
+    }
+
     /// Holds `name` against other processes (and other calls) until dropped; waits a bounded time.
     /// For the short time between reading a file and replacing it.
     pub(crate) fn hold(&self, name: &str) -> Result<OwnedFd, Fault> {
@@ -323,6 +330,16 @@ const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 const FILE_BYTES_MAX: u64 = 16 << 20;
 const HOLD_WAIT: Duration = Duration::from_secs(10);
 const HOLD_POLL: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+impl State {
+    /// The same directory, whose syncs fail: so it is with O_PATH.
+    pub(crate) fn without_syncs(&self) -> Self {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(&self.path, flags, Mode::empty()).unwrap();
+        Self { path: self.path.clone(), dir: Arc::new(dir) }
+    }
+}
 
 #[cfg(test)]
 mod tests;

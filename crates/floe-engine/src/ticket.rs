@@ -57,15 +57,23 @@ impl fmt::Display for RootId {
 pub struct Ticket {
     pin: KeyPin,
     secret: Zeroizing<[u8; SECRET_BYTES]>,
+    public: [u8; 32],
 }
 
 impl Ticket {
     /// A new ticket for the server with that key.
     ///
     /// # Errors
-    /// `Other`: the system has no random bytes.
+    /// `Other`: the system has no random bytes, or no memory.
     pub fn generate(pin: KeyPin) -> Result<Self, Fault> {
-        Ok(Self { pin, secret: Zeroizing::new(random()?) })
+        Self::of(pin, Zeroizing::new(random()?))
+    }
+
+    fn of(pin: KeyPin, secret: Zeroizing<[u8; SECRET_BYTES]>) -> Result<Self, Fault> {
+        let mut ticket = Self { pin, secret, public: [0; 32] };
+        let pair = ticket.key_pair()?;
+        ticket.public.copy_from_slice(pair.public_key().as_ref());
+        Ok(ticket)
     }
 
     /// The key of the server that it opens.
@@ -98,17 +106,13 @@ impl Ticket {
     /// The same secret for a server whose key is another now.
     #[must_use]
     pub(crate) fn with_pin(&self, pin: KeyPin) -> Self {
-        Self { pin, secret: self.secret.clone() }
+        Self { pin, ..self.clone() }
     }
 
     /// The public half of its key.
     #[must_use]
     pub fn public(&self) -> [u8; 32] {
-        let mut public = [0; 32];
-        if let Some(pair) = self.key_pair() {
-            public.copy_from_slice(pair.public_key().as_ref());
-        }
-        public
+        self.public
     }
 
     /// Signs a message with its key.
@@ -116,14 +120,15 @@ impl Ticket {
     /// # Errors
     /// `Other`, which aws-lc gives only without memory.
     pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], Fault> {
-        let signed = self.key_pair().and_then(|pair| pair.try_sign(message).ok());
+        let signed = self.key_pair()?.try_sign(message).ok();
         signed
             .and_then(|signature| signature.as_ref().try_into().ok())
             .ok_or_else(|| Fault::new(Code::Other, "sign with the ticket"))
     }
 
-    fn key_pair(&self) -> Option<Ed25519KeyPair> {
-        Ed25519KeyPair::from_seed_unchecked(self.seed().as_slice()).ok()
+    fn key_pair(&self) -> Result<Ed25519KeyPair, Fault> {
+        Ed25519KeyPair::from_seed_unchecked(self.seed().as_slice())
+            .map_err(|_| Fault::new(Code::Other, "derive the key of a ticket"))
     }
 
     fn seed(&self) -> Zeroizing<[u8; 32]> {
@@ -163,7 +168,7 @@ impl FromStr for Ticket {
         let (mut pin, mut secret) = ([0; 32], Zeroizing::new([0; SECRET_BYTES]));
         pin.copy_from_slice(&body[..32]);
         secret.copy_from_slice(&body[32..]);
-        Ok(Self { pin: KeyPin(pin), secret })
+        Self::of(KeyPin(pin), secret)
     }
 }
 

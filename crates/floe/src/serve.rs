@@ -6,7 +6,7 @@ mod reload; // what is read again
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag, packing};
 use crate::civil;
 use crate::event::{Channel, Event};
-use crate::fault::{Failure, Result, Shown};
+use crate::fault::{Failure, Result, Shown, of_path};
 use crate::output;
 use crate::place::refuse_reserved;
 use crate::remote::Address;
@@ -141,10 +141,9 @@ impl ServeArgs {
     /// capabilities. Listens at the ports that only root may open before.
     ///
     /// # Errors
-    /// As `Early::begin`; a file that is wrong is told later.
+    /// As `Early::begin`; the file's own: as whom it is to run cannot be guessed.
     pub fn give_up_root(&mut self) -> Result<()> {
-        let file = self.config.as_deref().and_then(|path| read_serve_file(path).ok());
-        let file = file.unwrap_or_default();
+        let file = self.config.as_deref().map(read_serve_file).transpose()?.unwrap_or_default();
         let listen = if self.listen.is_empty() { file.listen } else { self.listen.clone() };
         let addresses = listen.into_iter().chain(self.metrics.or(file.metrics));
         let user = self.user.clone().or(file.user);
@@ -152,7 +151,8 @@ impl ServeArgs {
         Ok(())
     }
 
-    /// How it speaks, the configuration file included; that one's own faults are told later.
+    /// How it speaks, the configuration file included; that one's own faults are told later, in
+    /// `give_up_root`.
     pub fn spoken(&self) -> OutputFlags {
         let file = self.config.as_deref().map(read_serve_file);
         let mut output = self.output.clone();
@@ -362,21 +362,30 @@ fn own_files(dir: &Path, cert: &Path, key: &Path) -> Result<Identity> {
 
 /// Refuses to serve what lets anybody in: whoever may read would be the owner.
 fn refuse_within(dir: &Path, secret: &Path, what: &str) -> Result<()> {
-    // What is not there yet is told by whoever opens it.
-    let (Ok(dir), Ok(secret)) = (fs::metadata(dir), fs::canonicalize(secret)) else {
-        return Ok(());
-    };
-    let is_dir = |above: &Path| {
-        fs::metadata(above).is_ok_and(|it| (it.dev(), it.ino()) == (dir.dev(), dir.ino()))
-    };
-    if !secret.ancestors().any(is_dir) {
-        return Ok(());
+    let Some(dir) = there(dir, fs::metadata(dir))? else { return Ok(()) };
+    let Some(secret) = there(secret, fs::canonicalize(secret))? else { return Ok(()) };
+    for above in secret.ancestors() {
+        let it = fs::metadata(above).map_err(|error| of_path("look at", above, &error))?;
+        if (it.dev(), it.ino()) == (dir.dev(), dir.ino()) {
+            return Err(Failure::hinted(
+                Code::Usage,
+                format!("{what} {} is inside the served directory", Shown(&secret)),
+                "clients could read it; choose another with --state (or --key), or serve another \
+                 directory",
+            ));
+        }
     }
-    Err(Failure::hinted(
-        Code::Usage,
-        format!("{what} {} is inside the served directory", Shown(&secret)),
-        "clients could read it; choose another with --state (or --key), or serve another directory",
-    ))
+    Ok(())
+}
+
+/// What is not there yet is told by whoever opens it; where that cannot be seen, nothing begins.
+fn there<T>(path: &Path, answer: std::io::Result<T>) -> Result<Option<T>> {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    match answer {
+        Ok(it) => Ok(Some(it)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(error) => Err(of_path("look at", path, &error)),
+    }
 }
 
 /// What a mistake in this program could still touch.
@@ -445,5 +454,37 @@ mod tests {
         assert_eq!(login_name("nas.example.org"), "nas");
         assert_eq!(login_name(""), "NAME");
         assert_eq!(login_name("(none)"), "NAME");
+    }
+
+    #[test]
+    fn what_cannot_be_seen_to_be_outside_is_not_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir_all(at("served/state")).unwrap();
+        fs::create_dir(at("state")).unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        let refused = |served: &str, state: &str| {
+            refuse_within(&at(served), &at(state), "the state directory").is_err()
+        };
+        assert!(refused("served", "served/state") && !refused("served", "state"));
+        assert!(!refused("served", "none") && !refused("none", "state"));
+        assert!(refused("served", "loop") && refused("loop", "state"));
+    }
+
+    #[test]
+    fn without_its_file_it_does_not_begin_as_somebody() {
+        #[derive(clap::Parser)]
+        struct Typed {
+            #[command(flatten)]
+            args: ServeArgs,
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (file, none) = (dir.path().join("floe.toml"), dir.path().join("none.toml"));
+        fs::write(&file, "user = 7\n").unwrap();
+        for (file, code) in [(none, Code::NotFound), (file, Code::Usage)] {
+            let words = ["floe".into(), "--config".into(), file.into_os_string()];
+            let mut typed = <Typed as clap::Parser>::parse_from(words);
+            assert_eq!(typed.args.give_up_root().unwrap_err().code(), code);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Book {
     /// Written, and not synced.
     unsynced: u64,
     room: Room,
+    /// What was found wrong, and has no line yet.
+    found: Vec<Draft>,
     /// After a sync that failed nobody knows what is on the disk: for good, until the next start.
     broken: Option<Fault>,
 }
@@ -46,8 +48,8 @@ struct Page {
 }
 
 /// Whether the file system can allocate ahead.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Room {
     CanBeKept,
     CannotBe,
 }
@@ -73,19 +75,24 @@ impl Book {
         let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
         let lock = Arc::new(lock);
         let held = hold(&lock).map_err(fail)?;
-        let (page, head, found) = stand(state)?;
-        let room = Room::CanBeKept;
-        let state = state.clone();
+        let (page, head, said) = stand(state)?;
+        if page.end == 0 {
+            // Its name may not be durable yet, whoever made it.
+            rustix::fs::fsync(state.handle()).map_err(fail)?;
+        }
         drop(held);
-        Ok((
-            Self { state, lock, page, head, file_bytes_max, unsynced: 0, room, broken: None },
-            found,
-        ))
+        let (room, found) = (Room::CanBeKept, Vec::new());
+        let state = state.clone();
+        let (unsynced, broken) = (0, None);
+        let book = Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
+        Ok((book, said))
     }
 
-    /// What there are blocks for behind the end; without end where that cannot be known.
+    /// What there are blocks for behind the end; without end where that cannot be known. None for
+    /// what cannot be written for good: whoever counts on room must be refused before it acts.
     pub(super) fn ahead(&self) -> u64 {
         match self.room {
+            _ if self.is_broken() => 0,
             Room::CanBeKept => self.page.allocated.saturating_sub(self.page.end),
             Room::CannotBe => u64::MAX,
         }
@@ -139,14 +146,22 @@ impl Book {
     pub(super) fn append(&mut self, drafts: &[Draft]) -> Result<(), Fault> {
         self.whole()?;
         let _held = hold(&self.lock).map_err(fault_of)?;
-        let found = self.catch_up()?;
+        self.catch_up()?;
         if self.page.end >= self.file_bytes_max
             && let Err(fault) = self.turn_page()
         {
+            self.whole()?;
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
         let (mut text, mut head) = (String::new(), self.head);
-        for draft in found.iter().chain(drafts) {
+        if !self.found.is_empty() {
+            // A torn end is moved by now: nothing else would ever tell.
+            self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
+            self.put(&text, head)?;
+            self.found.clear();
+            text.clear();
+        }
+        for draft in drafts {
             head = head.write(draft, &mut text);
             if text.len() as u64 >= UNSYNCED_BYTES_MAX {
                 self.put(&text, head)?;
@@ -179,44 +194,57 @@ impl Book {
         self.whole()?;
         if self.unsynced > 0 {
             self.unsynced = 0;
-            if let Err(error) = rustix::fs::fdatasync(&self.page.file) {
-                let error = fault_of(error);
-                tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
-                self.broken = Some(error.clone());
-                return Err(error);
-            }
+            let synced = rustix::fs::fdatasync(&self.page.file);
+            self.judge(synced)?;
         }
         Ok(())
     }
 
-    /// Reads what others did since, under the lock: appended, or turned the page. Says what is
-    /// wrong.
-    fn catch_up(&mut self) -> Result<Vec<Draft>, Fault> {
+    /// What a sync comes to. The next one would call durable what this one lost: there is none.
+    fn judge(&mut self, synced: Result<(), Errno>) -> Result<(), Fault> {
+        synced.map_err(|error| {
+            let error = fault_of(error);
+            tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
+            self.broken = Some(error.clone());
+            error
+        })
+    }
+
+    /// Reads what others did since, under the lock: appended, or turned the page. Keeps what is
+    /// wrong, to be said.
+    fn catch_up(&mut self) -> Result<(), Fault> {
         let named = match rustix::fs::statat(self.state.handle(), NOW, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Some((stat.st_ino, u64::try_from(stat.st_size).unwrap_or_default())),
             Err(Errno::NOENT) => None,
             Err(error) => return Err(fault_of(error)),
         };
         if named == Some((self.page.inode, self.page.end)) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.sync()?;
-        let (page, head, mut found) = stand(&self.state)?;
+        let (page, head, found) = stand(&self.state)?;
+        self.found.extend(found);
+        if page.end == 0 {
+            // Its name may not be durable yet, whoever made it.
+            let synced = rustix::fs::fsync(self.state.handle());
+            self.judge(synced)?;
+        }
         if head.n < self.head.n {
             // Lines that were there are gone: the chain shows it, too, where this goes on.
-            found.push(damage("lines were taken away while the server ran"));
+            self.found.push(damage("lines were taken away while the server ran"));
             tracing::error!("the audit log was cut or replaced while it was written");
         } else {
             self.head = head;
         }
         self.page = page;
-        Ok(found)
+        Ok(())
     }
 
-    /// Goes on in a new file, under the lock. What fails leaves everything as it is.
+    /// Goes on in a new file, under the lock. What fails leaves everything as it is, but for syncs.
     fn turn_page(&mut self) -> Result<(), Fault> {
         self.sync()?;
-        rustix::fs::fsync(&self.page.file).map_err(fault_of)?;
+        let synced = rustix::fs::fsync(&self.page.file);
+        self.judge(synced)?;
         let dir = self.state.handle();
         let file = File::from(
             rustix::fs::openat(dir, NEXT, opened() | OFlags::TRUNC, PRIVATE).map_err(fault_of)?,
@@ -228,6 +256,7 @@ impl Book {
             allocate(&file, 0, ahead.saturating_add(AHEAD_BYTES)).map_err(fault_of)?;
             allocated = ahead.saturating_add(AHEAD_BYTES);
         }
+        let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
         let number = files(&self.state)?.last().map_or(1, |last| last.saturating_add(1));
         let kept = name_of(number);
         rustix::fs::renameat_with(dir, NOW, dir, &kept, RenameFlags::NOREPLACE)
@@ -236,10 +265,10 @@ impl Book {
             let _ = rustix::fs::renameat_with(dir, &kept, dir, NOW, RenameFlags::NOREPLACE);
             return Err(fault_of(error));
         }
-        rustix::fs::fsync(dir).map_err(fault_of)?;
+        let synced = rustix::fs::fsync(dir);
+        self.judge(synced)?;
         // Blocks behind its end are not needed any more.
         let _ = self.page.file.set_len(self.page.end);
-        let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
         self.page = Page { file, inode, end: 0, allocated };
         Ok(())
     }
@@ -255,11 +284,7 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
         return Err(state.fault("open", NOW, "it is no file"));
     }
     let before = match meta.len() {
-        // Its name may not be durable yet, whoever made it.
-        0 => {
-            rustix::fs::fsync(state.handle()).map_err(fail)?;
-            end_of_kept(state)?
-        }
+        0 => end_of_kept(state)?,
         _ => None,
     };
     let mut found = Vec::new();
@@ -346,7 +371,9 @@ fn damage(what: &str) -> Draft {
 /// The system's.
 pub(super) fn files(state: &State) -> Result<Vec<u64>, Fault> {
     let mut numbers = Vec::new();
-    for entry in rustix::fs::Dir::read_from(state.handle()).map_err(fault_of)? {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::openat(state.handle(), ".", flags, Mode::empty()).map_err(fault_of)?;
+    for entry in rustix::fs::Dir::new(dir).map_err(fault_of)? {
         let entry = entry.map_err(fault_of)?;
         let number = entry.file_name().to_str().ok().and_then(|name| {
             name.strip_prefix("audit.")?.strip_suffix(".jsonl")?.parse::<u64>().ok()
@@ -406,3 +433,15 @@ const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 const AHEAD_BYTES: u64 = 1 << 20;
 /// What may be lost together in a power cut.
 const UNSYNCED_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+impl Book {
+    /// From here on writes seem to succeed, and syncs fail: so it is with /dev/null.
+    pub(super) fn loses_its_disk(&mut self, room: Room) {
+        self.room = room;
+        self.page.file = File::options().read(true).write(true).open("/dev/null").unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -211,6 +211,10 @@ impl Clerk {
             }
         }
         let _ = self.sync();
+        let lost = self.desk.lock().lost;
+        if lost > 0 {
+            tracing::error!(lost, "the audit log misses lines, and cannot say so itself");
+        }
     }
 
     /// One round; whether notes could not be written.
@@ -256,7 +260,7 @@ impl Clerk {
     fn write_notes(&mut self, notes: VecDeque<Draft>, mut missing: u64) -> bool {
         let mut notes = Vec::from(notes);
         if self.book.is_broken() {
-            self.keep(Vec::new(), 0);
+            self.keep(Vec::new(), missing.saturating_add(notes.len() as u64));
             return false;
         }
         if missing > 0 {
@@ -353,3 +357,37 @@ const NOTE_BYTES_MAX: u64 = 8 << 20;
 const NOTE_BYTES_BEHIND: u64 = 1 << 20;
 /// Notes of one write.
 const NOTES_AT_ONCE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::super::book::Room;
+    use super::*;
+
+    fn line() -> Draft {
+        Record::now("commit").draft()
+    }
+
+    #[test]
+    fn after_a_sync_that_failed_nobody_has_room_and_missing_lines_are_counted() {
+        for room in [Room::CanBeKept, Room::CannotBe] {
+            let dir = tempfile::tempdir().unwrap();
+            let state = crate::state::State::open(dir.path()).unwrap();
+            let (mut book, _) = Book::open(&state, 1 << 20).unwrap();
+            book.reserve(1 << 16).unwrap();
+            book.loses_its_disk(room);
+            let desk = Desk::new();
+            let clerk = Clerk::new(&desk, book);
+            let clerk = std::thread::spawn(move || clerk.run());
+            drop(desk.promise(100).unwrap());
+            let failed = desk.write(vec![line()]).unwrap_err();
+            let refused = desk.promise(100).map(drop);
+            assert_eq!(refused, Err(failed), "{room:?}");
+            desk.note(line());
+            // After it the round that took the note is over, or it was in the same.
+            assert!(desk.write(vec![line()]).is_err());
+            desk.close();
+            clerk.join().unwrap();
+            assert_eq!(desk.lock().lost, 2, "{room:?}");
+        }
+    }
+}

@@ -48,6 +48,7 @@ pub(super) enum Keeping {
 #[derive(Clone, Debug)]
 pub(super) struct Idle {
     pub(super) stage: StageKey,
+    pub(super) extent: Extent,
     touched: u64,
 }
 
@@ -240,7 +241,12 @@ impl Book {
             kin.is_none_or(|one| (&one.path, one.owner) == (&stage.path, stage.owner))
         };
         let idle = self.idle.iter().filter(|(stage, _)| is_kin(stage));
-        idle.map(|(stage, lot)| Idle { stage: stage.clone(), touched: lot.touched }).collect()
+        let one = |(stage, lot): (&StageKey, &Lot)| Idle {
+            stage: stage.clone(),
+            extent: lot.extent,
+            touched: lot.touched,
+        };
+        idle.map(one).collect()
     }
 
     /// A stage that nobody held was looked for: how far it is written, if it stands.

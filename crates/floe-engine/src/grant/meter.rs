@@ -66,7 +66,8 @@ impl Meter {
     /// `store` is where the ticket's holder writes.
     ///
     /// # Errors
-    /// `Busy`: another process has it; `State`: the file cannot be read or written.
+    /// `Busy`: another process has it, or a stage of unknown size cannot be looked at; `State`: the
+    /// file cannot be read or written.
     pub fn open(
         state: &State,
         ticket: &str,
@@ -88,7 +89,10 @@ impl Meter {
             }
         }
         let idle = meter.lock().idle(None);
-        meter.look_for(&idle);
+        // What the file says of one of unknown size may be less than what is written.
+        if meter.look_for(&idle).iter().any(|one| one.extent == Extent::Growing) {
+            return Err(Fault::new(Code::Busy, "look for what a ticket has staged"));
+        }
         if !pending.is_empty() {
             meter.lock().changed();
         }
@@ -410,14 +414,19 @@ impl Meter {
         })
     }
 
-    /// Looks for stages that nobody holds. One that cannot be looked for counts as it did.
-    fn look_for(&self, idle: &[Idle]) {
+    /// Looks for stages that nobody holds. Those that cannot be looked for count as they did.
+    fn look_for<'a>(&self, idle: &'a [Idle]) -> Vec<&'a Idle> {
+        let mut unseen = Vec::new();
         for one in idle {
             match self.store.staged(&one.stage) {
                 Ok(written) => self.lock().settle(one, written),
-                Err(fault) => tracing::warn!(%fault, "it is not known whether a stage stands"),
+                Err(fault) => {
+                    tracing::warn!(%fault, "it is not known whether a stage stands");
+                    unseen.push(one);
+                }
             }
         }
+        unseen
     }
 
     /// Tries; where there is no room, looks whether all that is set aside stands, and tries again.

@@ -98,6 +98,7 @@ impl ServerKeys {
     /// long; `State`.
     pub fn rotate(state: &State, overlap: Duration, now: Timestamp) -> Result<Self, Fault> {
         let _held = state.hold(LOCK)?;
+        state.sync()?;
         let Self { current, retiring, mut former } = Self::load_or_create(state, now)?;
         if let Some(Retiring { identity, until }) = retiring {
             let detail = format!("rotate the key: {} goes only at {}", identity.pin(), Utc(until));
@@ -147,7 +148,8 @@ impl ServerKeys {
             Some((_, until)) if until <= now => {
                 state.replace(BOOK, &KeyBook { goes: None, former: keys.former }.format())
             }
-            _ => Ok(()),
+            // Gone already, by a call whose sync failed: it is told so once it is durable.
+            _ => state.sync(),
         }
     }
 }

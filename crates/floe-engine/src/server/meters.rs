@@ -38,8 +38,9 @@ impl Meters {
         crew.submit(Box::new(move || {
             for Entry { id, bounds, .. } in tickets {
                 let unsettled = Meter::is_unsettled(&own.state, &id.to_string());
-                // What cannot be read is said when its holder comes.
-                if bounds.quota.is_some() && unsettled.unwrap_or(false) {
+                // What cannot be read is read again at once, before others come; where that fails,
+                // too, it is said, and its holder is not let in.
+                if bounds.quota.is_some() && unsettled.unwrap_or(true) {
                     drop(own.take(id, bounds.quota, beneath(bounds.prefix)));
                 }
             }

@@ -123,8 +123,9 @@ fn go_round(members: Vec<Arc<Member>>, look: impl Fn(&Member)) {
     }
 }
 
-/// What a session may now that goes on, or why it may not. A file that is damaged for a while ends
-/// nobody's work (nobody is let in meanwhile), and lengthens nobody's: what was read last counts.
+/// What a session may now that goes on, or why it may not. A file that is damaged for 10 s at most
+/// ends nobody's work (nobody is let in meanwhile), and lengthens nobody's: what was read last
+/// counts. After that nobody knows who is revoked, and clients come again later.
 fn bounds_now(
     tickets: &TicketStore,
     pass: &Pass,

@@ -24,7 +24,7 @@ use floe_types::{Code, Fault, Timestamp};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A ticket as the server knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,12 +105,22 @@ struct Known {
     /// The entries when the file could be read last: by them sessions that run are judged.
     entries: Arc<Entries>,
     /// Why the file cannot be read now: then nobody is let in.
-    fault: Option<Fault>,
+    unread: Option<Unread>,
+}
+
+/// That another file stands there than the one that was read, or may, and cannot be read.
+#[derive(Clone, Debug)]
+struct Unread {
+    why: Fault,
+    /// When that was seen first.
+    since: Instant,
+    /// And when last.
+    until: Instant,
 }
 
 impl Known {
     fn readable(self) -> Result<Arc<Entries>, Fault> {
-        self.fault.map_or(Ok(self.entries), Err)
+        self.unread.map_or(Ok(self.entries), |unread| Err(unread.why))
     }
 }
 
@@ -140,7 +150,7 @@ impl TicketStore {
     pub fn open(state: &State) -> Result<Self, Fault> {
         let decoy = Ticket::generate(KeyPin([0; 32]))?.public();
         let (entries, stamp) = load(state)?;
-        let known = Known { entries, fault: None };
+        let known = Known { entries, unread: None };
         let (known, stamp) = (Mutex::new(known), Mutex::new(stamp));
         Ok(Self { state: state.clone(), known, stamp, decoy })
     }
@@ -151,25 +161,31 @@ impl TicketStore {
     /// # Errors
     /// `State`: nobody is let in until it can be read.
     pub fn refresh(&self) -> Result<(), Fault> {
+        self.refresh_at(Instant::now())
+    }
+
+    fn refresh_at(&self, now: Instant) -> Result<(), Fault> {
         let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
         let standing = self.state.stamp(FILE);
-        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) && self.entries().is_ok() {
+        if standing.as_ref().is_ok_and(|standing| *standing == *stamp) {
+            // Also where another could not be read meanwhile: what is known is of this one.
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).unread = None;
             return Ok(());
         }
         let loaded = standing.and_then(|_| load(&self.state));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read, answer) = match loaded {
+        match loaded {
             Ok((entries, read)) => {
-                *known = Known { entries, fault: None };
-                (read, Ok(()))
+                *known = Known { entries, unread: None };
+                *stamp = read;
+                Ok(())
             }
-            Err(fault) => {
-                known.fault = Some(fault.clone());
-                (None, Err(fault))
+            Err(why) => {
+                let since = known.unread.as_ref().map_or(now, |unread| unread.since);
+                known.unread = Some(Unread { why: why.clone(), since, until: now });
+                Err(why)
             }
-        };
-        *stamp = read;
-        answer
+        }
     }
 
     fn known(&self) -> Known {
@@ -271,15 +287,20 @@ impl TicketStore {
     }
 
     /// What a ticket allows now whose session began before. Where the file cannot be read, that is
-    /// what it allowed when it could be read last, and it expires as it would have then.
+    /// what it allowed when it could be read last, and it expires as it would have then. Not for
+    /// long: what cannot be read may revoke it.
     ///
     /// # Errors
-    /// `TicketRevoked`; `TicketExpired`.
+    /// `TicketRevoked`; `TicketExpired`; `Busy`: the file could not be read for 10 s.
     pub fn bounds_now(&self, id: TicketId, root: RootId, now: SystemTime) -> Result<Bounds, Fault> {
-        match self.known().entries.get(id).filter(|entry| entry.root == root) {
+        let known = self.known();
+        match known.entries.get(id).filter(|entry| entry.root == root) {
             None => Err(Fault::new(Code::TicketRevoked, "")),
             Some(entry) if entry.bounds.has_expired(timestamp(now)) => {
                 Err(Fault::new(Code::TicketExpired, ""))
+            }
+            _ if known.unread.is_some_and(|it| it.until - it.since >= UNREAD_MAX) => {
+                Err(Fault::new(Code::Busy, "the server cannot read its tickets"))
             }
             Some(entry) => Ok(entry.bounds.clone()),
         }
@@ -395,7 +416,12 @@ impl TicketStore {
         let _held = self.state.hold(LOCK)?;
         let (before, _) = load(&self.state)?;
         let mut entries = before.list.clone();
-        let made = by(&mut entries)?;
+        let made = by(&mut entries);
+        if made.is_err() || entries == before.list {
+            // Done already, by a command whose sync failed: it is told so once it is durable.
+            self.state.sync()?;
+        }
+        let made = made?;
         if entries.len() > ENTRIES_MAX {
             let detail = format!("create a ticket: there are {ENTRIES_MAX}");
             return Err(Fault::new(Code::LimitExceeded, detail));
@@ -466,6 +492,8 @@ const OWNER_FILE: &str = "owner.ticket";
 const OWNER_NAME: &str = "owner";
 const ENTRIES_MAX: usize = 10_000;
 const NAME_CHARS_MAX: usize = 64;
+/// How long what was read last counts for sessions that run while another file cannot be read.
+const UNREAD_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 use super::*;
 
 fn ticket() -> Ticket {
-    Ticket { pin: KeyPin([7; 32]), secret: Zeroizing::new(*b"0123456789abcdef") }
+    Ticket::of(KeyPin([7; 32]), Zeroizing::new(*b"0123456789abcdef")).unwrap()
 }
 
 #[test]

@@ -2,7 +2,10 @@ use super::*;
 use crate::grant::Fence;
 use crate::grant::usage::Staged;
 use floe_proto::frame::Verbs;
+use floe_store::faulty::{Chance, Faults, FaultyDisk};
+use floe_store::local::LocalStore;
 use floe_store::memory::MemoryStore;
+use floe_store::simulated::SimulatedDisk;
 use floe_store::{Journaling, OpenedSink, OwnerId, Recognise, Resume, Sink, SinkSpec};
 use floe_types::{
     ChunkDigest, ChunkHasher, EntryCount, Freshness, Metadata, Mode, Offset, Precondition, Range,
@@ -168,6 +171,32 @@ fn a_stage_of_unknown_size_counts_as_it_is_written() {
     place.state().replace(&file_of(TICKET), &usage.format()).unwrap();
     drop(place.meter(bytes(2 * MIB)));
     assert_eq!(place.counts(), (0, 2 * MIB));
+}
+
+#[test]
+fn while_a_stage_of_unknown_size_cannot_be_looked_at_nobody_counts_it_as_less() {
+    let place = Place::new();
+    let staged = ["a", "b"].map(|path| Staged {
+        stage: spec(path, (path == "a").then_some(MIB), 1).key(),
+        bytes: ByteCount(if path == "a" { MIB } else { 7 }),
+        extent: if path == "a" { Extent::Known } else { Extent::Growing },
+    });
+    let disk = FaultyDisk::new(SimulatedDisk::default(), 7, Faults::default());
+    let store = LocalStore::new(disk.clone()).unwrap();
+    let blind = Faults { lookup_error: Chance(10_000), ..Faults::default() };
+    disk.set_faults(blind);
+    let store: Arc<dyn Store> = Arc::new(store);
+    let open = |staged: &[Staged]| {
+        let usage = Usage { staged: staged.to_vec(), ..Usage::default() };
+        place.state().replace(&file_of(TICKET), &usage.format()).unwrap();
+        Meter::open(&place.state(), TICKET, bytes(2 * MIB), Arc::clone(&store)).map(drop)
+    };
+    assert_eq!(open(&staged[..1]), Ok(()), "one of known size counts as it did");
+    assert_eq!(place.counts(), (0, MIB));
+    assert_eq!(open(&staged).unwrap_err().code, Code::Busy);
+    disk.set_faults(Faults::default());
+    assert_eq!(open(&staged), Ok(()));
+    assert_eq!(place.counts(), (0, 0), "neither stands");
 }
 
 #[test]

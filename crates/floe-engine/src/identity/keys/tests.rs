@@ -79,6 +79,20 @@ fn a_kill_between_two_steps_leaves_one_valid_state() {
 }
 
 #[test]
+fn a_key_is_gone_once_that_is_durable_however_often_it_is_asked() {
+    let (_dir, state) = fresh();
+    let first = ServerKeys::load_or_create(&state, at(0)).unwrap().current.pin();
+    let second = ServerKeys::rotate(&state, days(1), at(0)).unwrap().current.pin();
+    let unsynced = state.without_syncs();
+    for _ in 0..2 {
+        assert_eq!(ServerKeys::retire(&unsynced, at(1)).unwrap_err().code, Code::State);
+        assert_eq!(ServerKeys::drop_expired(&unsynced, at(2 * DAY)).unwrap_err().code, Code::State);
+    }
+    ServerKeys::drop_expired(&state, at(2 * DAY)).unwrap();
+    assert_eq!(pins(&state, 0), (second, None, vec![first]));
+}
+
+#[test]
 fn many_rotations_at_once_are_one() {
     let (_dir, state) = fresh();
     ServerKeys::load_or_create(&state, at(0)).unwrap();

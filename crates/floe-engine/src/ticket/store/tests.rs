@@ -89,6 +89,17 @@ fn revokes_by_id_and_only_in_its_own_root() {
 }
 
 #[test]
+fn a_ticket_is_revoked_once_that_is_durable_however_often_it_is_asked() {
+    let (_dir, store) = fresh();
+    store.create(new("a"), at(10)).unwrap();
+    let unsynced = TicketStore::open(&store.state.without_syncs()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(unsynced.revoke(ROOT, "a").unwrap_err().code, Code::State);
+    }
+    assert_eq!(store.revoke(ROOT, "a").unwrap_err().code, Code::NotFound);
+}
+
+#[test]
 fn a_change_counts_for_sessions_that_run_and_leaves_the_secret() {
     let (_dir, server) = fresh();
     let command = TicketStore::open(&server.state).unwrap();
@@ -177,6 +188,40 @@ fn a_damaged_file_lets_what_runs_go_on_until_it_expires() {
     };
     assert_eq!(now(999), Ok(new("ci").bounds));
     assert_eq!(now(1000), Err(Code::TicketExpired));
+}
+
+#[test]
+fn what_cannot_be_read_for_long_may_revoke_what_runs() {
+    let (_dir, server) = fresh();
+    let command = TicketStore::open(&server.state).unwrap();
+    let ticket = command.create(new("ci"), at(10)).unwrap();
+    server.refresh().unwrap();
+    let begun = Instant::now();
+    let look = |secs| server.refresh_at(begun + Duration::from_secs(secs)).is_ok();
+    let now = || server.bounds_now(ticket.id(), ROOT, at(11)).map_err(|fault| fault.code);
+    let file = server.state.path().join(FILE);
+    let aside = server.state.path().join("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    for secs in [0, 9] {
+        assert!(!look(secs) && now().is_ok(), "{secs}");
+    }
+    assert!(!look(10));
+    assert_eq!(now(), Err(Code::Busy));
+    // The very file that is known needs no reading, and the time begins anew.
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    assert!(look(11) && now().is_ok());
+    command.revoke(ROOT, "ci").unwrap();
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert!(!look(12) && now().is_ok());
+    assert!(!look(22));
+    assert_eq!(now(), Err(Code::Busy));
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    assert!(look(23));
+    assert_eq!(now(), Err(Code::TicketRevoked));
 }
 
 #[test]

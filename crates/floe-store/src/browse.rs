@@ -75,8 +75,8 @@ impl<D: Disk> Browser<D> {
         // The clock is read before the stamps: a change between the two makes them look fresh,
         // never settled.
         let now = self.disk.now();
-        let handle = self.disk.open_file(at, name, Access::Read)?;
-        let (source, stat) = FileSource::new(&self.disk, handle, path, &self.readers)?;
+        let (handle, stat) = self.disk.open_seen(at, name, Access::Read)?;
+        let source = FileSource::new(&self.disk, (handle, &stat), path, &self.readers);
         Ok(OpenedEntry::File {
             source: Arc::new(source),
             version: Some(version_of(&stat)),
@@ -133,8 +133,8 @@ impl<D: Disk> Browser<D> {
         let metadata = metadata_of(&stat);
         match stat.kind {
             FileKind::File => {
-                let (stat, root) = match self.disk.open_file(at, name.into(), Access::Read) {
-                    Ok(handle) => self.file_root(path, handle, root, progress)?,
+                let (stat, root) = match self.disk.open_seen(at, name.into(), Access::Read) {
+                    Ok(opened) => self.file_root(path, opened, root, progress)?,
                     // What may not be read still has a size; only a root that was asked for needs
                     // its bytes.
                     Err(_) if root == RootWanted::IfKnown => (stat, None),
@@ -157,16 +157,15 @@ impl<D: Disk> Browser<D> {
     fn file_root(
         &self,
         path: &ObjectPath,
-        handle: D::Handle,
+        (handle, stat): (D::Handle, FileStat),
         wanted: RootWanted,
         progress: Progress<'_>,
     ) -> DiskResult<(FileStat, Option<Root>)> {
-        let stat = self.disk.stat(&handle)?;
         let known = (self.mark)(&*self.disk, &handle, &stat);
         if known.is_some() || wanted == RootWanted::IfKnown {
             return Ok((stat, known));
         }
-        let (source, stat) = FileSource::new(&self.disk, handle, path, &self.readers)?;
+        let source = FileSource::new(&self.disk, (handle, &stat), path, &self.readers);
         Ok((stat, Some(hash::root_of(&source, stat.size, progress)?)))
     }
 

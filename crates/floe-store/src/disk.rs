@@ -206,6 +206,18 @@ pub trait Disk: Send + Sync + 'static {
         access: Access,
     ) -> DiskResult<Self::Handle>;
 
+    /// As `open_file`, of a name that was just seen to be a regular file; and what it is now.
+    fn open_seen(
+        &self,
+        at: &Self::Handle,
+        name: Name<'_>,
+        access: Access,
+    ) -> DiskResult<(Self::Handle, FileStat)> {
+        let handle = self.open_file(at, name, access)?;
+        let stat = self.stat(&handle)?;
+        Ok((handle, stat))
+    }
+
     /// Makes a new, empty regular file and opens it for reading and writing; `Exists` if anything
     /// has the name. The mode is exact: no umask applies.
     fn create_file(

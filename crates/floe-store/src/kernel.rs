@@ -105,9 +105,19 @@ impl Disk for KernelDisk {
     ) -> DiskResult<KernelHandle> {
         // Looked at before it is opened: the open of a device alone can act on it.
         require_file(self.stat_at(at, name)?.kind)?;
+        self.open_seen(at, name, access).map(|(handle, _)| handle)
+    }
+
+    fn open_seen(
+        &self,
+        at: &KernelHandle,
+        name: Name<'_>,
+        access: Access,
+    ) -> DiskResult<(KernelHandle, FileStat)> {
         let handle = KernelHandle(open::file(&at.0, name, access)?);
-        require_file(self.stat(&handle)?.kind)?;
-        Ok(handle)
+        let stat = self.stat(&handle)?;
+        require_file(stat.kind)?;
+        Ok((handle, stat))
     }
 
     fn create_file(

@@ -30,6 +30,8 @@ pub struct FileSource<D: Disk> {
 
 /// Files from this size on do not stay in the page cache.
 const DROP_FILE_BYTES_MIN: ByteCount = ByteCount(64 << 20);
+/// Files from this size on are said to be read in order.
+const EXPECTED_BYTES_MIN: ByteCount = ByteCount(128 << 10);
 /// So much behind the foremost read stays: chunks are read out of order, and some are sent again.
 const KEEP_BEHIND_BYTES: u64 = 64 << 20;
 /// Let go in steps of this size.
@@ -43,23 +45,21 @@ struct Behind {
 }
 
 impl<D: Disk> FileSource<D> {
-    /// A source over an open file, and what the file was at that moment. `path` is for messages.
-    ///
-    /// # Errors
-    /// The system's.
+    /// A source over a file that is open, and was this then. `path` is for messages.
     pub(crate) fn new(
         disk: &Arc<D>,
-        handle: D::Handle,
+        (handle, stat): (D::Handle, &FileStat),
         path: &ObjectPath,
         readers: &Arc<Readers>,
-    ) -> DiskResult<(Self, FileStat)> {
-        let stat = disk.stat(&handle)?;
+    ) -> Self {
         let behind = (stat.size >= DROP_FILE_BYTES_MIN)
             .then(|| Behind { reading: readers.enter(stat.inode), dropped: AtomicU64::new(0) });
-        // A hint: a disk that cannot take it reads as well without.
-        let _ = disk.expect_sequential(&handle);
+        // A hint: a disk that cannot take it reads as well without, and a short file at once.
+        if stat.size >= EXPECTED_BYTES_MIN {
+            let _ = disk.expect_sequential(&handle);
+        }
         let (disk, path, size) = (Arc::clone(disk), path.clone(), stat.size);
-        Ok((Self { disk, handle, path, size, behind }, stat))
+        Self { disk, handle, path, size, behind }
     }
 
     /// What the file is now.

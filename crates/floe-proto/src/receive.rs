@@ -30,7 +30,7 @@ use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame};
 use crate::io::{Io, ReceiveOp};
 use crate::send::outcome_of;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use carried::Carried;
 use chunk::Chunk;
@@ -66,8 +66,8 @@ pub(crate) struct Receiver {
     /// By an entry that ends: the one that replaces it, and begins once it is gone.
     behind: BTreeMap<EntryIndex, EntryIndex>,
     chunks: BTreeMap<Seq, Chunk>,
-    /// Holes that wait until nothing else is written in their place.
-    holes_due: BTreeSet<Seq>,
+    /// Holes that wait until nothing else is written in their place, and what was seen there.
+    holes_due: BTreeMap<Seq, Option<Seq>>,
     /// The chunk that each stream carries now.
     current: BTreeMap<StreamId, Carried>,
     batch: Batch,
@@ -139,7 +139,7 @@ impl Receiver {
             queue: VecDeque::new(),
             behind: BTreeMap::new(),
             chunks: BTreeMap::new(),
-            holes_due: BTreeSet::new(),
+            holes_due: BTreeMap::new(),
             current: BTreeMap::new(),
             batch: Batch::default(),
             bucket,

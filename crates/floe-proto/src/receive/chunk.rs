@@ -55,6 +55,11 @@ pub(super) enum Use {
 }
 
 impl Chunk {
+    /// Whether nothing else may be written where it is, until it is over.
+    pub(super) fn keeps_its_place(&self) -> bool {
+        self.use_of == Use::Abandoned || (self.use_of == Use::Write && self.seal.is_some())
+    }
+
     fn begun(stream: StreamId, header: &Header) -> Self {
         Self {
             entry: header.entry.index,

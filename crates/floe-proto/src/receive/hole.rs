@@ -3,7 +3,7 @@
 //! So it cannot be left in the socket while its place is not free: it waits here. What waits is
 //! bounded by the window, in which a hole counts as the smallest chunk.
 
-use super::chunk::Use;
+use super::chunk::{Chunk, Use};
 use super::{Heard, Receiver, violation};
 use crate::command::{Holes, Violation};
 use crate::disk::{DiskOp, Lane};
@@ -32,7 +32,7 @@ impl Receiver {
     /// A hole counts as under way once it begins. Those that wait are bounded apart: what they wait
     /// for may be what was begun for the same place and lost its stream.
     pub(super) fn hole_heard<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) -> Heard {
-        self.holes_due.insert(seq);
+        self.holes_due.insert(seq, None);
         self.begin_holes(io);
         let due = self.holes_due.len() as u64 * ChunkSize::MIN.bytes().0;
         let most = self.options.window.plus(ChunkSize::MAX.bytes());
@@ -48,7 +48,10 @@ impl Receiver {
         if io.is_held() {
             return;
         }
-        let due: Vec<_> = self.holes_due.iter().copied().collect();
+        // What stood in the way of one is looked at before all others are.
+        let stands = |seq: &Seq| self.chunks.get(seq).is_some_and(Chunk::keeps_its_place);
+        let due = self.holes_due.iter().filter(|(_, before)| !before.as_ref().is_some_and(stands));
+        let due: Vec<_> = due.map(|(seq, _)| *seq).collect();
         for seq in due {
             let Some(chunk) = self.chunks.get(&seq) else {
                 self.holes_due.remove(&seq);
@@ -58,6 +61,8 @@ impl Receiver {
             if chunk.use_of != Use::Write {
                 self.answer_unwritten(seq, io);
             } else if self.must_wait(seq, chunk, range) {
+                let before = self.before(seq, chunk, range);
+                self.holes_due.insert(seq, before);
                 continue;
             } else if let Some(chunk) = self.chunks.get_mut(&seq) {
                 chunk.writes += 1;

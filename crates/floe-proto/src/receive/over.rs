@@ -36,7 +36,8 @@ impl Receiver {
 
     /// As `abandon`, also of a hole that waits: it is sealed from its header on, and comes again.
     pub(super) fn abandon_unless_begun(&mut self, seq: Seq) {
-        if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains(&seq)) {
+        if let Some(hole) = self.chunks.get_mut(&seq).filter(|_| self.holes_due.contains_key(&seq))
+        {
             hole.seal = None;
         }
         self.abandon(seq);
@@ -68,6 +69,6 @@ impl Receiver {
         self.chunks.retain(|seq, chunk| {
             chunk.entry != index || chunk.use_of == Use::Abandoned || current.contains(seq)
         });
-        self.holes_due.retain(|seq| self.chunks.contains_key(seq));
+        self.holes_due.retain(|seq, _| self.chunks.contains_key(seq));
     }
 }

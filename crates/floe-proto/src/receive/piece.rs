@@ -43,16 +43,20 @@ impl Receiver {
     /// so for as long as the chunk is written.
     pub(super) fn must_wait(&self, seq: Seq, chunk: &Chunk, next: Range) -> bool {
         let Some(entry) = self.entries.get(&chunk.entry) else { return false };
-        let blocked = self.chunks.iter().any(|(nr, other)| {
-            *nr != seq
-                && other.entry == chunk.entry
-                && (other.use_of == Use::Abandoned
-                    || (other.use_of == Use::Write && other.seal.is_some()))
-                && !other.range().intersect(next).is_empty()
-        });
         matches!(entry.stage, Stage::Waiting | Stage::Opening)
             || entry.forgetting.touches(next)
-            || blocked
+            || self.before(seq, chunk, next).is_some()
+    }
+
+    /// Another chunk that has a part of this range, and is not over.
+    pub(super) fn before(&self, seq: Seq, chunk: &Chunk, next: Range) -> Option<Seq> {
+        let blocks = |(nr, other): &(&Seq, &Chunk)| {
+            **nr != seq
+                && other.entry == chunk.entry
+                && other.keeps_its_place()
+                && !other.range().intersect(next).is_empty()
+        };
+        self.chunks.iter().find(blocks).map(|(nr, _)| *nr)
     }
 
     /// A chunk, if this stream began it.

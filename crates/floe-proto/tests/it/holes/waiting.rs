@@ -150,3 +150,27 @@ fn holes_that_wait_are_bounded_by_the_window() {
     let one_more = it.try_hears(LEAD, hole(most, most * GRAIN, (most + 1) * GRAIN));
     assert_eq!(violates(one_more), "more is under way than the window");
 }
+
+/// What a hole waits for may be over in any way: each lets it go on.
+#[test]
+fn a_hole_goes_on_whatever_becomes_of_what_it_waited_for() {
+    for fails in [false, true] {
+        let mut it = Hand::receiving();
+        it.hears_file(8 * GRAIN);
+        it.hears(SECOND, header(0, 0, 0, Some(GRAIN)));
+        it.hears_pieces(SECOND, 0, 0, GRAIN);
+        it.hears(SECOND, header(1, 0, GRAIN, Some(GRAIN)));
+        it.hears_pieces(SECOND, 1, GRAIN, 2 * GRAIN);
+        it.loses(SECOND);
+        // Over both: the second is still in its way when the first is over.
+        it.hears(LEAD, hole(2, 0, 2 * GRAIN));
+        it.does(is_write);
+        assert!(!it.ops.iter().any(|op| is_hole(&op.2)), "another write is under way");
+        match fails {
+            true => it.fails(is_write, floe_types::Code::Io),
+            false => it.does(is_write),
+        }
+        it.does(is_hole);
+        it.does(is_record);
+    }
+}

@@ -78,7 +78,7 @@ pub struct Customer(u64);
 
 impl Customer {
     /// All that nobody has to share with others.
-    const ANYBODY: Self = Self(0);
+    pub const ANYBODY: Self = Self(0);
 
     /// Another one than all before.
     #[must_use]

@@ -106,7 +106,8 @@ impl Files {
     /// For a server's session: everything is in the served store.
     #[must_use]
     pub fn served(store: Arc<dyn Store>, owner: OwnerId, pool: Pool, page_max: u32) -> Self {
-        Self { served: Some(store), ..Self::local(owner, pool, page_max) }
+        let customer = Customer::next();
+        Self { served: Some(store), customer, ..Self::local(owner, pool, page_max) }
     }
 
     /// For a client's session: each transfer names its end.
@@ -121,7 +122,8 @@ impl Files {
             prefetch: Prefetch::default(),
             held: Arc::default(),
             owner,
-            customer: Customer::next(),
+            // A client's own sessions share its threads as they come.
+            customer: Customer::ANYBODY,
             pool,
             page_entries_max,
             deserted: AtomicBool::new(false),

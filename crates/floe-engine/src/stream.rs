@@ -220,14 +220,13 @@ impl Stream {
             let pool = self.place.running.files.pool();
             let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
             match taken {
-                Ok(Taken::Frame(frame)) => {
-                    let len = match &frame {
-                        Frame::Data(data) => data.len,
-                        _ => ByteCount::ZERO,
-                    };
+                Ok(Taken::Frame(frame, len)) => {
                     // What there is room for in a chunk is for the core to say, once it knows it.
-                    let begins = matches!(frame, Frame::Header(_));
-                    self.room = if begins { ByteCount::ZERO } else { self.room.minus(len) };
+                    self.room = match &frame {
+                        Frame::Header(_) => ByteCount::ZERO,
+                        Frame::Data(_) => self.room.minus(len),
+                        _ => self.room,
+                    };
                     *moved = moved.plus(len);
                     self.frames.push(frame);
                     self.taking_since = None;

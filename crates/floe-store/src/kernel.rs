@@ -71,12 +71,16 @@ impl KernelDisk {
         }
         self.link(from, to)?;
         let Err(error) = remove() else { return Ok(()) };
-        match self.stat_at(from.0, from.1) {
-            Ok(stands) if stands.inode == moved.inode => {
+        let now = |of: Spot<'_>| stat::of_name_now(&of.0.0, of.1);
+        match (now(from), now(to)) {
+            // One name more than before: both stand.
+            (Ok(old), Ok(new))
+                if [old.inode, new.inode] == [moved.inode; 2] && new.links > moved.links =>
+            {
                 let _ = self.remove_file(to.0, to.1);
                 Err(error)
             }
-            Err(gone) if gone.code() == Code::NotFound => Ok(()),
+            (Err(gone), _) if gone.code() == Code::NotFound => Ok(()),
             _ => Err(error),
         }
     }

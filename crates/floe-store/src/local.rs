@@ -279,8 +279,10 @@ impl<D: Disk> Ground<D> {
     fn written(&self, stage: &StageKey) -> DiskResult<Option<ByteCount>> {
         let above = stage.path.split_last().map(|(above, _)| above).unwrap_or_default();
         let place = match self.disk.open_directory(&self.root, above.components()) {
-            // A directory that is gone was on no mount of its own.
-            Err(error) if error.code() == Code::NotFound => ObjectPath::root(),
+            // A directory that is gone, or has become something else, was on no mount of its own.
+            Err(error) if matches!(error.code(), Code::NotFound | Code::NotDirectory) => {
+                ObjectPath::root()
+            }
             parent => self.place_of(&stage.path, &parent?)?,
         };
         let directory = self.disk.open_directory(&self.root, place.components())?;

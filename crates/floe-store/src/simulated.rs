@@ -52,6 +52,8 @@ pub struct Breaks {
     pub without_holes: bool,
     /// Whether ids of mounts come again.
     pub mount_ids: Reuse,
+    /// It does not tell when a file was made.
+    pub without_birth: bool,
     /// What it says of itself. Layered, a sync of the whole tells of no failure.
     pub locality: Locality,
 }

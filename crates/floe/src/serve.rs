@@ -143,7 +143,11 @@ impl ServeArgs {
     /// # Errors
     /// As `Early::begin`; the file's own: as whom it is to run cannot be guessed.
     pub fn give_up_root(&mut self) -> Result<()> {
-        let file = self.config.as_deref().map(read_serve_file).transpose()?.unwrap_or_default();
+        let file = match self.config.as_deref().map(read_serve_file).transpose() {
+            // The user is named here, and may be able to read it.
+            Err(_) if self.user.is_some() => ServeFile::default(),
+            file => file?.unwrap_or_default(),
+        };
         let listen = if self.listen.is_empty() { file.listen } else { self.listen.clone() };
         let addresses = listen.into_iter().chain(self.metrics.or(file.metrics));
         let user = self.user.clone().or(file.user);

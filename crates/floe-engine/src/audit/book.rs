@@ -222,7 +222,11 @@ impl Book {
             return Ok(());
         }
         self.sync()?;
-        let (page, head, found) = stand(&self.state)?;
+        // Clients are told of it: not where the state directory lies.
+        let (page, head, found) = stand(&self.state).map_err(|fault| {
+            tracing::error!(%fault, "the audit log cannot be opened again");
+            Fault::new(fault.code, "open the audit log")
+        })?;
         self.found.extend(found);
         if page.end == 0 {
             // Its name may not be durable yet, whoever made it.

@@ -211,10 +211,6 @@ impl Clerk {
             }
         }
         let _ = self.sync();
-        let lost = self.desk.lock().lost;
-        if lost > 0 {
-            tracing::error!(lost, "the audit log misses lines, and cannot say so itself");
-        }
     }
 
     /// One round; whether notes could not be written.
@@ -260,7 +256,13 @@ impl Clerk {
     fn write_notes(&mut self, notes: VecDeque<Draft>, mut missing: u64) -> bool {
         let mut notes = Vec::from(notes);
         if self.book.is_broken() {
-            self.keep(Vec::new(), missing.saturating_add(notes.len() as u64));
+            let missing = missing.saturating_add(notes.len() as u64);
+            self.keep(Vec::new(), missing);
+            let lost = self.desk.lock().lost;
+            // At first, and whenever they are twice as many: nothing says it in the log itself.
+            if lost.checked_ilog2() != lost.saturating_sub(missing).checked_ilog2() {
+                tracing::error!(lost, "so many lines at least are missing in the audit log");
+            }
             return false;
         }
         if missing > 0 {

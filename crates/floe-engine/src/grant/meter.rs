@@ -89,14 +89,15 @@ impl Meter {
             }
         }
         let idle = meter.lock().idle(None);
-        // What the file says of one of unknown size may be less than what is written.
-        if meter.look_for(&idle).iter().any(|one| one.extent == Extent::Growing) {
-            return Err(Fault::new(Code::Busy, "look for what a ticket has staged"));
-        }
+        let unseen = meter.look_for(&idle);
         if !pending.is_empty() {
             meter.lock().changed();
         }
         meter.save()?;
+        // What the file says of one of unknown size may be less than what is written.
+        if unseen.iter().any(|one| one.extent == Extent::Growing) {
+            return Err(Fault::new(Code::Busy, "look for what a ticket has staged"));
+        }
         Ok(meter)
     }
 

@@ -149,6 +149,8 @@ async fn health(desk: &Desk) -> Result<(), String> {
     if hall.is_draining() {
         return Err("draining".to_owned());
     }
+    // As they were read last: the patrol looks every second.
+    hall.roster.is_read().map_err(|_| "the tickets cannot be read".to_owned())?;
     let Some(audit) = hall.audit.clone() else { return Ok(()) };
     let asked = timeout(LOOK, async {
         let alone = Arc::clone(&desk.looking).acquire_owned().await.ok()?;

@@ -80,6 +80,14 @@ impl Roster {
         }
     }
 
+    /// Whether the tickets could be read by the last look.
+    ///
+    /// # Errors
+    /// `State`: they could not, and nobody is let in who has one.
+    pub(super) fn is_read(&self) -> Result<(), Fault> {
+        self.tickets.is_read()
+    }
+
     /// How often a ticket may be used, as far as that was read last.
     pub(super) fn uses_now(&self, pass: &Pass, root: RootId) -> Option<NonZeroU32> {
         let now = self.tickets.bounds_now(pass.id, root, SystemTime::now());

@@ -57,8 +57,8 @@ enum Step {
 
 /// What was taken.
 pub(super) enum Taken {
-    /// A frame.
-    Frame(Frame<Piece>),
+    /// A frame, and how much of it came or was unpacked that costs: a piece, a packed list.
+    Frame(Frame<Piece>, ByteCount),
     /// There is nothing more in the socket.
     Nothing,
     /// A frame that means nothing here was passed over.
@@ -129,16 +129,18 @@ impl Inlet {
                 }
                 Step::Filling { head, into, filled, len } => {
                     if let Some(frame) = self.fill(link, head, into, filled, len)? {
-                        return Ok(Taken::Frame(frame));
+                        return Ok(Taken::Frame(frame, head.len));
                     }
                     return Ok(Taken::Nothing);
                 }
                 Step::Frames => match self.decode()? {
-                    Some(Decoded::Frame(frame)) => return Ok(Taken::Frame(frame)),
+                    Some(Decoded::Frame(frame)) => {
+                        return Ok(Taken::Frame(frame, ByteCount::ZERO));
+                    }
                     Some(Decoded::Data(head)) => self.step = Step::Announced(head),
                     Some(Decoded::Entries(entries)) => {
                         let frame = self.unpack_entries(&entries).map_err(Broken::Violation)?;
-                        return Ok(Taken::Frame(frame));
+                        return Ok(Taken::Frame(frame, ByteCount::of_len(entries.len)));
                     }
                     Some(Decoded::Skipped(_)) => return Ok(Taken::Skipped),
                     None => {

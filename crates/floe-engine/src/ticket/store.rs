@@ -12,6 +12,7 @@
 //! valid again. To be sure that a ticket is gone, revoke it.
 
 mod file;
+mod known; // what was read last
 
 pub use file::{format_entries, parse_entries};
 
@@ -21,7 +22,7 @@ use crate::identity::KeyPin;
 use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
 use floe_types::{Code, Fault, Timestamp};
-use std::collections::BTreeMap;
+use known::{Entries, Known, Unread};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -99,49 +100,6 @@ pub struct TicketStore {
     decoy: [u8; 32],
 }
 
-/// What the last looks at the file gave.
-#[derive(Clone, Debug)]
-struct Known {
-    /// The entries when the file could be read last: by them sessions that run are judged.
-    entries: Arc<Entries>,
-    /// Why the file cannot be read now: then nobody is let in.
-    unread: Option<Unread>,
-}
-
-/// That another file stands there than the one that was read, or may, and cannot be read.
-#[derive(Clone, Debug)]
-struct Unread {
-    why: Fault,
-    /// When that was seen first.
-    since: Instant,
-    /// And when last.
-    until: Instant,
-}
-
-impl Known {
-    fn readable(self) -> Result<Arc<Entries>, Fault> {
-        self.unread.map_or(Ok(self.entries), |unread| Err(unread.why))
-    }
-}
-
-/// The entries in the order they were made, and where each id stands.
-#[derive(Debug, Default)]
-struct Entries {
-    list: Vec<Entry>,
-    by_id: BTreeMap<TicketId, usize>,
-}
-
-impl Entries {
-    fn new(list: Vec<Entry>) -> Self {
-        let by_id = list.iter().enumerate().map(|(nth, entry)| (entry.id, nth)).collect();
-        Self { list, by_id }
-    }
-
-    fn get(&self, id: TicketId) -> Option<&Entry> {
-        self.list.get(*self.by_id.get(&id)?)
-    }
-}
-
 impl TicketStore {
     /// Reads the tickets of a state directory; none where there is no file.
     ///
@@ -190,6 +148,14 @@ impl TicketStore {
 
     fn known(&self) -> Known {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the last `refresh` could read the tickets.
+    ///
+    /// # Errors
+    /// `State`: it could not, and nobody is let in who has one.
+    pub fn is_read(&self) -> Result<(), Fault> {
+        self.entries().map(drop)
     }
 
     /// What was read last, if it can be read.
@@ -258,7 +224,7 @@ impl TicketStore {
     ///
     /// # Errors
     /// `TicketUnknown`: no such ticket, or not its signature, which takes the same time;
-    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Other`: the tickets could not be
+    /// `TicketExpired`; `NotAllowed`: it belongs to another root; `Busy`: the tickets could not be
     /// read by the last `refresh`.
     pub fn verify(
         &self,
@@ -269,7 +235,7 @@ impl TicketStore {
     ) -> Result<Grant, Fault> {
         let entries = self
             .entries()
-            .map_err(|_| Fault::new(Code::Other, "the server cannot read its tickets"))?;
+            .map_err(|_| Fault::new(Code::Busy, "the server cannot read its tickets"))?;
         let entry = entries.get(TicketId(proof.ticket));
         let public = entry.map_or(&self.decoy, |entry| &entry.public);
         let signed = is_signed(public, message, &proof.signature);

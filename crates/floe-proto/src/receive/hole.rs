@@ -34,9 +34,13 @@ impl Receiver {
     pub(super) fn hole_heard<P: Clone>(&mut self, seq: Seq, io: &mut Io<P>) -> Heard {
         self.holes_due.insert(seq, None);
         self.begin_holes(io);
-        let due = self.holes_due.len() as u64 * ChunkSize::MIN.bytes().0;
+        let counts = |seq: &Seq| {
+            let chunk = self.chunks.get(seq);
+            chunk.map_or(0, |chunk| Content::Hole.window_bytes(chunk.range().len()).0)
+        };
+        let due = ByteCount(self.holes_due.keys().map(counts).sum());
         let most = self.options.window.plus(ChunkSize::MAX.bytes());
-        if self.in_flight > most || ByteCount(due) > most {
+        if self.in_flight > most || due > most {
             return violation("more is under way than the window");
         }
         Ok(())

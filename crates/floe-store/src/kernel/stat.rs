@@ -25,6 +25,12 @@ pub(super) fn end_of_dense(of: &OwnedFd) -> DiskResult<Option<Offset>> {
     Ok(dense.then_some(Offset(stat.stx_size)))
 }
 
+/// As `of_name`, whatever a network file system remembers.
+pub(super) fn of_name_now(at: &OwnedFd, name: Name<'_>) -> DiskResult<FileStat> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
+    Ok(file_stat(&fs::statx(at, name.as_bytes(), flags, WANTED)?))
+}
+
 /// What is asked for.
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 

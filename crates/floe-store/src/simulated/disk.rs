@@ -99,6 +99,7 @@ fn make(
 }
 
 fn stat(world: &mut World, number: u64) -> DiskResult<FileStat> {
+    let tells = !world.breaks.without_birth;
     let inode = world.inode(number)?;
     Ok(FileStat {
         kind: inode.kind,
@@ -108,7 +109,7 @@ fn stat(world: &mut World, number: u64) -> DiskResult<FileStat> {
         mode: inode.seen.mode,
         mtime: inode.seen.mtime,
         ctime: inode.ctime,
-        birth: Some(inode.birth),
+        birth: tells.then_some(inode.birth),
         links: inode.links,
         allocated: ByteCount::of_len(inode.seen.bytes.len()),
     })

@@ -167,7 +167,7 @@ fn a_damaged_file_lets_nobody_in_and_tells_the_peer_no_path() {
         store.state.replace(FILE, bad.as_bytes()).unwrap();
         assert_eq!(store.refresh().unwrap_err().code, Code::State);
         let fault = store.verify(&proof(&ticket, b"m"), b"m", ROOT, at(11)).unwrap_err();
-        assert_eq!(fault.code, Code::Other);
+        assert_eq!(fault.code, Code::Busy);
         assert!(!fault.detail.contains('/'), "{fault}");
         assert_eq!(store.list(ROOT).unwrap_err().code, Code::State);
         assert_eq!(store.create(new("b"), at(11)).unwrap_err().code, Code::State);

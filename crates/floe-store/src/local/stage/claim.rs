@@ -6,8 +6,8 @@
 //!
 //! Adoption in steps, each of which a crash may follow: the new key is owned by an empty file; the
 //! records that count are written to a journal of that key and synced with the bytes; that journal
-//! gets its name; the staged file takes the place of the empty one; both names are synced before a
-//! byte is written over.
+//! gets its name, durably; the staged file takes the place of the empty one, durably, before a byte
+//! is written over.
 
 use super::key::Key;
 use super::others::{self, Taken};
@@ -250,6 +250,9 @@ impl<D: Disk> Claim<'_, D> {
     fn take_over(&self, old: &Old<'_, D>) -> Result<(Ledger<D>, Vec<Subtree>)> {
         let head = self.head(Lineage::Adopted, self.spec.freshness, old.file)?;
         let written = self.rewrite(old, &head, trust(old.survey, self.berth.epoch))?;
+        // The journal first, for good: one of an earlier life of this file, or none, would stand
+        // beside it where a power loss keeps the second name alone.
+        self.berth.sync_names()?;
         let (from, to) = (old.key.stage(), self.key.stage());
         let rename = || {
             let area = &self.berth.handle;
@@ -257,7 +260,8 @@ impl<D: Disk> Claim<'_, D> {
         };
         rename().doing(self.doing())?;
         self.berth.sync_names()?;
-        remove(&**self.disk, &self.berth.handle, &old.key.journal()).doing(self.doing())?;
+        // Owned first: somebody else may begin that version again.
+        others::remove(&**self.disk, &self.berth.handle, old.key).doing(self.doing())?;
         Ok(written)
     }
 
@@ -318,10 +322,14 @@ impl<D: Disk> Claim<'_, D> {
             answer => answer.doing(self.doing())?,
         };
         let survey = survey(&FileBytes { disk: &**self.disk, file: &file })?;
-        let birth = self.birth(of)?;
+        let stat = self.disk.stat(of).doing(self.doing())?;
         let ours = |survey: &Survey| {
-            let (head, told) = (&survey.head, [survey.head.birth, birth]);
-            let same = told[0] == told[1] || told.contains(&None);
+            let head = &survey.head;
+            let same = match (head.birth, stat.birth) {
+                (Some(written), Some(now)) => written == now,
+                // An empty file may own the key alone, while another is on its way there.
+                _ => stat.size > ByteCount::ZERO,
+            };
             same && head.path == self.spec.path && head.owner == self.spec.owner
         };
         Ok(survey.filter(ours).map(|survey| (file, survey)))

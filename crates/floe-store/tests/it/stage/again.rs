@@ -1,6 +1,7 @@
 //! A stage that is taken up again: what counts, what space it takes, what is written over.
 
 use super::*;
+use floe_store::simulated::Survivors;
 
 /// Makes a hole and records it.
 fn write_hole(sink: &dyn Sink, nth: u64) {
@@ -198,26 +199,68 @@ fn a_kill_while_a_stage_is_adopted_loses_nothing_of_it() {
     let version = first.version.map(|version| SourceVersion { inode: 2, ..version });
     let second = SinkSpec { version, ..first.clone() };
     let mut whole = 0;
-    for operation in 0..200 {
+    for (operation, without_birth) in (0..200).flat_map(|nth| [(nth, false), (nth, true)]) {
         let disk = SimulatedDisk::default();
+        let sound = Breaks { without_birth, ..Breaks::default() };
+        disk.set_breaks(sound);
         at(&disk, 100);
         let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &first);
         (0..3).for_each(|nth| write(&*sink, nth));
         drop(sink);
         at(&disk, 200);
         let store = LocalStore::new(disk.clone()).unwrap();
-        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..sound });
         whole += u64::from(store.open_sink(second.clone(), &|_, _| {}).is_ok());
         drop(store);
-        disk.set_breaks(Breaks::default());
+        disk.set_breaks(sound);
         let (sink, have, basis) = stage(&LocalStore::new(disk.clone()).unwrap(), &second);
-        assert_eq!((held(&have), basis), (vec![0, 1, 2], Basis::Content), "{operation}");
+        let place = format!("{operation}, {without_birth}");
+        assert_eq!((held(&have), basis), (vec![0, 1, 2], Basis::Content), "{place}");
         drop(sink);
-        let names = past_the_store_names(&disk);
-        let stages = names.iter().filter(|name| name.ends_with(b".stage")).count();
-        assert_eq!(stages, 1, "{operation}: {names:?}");
+        finish(&LocalStore::new(disk.clone()).unwrap(), &second, 4);
+        let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED);
+        assert!(area.is_err(), "{place}: {:?}", past_the_store_names(&disk));
     }
-    assert!((1..190).contains(&whole), "{whole}");
+    assert!((1..390).contains(&whole), "{whole}");
+}
+
+/// One file is staged under A, adopted by B, which writes over it, and adopted by A again: whatever
+/// names a power loss keeps, no record of A's first journal is trusted of B's bytes.
+#[test]
+fn a_journal_of_an_earlier_life_of_its_own_file_is_never_trusted_after_a_power_loss() {
+    let of = |inode| {
+        let spec = spec("x", 4);
+        let version = spec.version.map(|version| SourceVersion { inode, ..version });
+        SinkSpec { version, ..spec }
+    };
+    let (a, b) = (of(1), of(2));
+    for operation in 0..80 {
+        for seed in 1..24 {
+            let disk = SimulatedDisk::default();
+            at(&disk, 100);
+            let store = LocalStore::new(disk.clone()).unwrap();
+            let (sink, _, _) = stage(&store, &a);
+            (0..4).for_each(|nth| write(&*sink, nth));
+            sink.checkpoint().unwrap();
+            drop((sink, store));
+            // What B dies in is not the removal of A's journal, or it is.
+            at(&disk, 200);
+            let store = LocalStore::new(disk.clone()).unwrap();
+            let (sink, _, _) = stage(&store, &b);
+            sink.forget(chunk(1)).unwrap();
+            sink.write_at(chunk(1).start(), &content(9)).unwrap();
+            drop((sink, store));
+            at(&disk, 300);
+            let store = LocalStore::new(disk.clone()).unwrap();
+            disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+            let _ = store.open_sink(a.clone(), &|_, _| {});
+            drop(store);
+            disk.cut_keeping(seed, Survivors::AnyChanges);
+            let (sink, have, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &a);
+            assert!(!held(&have).contains(&1), "operation {operation}, seed {seed}");
+            drop(sink);
+        }
+    }
 }
 
 /// Torture, seed 20261129715, round 362.
@@ -281,4 +324,26 @@ fn who_adopts_a_stage_owns_its_new_key_before_it_writes_down_what_counts() {
         drop(adopted);
     }
     assert!(met > 0);
+}
+
+/// A quota asks for it, whatever became of the directory that the object was for.
+#[test]
+fn a_stage_is_found_when_its_directory_has_become_something_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path()).unwrap();
+    let spec = SinkSpec { size: None, ..spec("d/x", 4) };
+    let (sink, _, _) = stage(&store, &spec);
+    write(&*sink, 0);
+    drop(sink);
+    let (was, key) = (directory.path().join("d"), spec.key());
+    let staged = || store.staged(&key).map_err(|fault| fault.code);
+    let whole = Ok(Some(ByteCount(CHUNK)));
+    assert_eq!(staged(), whole);
+    std::fs::remove_dir(&was).unwrap();
+    assert_eq!(staged(), whole, "it is gone");
+    std::fs::write(&was, b"").unwrap();
+    assert_eq!(staged(), whole, "it is a file");
+    std::fs::remove_file(&was).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &was).unwrap();
+    assert_eq!(staged(), whole, "it is a link");
 }

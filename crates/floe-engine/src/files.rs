@@ -6,6 +6,7 @@
 
 mod table; // what is open
 mod short; // what takes one job in place of three
+mod begun; // directories that are not ended
 mod open; // entries that are opened
 mod probe; // bytes that are nobody's
 mod apply;
@@ -18,6 +19,7 @@ use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Customer, Strand};
 use crate::identity::Signer;
 use crate::pipe::{Input, Output};
+use begun::Begun;
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
 use floe_store::{OwnerId, Progress, Sink, Source, Store};
 use floe_types::{
@@ -76,6 +78,7 @@ pub struct Files {
     /// Transfers that are over and have an end yet.
     retired: Mutex<HashSet<TransferId>>,
     open: Table,
+    begun: Begun,
     /// What others wait for while an entry is open here.
     claims: Mutex<HashMap<EntryId, Claim>>,
     prefetch: Prefetch,
@@ -118,6 +121,7 @@ impl Files {
             ends: Mutex::default(),
             retired: Mutex::default(),
             open: Table::default(),
+            begun: Begun::default(),
             claims: Mutex::default(),
             prefetch: Prefetch::default(),
             held: Arc::default(),
@@ -151,6 +155,7 @@ impl Files {
 
     /// A transfer is over: its end goes when the last of its entries is released.
     pub fn retire_end(&self, transfer: TransferId) {
+        self.begun.forget(transfer);
         lock(&self.retired).insert(transfer);
         self.drop_retired(transfer);
     }

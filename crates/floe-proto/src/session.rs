@@ -339,6 +339,7 @@ impl<P: Clone> Session<P> {
                 half.open_queued(&mut self.io, now);
             }
         }
+        self.say_last_stats(now);
         self.report_finished();
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
         if self.role == Role::Client && self.state == State::Open {

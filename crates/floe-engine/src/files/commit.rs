@@ -5,7 +5,7 @@ use crate::clock::timestamp;
 use crate::receipt::{Statement, sign};
 use floe_proto::disk::{CommitOp, CommitWhat};
 use floe_proto::frame::ReceiptWish;
-use floe_store::Commit;
+use floe_store::{Commit, Store};
 use floe_types::{ByteCount, Code, EntryId, Fault, ObjectPath, Root, TransferId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Files {
         }
     }
 
-    fn commit_all(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
+    pub(super) fn commit_all(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
         let entries: Vec<EntryId> = batch.iter().map(|op| op.entry).collect();
         let results = self.make_visible_and_say_so(batch);
         let mut transfers = BTreeSet::new();
@@ -87,10 +87,10 @@ impl Files {
 
     fn make_visible(&self, batch: Vec<CommitOp>) -> Vec<Result<(), Fault>> {
         let mut results: Vec<Result<(), Fault>> = batch.iter().map(|_| Ok(())).collect();
-        let mut stores: Vec<(TransferId, Vec<usize>, Vec<Commit>)> = Vec::new();
+        let mut stores: Vec<Batch> = Vec::new();
         for (nth, op) in batch.into_iter().enumerate() {
             let transfer = op.entry.transfer;
-            match self.prepare(op) {
+            match self.prepare(op.clone()) {
                 Err(fault) => results[nth] = Err(fault),
                 Ok(Prepared::Written(result)) => results[nth] = result,
                 Ok(Prepared::Store(commit)) => {
@@ -98,24 +98,39 @@ impl Files {
                     let same = |with: &TransferId| self.served.is_some() || *with == transfer;
                     match stores.iter_mut().find(|(with, ..)| same(with)) {
                         Some((_, places, commits)) => {
-                            places.push(nth);
+                            places.push((nth, op));
                             commits.push(commit);
                         }
-                        None => stores.push((transfer, vec![nth], vec![commit])),
+                        None => stores.push((transfer, vec![(nth, op)], vec![commit])),
                     }
                 }
             }
         }
         for (transfer, places, commits) in stores {
-            let told = match self.store(transfer) {
-                Ok(store) => store.commit(commits),
-                Err(fault) => places.iter().map(|_| Err(fault.clone())).collect(),
+            let store = match self.store(transfer) {
+                Ok(store) => store,
+                Err(fault) => {
+                    places.iter().for_each(|(nth, _)| results[*nth] = Err(fault.clone()));
+                    continue;
+                }
             };
-            for (place, result) in places.into_iter().zip(told) {
-                results[place] = result;
+            let told = store.commit(commits);
+            for ((nth, op), result) in places.into_iter().zip(told) {
+                let again = || self.commit_again(&*store, op.clone());
+                results[nth] = self.insist(result, (op.entry.transfer, &op.path, &*store), again);
+                if matches!(op.what, CommitWhat::Directory { .. }) && results[nth].is_ok() {
+                    self.begun.remove(op.entry.transfer, &op.path);
+                }
             }
         }
         results
+    }
+
+    fn commit_again(&self, store: &dyn Store, op: CommitOp) -> Result<(), Fault> {
+        match self.prepare(op)? {
+            Prepared::Written(result) => result,
+            Prepared::Store(commit) => store.commit(vec![commit]).pop().unwrap_or(Ok(())),
+        }
     }
 
     fn prepare(&self, op: CommitOp) -> Result<Prepared, Fault> {
@@ -144,6 +159,9 @@ impl Files {
         }
     }
 }
+
+/// What is for one store: where each stood, what it was, and as the store takes it.
+type Batch = (TransferId, Vec<(usize, CommitOp)>, Vec<Commit>);
 
 /// What is signed of an object.
 type Object = (ObjectPath, ByteCount, Root);

@@ -41,8 +41,10 @@ impl Files {
                 opened
             }
             (OpenHow::Sink(wish), LocalEnd::Store(store)) => {
-                let spec = self.spec(path.clone(), wish.clone());
-                self.opened_sink(entry, store.open_sink(spec, working)?, wish.size, slot)
+                let spec = || self.spec(path.clone(), wish.clone());
+                let open = || store.open_sink(spec(), working);
+                let opened = self.insist(open(), (entry.transfer, path, &*store), open)?;
+                self.opened_sink(entry, opened, wish.size, slot)
             }
             (OpenHow::Sink(wish), LocalEnd::Output(output)) => {
                 let opened = output.open(wish.version, wish.freshness)?;
@@ -51,7 +53,10 @@ impl Files {
                 Opened::Sink { have: opened.have, basis, finished: None }
             }
             (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
-                Opened::Directory(match store.begin_directory(path, *precondition)? {
+                let begin = || store.begin_directory(path, *precondition);
+                let begun = self.insist(begin(), (entry.transfer, path, &*store), begin)?;
+                self.begun.add(entry.transfer, path);
+                Opened::Directory(match begun {
                     Begun::Made => Standing::Made,
                     Begun::Stood => Standing::Stood,
                 })

@@ -170,6 +170,7 @@ impl Listener for Ear {
                 self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
+                running.files.forget_begun(transfer);
                 self.hall.registry.transfer_ends(&self.session);
                 self.hall.tally.ends(&self.card, transfer, &result, &summary);
                 let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);

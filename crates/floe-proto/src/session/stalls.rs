@@ -102,12 +102,31 @@ impl<P: Clone> Session<P> {
         if self.stats_due().is_none_or(|due| now < due) {
             return;
         }
-        self.stats_said = now;
         self.stats_owed = if self.requests.is_empty() { Owed::No } else { Owed::Yes };
+        let stats = self.stats(now);
+        self.io.say(stats);
+    }
+
+    /// Says STATS ahead of the end of a transfer, where it has not of late: what kept one that was
+    /// short would never be known.
+    pub(super) fn say_last_stats(&mut self, now: Time) {
+        if self.role != Role::Server || now < self.stats_said.plus(QUARTER) {
+            return;
+        }
+        let ends = |frame: &Frame<P>| matches!(frame, Frame::Complete(..) | Frame::Completed(_));
+        if let Some(at) = self.io.cold.iter().rposition(ends) {
+            let stats = self.stats(now);
+            self.io.cold.insert(at, stats);
+        }
+    }
+
+    fn stats(&mut self, now: Time) -> Frame<P> {
+        self.stats_said = now;
         let (causes, data_bytes, round_trip) = (self.causes, self.data_bytes, self.round_trip);
         let work = Some(self.work());
-        self.io.say(Frame::Stats(Stats { causes, data_bytes, round_trip, work }));
+        Frame::Stats(Stats { causes, data_bytes, round_trip, work })
     }
 }
 
 const SECOND: Micros = Micros::from_secs(1);
+const QUARTER: Micros = Micros(250_000);

@@ -1,6 +1,6 @@
 //! Where the time goes, as TCP and the thread tell it, and which limit follows.
 
-use crate::disk::Disk;
+use crate::disk::{Bytes, Disk};
 use crate::hand::*;
 use floe_proto::causes::Limit;
 use floe_proto::command::{Congestion, PathSample};
@@ -177,4 +177,24 @@ fn nothing_is_the_limit_while_the_other_end_has_said_too_little() {
     assert_eq!(causes.limit(Direction::Put), None);
     assert_eq!(Causes::default().limit(Direction::Get), None);
     assert_eq!(starved().limit(Direction::Get), None);
+}
+
+/// A transfer that is over within a second: what its server did is told before its end.
+#[test]
+fn a_server_says_what_it_did_before_a_transfer_ends() {
+    for (took, told) in [(200_000, false), (300_000, true)] {
+        let mut it = Hand::receiving();
+        it.hears_file(GRAIN);
+        it.hears_chunk(LEAD, 0, 0, GRAIN);
+        it.passes(took);
+        it.does_all();
+        it.hears(LEAD, done(0, GRAIN));
+        it.does_all();
+        it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(1)));
+        let at = |which: fn(&Frame<Bytes>) -> bool| it.said.iter().position(|(_, it)| which(it));
+        let end = at(|frame| matches!(frame, Frame::Completed(_)));
+        let stats = at(|frame| matches!(frame, Frame::Stats(_)));
+        assert!(end.is_some(), "{:?}", it.said);
+        assert_eq!(stats.is_some_and(|at| Some(at + 1) == end), told, "{took}: {:?}", it.said);
+    }
 }

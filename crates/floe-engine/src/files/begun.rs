@@ -1,0 +1,148 @@
+//! Directories that a session's transfers have begun, and not ended.
+//!
+//! A directory whose mode keeps its owner out is lent while entries are put into it. Another
+//! session that puts the same one may end it first, with that mode: whoever has entries left for it
+//! begins it again.
+
+use super::{Files, lock};
+use floe_store::Store;
+use floe_types::{Code, Fault, ObjectPath, Precondition, TransferId};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+/// How often others may end it meanwhile.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Those of a session.
+#[derive(Default)]
+pub(super) struct Begun(Mutex<BTreeSet<(TransferId, ObjectPath)>>);
+
+impl Begun {
+    pub(super) fn add(&self, transfer: TransferId, path: &ObjectPath) {
+        lock(&self.0).insert((transfer, path.clone()));
+    }
+
+    pub(super) fn remove(&self, transfer: TransferId, path: &ObjectPath) {
+        lock(&self.0).remove(&(transfer, path.clone()));
+    }
+
+    /// A transfer is over, with what it left.
+    pub(super) fn forget(&self, transfer: TransferId) {
+        lock(&self.0).retain(|(of, _)| *of != transfer);
+    }
+
+    /// The directory of `path`, if it is one of these.
+    fn above(&self, transfer: TransferId, path: &ObjectPath) -> Option<ObjectPath> {
+        let (parent, _) = path.split_last()?;
+        let begun = (transfer, parent);
+        let is_begun = lock(&self.0).contains(&begun);
+        is_begun.then_some(begun.1)
+    }
+}
+
+impl Files {
+    /// What `attempt` says of `path` in place of a refusal, where its directory may be begun again.
+    pub(super) fn insist<T>(
+        &self,
+        mut answer: Result<T, Fault>,
+        (transfer, path, store): (TransferId, &ObjectPath, &dyn Store),
+        attempt: impl Fn() -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        for _ in 0..ATTEMPTS_MAX {
+            if !answer.as_ref().is_err_and(|fault| fault.code == Code::PermissionDenied) {
+                break;
+            }
+            let Some(directory) = self.begun.above(transfer, path) else { break };
+            if store.begin_directory(&directory, Precondition::None).is_err() {
+                break;
+            }
+            answer = attempt();
+        }
+        answer
+    }
+
+    /// A transfer is over: what it had begun is not its own any more.
+    pub fn forget_begun(&self, transfer: TransferId) {
+        self.begun.forget(transfer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::Pool;
+    use floe_proto::disk::{CommitOp, CommitWhat};
+    use floe_store::OwnerId;
+    use floe_store::local::LocalStore;
+    use floe_types::{ByteCount, EntryId, EntryIndex, Metadata, Mode, Timestamp};
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    use std::sync::Arc;
+
+    const T: TransferId = TransferId(3);
+
+    fn path(text: &str) -> ObjectPath {
+        ObjectPath::parse(text.as_bytes()).unwrap()
+    }
+
+    fn op(at: &str, what: CommitWhat) -> CommitOp {
+        let entry = EntryId { transfer: T, index: EntryIndex(1) };
+        CommitOp { entry, path: path(at), what }
+    }
+
+    fn mode(bits: u32) -> Metadata {
+        Metadata { mode: Mode::from_bits(bits), mtime: Timestamp::default() }
+    }
+
+    fn link(at: &str) -> CommitOp {
+        let (target, precondition) = (b"x".to_vec(), Precondition::None);
+        op(at, CommitWhat::Link { target, metadata: mode(0o777), precondition })
+    }
+
+    fn begin(files: &Files, at: &str) {
+        let store = files.store(T).unwrap();
+        store.begin_directory(&path(at), Precondition::None).unwrap();
+        files.begun.add(T, &path(at));
+    }
+
+    /// Torture, seed 20261129812, round 483.
+    #[test]
+    fn who_ends_a_directory_first_does_not_keep_the_other_out() {
+        // Modes count for who has no power over them: of this thread alone.
+        let told = std::thread::spawn(|| {
+            let none = CapabilitySet::empty();
+            let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            set_capabilities(None, sets).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let store: Arc<dyn Store> = Arc::new(LocalStore::open(dir.path()).unwrap());
+            let session = || {
+                let pool = Pool::new(ByteCount(1 << 20));
+                Files::served(Arc::clone(&store), OwnerId([0; 32]), pool, 10)
+            };
+            let (one, other) = (session(), session());
+            begin(&one, "d");
+            begin(&other, "d");
+            let end = || op("d", CommitWhat::Directory { metadata: mode(0o555) });
+            let mut told = vec![one.commit_all(vec![end()])];
+            // Who has not begun it is kept out.
+            let stranger = session().commit_all(vec![link("d/s")]);
+            assert_eq!(stranger[0].as_ref().unwrap_err().code, Code::PermissionDenied);
+            told.push(other.commit_all(vec![link("d/l"), link("d/m")]));
+            // As the core has it: when nothing in it is left to be committed.
+            told.push(other.commit_all(vec![end()]));
+            let after = other.commit_all(vec![link("d/n")]);
+            assert_eq!(after[0].as_ref().unwrap_err().code, Code::PermissionDenied);
+            assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 2);
+            let ended = std::fs::metadata(dir.path().join("d")).unwrap().permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&ended) & 0o777, 0o555);
+            set_mode_back(dir.path());
+            told
+        });
+        assert!(told.join().unwrap().concat().iter().all(Result::is_ok));
+    }
+
+    /// So that it can be removed.
+    fn set_mode_back(dir: &std::path::Path) {
+        let mode = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755);
+        std::fs::set_permissions(dir.join("d"), mode).unwrap();
+    }
+}

@@ -122,14 +122,14 @@ const BOTTLENECKS: [Bottleneck; 7] = [
     },
     Bottleneck {
         name: "sender-cpu",
-        size: ByteCount(64 * MIB),
+        size: ByteCount(192 * MIB),
         made: Made::Processor(Side::Sender, 1_000),
         limit: "sender_cpu",
         words: "hashing and encrypting at the sender",
     },
     Bottleneck {
         name: "receiver-cpu",
-        size: ByteCount(64 * MIB),
+        size: ByteCount(192 * MIB),
         made: Made::Processor(Side::Receiver, 1_000),
         limit: "receiver_cpu",
         words: "decrypting and hashing at the receiver",

@@ -124,6 +124,13 @@ pub fn worked() -> Micros {
     })
 }
 
+/// How long this thread has had a processor so far.
+pub fn ran() -> Micros {
+    let ran = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let micros = |of: i64| u64::try_from(of).unwrap_or_default();
+    Micros(micros(ran.tv_sec) * 1_000_000 + micros(ran.tv_nsec) / 1_000)
+}
+
 /// The rest of a lane: what its runtime spent waiting for anything to do.
 struct Rest {
     begun: Instant,

@@ -235,6 +235,7 @@ pub fn path(stream: &TcpStream) -> Option<PathSample> {
         sent_again: ByteCount(state.tcpi_bytes_retrans),
         congestion: congestion(stream),
         worked: Micros::ZERO,
+        ran: Micros::ZERO,
     })
 }
 

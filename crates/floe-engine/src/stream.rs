@@ -371,7 +371,7 @@ impl Stream {
         }
         self.sampled = Some(now);
         let path = socket::path(self.link.socket())?;
-        Some(PathSample { worked: lane::worked(), ..path })
+        Some(PathSample { worked: lane::worked(), ran: lane::ran(), ..path })
     }
 
     async fn wait(&mut self) -> Result<(), Fault> {

@@ -202,8 +202,10 @@ pub struct PathSample {
     pub sent_again: ByteCount,
     /// What the congestion control takes a loss for.
     pub congestion: Congestion,
-    /// How long the thread worked.
+    /// How long the thread had something to do,
     pub worked: Micros,
+    /// and of it, how long it had a processor; zero where nobody knows.
+    pub ran: Micros,
 }
 
 /// What a congestion control takes a loss for.

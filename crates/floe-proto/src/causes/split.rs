@@ -35,6 +35,11 @@ enum Path {
 const WORKS_LITTLE: u64 = 500;
 /// One that works more waits for nothing.
 const WORKS_ALWAYS: u64 = 900;
+/// A thread that has a processor for so little of the time in which it works shares it with others,
+/// or has a quota, and does not get to what it waits for when that comes;
+const STRETCH: u64 = 3;
+/// if it does anything.
+const WORKS_AT_ALL: u64 = 100;
 /// Bytes sent for each that is sent again, at most, where losses hold a path down: one packet of
 /// 2,000 keeps CUBIC and Reno far below what paths carry on which they would matter,
 const SENT_PER_LOSS: u64 = 2_000;
@@ -54,13 +59,18 @@ impl Split {
             return;
         }
         // The connection began with the stream; the thread worked before it came.
-        let first = PathSample { worked: sample.worked, ..PathSample::default() };
+        let (worked, ran) = (sample.worked, sample.ran);
+        let first = PathSample { worked, ran, ..PathSample::default() };
         let last = self.last.replace(*sample).unwrap_or(first);
         self.at = now;
         // A stream that moves to another thread begins to count anew.
         let worked = sample.worked.0.saturating_sub(last.worked.0);
         let works = thousandths(worked, passed);
+        let ran = sample.ran.0.saturating_sub(last.ran.0);
+        // It is kept waiting for a processor also where it seems to rest: nobody tells that.
+        let starves = ran > 0 && ran.saturating_mul(STRETCH) <= worked && works >= WORKS_AT_ALL;
         self.cpu = match works {
+            _ if starves => 1_000,
             0..WORKS_LITTLE => 0,
             _ => thousandths(works - WORKS_LITTLE, WORKS_ALWAYS - WORKS_LITTLE),
         };

@@ -47,6 +47,7 @@ fn spend(it: &mut Hand, quarter: PathSample, theirs: Causes) -> Causes {
             sent: ByteCount(quarter.sent.0 * nth),
             sent_again: ByteCount(quarter.sent_again.0 * nth),
             worked: Micros(quarter.worked.0 * nth),
+            ran: Micros(quarter.ran.0 * nth),
             ..quarter
         };
         it.passes(QUARTER);
@@ -110,6 +111,18 @@ fn a_thread_that_never_rests_waits_for_nothing() {
     // Half of the time is what keeping a path full may cost.
     let half = PathSample { worked: Micros(QUARTER / 2), ..full_path() };
     assert_eq!(limit_of(half, starved()), Some(Limit::Network));
+}
+
+/// By a quota of its control group, or others on its core.
+#[test]
+fn a_thread_that_hardly_gets_a_processor_waits_for_that_alone() {
+    let of = |worked: u64, ran: u64| {
+        limit_of(PathSample { worked: Micros(worked), ran: Micros(ran), ..full_path() }, starved())
+    };
+    assert_eq!(of(QUARTER * 2 / 5, QUARTER / 8), Some(Limit::SenderCpu));
+    assert_eq!(of(QUARTER * 2 / 5, QUARTER / 5), Some(Limit::Network), "it has half of one");
+    assert_eq!(of(QUARTER / 20, QUARTER / 80), Some(Limit::Network), "it hardly works");
+    assert_eq!(of(QUARTER * 2 / 5, 0), Some(Limit::Network), "nobody knows");
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //!
 //! ```text
 //!            Climbing --(queue, loss)--> Steady --(now and then)--> Looking --> Steady
-//!                ^                          |
-//!                +--(no queue for a while)--+
+//!                ^                         |   |
+//!                +------(no queue)---------+   +--(somebody else's)--> Yielding --> Climbing
 //! ```
 //! The shortest round trip is the kernel's, of the last minutes; this end's own queue would creep
 //! into it, so it is let go of now and then. A queue that overflows before it is as long as wished
@@ -34,8 +34,10 @@ pub(crate) struct Background {
     period: Period,
     /// Goodput of the period before.
     before: u64,
-    /// What was delivered when there was a queue of this end's own: what the path holds.
+    /// What was delivered beside a queue of this end's own, a mean over so many periods: what the
+    /// path holds.
     full: u64,
+    fulls: u64,
     /// The shortest round trip.
     base: Micros,
     /// The queue of the period before, and the longest of late.
@@ -46,6 +48,10 @@ pub(crate) struct Background {
     /// Periods in a row with a queue that is too long, or with hardly any.
     above: u32,
     below: u32,
+    /// Periods in a row in which others have what the path held before.
+    lacking: u32,
+    /// How long a path is to be without a queue before it is tried again.
+    quiet: Micros,
     /// Losses before belong to one that was acted on.
     heeded: Time,
     look_at: Time,
@@ -76,6 +82,8 @@ enum Phase {
     Steady,
     /// Slow, for a look at the path without this end's own queue; then as fast as before.
     Looking { until: Time, back: u64 },
+    /// Half as fast each period while there is a queue, then as slow as that for a while.
+    Yielding { until: Time },
 }
 
 const FIRST: u64 = 128 << 10;
@@ -83,8 +91,8 @@ const FIRST: u64 = 128 << 10;
 /// when the path is free again.
 const FLOOR: u64 = 32 << 10;
 const CEILING: u64 = 1 << 40;
-/// Half of what LEDBAT++ has: a queue of so much is not heard in a call, and measurements of a round
-/// trip scatter less.
+/// Half of what LEDBAT++ has: a call beside it does not hear so much, and what is measured scatters
+/// less.
 const TARGET: Micros = Micros(25_000);
 const TARGET_MIN: Micros = Micros(5_000);
 /// A loss with less of a queue says nothing of how long a queue can be.
@@ -97,6 +105,14 @@ const LOSS_PERIODS: u64 = 3;
 const PATIENCE: u32 = 5;
 /// and after which a path without one is free.
 const FREE: u32 = 4;
+/// How long a path is left alone, and twice as long each time that somebody was there: what others
+/// have only begun grows meanwhile, and what they leave for a moment is not worth a queue.
+const QUIET: Micros = Micros::from_secs(2);
+const QUIET_MAX: Micros = Micros::from_secs(8);
+/// Periods of less than was delivered before that are no accident.
+const LACKING: u32 = 3;
+/// Slower than most others grow.
+const FULLS: u64 = 200;
 /// Periods that a look takes, and time from one to the next: it costs some percent.
 const LOOK_PERIODS: u64 = 2;
 const LOOK_EVERY: Micros = Micros::from_secs(10);
@@ -114,12 +130,15 @@ impl Background {
             period: Period::default(),
             before: 0,
             full: 0,
+            fulls: 0,
             base: Micros::ZERO,
             queue: Micros::ZERO,
             peak: Micros::ZERO,
             target: TARGET,
             above: 0,
             below: 0,
+            lacking: 0,
+            quiet: QUIET,
             heeded: now,
             look_at: now.plus(LOOK_EVERY),
         }
@@ -191,14 +210,16 @@ impl Background {
         self.before = second;
         self.began = now;
         let Some(queue) = queue else { return };
-        if lost > 0 && now >= self.heeded {
+        let gone = matches!(self.phase, Phase::Yielding { .. });
+        if lost > 0 && now >= self.heeded && !gone {
             self.heed_loss(delivered, now);
         }
-        match self.phase {
+        let phase = self.phase;
+        match phase {
             Phase::Looking { until, back } if now >= until => {
                 self.phase = Phase::Steady;
                 self.rate = back;
-                (self.above, self.below) = (0, 0);
+                (self.above, self.below, self.quiet) = (0, 0, QUIET);
                 self.look_at = now.plus(LOOK_EVERY.max(Micros(self.span().0 * 10 * LOOK_PERIODS)));
                 // A queue that was short once may not be for ever.
                 self.target = TARGET.min(Micros(self.target.0 + self.target.0 / 8));
@@ -207,10 +228,12 @@ impl Background {
             Phase::Climbing if queue.0 > self.target.0 * 3 / 4 => {
                 self.phase = Phase::Steady;
                 self.rate = self.rate.min(delivered).max(self.rate / 2);
-                (self.above, self.below, self.full) = (0, 0, self.rate);
+                (self.above, self.below) = (0, 0);
             }
             Phase::Climbing => self.rate = self.rate.max(self.climb_from(delivered)),
-            Phase::Steady if queue > self.target => self.slow_down(queue, delivered),
+            Phase::Steady if self.lacks(queue, delivered) => self.give_way(now),
+            Phase::Yielding { until } => self.yield_on(queue, until, now),
+            Phase::Steady if queue > self.target => self.slow_down(queue, delivered, now),
             Phase::Steady => self.speed_up(queue, delivered, now),
         }
         self.queue = queue;
@@ -240,26 +263,62 @@ impl Background {
         }
         self.target = Micros(self.peak.0 / 2).clamp(TARGET_MIN, self.target);
         self.rate = rate / 2;
-        if self.phase == Phase::Climbing {
-            self.phase = Phase::Steady;
-            (self.above, self.below) = (0, 0);
+        match self.phase {
+            _ if delivered < self.full / 3 * 2 => self.give_way(now),
+            Phase::Climbing => {
+                self.phase = Phase::Steady;
+                (self.above, self.below) = (0, 0);
+            }
+            _ => {}
         }
     }
 
+    /// Whether there is a queue, and less is delivered than the path has held: the rest is somebody
+    /// else's.
+    fn lacks(&mut self, queue: Micros, delivered: u64) -> bool {
+        let waits = queue.0 > self.target.0 / 2;
+        let lacks = waits && delivered < self.full / 3 * 2;
+        self.lacking = if lacks { self.lacking + 1 } else { 0 };
+        if waits && !lacks {
+            // Of one period: the better of two is too much where bytes come in bursts.
+            self.fulls = (self.fulls + 1).min(FULLS);
+            self.full = (self.full * (self.fulls - 1) + self.before) / self.fulls;
+        }
+        self.lacking >= LACKING
+    }
+
     /// The excess is to drain: less than the path delivers. One that does not is not this end's.
-    fn slow_down(&mut self, queue: Micros, delivered: u64) {
+    fn slow_down(&mut self, queue: Micros, delivered: u64, now: Time) {
         let excess = queue.0 - self.target.0;
         self.below = 0;
         let stays = excess > self.target.0 / 4 && queue.0 > self.queue.0 / 8 * 7;
         self.above += u32::from(stays);
-        let least = self.rate / 2;
-        self.rate = if self.above > PATIENCE {
-            self.rate.min(delivered) / 2
-        } else {
-            self.full = delivered;
-            delivered - part(delivered, excess.min(self.within()), self.within())
-        };
-        self.rate = self.rate.max(least);
+        // All that the path has held comes through: then the queue is hardly anybody else's.
+        let patience = if delivered < self.full / 8 * 7 { PATIENCE } else { 4 * PATIENCE };
+        if self.above > patience {
+            return self.give_way(now);
+        }
+        let less = part(delivered, excess.min(self.within()), self.within());
+        self.rate = (delivered - less).max(self.rate / 2);
+    }
+
+    /// Somebody else is there. What the path holds may be less than it was, too.
+    fn give_way(&mut self, now: Time) {
+        self.rate /= 2;
+        self.lacking = 0;
+        self.full -= self.full / 16;
+        self.phase = Phase::Yielding { until: now.plus(self.quiet) };
+        self.quiet = Micros(self.quiet.0 * 2).min(QUIET_MAX);
+    }
+
+    fn yield_on(&mut self, queue: Micros, until: Time, now: Time) {
+        if queue.0 > self.target.0 / 2 {
+            self.rate /= 2;
+            self.phase = Phase::Yielding { until: until.max(now.plus(QUIET)) };
+        } else if now >= until {
+            self.phase = Phase::Climbing;
+        }
+        (self.above, self.below) = (0, 0);
     }
 
     fn speed_up(&mut self, queue: Micros, delivered: u64, now: Time) {
@@ -272,16 +331,20 @@ impl Background {
             return;
         }
         // From what was delivered: a rate that is not used does not grow.
+        let from = match self.full {
+            0 => delivered,
+            full => delivered.min(full + full / 16),
+        };
         let lacking = self.target.0 - queue.0;
-        let more = part(delivered, lacking, self.within()).min(delivered / 4);
-        self.rate = self.rate.max(delivered + more);
+        let more = part(from, lacking, self.within()).min(from / 4);
+        self.rate = self.rate.max(from + more);
         if self.below >= FREE {
             self.phase = Phase::Climbing;
         }
     }
 
-    /// In what time what is too much or too little of a queue is to be gone: what is seen is a round
-    /// trip and a period old, and twice that does not overshoot.
+    /// In what time a queue is to be as long as wished: what is seen is a round trip and a period
+    /// old, and twice that does not overshoot.
     fn within(&self) -> u64 {
         2 * (self.base.0 + self.span().0)
     }

@@ -22,6 +22,11 @@ struct Path {
     learned: VecDeque<(u64, Micros)>,
     /// Of this many bytes one is lost on the way, whatever the queue.
     noise: Option<u64>,
+    /// How long the link stands still at most, now and then; it makes up for it.
+    stall: Micros,
+    stalled_until: Time,
+    owed: u64,
+    dice: u64,
     smoothed: Micros,
     shortest: Micros,
     acked: u64,
@@ -30,6 +35,8 @@ struct Path {
     /// less after a loss. Nothing of the other while it is not there.
     windows: [u64; 2],
     grown: [Time; 2],
+    /// Of what part the other's grows.
+    eager: u64,
     now: Time,
     control: Background,
     /// What both got since this was set to nothing.
@@ -51,12 +58,17 @@ impl Path {
             queued: [0; 2],
             learned,
             noise: None,
+            stall: Micros::ZERO,
+            stalled_until: Time(0),
+            owed: 0,
+            dice: 1,
             smoothed: base,
             shortest: Micros(u64::MAX),
             acked: 0,
             lost: 0,
             windows: [link / 8, 0],
             grown: [Time(0); 2],
+            eager: 25,
             now: Time(0),
             control: Background::new(Time(0)),
             got: [0; 2],
@@ -75,7 +87,7 @@ impl Path {
         let paced = self.control.rate * STEP.0 / 1_000_000;
         let arriving = [paced.min(own), other];
         let room = self.buffer - self.queued.iter().sum::<u64>().min(self.buffer);
-        let leaves = self.link * STEP.0 / 1_000_000;
+        let leaves = self.leaves();
         let over = arriving.iter().sum::<u64>().saturating_sub(room + leaves);
         let all = arriving.iter().sum::<u64>().max(1);
         for (flow, arrives) in arriving.into_iter().enumerate() {
@@ -109,6 +121,19 @@ impl Path {
         }
     }
 
+    /// What the link carries in this step.
+    fn leaves(&mut self) -> u64 {
+        let whole = self.owed + self.link * STEP.0 / 1_000_000;
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let drawn = self.dice >> 33;
+        if self.stall > Micros::ZERO && drawn.is_multiple_of(200) {
+            self.stalled_until = self.now.plus(Micros(drawn % self.stall.0));
+        }
+        let stalls = self.now < self.stalled_until;
+        self.owed = if stalls { whole } else { 0 };
+        if stalls { 0 } else { whole }
+    }
+
     fn grow(&mut self, flow: usize, lost: bool, used: bool) {
         if self.now.since(self.grown[flow]) < self.round_trip() {
             return;
@@ -116,7 +141,8 @@ impl Path {
         let window = &mut self.windows[flow];
         match lost {
             true => *window = *window * 7 / 10,
-            false if used => *window += *window / 25,
+            false if used && flow == OWN => *window += *window / 5,
+            false if used => *window += *window / self.eager,
             false => {}
         }
         self.grown[flow] = self.now;
@@ -187,13 +213,30 @@ fn beside_bulk_tcp_it_yields_within_seconds_and_takes_the_link_back() {
         let [own, other] = path.run(30);
         let floor = FLOOR * 100 / path.link;
         assert!(
-            own <= 2 + floor && other >= 97 - floor,
+            own <= 3 + floor && other >= 95 - floor,
             "{mbit} {base} {queue}: {own} % {other} %"
         );
         path.leave();
-        path.run(4 + base / 15);
+        path.run(6 + base / 15);
         let [own, _] = path.run(10);
         assert!(own >= 85, "{mbit} {base} {queue}: back to {own} %");
+    }
+}
+
+/// It begins with a fifth of the link and would fill it in ten seconds or more: what it does not
+/// take is taken now and then, and it grows all the same.
+#[test]
+fn beside_one_that_grows_slowly_it_takes_less_and_less() {
+    for (mbit, base, queue) in PATHS {
+        let mut path = Path::new(mbit, base, queue);
+        path.eager = 100;
+        path.run(15);
+        path.compete();
+        path.windows[OTHER] /= 5;
+        let grown = 100 * base / 1_000 * 2;
+        path.run(grown.max(10));
+        let [own, other] = path.run(20);
+        assert!(own <= 20 && other >= 70, "{mbit} {base} {queue}: {own} % {other} %");
     }
 }
 
@@ -219,7 +262,19 @@ fn losses_of_a_path_that_has_no_others_cost_little() {
         path.noise = Some(1_000 * 1448);
         path.run(10);
         let [own, _] = path.run(30);
-        assert!(own >= 80, "{base}: {own} %");
+        assert!(own >= 60, "{base}: {own} %");
+    }
+}
+
+/// A virtual machine, or a radio.
+#[test]
+fn a_link_that_stands_still_now_and_then_is_not_taken_for_one_with_others() {
+    for (mbit, base, queue) in PATHS {
+        let mut path = Path::new(mbit, base, queue);
+        path.stall = Micros::from_millis(25);
+        path.run(15);
+        let [own, _] = path.run(60);
+        assert!(own >= 85, "{mbit} {base} {queue}: {own} %");
     }
 }
 

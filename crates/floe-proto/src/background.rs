@@ -107,10 +107,15 @@ const PATIENCE: u32 = 5;
 const FREE: u32 = 4;
 /// How long a path is left alone, and twice as long each time that somebody was there: what others
 /// have only begun grows meanwhile, and what they leave for a moment is not worth a queue.
-const QUIET: Micros = Micros::from_secs(2);
+const QUIET: Micros = Micros::from_secs(4);
 const QUIET_MAX: Micros = Micros::from_secs(8);
+/// How long there is no queue before those are taken to be gone that had made one.
+const GONE: Micros = Micros::from_secs(2);
+/// Acknowledgements that wait for a further segment, up to 40 ms, make the smoothed round trip of a
+/// slow sender look that much longer.
+const LATE: Micros = Micros(10_000);
 /// Periods of less than was delivered before that are no accident.
-const LACKING: u32 = 3;
+const LACKING: u32 = 5;
 /// Slower than most others grow.
 const FULLS: u64 = 200;
 /// Periods that a look takes, and time from one to the next: it costs some percent.
@@ -312,9 +317,9 @@ impl Background {
     }
 
     fn yield_on(&mut self, queue: Micros, until: Time, now: Time) {
-        if queue.0 > self.target.0 / 2 {
+        if queue > Micros(self.target.0 / 2).max(LATE) {
             self.rate /= 2;
-            self.phase = Phase::Yielding { until: until.max(now.plus(QUIET)) };
+            self.phase = Phase::Yielding { until: until.max(now.plus(GONE)) };
         } else if now >= until {
             self.phase = Phase::Climbing;
         }

@@ -26,6 +26,7 @@ mod joined; // two networks that it joins
 mod wan; // everything over it
 mod resume; // what it costs to continue
 mod siege; // what a transfer keeps while others besiege the server
+mod beside; // what a transfer leaves to others
 mod why; // whether floe names what limits it
 
 use clap::Parser;
@@ -45,6 +46,8 @@ enum Bench {
     Resume(resume::ResumeArgs),
     /// What a transfer keeps of its rate under thousands of idle connections and handshakes
     Siege(siege::SiegeArgs),
+    /// What a transfer leaves to a plain TCP connection beside it, in the background and not
+    Beside(beside::BesideArgs),
     /// How often floe names the limit of a transfer that has one constructed for it
     Why(why::WhyArgs),
     /// The emulated path, started by the others
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Bench::Wan(args) => wan::run(&args),
         Bench::Resume(args) => resume::run(&args),
         Bench::Siege(args) => siege::run(&args),
+        Bench::Beside(args) => beside::run(&args),
         Bench::Why(args) => why::run(&args),
         Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),

@@ -11,6 +11,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// One end.
 #[derive(clap::Subcommand, Clone, Debug)]
@@ -23,6 +24,20 @@ pub enum Plain {
     Send(End),
     /// Accepts one connection and sends a file
     Offer(End),
+    /// Sends zeros until nobody takes them
+    Flood(Rival),
+    /// Takes what comes, and says ten times a second how much that was so far
+    Drain(Rival),
+}
+
+/// One end of a connection that only competes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Rival {
+    /// The address to connect to
+    address: String,
+    /// Wait for a connection there instead
+    #[arg(long)]
+    listen: bool,
 }
 
 /// What both ends are told.
@@ -57,6 +72,7 @@ enum Then {
     Sync,
 }
 
+const SAY: Duration = Duration::from_millis(100);
 const DIRECTORY: u64 = u64::MAX;
 
 impl Plain {
@@ -69,8 +85,40 @@ impl Plain {
             }
             Self::Send(end) => TcpStream::connect(&end.address).and_then(|to| send(to, end)),
             Self::Offer(end) => accept(end).and_then(|to| send(to, end)),
+            Self::Flood(rival) => rival.meet().and_then(flood),
+            Self::Drain(rival) => rival.meet().and_then(drain),
         };
         done.map_err(|error| format!("{self:?}: {error}"))
+    }
+}
+
+impl Rival {
+    fn meet(&self) -> io::Result<TcpStream> {
+        if self.listen {
+            return TcpListener::bind(&self.address)?.accept().map(|(stream, _)| stream);
+        }
+        TcpStream::connect(&self.address)
+    }
+}
+
+fn flood(mut to: TcpStream) -> io::Result<()> {
+    let zeros = vec![0; 256 << 10];
+    loop {
+        to.write_all(&zeros)?;
+    }
+}
+
+fn drain(mut from: TcpStream) -> io::Result<()> {
+    let (mut buffer, mut sum, mut said) = (vec![0; 256 << 10], 0, Instant::now());
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => sum += count,
+        }
+        if said.elapsed() >= SAY {
+            println!("{sum}");
+            said = Instant::now();
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::lane::Lanes;
 use crate::secure::Security;
 use crate::ticket::Ticket;
 use floe_proto::command::{Command, PROBES, StreamCount, Summary, TransferOptions};
-use floe_proto::frame::{Direction, Packing, Reply, Request, Verbs};
+use floe_proto::frame::{Direction, Packing, Priority, Reply, Request, Verbs};
 use floe_types::{ByteCount, ChunkSize, Code, Fault, Limits, Micros, ObjectPath, Root};
 use live::Live;
 use proof::Proof;
@@ -170,6 +170,12 @@ impl ServerTerms {
     #[must_use]
     pub const fn takes_probes(self) -> bool {
         self.abilities & PROBES != 0
+    }
+
+    /// Whether what it sends gives way to other traffic where it is asked to.
+    #[must_use]
+    pub const fn gives_way(self) -> bool {
+        self.abilities & Priority::ABILITY != 0
     }
 }
 

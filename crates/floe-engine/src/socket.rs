@@ -4,7 +4,7 @@
 //! half as fast again. Nothing is read or written here.
 
 use floe_proto::command::{Congestion, PathSample};
-use floe_types::{ByteCount, Code, Fault, Micros};
+use floe_types::{ByteCount, Code, Fault, Micros, Rate};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +30,12 @@ const UNPACED: [&[u8]; 2] = [b"cubic", b"reno"];
 const LOSS_TOLERANT: [&[u8]; 1] = [b"bbr"];
 /// From this round trip on a path is long.
 const LONG_PATH: Micros = Micros(5_000);
+/// What gives way at a loss: BBR takes losses for noise, and keeps its share. Not `lp`, which where
+/// it is there goes by the delay, too: two that decide that would wait for each other.
+const YIELDING: [&[u8]; 2] = [b"cubic", b"reno"];
+/// How long what the kernel has not sent yet may take at a pace: what comes behind it waits.
+const PACED_UNSENT: Micros = Micros::from_millis(100);
+const PACED_UNSENT_BYTES_MIN: u64 = 16 << 10;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -209,6 +215,41 @@ fn try_configure(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
+/// Bounds how fast a connection sends, by a congestion control that gives way; `None` lifts the
+/// bound. A failure is logged: the connection works without.
+pub fn pace(stream: &TcpStream, pace: Option<Rate>) {
+    let socket = SockRef::from(stream);
+    let per_sec = pace.map_or(u64::MAX, Rate::bytes_per_sec);
+    if pace.is_some() {
+        choose_congestion(&socket, &YIELDING);
+    }
+    let unsent = per_sec.saturating_mul(PACED_UNSENT.0) / Micros::from_secs(1).0;
+    let unsent = unsent.clamp(PACED_UNSENT_BYTES_MIN, UNSENT_BYTES_MAX.into());
+    let unsent = u32::try_from(unsent).unwrap_or(UNSENT_BYTES_MAX);
+    let paced = set_pace(stream, per_sec).and_then(|()| socket.set_tcp_notsent_lowat(unsent));
+    if let Err(error) = paced {
+        tracing::debug!(%error, "a socket is not paced");
+    }
+}
+
+/// By SO_MAX_PACING_RATE; TCP paces by itself where the device's queue does not.
+#[allow(unsafe_code)] // no safe wrapper of it exists in rustix or socket2
+fn set_pace(stream: &TcpStream, per_sec: u64) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of::<u64>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads `size` bytes of `per_sec`, which outlives the call, and the
+    // descriptor is open while `stream` is borrowed.
+    let done = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MAX_PACING_RATE,
+            (&raw const per_sec).cast(),
+            size,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Takes the first congestion control that this process may use, unless the socket has one of them.
 /// Where none is allowed, the system's choice stands.
 fn choose_congestion(socket: &SockRef<'_>, wanted: &[&[u8]]) {
@@ -233,6 +274,7 @@ pub fn path(stream: &TcpStream) -> Option<PathSample> {
         peer_limited: Micros(state.tcpi_rwnd_limited),
         sent: ByteCount(state.tcpi_bytes_sent),
         sent_again: ByteCount(state.tcpi_bytes_retrans),
+        acked: ByteCount(state.tcpi_bytes_acked),
         congestion: congestion(stream),
         worked: Micros::ZERO,
         ran: Micros::ZERO,
@@ -317,6 +359,20 @@ mod tests {
         let port = open.local_addr().unwrap().port();
         let stream = dial("::1", port, Duration::from_secs(5)).await.unwrap();
         assert!(path(&stream).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_gives_way_is_paced_and_slows_down_at_a_loss() {
+        let open = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = open.local_addr().unwrap().port();
+        let stream = dial("127.0.0.1", port, Duration::from_secs(5)).await.unwrap();
+        let told = || tcp_state(&stream).unwrap().tcpi_max_pacing_rate;
+        pace(&stream, Rate::new(100_000));
+        assert_eq!(told(), 100_000);
+        assert_eq!(path(&stream).unwrap().congestion, Congestion::Losses);
+        assert_eq!(SockRef::from(&stream).tcp_notsent_lowat().unwrap(), 16 << 10);
+        pace(&stream, None);
+        assert_eq!(told(), u64::MAX);
     }
 
     #[tokio::test]

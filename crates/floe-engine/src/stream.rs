@@ -11,21 +11,22 @@
 //! until its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
+mod gauge; // how the path is, and the pace
 mod thrift; // whether packing pays
 mod packer; // what of it is packed
 mod outlet;
 
 use crate::buffer::{Bell, Charge, Piece};
-use crate::lane;
 use crate::port::{Ended, Port};
 use crate::running::{Running, Seat};
 use crate::secure::{Flushed, Secured};
 use crate::socket;
-use floe_proto::command::{Command, Lost, PathSample};
+use floe_proto::command::{Command, Lost};
 use floe_proto::disk::Lane;
 use floe_proto::frame::Frame;
 use floe_proto::session::Asked;
 use floe_types::{ByteCount, Code, Fault, StreamId};
+use gauge::{Gauge, Look};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
 use packer::{Means, Packer};
@@ -53,7 +54,7 @@ pub struct Stream {
     room: ByteCount,
     hearing: Hearing,
     asked: Asked,
-    sampled: Option<Instant>,
+    gauge: Gauge,
 }
 
 /// Whether the peer is still listened to.
@@ -74,7 +75,6 @@ const TURNS: u32 = 16;
 const ROUNDS: u32 = 16;
 /// How long a stream may hold one piece while others wait for memory.
 const HOLD: Duration = Duration::from_secs(2);
-const SAMPLE: Duration = Duration::from_millis(250);
 /// How long a stream that closes in order may take to say its last frames.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long it then waits for the peer's end, so that no reset overtakes what was said.
@@ -129,7 +129,7 @@ impl Stream {
             room: ByteCount::ZERO,
             hearing: Hearing::Yes,
             asked: Asked::Yes,
-            sampled: None,
+            gauge: Gauge::default(),
         }
     }
 
@@ -262,14 +262,14 @@ impl Stream {
 
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
-        let sample = self.sample();
+        let Look { sample, glance } = self.gauge.look(self.link.socket());
         let (id, outlet, link) = (self.place.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
         let (mut ops, mut out) = (Vec::new(), Vec::new());
         let (mut wishes, mut theirs) = (Vec::new(), None);
         let hearing = &mut self.hearing;
         let came = self.inlet.has_come();
-        let (room, asked) = self.place.running.round(|core, now| {
+        let (room, asked, pace) = self.place.running.round(|core, now| {
             if came {
                 core.handle_bytes(id, now);
             }
@@ -287,6 +287,9 @@ impl Stream {
                 core.handle_path(id, sample, now);
                 theirs = Some(core.peer_causes());
             }
+            if let Some(glance) = glance {
+                core.handle_glance(id, &glance, now);
+            }
             while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
                 ops.push(op);
             }
@@ -300,8 +303,9 @@ impl Stream {
                 }
                 out.push(frame);
             }
-            (core.data_room(id), core.hearing(id))
+            (core.data_room(id), core.hearing(id), core.pace())
         });
+        self.gauge.pace(pace, self.link.socket());
         // What was left in the socket, or taken ahead of it, may come now; nothing else tells.
         let roomier = self.inlet.is_full() && self.room == ByteCount::ZERO && room > self.room;
         let heard = self.hears();
@@ -362,16 +366,6 @@ impl Stream {
             return Err(Fault::new(Code::Busy, "memory is short, and this stream too slow"));
         }
         Ok(())
-    }
-
-    fn sample(&mut self) -> Option<PathSample> {
-        let now = Instant::now();
-        if self.sampled.is_some_and(|last| now.duration_since(last) < SAMPLE) {
-            return None;
-        }
-        self.sampled = Some(now);
-        let path = socket::path(self.link.socket())?;
-        Some(PathSample { worked: lane::worked(), ran: lane::ran(), ..path })
     }
 
     async fn wait(&mut self) -> Result<(), Fault> {

@@ -1,8 +1,8 @@
 //! What the engine asks of a session, and what a session tells it.
 
 use crate::frame::{
-    Causes, Direction, Pace, Packing, Receipt, ReceiptWish, RecogniseWish, Reply, Request,
-    ResumeWish, Unasked, Verbs,
+    Causes, Direction, Pace, Packing, Priority, Receipt, ReceiptWish, RecogniseWish, Reply,
+    Request, ResumeWish, Unasked, Verbs,
 };
 use floe_types::{
     ByteCount, ChunkSize, EntryCount, EntryId, Fault, Limits, Micros, ObjectPath, Precondition,
@@ -92,6 +92,8 @@ pub struct TransferOptions {
     pub probe: Option<ByteCount>,
     /// How the sender packs what it sends.
     pub packing: Packing,
+    /// Whether the sender gives way to other traffic on the path.
+    pub priority: Priority,
 }
 
 /// The ability bit of a server that takes probes, and measures itself when it is asked.
@@ -112,6 +114,7 @@ impl Default for TransferOptions {
             rate: None,
             probe: None,
             packing: Packing::Auto,
+            priority: Priority::Normal,
         }
     }
 }
@@ -200,6 +203,8 @@ pub struct PathSample {
     pub sent: ByteCount,
     /// and of them, those that were sent again.
     pub sent_again: ByteCount,
+    /// Bytes that the peer's TCP acknowledged.
+    pub acked: ByteCount,
     /// What the congestion control takes a loss for.
     pub congestion: Congestion,
     /// How long the thread had something to do,

@@ -9,9 +9,11 @@ mod request; // requests beside any transfer
 mod receipt; // what a server signs of objects
 mod stats; // what one end measured
 mod packing; // how pieces are packed
+mod priority; // whether a transfer gives way
 mod verbs; // what a ticket allows
 
 pub use packing::{PackLevel, Packing};
+pub use priority::Priority;
 pub use receipt::{RECEIPT_LEAVES_MAX, Receipt, ReceiptWish};
 pub use request::{Recursive, Replace, Reply, Request, RootWish, Speeds, Stat};
 pub use stats::{Causes, Stats, Work};
@@ -207,6 +209,8 @@ pub struct Open {
     pub probe: Option<ByteCount>,
     /// Get: how the server packs what it sends. Of a put it says nothing.
     pub packing: Packing,
+    /// Get: whether what the server sends gives way. Of a put it says nothing.
+    pub priority: Priority,
 }
 
 /// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the

@@ -15,6 +15,7 @@ pub mod codec; // frames to bytes and back
 pub mod greeting; // from a connection to a session: steps consumed by value
 
 pub mod bucket; // the rate limit
+mod background; // how fast a transfer goes that gives way
 mod turns; // whose turn it is to pay
 pub mod causes; // where the time goes, and what that says
 mod io; // what waits to be taken, and what is under way

@@ -25,7 +25,7 @@ use crate::bucket::Bucket;
 use crate::command::{Config, Event, Holes, OnFailure, Summary, TransferOptions};
 use crate::disk::{DiskDone, DiskOp, Lane, Opened};
 use crate::entries::Entries;
-use crate::frame::{EntryBody, Failed, Frame, Packing};
+use crate::frame::{EntryBody, Failed, Frame, Packing, Priority};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -116,12 +116,19 @@ impl<P: Clone> Sender<P> {
         let limits = config.limits.clone();
         let window = options.window.min(limits.window_bytes_max);
         let bucket = options.rate.map(|rate| Bucket::new(rate, now));
+        let piece = match options.priority {
+            Priority::Normal => config.piece_bytes,
+            // On a slow link a long piece is a queue of its own.
+            Priority::Background => {
+                config.piece_bytes.min(ByteCount(limits.piece_bytes_min.into()))
+            }
+        };
         Self {
             id,
             base,
             options,
             limits,
-            piece: config.piece_bytes,
+            piece,
             holes: config.holes,
             listing,
             walk: Walk::new(),
@@ -163,8 +170,18 @@ impl<P: Clone> Sender<P> {
         self.options.packing
     }
 
+    pub(crate) const fn priority(&self) -> Priority {
+        self.options.priority
+    }
+
     pub(crate) const fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_ref()
+    }
+
+    /// Whether its own limit holds it back, or, where it `yields`, that it gives way.
+    pub(crate) fn is_limited(&self, yields: Yields, now: Time) -> bool {
+        let own = self.bucket.as_ref().is_some_and(|bucket| !bucket.is_open(now));
+        own || yields == Yields::Now && self.priority() == Priority::Background
     }
 
     pub(crate) fn has_flight(&self, seq: Seq) -> bool {
@@ -375,6 +392,13 @@ impl<P: Clone> Sender<P> {
             }
         }
     }
+}
+
+/// Whether those that give way are held back now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Yields {
+    Now,
+    No,
 }
 
 /// Whether the peer is told of a failure.

@@ -15,17 +15,19 @@
 mod needs; // which verbs what is asked for needs
 mod ending; // closing, draining, and the loss of streams
 mod hold; // bounds of an operator, and of others, too
+mod yields; // transfers that give way
 mod stalls; // when neither end has anything left to do
 mod frames; // what the peer says
 mod output; // what is handed out
 
+use crate::background::Background;
 use crate::bucket;
 use crate::causes::Cause;
 use crate::command::{
     Accepted, Command, Config, Event, PathSample, Role, Summary, TransferOptions, Violation,
 };
 use crate::disk::{DiskDone, DiskOp, Took, Waited};
-use crate::frame::{Causes, Direction, Frame, Open, Packing, Request, Stats, Verbs};
+use crate::frame::{Causes, Direction, Frame, Open, Packing, Priority, Request, Stats, Verbs};
 use crate::io::{Io, Owner, ReceiveOp};
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Queued, Sender};
@@ -54,6 +56,8 @@ pub struct Session<P> {
     next_request: u32,
     state: State,
     tune: Tune,
+    /// While there are transfers that give way.
+    background: Option<Background>,
     causes: Causes,
     peer_stats: Stats,
     stats_said: Time,
@@ -93,6 +97,7 @@ impl<P: Clone> Session<P> {
             next_request: 0,
             state: State::Open,
             tune,
+            background: None,
             causes: Causes::default(),
             peer_stats: Stats::default(),
             stats_said: now,
@@ -172,6 +177,7 @@ impl<P: Clone> Session<P> {
             receipts: options.receipts,
             probe: options.probe,
             packing: if direction == Direction::Get { options.packing } else { Packing::Auto },
+            priority: if direction == Direction::Get { options.priority } else { Priority::Normal },
         }));
         match direction {
             Direction::Put => {
@@ -321,6 +327,9 @@ impl<P: Clone> Session<P> {
             }
         }
         self.beat(now);
+        if let Some(background) = &mut self.background {
+            background.handle_timeout(now);
+        }
         if self.role == Role::Client {
             self.tune.sample(self.data_bytes, now);
             self.end_stall(now);
@@ -341,6 +350,7 @@ impl<P: Clone> Session<P> {
         }
         self.say_last_stats(now);
         self.report_finished();
+        self.tend_background(now);
         let streams = u32::try_from(self.io.pipes.len()).unwrap_or(u32::MAX);
         if self.role == Role::Client && self.state == State::Open {
             let halves = self.transfers.values();
@@ -382,7 +392,7 @@ impl<P: Clone> Session<P> {
         if closing {
             return;
         }
-        let (mut cause, held) = (Cause::Idle, self.is_held(now));
+        let (mut cause, held, yields) = (Cause::Idle, self.is_held(now), self.yields(now));
         let busy = self.transfers.iter().find_map(|(id, half)| match half {
             Half::Send(half) => half.is_busy_on(stream, &self.io).then_some(*id),
             // What is received has a hasher of its own: the two directions do not wait.
@@ -395,11 +405,7 @@ impl<P: Clone> Session<P> {
             let next = match half {
                 Half::Send(half) => match half.pump(stream, &mut self.io) {
                     // What is queued waits for its token, not for the socket.
-                    Cause::Network
-                        if held || half.bucket().is_some_and(|own| !own.is_open(now)) =>
-                    {
-                        Cause::Limiter
-                    }
+                    Cause::Network if held || half.is_limited(yields, now) => Cause::Limiter,
                     cause => cause,
                 },
                 Half::Receive(half) => match half.cause(stream, &self.io, now) {
@@ -471,6 +477,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         receipts: open.receipts,
         probe: open.probe,
         packing: open.packing,
+        priority: open.priority,
         ..TransferOptions::default()
     }
 }

@@ -58,6 +58,10 @@ impl Turns {
         self.waiting.retain(|(_, waiting)| *waiting != stream);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// A transfer is over.
     pub(crate) fn forget(&mut self, transfer: TransferId) {
         self.waiting.retain(|(of, _)| *of != transfer);

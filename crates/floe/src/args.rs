@@ -70,6 +70,11 @@ pub struct TransferFlags {
     /// Send at most so much a second: a SIZE, or bits as in 100Mbit
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub limit: Option<Rate>,
+    /// Give way to other traffic on the path: as fast as keeps its queues short, and at 32 KiB/s
+    /// at least, over one connection unless --streams says otherwise; a get needs a server that
+    /// knows this
+    #[arg(long)]
+    pub background: bool,
     /// Compress what is sent: 'auto' while the network is the limit and the bytes shrink, 'never',
     /// or a level of zstd from 1 (fast) to 19 (small) for everything that shrinks (pieces up to
     /// 16 KiB: 3 at most); on a get the server may use a lower level; --limit and rates count the

@@ -266,7 +266,7 @@ mod tests {
             &["floe", "put", "a", "nas:/a", "--compress", "20"],
             &["floe", "get", "nas:/a", "a", "--compress", "always"],
             &["floe", "serve", "--compress", "0"],
-            &["floe", "put", "a", "nas:/a", "--background"],
+            &["floe", "put", "a", "nas:/a", "--background=no"],
             &["floe", "ticket", "create", "x", "--quota", "much"],
             &["floe", "ticket", "create", "x", "--prefix", ".."],
             &["floe", "ticket", "create", "x", "--client-key", "07"],

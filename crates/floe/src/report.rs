@@ -9,10 +9,10 @@ use crate::civil;
 use crate::event::{self, Channel, Event};
 use crate::packed::{self, Detail};
 use crate::progress::{Audience, Progress};
-use crate::why::{self, Why};
+use crate::why::Why;
 use floe_proto::causes::Limited;
 use floe_proto::command::Summary;
-use floe_proto::frame::Packing;
+use floe_proto::frame::{Packing, Priority};
 use floe_types::{ByteCount, Code, Fault, ObjectPath, Root};
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -136,11 +136,12 @@ impl Voice {
 
 impl Report {
     /// Begins to tell of a transfer.
-    pub fn new(voice: Voice, name: Name, now: Instant) -> Self {
+    pub fn new(voice: Voice, name: Name, priority: Priority, now: Instant) -> Self {
         let why = match name.verb {
             "get" => Why::of_get(&name.dest),
             _ => Why::of_put(&name.source),
         };
+        let why = why.with(priority);
         let progress = Progress::new(voice.audience(), name.source.clone(), why, now);
         Self {
             voice,
@@ -365,7 +366,7 @@ impl Report {
             .with_sums(sums)
             .with("streams", self.streams_max)
             .with("causes", event::causes(&sums.causes))
-            .with("limit", self.limit(finished).map(|limited| why::name(limited.by)))
+            .with("limit", self.limit(finished).map(|limited| self.why.name(limited.by)))
             .with("limit_percent", self.limit(finished).map(|limited| limited.percent))
             .with("why", self.why_slow(finished))
             .with("reconnects", finished.reconnects)
@@ -422,7 +423,7 @@ mod tests {
             dest_bytes: b"nas:/\xff".to_vec(),
             hints: &[],
         };
-        Report::new(Voice { form, level: Level::Quiet }, name, Instant::now())
+        Report::new(Voice { form, level: Level::Quiet }, name, Priority::Normal, Instant::now())
     }
 
     fn finished(object: Option<(ByteCount, Root)>) -> Finished {

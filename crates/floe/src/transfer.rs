@@ -14,7 +14,7 @@ use floe_engine::client::{
     Client, LocalSink, LocalSource, Notice, Notices, Outcome, Receipts, watch,
 };
 use floe_proto::command::{OnFailure, StreamCount, TransferOptions};
-use floe_proto::frame::{Pace, Packing, RecogniseWish, ResumeWish};
+use floe_proto::frame::{Pace, Packing, Priority, RecogniseWish, ResumeWish};
 use floe_types::{Code, Fault, ObjectPath, Precondition};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,13 +100,23 @@ impl TransferFlags {
             on_failure: if self.fail_fast { OnFailure::Stop } else { OnFailure::Continue },
             rate: self.limit,
             packing: self.compress,
+            priority: self.priority(),
             ..TransferOptions::default()
         })
     }
 
-    /// How many connections: the plain dialogue uses one.
+    /// How many connections: the plain dialogue uses one, and each would have a share of its own
+    /// where others are to have all.
     pub fn stream_count(&self) -> StreamCount {
-        if self.lockstep { StreamCount::Fixed(1) } else { self.streams }
+        match (self.lockstep, self.background, self.streams) {
+            (true, ..) | (_, true, StreamCount::Auto) => StreamCount::Fixed(1),
+            (_, _, streams) => streams,
+        }
+    }
+
+    /// Whether others go first.
+    pub const fn priority(&self) -> Priority {
+        if self.background { Priority::Background } else { Priority::Normal }
     }
 }
 
@@ -181,7 +191,7 @@ async fn run_one(
     signals: &mut Signals,
 ) -> Result<()> {
     let _lock = job.lock.as_deref().map(|key| dialer.lock(key)).transpose()?;
-    let report = Report::new(voice, job.name.clone(), Instant::now());
+    let report = Report::new(voice, job.name.clone(), options.priority, Instant::now());
     let hint = hint_of(&job.course);
     let client = signals.or(dialer.client(&job.server)).await?;
     let (report, finished) = drive(client, job.course, options.clone(), report, signals).await?;

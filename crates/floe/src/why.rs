@@ -5,7 +5,7 @@
 //! nothing honest to say, and nothing is said.
 
 use floe_proto::causes::{Limit, Limited};
-use floe_proto::frame::{Causes, Direction};
+use floe_proto::frame::{Causes, Direction, Priority};
 
 /// Which way the bytes go, and between what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,19 +15,33 @@ pub struct Why {
     source: &'static str,
     /// What the receiver writes.
     sink: &'static str,
+    priority: Priority,
 }
 
 impl Why {
     /// Of a `put` of SRC.
     pub fn of_put(source: &str) -> Self {
         let source = if source == "-" { INPUT } else { SOURCE };
-        Self { direction: Direction::Put, source, sink: SINK }
+        Self { direction: Direction::Put, source, sink: SINK, priority: Priority::Normal }
     }
 
     /// Of a `get` to DEST.
     pub fn of_get(dest: &str) -> Self {
         let sink = if dest == "-" { OUTPUT } else { SINK };
-        Self { direction: Direction::Get, source: SOURCE, sink }
+        Self { direction: Direction::Get, source: SOURCE, sink, priority: Priority::Normal }
+    }
+
+    /// Of one that gives way, or does not.
+    pub const fn with(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
+    /// The limit's name for programs.
+    pub fn name(self, limit: Limit) -> &'static str {
+        match (limit, self.priority) {
+            (Limit::Limiter, Priority::Background) => "background",
+            _ => name(limit),
+        }
     }
 
     /// The cause that makes up half of the time or more.
@@ -62,6 +76,9 @@ impl Why {
             Limit::PeerSocket => {
                 "waiting for the receiver's TCP window; a larger tcp_rmem there, or more streams, \
                  may help"
+            }
+            Limit::Limiter if self.priority == Priority::Background => {
+                "held to what other traffic leaves (--background), or by a limit"
             }
             Limit::Limiter => "held back by a limit (--limit, the ticket's or the server's)",
             Limit::Memory => "waiting for buffers",
@@ -172,6 +189,11 @@ mod tests {
         let input = Why::of_put("-").line(&Causes { source_disk: Micros(9), ..base });
         assert_eq!(input.as_deref(), Some("100 % waiting for standard input"));
         let limited = Causes { network: Micros(99), limiter: Micros(99), ..base };
+        let yields = Why::of_get("a").with(Priority::Background);
+        let line = "99 % held to what other traffic leaves (--background), or by a limit";
+        assert_eq!(yields.line(&limited).as_deref(), Some(line));
+        assert_eq!(yields.name(Limit::Limiter), "background");
+        assert_eq!(yields.name(Limit::Network), "network");
         assert_eq!(get(limited).as_deref(), Some(LIMITED));
     }
 

@@ -7,8 +7,9 @@ use super::dice::Dice;
 use super::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
-    Frame, Header, Hello, More, Open, Opened, Pace, Packing, ReceiptWish, RecogniseWish, Recursive,
-    Replace, Reply, Request, ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked, Verdict, Want,
+    Frame, Header, Hello, More, Open, Opened, Pace, Packing, Priority, ReceiptWish, RecogniseWish,
+    Recursive, Replace, Reply, Request, ResumeWish, RootWish, Seal, SeqRange, Stats, Unasked,
+    Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, ChunkSize, Code, Component, EntryCount, EntryId,
@@ -133,6 +134,7 @@ fn open(dice: &mut Dice<'_>) -> Open {
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     };
     let (recognise, unasked) = dice.pick(&[
         (RecogniseWish::ByVersion, Unasked::Refused),

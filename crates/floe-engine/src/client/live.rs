@@ -14,7 +14,7 @@ use crate::stream::{Place, Stream};
 use floe_proto::command::{
     Accepted, Command, Config, Event, Holes, Role, StreamCount, TransferOptions,
 };
-use floe_proto::frame::{Direction, PackLevel, Receipt, Reply, Request, Welcome};
+use floe_proto::frame::{Direction, PackLevel, Priority, Receipt, Reply, Request, Welcome};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Escaped, Fault, Limits, ObjectPath, TransferId};
 use std::net::SocketAddr;
@@ -175,6 +175,11 @@ impl Live {
         remote: &ObjectPath,
         options: &TransferOptions,
     ) -> Result<(TransferId, mpsc::UnboundedReceiver<Event>), Fault> {
+        let yields = options.priority == Priority::Background;
+        if direction == Direction::Get && yields && !self.terms.gives_way() {
+            // It would take the whole path, and only it could do otherwise.
+            return Err(Fault::new(Code::Unsupported, "ask this server to give way"));
+        }
         let (to, events) = mpsc::unbounded_channel();
         let command = Command::Transfer {
             direction,

@@ -24,7 +24,9 @@ use crate::state::random;
 use crate::stream::{Place, Stream};
 use crate::ticket::{Admission, Grant};
 use floe_proto::command::{Config, Holes, PROBES, Role, StreamCount};
-use floe_proto::frame::{Direction, Packing, Receipt, Successor, Verbs, Welcome};
+use floe_proto::frame::{
+    Direction, PackLevel, Packing, Priority, Receipt, Successor, Verbs, Welcome,
+};
 use floe_proto::greeting::{HelloClaim, JoinClaim, Refusal};
 use floe_proto::session::Session;
 use floe_store::{OwnerId, Store};
@@ -176,8 +178,7 @@ impl Visit<'_> {
         let scribe = self.scribe(id, &name, pass.as_ref(), &agent);
         let streams_max = self.streams_max(pass.as_ref());
         let packs = self.rules.packing.most();
-        let abilities = probes_of(pass.as_ref()) | packs.map_or(0, |_| Packing::ABILITIES);
-        let may = (verbs, streams_max, abilities);
+        let may = (verbs, streams_max, abilities(pass.as_ref(), packs));
         let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
@@ -444,9 +445,10 @@ fn tell_end(running: &Running) {
     }
 }
 
-/// The ability bit, where probes are taken.
-fn probes_of(pass: Option<&Pass>) -> u64 {
-    if pass.is_some_and(Pass::takes_probes) { PROBES } else { 0 }
+/// What a session is offered beyond what every server does.
+fn abilities(pass: Option<&Pass>, packs: Option<PackLevel>) -> u64 {
+    let probes = if pass.is_some_and(Pass::takes_probes) { PROBES } else { 0 };
+    probes | packs.map_or(0, |_| Packing::ABILITIES) | Priority::ABILITY
 }
 
 fn welcome(

@@ -61,6 +61,7 @@ fn opens(first: u32) -> Vec<u8> {
             receipts: options.receipts,
             probe: options.probe,
             packing: options.packing,
+            priority: options.priority,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

@@ -6,7 +6,7 @@ use floe_engine::secure::{Flushed, Scratch, Secured, Took, client_handshake};
 use floe_engine::ticket::Ticket;
 use floe_proto::codec::{Decoded, Decoder, encode};
 use floe_proto::command::TransferOptions;
-use floe_proto::frame::{Direction, Frame, Open, Packing, ReceiptWish, Unasked, Welcome};
+use floe_proto::frame::{Direction, Frame, Open, Packing, Priority, ReceiptWish, Unasked, Welcome};
 use floe_types::{ByteCount, Limits, ObjectPath, TransferId};
 use std::io::IoSlice;
 use std::time::Duration;
@@ -75,6 +75,7 @@ impl Peer {
             receipts: ReceiptWish::None,
             probe,
             packing: Packing::Auto,
+            priority: Priority::Normal,
         };
         self.say(&Frame::Open(open)).await;
         transfer

@@ -6,7 +6,7 @@ use super::values::ascend;
 use crate::command::Violation;
 use crate::frame::{
     Basis, CommittedEntry, Direction, DoneEntry, Failed, More, Open, Opened, Pace, PackLevel,
-    Packing, ReceiptWish, RecogniseWish, ResumeWish, Unasked, Want,
+    Packing, Priority, ReceiptWish, RecogniseWish, ResumeWish, Unasked, Want,
 };
 use alloc::vec::Vec;
 use floe_types::{
@@ -20,6 +20,7 @@ const RESUMES: [ResumeWish; 2] = [ResumeWish::Continue, ResumeWish::Discard];
 const RECOGNISES: [RecogniseWish; 2] = [RecogniseWish::ByVersion, RecogniseWish::ByContent];
 const UNASKED: [Unasked; 2] = [Unasked::Refused, Unasked::Welcome];
 const RECEIPTS: [ReceiptWish; 2] = [ReceiptWish::None, ReceiptWish::Signed];
+const PRIORITIES: [Priority; 2] = [Priority::Normal, Priority::Background];
 const BASES: [Basis; 2] = [Basis::Version, Basis::Content];
 const MORES: [More; 2] = [More::Last, More::Follows];
 
@@ -28,7 +29,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
     let (mut unasked, mut receipts, mut probe) = (Field::new(), Field::new(), Field::new());
-    let mut packing = Field::new();
+    let (mut packing, mut priority) = (Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -43,6 +44,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         10 => receipts.set(r.choice(&RECEIPTS)),
         11 => probe.set(r.size()),
         12 => packing.set(read_packing(r)),
+        13 => priority.set(r.choice(&PRIORITIES)),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -60,6 +62,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         receipts: receipts.maybe().unwrap_or_default(),
         probe: probe.maybe(),
         packing: packing.maybe().unwrap_or_default(),
+        priority: priority.maybe().unwrap_or_default(),
     })
 }
 
@@ -88,8 +91,8 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
         Packing::Never => Some(0),
         Packing::Level(level) => Some(u64::from(level.number())),
     };
-    let probe = open.probe.is_some();
-    let some = [open.unasked != Unasked::Refused, signed, probe, packing.is_some()];
+    let (probe, yields) = (open.probe.is_some(), open.priority != Priority::Normal);
+    let some = [open.unasked != Unasked::Refused, signed, probe, packing.is_some(), yields];
     w.map(9, &some).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
@@ -107,6 +110,9 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     }
     if let Some(level) = packing {
         w.uint(12).uint(level);
+    }
+    if yields {
+        w.uint(13).choice(&PRIORITIES, &open.priority);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Half, Session};
 use crate::command::{Event, Role};
 use crate::disk::{DiskOp, Lane};
-use crate::frame::{Causes, Data, Frame, Level, Packing};
+use crate::frame::{Causes, Data, Frame, Level, Packing, Priority};
 use crate::session::ending::State;
 use floe_types::{ByteCount, OpId, StreamId, Time, TransferId};
 
@@ -116,6 +116,7 @@ impl<P: Clone> Session<P> {
         if self.is_held(now) {
             return false;
         }
+        let yields = self.yields(now);
         let paying = self.transfers.iter_mut().find_map(|(id, half)| match half {
             Half::Send(half) if half.has_flight(seq) => Some((*id, half)),
             _ => None,
@@ -124,18 +125,26 @@ impl<P: Clone> Session<P> {
             self.io.turns.leave(stream);
             return true;
         };
-        if let Some(bucket) = half.bucket_mut() {
-            if !bucket.is_open(now) || !self.io.turns.may_go((id, stream), &self.io.pipes) {
+        let background =
+            self.background.as_mut().filter(|_| half.priority() == Priority::Background);
+        if half.bucket().is_some() || background.is_some() {
+            let open = !half.is_limited(yields, now);
+            if !open || !self.io.turns.may_go((id, stream), &self.io.pipes) {
                 self.io.turns.wait((id, stream));
                 if let Some(next) = self.io.turns.next(id)
-                    && bucket.is_open(now)
+                    && open
                 {
                     self.io.wake(Lane::Stream(next));
                 }
                 return false;
             }
             self.io.turns.gone((id, stream));
-            bucket.charge(len, now);
+            if let Some(bucket) = half.bucket_mut() {
+                bucket.charge(len, now);
+            }
+            if let Some(background) = background {
+                background.bucket_mut().charge(len, now);
+            }
         }
         half.count_sent(len);
         true
@@ -201,6 +210,7 @@ impl<P: Clone> Session<P> {
                 sooner(bucket.opens_at(self.io.now));
             }
         }
+        self.yields_until().for_each(&mut sooner);
         if self.is_held(self.io.now) {
             sooner(self.io.held_until);
         }

@@ -23,8 +23,11 @@ pub(super) enum Owed {
 impl<P: Clone> Session<P> {
     /// Whether this end has anything to do.
     fn work(&self) -> Work {
-        let waits =
-            |half: &Half<P>| half.bucket().is_some_and(|bucket| !bucket.is_open(self.io.now));
+        let yields = self.yields(self.io.now);
+        let waits = |half: &Half<P>| match half {
+            Half::Send(half) => half.is_limited(yields, self.io.now),
+            Half::Receive(half) => half.bucket().is_some_and(|own| !own.is_open(self.io.now)),
+        };
         let held = self.is_held(self.io.now) && !self.transfers.is_empty();
         let quiet = self.io.is_idle() && !self.io.has_unsaid() && !held;
         if quiet && !self.transfers.values().any(waits) { Work::None } else { Work::UnderWay }

@@ -160,6 +160,7 @@ fn open() -> impl Strategy<Value = Open> {
             Just(Packing::Never),
             (1u8..=19).prop_map(|level| Packing::Level(PackLevel::new(level).unwrap())),
         ],
+        prop_oneof![Just(Priority::Normal), Just(Priority::Background)],
     );
     (transfer(), path(), 18u32..=24, window(), how).prop_map(
         |(transfer, path, bits, window, how)| Open {
@@ -176,6 +177,7 @@ fn open() -> impl Strategy<Value = Open> {
             receipts: how.6,
             probe: how.7,
             packing: how.8,
+            priority: how.9,
         },
     )
 }

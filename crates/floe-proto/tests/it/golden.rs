@@ -140,6 +140,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     };
     let get = Open {
         direction: Direction::Get,
@@ -156,6 +157,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
     let packed =
         Open { packing: Packing::Level(level), receipts: ReceiptWish::None, ..signed.clone() };
     let plain = Open { packing: Packing::Never, ..packed.clone() };
+    let yields = Open { packing: Packing::Auto, priority: Priority::Background, ..packed.clone() };
     let opened = Opened { transfer: TRANSFER, handle: vec![1, 2, 3], window: Limits::WINDOW_BYTES };
     vec![
         (
@@ -183,6 +185,11 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
             Frame::Open(plain),
             "0000001d 10 00 0000 \
              aa000701010280031a00100000041a0400000005010601070108010c00",
+        ),
+        (
+            Frame::Open(yields),
+            "0000001d 10 00 0000 \
+             aa000701010280031a00100000041a0400000005010601070108010d01",
         ),
         (Frame::Opened(opened), "0000000e 11 00 0000 a300070143010203021a04000000"),
     ]

@@ -252,6 +252,7 @@ fn worked_opening(
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

@@ -10,7 +10,7 @@ use floe_proto::command::{
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Took};
 use floe_proto::frame::{
     Await, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame, Header, Open, Pace,
-    Packing, ReceiptWish, RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
+    Packing, Priority, ReceiptWish, RecogniseWish, ResumeWish, Seal, Unasked, Verbs,
 };
 use floe_proto::session::Session;
 use floe_types::{
@@ -270,6 +270,7 @@ pub fn opening(transfer: TransferId, direction: Direction) -> Open {
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     }
 }
 

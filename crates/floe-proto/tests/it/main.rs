@@ -22,6 +22,7 @@ mod stray; // frames about what never was
 mod causes; // where the time goes
 mod stalls; // nobody has anything left to do
 mod transfers;
+mod yields; // transfers that give way
 mod receipts; // what a server signs
 mod unasked; // a small get before WANT
 mod probes; // bytes that are nobody's

@@ -8,7 +8,7 @@ use floe_proto::command::{Config, Holes, Role, StreamCount};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, Opened, Reread, Took};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Failed,
-    Frame, Header, Hello, Join, Level, More, Open, Pace, Packing, Receipt, ReceiptWish,
+    Frame, Header, Hello, Join, Level, More, Open, Pace, Packing, Priority, Receipt, ReceiptWish,
     RecogniseWish, Reply, Request, ResumeWish, Seal, SeqRange, Stats, Unasked, Verbs, Verdict,
     Want, Welcome,
 };
@@ -70,6 +70,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     })
 }
 

@@ -44,7 +44,7 @@ fn every_command_has_help_with_exit_statuses() {
 fn what_is_not_here_is_an_unknown_option() {
     let stage = Stage::new();
     for args in [
-        &["put", "a", "nas:/a", "--background"][..],
+        &["put", "a", "nas:/a", "--foreground"][..],
         &["put", "a", "nas:/a", "--compress", "20"],
         &["frobnicate"],
         &[],

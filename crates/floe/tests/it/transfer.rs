@@ -38,6 +38,8 @@ fn every_way_to_send_gives_the_same_bytes() {
         &["--lockstep"],
         &["--chunk", "16Mi", "--window", "16Mi"],
         &["--limit", "200M", "--no-resume", "--checksum"],
+        &["--background"],
+        &["--background", "--streams", "2", "--limit", "200M"],
     ]
     .iter()
     .enumerate()

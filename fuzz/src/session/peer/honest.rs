@@ -6,7 +6,7 @@ use crate::session::dice::Dice;
 use crate::session::disk::{METADATA, NAMES, SIZES, version_of};
 use floe_proto::frame::{
     Await, Basis, CommittedEntry, Content, Data, Direction, DoneEntry, Entry, EntryBody, Frame,
-    Header, Level, More, Open, Opened, Pace, Packing, ReceiptWish, RecogniseWish, Reply,
+    Header, Level, More, Open, Opened, Pace, Packing, Priority, ReceiptWish, RecogniseWish, Reply,
     ResumeWish, Seal, SeqRange, Unasked, Verdict, Want,
 };
 use floe_types::{
@@ -53,6 +53,7 @@ fn opens(dice: &mut Dice<'_>) -> Said {
         receipts: ReceiptWish::None,
         probe: None,
         packing: Packing::Auto,
+        priority: Priority::Normal,
     })
 }
 

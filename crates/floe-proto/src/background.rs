@@ -31,6 +31,8 @@ pub(crate) struct Background {
     /// When this period began, and when time was last asked for.
     began: Time,
     woken: Time,
+    /// Whether anything was sent, or acknowledged, since then.
+    active: bool,
     period: Period,
     /// Goodput of the period before.
     before: u64,
@@ -99,6 +101,7 @@ const TARGET_MIN: Micros = Micros(5_000);
 const VISIBLE: Micros = Micros(4_000);
 const PERIOD_MIN: Micros = Micros(50_000);
 const PERIOD_MAX: Micros = Micros(400_000);
+const RUSH_MIN: Micros = Micros(20_000);
 /// Losses within so many periods are of one cause.
 const LOSS_PERIODS: u64 = 3;
 /// Periods after which a queue that does not drain is somebody else's,
@@ -132,6 +135,7 @@ impl Background {
             streams: BTreeMap::new(),
             began: now,
             woken: now,
+            active: true,
             period: Period::default(),
             before: 0,
             full: 0,
@@ -154,8 +158,10 @@ impl Background {
         &self.bucket
     }
 
-    pub(crate) const fn bucket_mut(&mut self) -> &mut Bucket {
-        &mut self.bucket
+    /// Bytes go.
+    pub(crate) fn charge(&mut self, len: ByteCount, now: Time) {
+        self.active = true;
+        self.bucket.charge(len, now);
     }
 
     /// How fast a socket may send: somewhat faster than the bucket fills, so that this is what
@@ -164,14 +170,15 @@ impl Background {
         rate_of(self.rate + self.rate / 4)
     }
 
-    /// When a stream is to be sampled at the latest.
-    pub(crate) fn next_timeout(&self) -> Time {
-        self.began.max(self.woken).plus(self.span())
+    /// When a stream is to be sampled at the latest; of one on which nothing goes there is nothing
+    /// to be learned.
+    pub(crate) fn next_timeout(&self) -> Option<Time> {
+        self.active.then(|| self.began.max(self.woken).plus(self.span()))
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Time) {
-        if self.next_timeout() <= now {
-            self.woken = now;
+        if self.next_timeout().is_some_and(|due| due <= now) {
+            (self.woken, self.active) = (now, false);
         }
     }
 
@@ -194,9 +201,13 @@ impl Background {
             self.peak = self.peak.max(queue);
             self.period.queue = Some(self.period.queue.map_or(queue, |least| least.min(queue)));
         }
+        self.active |= acked > 0;
         self.period.acked += acked;
         self.period.lost += seen.again.minus(last.again).0;
-        let rushing = self.phase == Phase::Climbing && self.peak > self.target;
+        // Of less time than that nothing can be said: another stream may have ended a period now.
+        let rushing = self.phase == Phase::Climbing
+            && self.peak > self.target
+            && now.since(self.began) >= RUSH_MIN;
         if rushing || now.since(self.began) >= self.span() {
             self.decide(now);
         }

@@ -13,29 +13,47 @@ use std::sync::Mutex;
 /// How often others may end it meanwhile.
 const ATTEMPTS_MAX: usize = 3;
 
+/// What the paths of a session's may take; one that is not kept is not begun again.
+const BYTES_MAX: usize = 1 << 20;
+
 /// Those of a session.
 #[derive(Default)]
-pub(super) struct Begun(Mutex<BTreeSet<(TransferId, ObjectPath)>>);
+pub(super) struct Begun(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    all: BTreeSet<(TransferId, ObjectPath)>,
+    bytes: usize,
+}
 
 impl Begun {
     pub(super) fn add(&self, transfer: TransferId, path: &ObjectPath) {
-        lock(&self.0).insert((transfer, path.clone()));
+        let mut kept = lock(&self.0);
+        let bytes = kept.bytes + path.footprint();
+        if bytes <= BYTES_MAX && kept.all.insert((transfer, path.clone())) {
+            kept.bytes = bytes;
+        }
     }
 
     pub(super) fn remove(&self, transfer: TransferId, path: &ObjectPath) {
-        lock(&self.0).remove(&(transfer, path.clone()));
+        let mut kept = lock(&self.0);
+        if kept.all.remove(&(transfer, path.clone())) {
+            kept.bytes -= path.footprint();
+        }
     }
 
     /// A transfer is over, with what it left.
     pub(super) fn forget(&self, transfer: TransferId) {
-        lock(&self.0).retain(|(of, _)| *of != transfer);
+        let mut kept = lock(&self.0);
+        kept.all.retain(|(of, _)| *of != transfer);
+        kept.bytes = kept.all.iter().map(|(_, path)| path.footprint()).sum();
     }
 
     /// The directory of `path`, if it is one of these.
     fn above(&self, transfer: TransferId, path: &ObjectPath) -> Option<ObjectPath> {
         let (parent, _) = path.split_last()?;
         let begun = (transfer, parent);
-        let is_begun = lock(&self.0).contains(&begun);
+        let is_begun = lock(&self.0).all.contains(&begun);
         is_begun.then_some(begun.1)
     }
 }
@@ -138,6 +156,21 @@ mod tests {
             told
         });
         assert!(told.join().unwrap().concat().iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn what_is_kept_of_paths_is_bounded_and_goes_with_its_transfer() {
+        let begun = Begun::default();
+        let deep = |nth: u64| path(&format!("{nth}/{}", "d/".repeat(200)));
+        (0..2000).for_each(|nth| begun.add(T, &deep(nth)));
+        assert!(lock(&begun.0).bytes <= BYTES_MAX);
+        let inside = deep(0).join(floe_types::Component::new(b"f").unwrap()).unwrap();
+        assert_eq!(begun.above(T, &inside), Some(deep(0)));
+        begun.remove(T, &deep(0));
+        begun.remove(T, &deep(0));
+        assert_eq!(begun.above(T, &inside), None);
+        begun.forget(T);
+        assert_eq!(lock(&begun.0).bytes, 0);
     }
 
     /// So that it can be removed.

@@ -9,7 +9,8 @@ use floe_store::{
     Begun, Follow, Journaling, OpenedEntry, OpenedSink, Progress, Recognise, Resume, SinkSpec,
 };
 use floe_types::{
-    ByteCount, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Subtree, Timestamp,
+    ByteCount, Code, EntryId, Fault, Freshness, Metadata, Mode, ObjectPath, Precondition, Subtree,
+    Timestamp,
 };
 use std::sync::Arc;
 
@@ -55,7 +56,10 @@ impl Files {
             (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
                 let begin = || store.begin_directory(path, *precondition);
                 let begun = self.insist(begin(), (entry.transfer, path, &*store), begin)?;
-                self.begun.add(entry.transfer, path);
+                // What stands and must not be replaced is not lent, and stays as it is.
+                if (begun, *precondition) != (Begun::Stood, Precondition::Absent) {
+                    self.begun.add(entry.transfer, path);
+                }
                 Opened::Directory(match begun {
                     Begun::Made => Standing::Made,
                     Begun::Stood => Standing::Stood,

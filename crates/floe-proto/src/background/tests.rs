@@ -304,8 +304,11 @@ fn what_is_not_used_does_not_grow_and_nothing_goes_below_the_floor() {
 #[test]
 fn asks_for_time_once_a_period_though_nobody_samples() {
     let mut control = Background::new(Time(0));
-    let first = control.next_timeout();
+    let first = control.next_timeout().unwrap();
     assert_eq!(first, Time(PERIOD_MIN.0));
     control.handle_timeout(first);
-    assert_eq!(control.next_timeout(), first.plus(PERIOD_MIN));
+    // Nothing goes: nobody need look, until something does.
+    assert_eq!(control.next_timeout(), None);
+    control.charge(ByteCount(1), first);
+    assert_eq!(control.next_timeout(), Some(first.plus(PERIOD_MIN)));
 }

@@ -64,9 +64,10 @@ impl Receiver {
             let (index, stream, range) = (chunk.entry, chunk.stream, chunk.range());
             if chunk.use_of != Use::Write {
                 self.answer_unwritten(seq, io);
-            } else if self.must_wait(seq, chunk, range) {
-                let before = self.before(seq, chunk, range);
-                self.holes_due.insert(seq, before);
+            } else if self.is_unsettled(chunk, range) {
+                continue;
+            } else if let Some(before) = self.before(seq, chunk, range) {
+                self.holes_due.insert(seq, Some(before));
                 continue;
             } else if let Some(chunk) = self.chunks.get_mut(&seq) {
                 chunk.writes += 1;

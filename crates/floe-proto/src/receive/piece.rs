@@ -42,10 +42,15 @@ impl Receiver {
     /// Whether a chunk may not be written yet up to the end of this range. Once it may, this stays
     /// so for as long as the chunk is written.
     pub(super) fn must_wait(&self, seq: Seq, chunk: &Chunk, next: Range) -> bool {
-        let Some(entry) = self.entries.get(&chunk.entry) else { return false };
-        matches!(entry.stage, Stage::Waiting | Stage::Opening)
-            || entry.forgetting.touches(next)
-            || self.before(seq, chunk, next).is_some()
+        self.entries.contains_key(&chunk.entry)
+            && (self.is_unsettled(chunk, next) || self.before(seq, chunk, next).is_some())
+    }
+
+    /// Whether nobody knows yet what is to be done about this range of a chunk's entry.
+    pub(super) fn is_unsettled(&self, chunk: &Chunk, next: Range) -> bool {
+        self.entries.get(&chunk.entry).is_some_and(|entry| {
+            matches!(entry.stage, Stage::Waiting | Stage::Opening) || entry.forgetting.touches(next)
+        })
     }
 
     /// Another chunk that has a part of this range, and is not over.

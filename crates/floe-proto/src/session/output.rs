@@ -143,7 +143,7 @@ impl<P: Clone> Session<P> {
                 bucket.charge(len, now);
             }
             if let Some(background) = background {
-                background.bucket_mut().charge(len, now);
+                background.charge(len, now);
             }
         }
         half.count_sent(len);

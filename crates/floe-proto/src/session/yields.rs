@@ -55,7 +55,7 @@ impl<P: Clone> Session<P> {
             (!bucket.is_open(now)).then(|| bucket.opens_at(now))
         };
         let background = self.background.as_ref();
-        background.and_then(opens).into_iter().chain(background.map(Background::next_timeout))
+        background.and_then(opens).into_iter().chain(background.and_then(Background::next_timeout))
     }
 }
 

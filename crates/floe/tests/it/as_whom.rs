@@ -17,6 +17,25 @@ fn set_mode(stage: &Stage, at: &str, mode: u32) {
     fs::set_permissions(stage.path("here").join(at), fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// A server that is nobody, or root without its capabilities: modes count for it.
+#[test]
+fn what_stands_and_must_not_be_replaced_keeps_its_mode_and_takes_nothing() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    let there = stage.path("srv/t/d");
+    fs::create_dir_all(&there).unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o555)).unwrap();
+    stage.file("t/d/f", 10);
+    std::os::unix::fs::symlink("x", stage.path("here/t/d/l")).unwrap();
+    let put = stage.run(&["put", "t", "nas:/t", "--no-clobber"]);
+    assert_eq!(put.status, 10, "{}", put.err);
+    assert!(put.err.contains("permission denied"), "{}", put.err);
+    assert_eq!((mode(&stage, "t/d"), fs::read_dir(&there).unwrap().count()), (0o555, 0));
+    // Whoever may replace it lends it to itself, as before.
+    stage.run(&["put", "t", "nas:/t"]).ok();
+    assert_eq!(fs::read_dir(&there).unwrap().count(), 2);
+}
+
 #[test]
 fn nothing_gets_the_bits_of_the_umask() {
     let stage = Stage::new();

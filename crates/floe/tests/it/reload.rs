@@ -25,14 +25,15 @@ const AGAIN: &str = "were read again";
 fn limits_change_for_who_comes_next_and_disturb_nobody() {
     let stage = Stage::new();
     let server = serve(&stage, "[limits]\nstreams = 3\n", &[]);
-    stage.file("f", 12_000_000);
+    stage.file("f", 30_000_000);
+    stage.file("g", 9_000_000);
     let streams = |name: &str| {
         // Long enough for all of them to come.
-        let args = ["put", "f", name, "--streams", "8", "--json", "--limit", "16000000"];
+        let args = ["put", "f", name, "--streams", "8", "--json", "--limit", "40000000"];
         stage.run(&args).ok().event("summary")["streams"].as_u64()
     };
     assert_eq!(streams("nas:/a"), Some(3));
-    let running = moving(&stage, &["put", "f", "nas:/b"]);
+    let running = moving(&stage, &["put", "g", "nas:/b"]);
     fs::write(stage.path("floe.toml"), "[limits]\nstreams = 1\n").unwrap();
     reload(&server, AGAIN);
     assert_eq!(streams("nas:/c"), Some(1));
@@ -44,7 +45,7 @@ fn limits_change_for_who_comes_next_and_disturb_nobody() {
     reload(&server, "another memory needs a restart");
     assert!(streams("nas:/e") > Some(3));
     assert_eq!(running.end().ok().event("summary")["reconnects"], 0);
-    assert_eq!(fs::read(stage.path("srv/b")).unwrap(), content(12_000_000));
+    assert_eq!(fs::read(stage.path("srv/b")).unwrap(), content(9_000_000));
 }
 
 #[test]

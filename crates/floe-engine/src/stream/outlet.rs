@@ -89,26 +89,23 @@ impl Outlet {
         frame: Frame<Piece>,
         wishes: &mut impl Iterator<Item = Packing>,
     ) -> Result<(), Fault> {
+        let frame = match frame {
+            Frame::Data(data) => return self.accept_data(data),
+            frame => frame,
+        };
         let start = self.small.len();
-        match &frame {
-            Frame::Data(_) => {}
-            Frame::Header(header) => {
-                self.packer.begin(header.entry, wishes.next().unwrap_or(Packing::Never));
-                say(&frame, &mut self.small)?;
-            }
-            Frame::Entries(..) => {
-                say(&frame, &mut self.small)?;
-                let never = wishes.next().is_none_or(|wish| wish == Packing::Never);
-                if self.packed_entries == Agreed::Yes && !never {
-                    pack_entries(&mut self.small, start);
-                }
-            }
-            _ => say(&frame, &mut self.small)?,
-        }
+        say(&frame, &mut self.small)?;
+        let mut wish = || wishes.next().unwrap_or(Packing::Never);
         match frame {
-            Frame::Data(data) => self.accept_data(data),
-            _ => Ok(()),
+            Frame::Header(header) => self.packer.begin(header.entry, wish()),
+            Frame::Entries(..)
+                if wish() != Packing::Never && self.packed_entries == Agreed::Yes =>
+            {
+                pack_entries(&mut self.small, start);
+            }
+            _ => {}
         }
+        Ok(())
     }
 
     fn accept_data(&mut self, data: Data<Piece>) -> Result<(), Fault> {

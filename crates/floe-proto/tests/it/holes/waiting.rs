@@ -98,17 +98,23 @@ fn a_hole_that_comes_twice_is_made_once() {
     assert!(it.has_said(both), "{:?}", it.said);
 }
 
+/// Those that are made, and those that a shared rate keeps waiting.
 #[test]
-fn holes_under_way_are_bounded_by_the_window() {
-    let mut it = Hand::receiving();
-    it.hears_file(4096 * GRAIN);
-    // The window, and what a peer may be beyond it.
-    let most = ((4 << 20) + (16 << 20)) / GRAIN;
-    for nth in 0..most {
-        it.hears(LEAD, hole(nth, nth * GRAIN, (nth + 1) * GRAIN));
+fn holes_under_way_and_holes_that_wait_are_bounded_by_the_window() {
+    for waits in [false, true] {
+        let mut it = Hand::receiving();
+        it.hears_file(4096 * GRAIN);
+        if waits {
+            it.session.hold_data(it.now.plus(floe_types::Micros(1_000_000)), it.now);
+        }
+        // The window, and what a peer may be beyond it.
+        let most = ((4 << 20) + (16 << 20)) / GRAIN;
+        for nth in 0..most {
+            it.hears(LEAD, hole(nth, nth * GRAIN, (nth + 1) * GRAIN));
+        }
+        let one_more = it.try_hears(LEAD, hole(most, most * GRAIN, (most + 1) * GRAIN));
+        assert_eq!(violates(one_more), "more is under way than the window");
     }
-    let one_more = it.try_hears(LEAD, hole(most, most * GRAIN, (most + 1) * GRAIN));
-    assert_eq!(violates(one_more), "more is under way than the window");
 }
 
 /// Seed 59861: what stands at the disk and what comes again for its place are one window.
@@ -135,20 +141,6 @@ fn holes_that_come_again_after_lost_streams_are_one_window_at_a_slow_disk() {
         Frame::Stored(ranges, _) => ranges.iter().any(|range| range.last == last),
         _ => false,
     }));
-}
-
-/// Those that a shared rate keeps waiting are bounded as well.
-#[test]
-fn holes_that_wait_are_bounded_by_the_window() {
-    let mut it = Hand::receiving();
-    it.hears_file(4096 * GRAIN);
-    it.session.hold_data(it.now.plus(floe_types::Micros(1_000_000)), it.now);
-    let most = ((4 << 20) + (16 << 20)) / GRAIN;
-    for nth in 0..most {
-        it.hears(LEAD, hole(nth, nth * GRAIN, (nth + 1) * GRAIN));
-    }
-    let one_more = it.try_hears(LEAD, hole(most, most * GRAIN, (most + 1) * GRAIN));
-    assert_eq!(violates(one_more), "more is under way than the window");
 }
 
 /// What a hole waits for may be over in any way: each lets it go on.

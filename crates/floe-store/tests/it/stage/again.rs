@@ -166,6 +166,13 @@ fn at(disk: &SimulatedDisk, secs: i64) {
     disk.set_now(Timestamp::new(secs, 0).unwrap());
 }
 
+/// Four chunks of one path, of the version that this inode says.
+fn version(inode: u64) -> SinkSpec {
+    let spec = spec("x", 4);
+    let version = spec.version.map(|version| SourceVersion { inode, ..version });
+    SinkSpec { version, ..spec }
+}
+
 /// As a power loss leaves it where names survive in any order: the stage went, its journal did not.
 #[test]
 fn a_journal_that_came_back_is_not_of_a_newer_stage() {
@@ -195,9 +202,7 @@ fn a_journal_that_came_back_is_not_of_a_newer_stage() {
 
 #[test]
 fn a_kill_while_a_stage_is_adopted_loses_nothing_of_it() {
-    let first = spec("x", 4);
-    let version = first.version.map(|version| SourceVersion { inode: 2, ..version });
-    let second = SinkSpec { version, ..first.clone() };
+    let (first, second) = (version(1), version(2));
     let mut whole = 0;
     for (operation, without_birth) in (0..200).flat_map(|nth| [(nth, false), (nth, true)]) {
         let disk = SimulatedDisk::default();
@@ -228,12 +233,7 @@ fn a_kill_while_a_stage_is_adopted_loses_nothing_of_it() {
 /// names a power loss keeps, no record of A's first journal is trusted of B's bytes.
 #[test]
 fn a_journal_of_an_earlier_life_of_its_own_file_is_never_trusted_after_a_power_loss() {
-    let of = |inode| {
-        let spec = spec("x", 4);
-        let version = spec.version.map(|version| SourceVersion { inode, ..version });
-        SinkSpec { version, ..spec }
-    };
-    let (a, b) = (of(1), of(2));
+    let (a, b) = (version(1), version(2));
     for operation in 0..80 {
         for seed in 1..24 {
             let disk = SimulatedDisk::default();
@@ -266,25 +266,20 @@ fn a_journal_of_an_earlier_life_of_its_own_file_is_never_trusted_after_a_power_l
 /// Torture, seed 20261129715, round 362.
 #[test]
 fn a_kill_while_a_stage_is_adopted_leaves_nothing_behind_when_yet_another_version_is_committed() {
-    let of = |inode| {
-        let spec = spec("x", 4);
-        let version = spec.version.map(|version| SourceVersion { inode, ..version });
-        SinkSpec { version, ..spec }
-    };
     for operation in 0..60 {
         let disk = SimulatedDisk::default();
         at(&disk, 100);
-        let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &of(1));
+        let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &version(1));
         (0..3).for_each(|nth| write(&*sink, nth));
         drop(sink);
         at(&disk, 200);
         let store = LocalStore::new(disk.clone()).unwrap();
         disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
-        let _ = store.open_sink(of(2), &|_, _| {});
+        let _ = store.open_sink(version(2), &|_, _| {});
         drop(store);
         disk.set_breaks(Breaks::default());
         at(&disk, 300);
-        finish(&LocalStore::new(disk.clone()).unwrap(), &of(3), 4);
+        finish(&LocalStore::new(disk.clone()).unwrap(), &version(3), 4);
         // `.floe` goes with the last of them.
         let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED);
         assert!(area.is_err(), "{operation}: {:?}", past_the_store_names(&disk));
@@ -295,9 +290,7 @@ fn a_kill_while_a_stage_is_adopted_leaves_nothing_behind_when_yet_another_versio
 /// writes down is never beside the other's bytes.
 #[test]
 fn who_adopts_a_stage_owns_its_new_key_before_it_writes_down_what_counts() {
-    let first = spec("x", 4);
-    let version = first.version.map(|version| SourceVersion { inode: 2, ..version });
-    let second = SinkSpec { version, ..first.clone() };
+    let (first, second) = (version(1), version(2));
     let disk = SimulatedDisk::default();
     at(&disk, 100);
     let (sink, _, _) = stage(&LocalStore::new(disk.clone()).unwrap(), &first);

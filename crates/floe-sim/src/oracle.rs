@@ -40,6 +40,8 @@ pub enum Metadatas {
 pub enum Told {
     /// A version that could be sent.
     Offered,
+    /// One that could, until somebody else was told of another since that transfer began.
+    Late,
     /// Another one.
     Unknown,
 }
@@ -56,6 +58,8 @@ pub enum Replaces {
 #[derive(Default)]
 struct Target {
     offers: Vec<Offer>,
+    /// What may not stand there any more, and since when.
+    gone: BTreeMap<Root, Time>,
     /// Nothing may stand there.
     absent: bool,
     /// What was found right.
@@ -114,6 +118,9 @@ impl Oracle {
     }
 
     /// Somebody was told that a version is committed there, of a transfer that began then.
+    ///
+    /// Whoever is told last need not have committed last: only what was told before a transfer
+    /// began stood there before it.
     pub fn committed(
         &mut self,
         name: &Name,
@@ -122,8 +129,9 @@ impl Oracle {
         (began, now): (Time, Time),
     ) -> Told {
         let Some(target) = self.targets.get_mut(name) else { return Told::Unknown };
-        let other = |offer: &Offer| offer.root != root && offer.committed.is_some();
-        if replaces == Replaces::Nothing && target.offers.iter().any(other) {
+        let old =
+            |offer: &Offer| offer.root != root && offer.committed.is_some_and(|at| at < began);
+        if replaces == Replaces::Nothing && target.offers.iter().any(old) {
             let what = || format!("{} was replaced, and nobody might", name.1);
             self.broken.get_or_insert_with(what);
         }
@@ -132,10 +140,12 @@ impl Oracle {
             (offer.committed, told) = (Some(now), Told::Offered);
         }
         if told == Told::Unknown {
-            return told;
+            let since = target.gone.get(&root);
+            return if since.is_some_and(|since| *since >= began) { Told::Late } else { told };
         }
-        let old = |offer: &Offer| offer.committed.is_some_and(|at| at < began);
-        target.offers.retain(|offer| offer.root == root || !old(offer));
+        for offer in target.offers.extract_if(.., |offer| old(offer)) {
+            target.gone.insert(offer.root, now);
+        }
         target.absent = false;
         target.right = None;
         told

@@ -319,10 +319,11 @@ impl World {
         let began = process.session_began;
         let errand = &client.errands[client.at];
         let barred = errand.direction == Direction::Put && !client.verbs.allow(Verbs::OVERWRITE);
-        let replaces = match errand.options.precondition {
-            Precondition::Absent if !self.options.flips.may_change_frames() => Replaces::Nothing,
-            _ if barred => Replaces::Nothing,
-            _ => Replaces::Anything,
+        let kept = barred || errand.options.precondition == Precondition::Absent;
+        // A flipped byte tells of a commit that was none.
+        let replaces = match kept && !self.options.flips.may_change_frames() {
+            true => Replaces::Nothing,
+            false => Replaces::Anything,
         };
         let Some(pair) = errand.pairs.iter().find(|pair| pair.path == *path) else {
             return self.odd_path(path);

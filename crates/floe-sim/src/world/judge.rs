@@ -26,8 +26,10 @@ impl World {
             Code::Violation | Code::Integrity => self.has_flips(),
             Code::SourceChanged => people.changes > 0,
             Code::Conflict => self.has_rivals(),
-            // What was recorded of standard input outlives every process.
-            Code::SourceGone => !self.options.loses_only_connections(),
+            // What was recorded of standard input outlives every process, where all is told of it.
+            Code::SourceGone => {
+                !(self.options.loses_only_connections() && self.options.tells_all())
+            }
             _ => true,
         };
         if !explained && !self.has_flipped_frames() {

@@ -18,7 +18,7 @@ use floe_store::{OwnerId, Store};
 use floe_types::{
     ByteCount, Code, Fault, Micros, ObjectPath, Precondition, Root, Time, TransferId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A client machine's person, and the command that runs.
@@ -34,6 +34,8 @@ pub(super) struct Client {
     pub(super) at: usize,
     pub(super) process: Option<Process>,
     pub(super) effort: Effort,
+    /// Links of streams that were lost.
+    lost: BTreeSet<LinkId>,
 }
 
 /// What an errand cost so far.
@@ -115,6 +117,7 @@ impl Client {
             at: 0,
             process: None,
             effort: Effort::default(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -152,9 +155,11 @@ impl Client {
         self.effort.sent += sent.0;
     }
 
-    /// A stream was lost.
-    pub(super) const fn count_loss(&mut self) {
-        self.effort.losses += 1;
+    /// A stream was lost to one of its ends, or to the second one.
+    pub(super) fn count_loss(&mut self, link: LinkId) {
+        if self.lost.insert(link) {
+            self.effort.losses += 1;
+        }
     }
 }
 

@@ -371,10 +371,11 @@ impl World {
     /// The connection is gone, for this end.
     fn lose(&mut self, id: PeerId, peer: &mut Peer, stream: StreamId, own: &mut Stream, why: Lost) {
         own.phase = Phase::Gone;
-        // One that was hung up for its silence is lost as well; at the end it is not.
-        let counts = peer.role == Role::Client && (why != Lost::HungUp || peer.ending.is_none());
-        if counts {
-            self.clients[peer.client].count_loss();
+        // One that was hung up for its silence is lost as well, whichever end did it; at the end
+        // of a session it is not.
+        let silenced = why == Lost::HungUp && peer.ending.is_none();
+        if silenced || (peer.role == Role::Client && why != Lost::HungUp) {
+            self.clients[peer.client].count_loss(own.link);
         }
         self.leave_link(own.link, own.side);
         self.trace.say(self.now, || format!("{id:?} loses {stream:?}: {why:?}"));

@@ -105,7 +105,18 @@ struct Desk {
 struct State {
     queue: Turns,
     idle: usize,
+    /// One of the idle was woken, and has not come yet.
+    called: bool,
     threads: usize,
+}
+
+/// Who takes a job that was queued, or more of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Help {
+    /// Somebody who works or comes.
+    Enough,
+    /// A thread that is to be started.
+    New,
 }
 
 /// The jobs of all customers, and who is next.
@@ -183,37 +194,52 @@ impl Crew {
     pub fn submit_for(&self, customer: Customer, job: Job) {
         let mut state = self.desk.lock();
         state.queue.push(customer, job);
-        // What its customer must wait for is counted too, and may wake or start one for nothing.
-        if state.idle > 0 {
-            self.desk.work.notify_one();
-        }
-        // A thread that was woken and has not come yet still counts as idle: so does its job.
-        if state.queue.len > state.idle && state.threads < self.desk.threads_max {
-            state.threads += 1;
+        if self.desk.call(&mut state) == Help::New {
             drop(state);
-            self.start_thread();
-        }
-    }
-
-    fn start_thread(&self) {
-        let desk = Arc::clone(&self.desk);
-        let thread =
-            std::thread::Builder::new().name(self.desk.name.to_owned()).stack_size(STACK_BYTES);
-        if thread.spawn(move || desk.serve()).is_err() {
-            let mut state = self.desk.lock();
-            state.threads -= 1;
-            // With no thread at all nobody would ever answer: do the work here, late but done.
-            let stranded = if state.threads == 0 { state.queue.pop(usize::MAX) } else { None };
-            drop(state);
-            if let Some((customer, job)) = stranded {
-                run(job);
-                self.desk.lock().queue.ended(customer);
-            }
+            self.desk.start_thread();
         }
     }
 }
 
 impl Desk {
+    /// Somebody idle is to come, unless one comes already: who comes calls the next one. So short
+    /// jobs wake one thread, and long ones all.
+    fn call(&self, state: &mut State) -> Help {
+        if state.idle > 0 {
+            if !std::mem::replace(&mut state.called, true) {
+                self.work.notify_one();
+            }
+            return Help::Enough;
+        }
+        if state.threads == self.threads_max {
+            return Help::Enough;
+        }
+        state.threads += 1;
+        Help::New
+    }
+
+    fn start_thread(self: &Arc<Self>) {
+        let desk = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(self.name.to_owned()).stack_size(STACK_BYTES);
+        if thread.spawn(move || desk.serve()).is_ok() {
+            return;
+        }
+        let mut state = self.lock();
+        state.threads -= 1;
+        // With no thread at all nobody would ever answer: do the work here, late but done.
+        while state.threads == 0
+            && let Some((customer, job)) = state.queue.pop(usize::MAX)
+        {
+            drop(state);
+            run(job);
+            state = self.lock();
+            state.queue.ended(customer);
+        }
+        if state.queue.len > 0 && state.idle > 0 {
+            self.call(&mut state);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,26 +249,42 @@ impl Desk {
         (self.threads_max - self.threads_max / 4).max(1)
     }
 
-    fn serve(&self) {
+    fn serve(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
-            if let Some((customer, job)) = state.queue.pop(self.own_max()) {
-                drop(state);
-                run(job);
-                state = self.lock();
-                state.queue.ended(customer);
-                continue;
-            }
+            state = self.work_off(state);
             state.idle += 1;
             let (woken, timeout) =
                 self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
+            // Whoever comes, for whatever reason, is who was called.
+            state.called = false;
             if timeout.timed_out() && state.queue.len == 0 {
                 state.threads -= 1;
                 return;
             }
         }
+    }
+
+    /// Runs jobs until none is left, the first one beside whoever takes the next.
+    fn work_off<'a>(
+        self: &'a Arc<Self>,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        let mut comes = true;
+        while let Some((customer, job)) = state.queue.pop(self.own_max()) {
+            let more = std::mem::take(&mut comes) && state.queue.len > 0;
+            let help = if more { self.call(&mut state) } else { Help::Enough };
+            drop(state);
+            if help == Help::New {
+                self.start_thread();
+            }
+            run(job);
+            state = self.lock();
+            state.queue.ended(customer);
+        }
+        state
     }
 }
 

@@ -77,8 +77,8 @@ impl Audit {
         let Some(count) = refusals.admit(Instant::now()) else { return };
         drop(refusals);
         let record = Record {
-            client: Some(client.to_string()),
-            ticket_id: ticket.map(|id| TicketId(id).to_string()),
+            client: Some(client.to_string().into()),
+            ticket_id: ticket.map(|id| TicketId(id).to_string().into()),
             count: (count > 0).then_some(count),
             ..Record::now("refuse")
         };

@@ -13,13 +13,10 @@ pub struct Escaped<'a>(pub &'a [u8]);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in self.0.utf8_chunks() {
-            for c in part.valid().chars() {
-                match c {
-                    '\\' => f.write_str("\\\\")?,
-                    '"' => f.write_str("\\\"")?,
-                    c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                    c => f.write_char(c)?,
-                }
+            // Most names are plain; then nothing is looked at twice.
+            match part.valid().bytes().all(is_plain) {
+                true => f.write_str(part.valid())?,
+                false => part.valid().chars().try_for_each(|c| write_escaped(c, f))?,
             }
             for byte in part.invalid() {
                 write!(f, "\\x{byte:02x}")?;
@@ -27,6 +24,19 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+fn write_escaped(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match c {
+        '\\' => f.write_str("\\\\"),
+        '"' => f.write_str("\\\""),
+        c if is_hidden(c) => write!(f, "\\u{{{:x}}}", u32::from(c)),
+        c => f.write_char(c),
+    }
+}
+
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'"')
 }
 
 /// Whether a terminal may obey a character instead of showing it.

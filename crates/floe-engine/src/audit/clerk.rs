@@ -216,7 +216,9 @@ impl Clerk {
     /// One round; whether notes could not be written.
     fn turn(&mut self, round: Round) -> bool {
         let Round { asks, notes, lost, mut promised } = round;
-        let (mut answers, mut flushes, mut missing) = (Vec::new(), Vec::new(), lost);
+        // A session's first line is a note: it stands before those of what the session did.
+        let waiting = self.write_notes(notes, lost);
+        let (mut answers, mut flushes, mut missing) = (Vec::new(), Vec::new(), 0);
         for ask in asks {
             match ask {
                 Ask::Room(bytes, said) => {
@@ -235,7 +237,7 @@ impl Clerk {
                 Ask::Flush(said) => flushes.push(said),
             }
         }
-        let waiting = self.write_notes(notes, missing);
+        let waiting = waiting | (missing > 0 && self.write_notes(VecDeque::new(), missing));
         let due = self.since.is_some_and(|since| since.elapsed() >= LAZY);
         let synced = match !answers.is_empty() || !flushes.is_empty() || due {
             true => self.sync(),

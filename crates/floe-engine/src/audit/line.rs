@@ -11,30 +11,31 @@ use crate::clock::timestamp;
 use blake3::Hash;
 use floe_types::{Code, Fault, Utc};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a line says, behind what chains it. What does not apply to an event is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
     /// When, UTC.
-    pub time: String,
+    pub time: Arc<str>,
     /// What happened: ARCHITECTURE.md lists the events.
     pub event: String,
     /// The session's id, 32 hex digits; logs show the first eight.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
+    pub session: Option<Arc<str>>,
     /// The transfer's number in its session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<u32>,
     /// The ticket's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<String>,
+    pub ticket: Option<Arc<str>>,
     /// The ticket's id; of a session that was refused, the one that was claimed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ticket_id: Option<String>,
+    pub ticket_id: Option<Arc<str>>,
     /// The client's address and port.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub client: Option<String>,
+    pub client: Option<Arc<str>>,
     /// The path beneath the served directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
@@ -63,7 +64,12 @@ pub struct Record {
 impl Record {
     /// What happened just now, well.
     pub(super) fn now(event: &str) -> Self {
-        let time = format!("{:.6}", Utc(timestamp()));
+        Self::at(&now(), event)
+    }
+
+    /// What happened then, well.
+    pub(super) fn at(time: &Arc<str>, event: &str) -> Self {
+        let time = Arc::clone(time);
         Self { time, event: event.to_owned(), result: "ok".to_owned(), ..Self::default() }
     }
 
@@ -88,9 +94,17 @@ impl Record {
     }
 }
 
+/// The time that lines say now.
+pub(super) fn now() -> Arc<str> {
+    format!("{:.6}", Utc(timestamp())).into()
+}
+
 /// JSON of the same meaning without any byte but those of printable ASCII: a line that holds
 /// another was not written so.
 fn in_ascii(json: &str) -> String {
+    if json.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return json.to_owned();
+    }
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
         if matches!(letter, ' '..='~') {

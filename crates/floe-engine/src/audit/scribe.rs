@@ -5,7 +5,7 @@
 
 use super::Audit;
 use super::clerk::Promise;
-use super::line::{Draft, Record};
+use super::line::{Draft, Record, now};
 use crate::ticket::TicketId;
 use floe_proto::disk::{CommitOp, CommitWhat};
 use floe_proto::frame::Request;
@@ -29,7 +29,9 @@ pub struct Who {
 /// Writes one session's lines.
 pub struct Scribe {
     audit: Arc<Audit>,
-    who: Who,
+    /// What stands in each of them.
+    said: Record,
+    prefix: ObjectPath,
 }
 
 /// Room for lines of what is about to be done.
@@ -63,7 +65,15 @@ impl Scribe {
     /// A session begins: its first line is left.
     pub(crate) fn begin(audit: &Arc<Audit>, who: Who, agent: &str) -> Self {
         audit.present.send_modify(|present| *present += 1);
-        let scribe = Self { audit: Arc::clone(audit), who };
+        let ticket = who.ticket.as_ref();
+        let said = Record {
+            session: Some(data_encoding::HEXLOWER.encode(&who.session).into()),
+            ticket: ticket.map(|(name, _)| Escaped(name.as_bytes()).to_string().into()),
+            ticket_id: ticket.map(|(_, id)| id.to_string().into()),
+            client: Some(who.client.to_string().into()),
+            ..Record::default()
+        };
+        let scribe = Self { audit: Arc::clone(audit), said, prefix: who.prefix };
         scribe.note(Record { about: Some(agent.to_owned()), ..scribe.record("begin") });
         scribe
     }
@@ -75,25 +85,22 @@ impl Scribe {
     }
 
     fn record(&self, event: &str) -> Record {
-        let ticket = self.who.ticket.as_ref();
-        Record {
-            session: Some(data_encoding::HEXLOWER.encode(&self.who.session)),
-            ticket: ticket.map(|(name, _)| Escaped(name.as_bytes()).to_string()),
-            ticket_id: ticket.map(|(_, id)| id.to_string()),
-            client: Some(self.who.client.to_string()),
-            ..Record::now(event)
-        }
+        self.record_at(&now(), event)
+    }
+
+    fn record_at(&self, time: &Arc<str>, event: &str) -> Record {
+        let Record { session, ticket, ticket_id, client, .. } = self.said.clone();
+        Record { session, ticket, ticket_id, client, ..Record::at(time, event) }
     }
 
     /// A path of the session's as one beneath the served directory.
     fn path(&self, path: &ObjectPath) -> Option<String> {
         // One that is too long to be joined was refused by the store.
-        Some(self.who.prefix.join_path(path).unwrap_or_else(|_| path.clone()).to_string())
+        Some(self.prefix.join_path(path).unwrap_or_else(|_| path.clone()).to_string())
     }
 
-    fn of(&self, event: &str, transfer: TransferId, path: &ObjectPath) -> Record {
-        let path = self.path(path);
-        Record { transfer: Some(transfer.0), path, ..self.record(event) }
+    fn of(&self, record: Record, transfer: TransferId, path: &ObjectPath) -> Record {
+        Record { transfer: Some(transfer.0), path: self.path(path), ..record }
     }
 
     fn note(&self, record: Record) {
@@ -113,7 +120,8 @@ impl Scribe {
     /// # Errors
     /// `NoSpace` and the like: then nothing of it must be committed.
     pub(crate) fn before_commit(&self, batch: &[CommitOp]) -> Result<(Room, Vec<Deed>), Fault> {
-        let deeds: Vec<Deed> = batch.iter().map(|op| Deed::of(self.commit(op))).collect();
+        let time = now();
+        let deeds: Vec<Deed> = batch.iter().map(|op| Deed::of(self.commit(op, &time))).collect();
         Ok((self.room(&deeds)?, deeds))
     }
 
@@ -162,13 +170,13 @@ impl Scribe {
 
     /// An object was sent, and the client says that it has it whole.
     pub(crate) fn sent(&self, entry: EntryId, path: &ObjectPath, size: ByteCount, root: Root) {
-        let record = self.of("send", entry.transfer, path);
+        let record = self.of(self.record("send"), entry.transfer, path);
         self.note(Record { size: Some(size.0), root: Some(root.to_string()), ..record });
     }
 
     /// An entry of a transfer failed.
     pub(crate) fn failed(&self, entry: EntryId, path: &ObjectPath, fault: &Fault) {
-        self.note(self.of("fail", entry.transfer, path).ending(&Err(fault.clone())));
+        self.note(self.of(self.record("fail"), entry.transfer, path).ending(&Err(fault.clone())));
     }
 
     /// Whether lines pile up: whoever causes more should wait for `caught_up`.
@@ -181,17 +189,16 @@ impl Scribe {
         self.audit.desk.caught_up().await;
     }
 
-    fn commit(&self, op: &CommitOp) -> Record {
+    fn commit(&self, op: &CommitOp, time: &Arc<str>) -> Record {
+        let of = |event| self.of(self.record_at(time, event), op.entry.transfer, &op.path);
         match &op.what {
             CommitWhat::Object { size, root } => {
-                let record = self.of("commit", op.entry.transfer, &op.path);
-                Record { size: Some(size.0), root: Some(root.to_string()), ..record }
+                Record { size: Some(size.0), root: Some(root.to_string()), ..of("commit") }
             }
             CommitWhat::Link { target, .. } => {
-                let to = Some(Escaped(target).to_string());
-                Record { to, ..self.of("link", op.entry.transfer, &op.path) }
+                Record { to: Some(Escaped(target).to_string()), ..of("link") }
             }
-            CommitWhat::Directory { .. } => self.of("directory", op.entry.transfer, &op.path),
+            CommitWhat::Directory { .. } => of("directory"),
         }
     }
 

@@ -70,7 +70,7 @@ fn for_people(line: &[u8]) -> String {
 }
 
 fn sentence(n: u64, record: &Record) -> String {
-    let mut words = vec![format!("{n}"), record.time.clone(), record.event.clone()];
+    let mut words = vec![format!("{n}"), record.time.to_string(), record.event.clone()];
     let shown = |text: &String| format!("\"{text}\"");
     words.extend(record.path.as_ref().map(shown));
     words.extend(record.to.as_ref().map(|to| format!("-> \"{to}\"")));

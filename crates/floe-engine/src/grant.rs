@@ -49,7 +49,7 @@ pub struct Bounds {
 impl Bounds {
     /// Those verbs everywhere, for ever.
     #[must_use]
-    pub const fn of(verbs: Verbs) -> Self {
+    pub fn of(verbs: Verbs) -> Self {
         let quota = Quota { bytes: None, entries: None };
         let prefix = ObjectPath::root();
         let (expires, rate, streams, uses, client_key) = (None, None, None, None, None);

@@ -7,6 +7,7 @@
 mod alias; // other spellings of the reserved name
 
 use crate::escape::Escaped;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -56,9 +57,9 @@ impl fmt::Display for PathFault {
     }
 }
 
-/// One name in a path.
+/// One name in a path. Clones share its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Component(Vec<u8>);
+pub struct Component(Arc<[u8]>);
 
 impl Component {
     /// Parses one name.
@@ -73,7 +74,7 @@ impl Component {
             _ if bytes.len() > COMPONENT_BYTES_MAX => Err(PathFault::ComponentTooLong),
             _ if bytes.contains(&0) => Err(PathFault::Nul),
             _ if bytes.contains(&b'/') => Err(PathFault::Separator),
-            _ => Ok(Self(bytes.to_vec())),
+            _ => Ok(Self(bytes.into())),
         }
     }
 
@@ -96,21 +97,21 @@ impl fmt::Debug for Component {
     }
 }
 
-/// A path beneath a root; the empty one is the root itself.
+/// A path beneath a root; the empty one is the root itself. Clones share its names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct ObjectPath(Vec<Component>);
+pub struct ObjectPath(Arc<[Component]>);
 
 impl ObjectPath {
     /// The root.
     #[must_use]
-    pub const fn root() -> Self {
-        Self(Vec::new())
+    pub fn root() -> Self {
+        Self::default()
     }
 
     /// Parses text with `/` between names. One trailing `/` is allowed; a leading one is not.
     ///
     /// # Errors
-    /// The first rule that the bytes break.
+    /// A rule that the bytes break.
     pub fn parse(bytes: &[u8]) -> Result<Self, PathFault> {
         if bytes.first() == Some(&b'/') {
             return Err(PathFault::Absolute);
@@ -119,9 +120,9 @@ impl ObjectPath {
         if bytes.is_empty() {
             return Ok(Self::root());
         }
-        bytes
-            .split(|byte| *byte == b'/')
-            .try_fold(Self::root(), |path, name| path.join(Component::new(name)?))
+        // One more than there may be is enough to say so.
+        let names = bytes.split(|byte| *byte == b'/').take(COMPONENTS_MAX + 1);
+        Self::from_components(names.map(Component::new).collect::<Result<_, _>>()?)
     }
 
     /// This path with one more name.
@@ -129,9 +130,7 @@ impl ObjectPath {
     /// # Errors
     /// `TooDeep` or `TooLong`.
     pub fn join(&self, name: Component) -> Result<Self, PathFault> {
-        let mut longer = self.0.clone();
-        longer.push(name);
-        Self::from_components(longer)
+        Self::from_components(self.0.iter().cloned().chain([name]).collect())
     }
 
     /// This path with all names of another behind it.
@@ -139,7 +138,7 @@ impl ObjectPath {
     /// # Errors
     /// `TooDeep` or `TooLong`.
     pub fn join_path(&self, tail: &Self) -> Result<Self, PathFault> {
-        Self::from_components(self.0.iter().chain(&tail.0).cloned().collect())
+        Self::from_components(self.0.iter().chain(&*tail.0).cloned().collect())
     }
 
     /// A path of these names.
@@ -154,7 +153,7 @@ impl ObjectPath {
         if bytes > PATH_BYTES_MAX + 1 {
             return Err(PathFault::TooLong);
         }
-        Ok(Self(components))
+        Ok(Self(components.into()))
     }
 
     /// The names, outermost first.
@@ -181,7 +180,7 @@ impl ObjectPath {
     #[must_use]
     pub fn split_last(&self) -> Option<(Self, &Component)> {
         let (last, parent) = self.0.split_last()?;
-        Some((Self(parent.to_vec()), last))
+        Some((Self(parent.into()), last))
     }
 
     /// The last name; `None` for the root.

@@ -337,10 +337,11 @@ impl<D: Disk> Store for LocalStore<D> {
 
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
         let ground = &self.ground;
-        let doing = format!("stage {}", ground.shown(&spec.path));
-        let parent = ground.parent_of(&spec.path).doing(&doing)?;
+        let shown = ground.shown(&spec.path);
+        let doing = format_args!("stage {shown}");
+        let parent = ground.parent_of(&spec.path).doing(doing)?;
         let Some(last) = spec.path.name() else {
-            return Err(Fault::new(Code::IsDirectory, doing));
+            return Err(DiskError::new(Code::IsDirectory).fault(doing));
         };
         let (disk, directory) = (&*ground.disk, &parent.directory);
         let place = parent.place.clone();
@@ -349,26 +350,27 @@ impl<D: Disk> Store for LocalStore<D> {
         if spec.recognise == Recognise::ByContent && spec.size.is_none() {
             match ground.find_stage(&place, &spec) {
                 Ok(Found::Stage) => sought.recognise = Recognise::ByVersion,
-                Err(error) if error.code() != Code::NotFound => return Err(error.fault(&doing)),
+                Err(error) if error.code() != Code::NotFound => return Err(error.fault(doing)),
                 Ok(Found::Nothing | Found::Orphan) | Err(_) => {}
             }
         }
-        let standing = standing::look(disk, (directory, last.into()), &sought, &doing, progress)?;
+        let standing = standing::look(disk, (directory, last.into()), &sought, doing, progress)?;
         let recognised = standing.as_ref().map(|standing| (standing.root, standing.basis));
         if recognised.is_none() {
             // Said before anything is sent; the rename may fail all the same.
-            let shown = ground.shown(&parent.path);
-            disk.may_change(directory).doing(format_args!("write {last:?} in {shown}"))?;
+            let above = ground.shown(&parent.path);
+            disk.may_change(directory).doing(format_args!("write {last:?} in {above}"))?;
         } else {
             ground.clear_after(&place, &spec);
         }
         if spec.size.is_some_and(|size| i64::try_from(size.0).is_err()) {
-            return Err(Fault::new(Code::NoSpace, doing)); // no file system has room for it
+            // No file system has room for it.
+            return Err(DiskError::new(Code::NoSpace).fault(doing));
         }
         let (resume, journaling) = (spec.resume, spec.journaling);
         let sink = Arc::new(match journaling {
-            Journaling::Journal => LocalSink::journaled(ground, spec, place, standing),
-            Journaling::None => LocalSink::plain(ground, spec, place, standing),
+            Journaling::Journal => LocalSink::journaled(ground, (spec, shown), place, standing),
+            Journaling::None => LocalSink::plain(ground, (spec, shown), place, standing),
         });
         if let Some((root, basis)) = recognised {
             return Ok(OpenedSink::Finished { root, basis, sink });

@@ -18,6 +18,8 @@ pub const MARK_NAME: &str = "user.floe";
 
 /// How many bytes a mark takes.
 pub const MARK_BYTES: usize = 68;
+/// What a version adds to what is hashed.
+const VERSION_BYTES: usize = 41;
 
 const FORMAT: u8 = 1;
 const FORMAT_BITS: u8 = 0x3f;
@@ -112,7 +114,7 @@ impl Mark {
     }
 
     fn encode_plain(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(MARK_BYTES);
+        let mut bytes = Vec::with_capacity(MARK_BYTES + VERSION_BYTES);
         bytes.push(self.flags);
         bytes.extend_from_slice(&self.root.0);
         bytes.put_long(self.size.0);

@@ -46,34 +46,33 @@ impl<D: Disk> LocalSink<D> {
     /// A sink without a journal; nothing is made yet.
     pub(super) fn plain(
         ground: &Arc<Ground<D>>,
-        spec: SinkSpec,
+        called: (SinkSpec, String),
         place: ObjectPath,
         standing: Option<Standing>,
     ) -> Self {
         let body = Body::Plain(Plain::new(&ground.disk));
-        Self::new(ground, spec, place, standing, body)
+        Self::new(ground, called, place, standing, body)
     }
 
     /// A sink with a journal; nothing is made yet.
     pub(super) fn journaled(
         ground: &Arc<Ground<D>>,
-        spec: SinkSpec,
+        called: (SinkSpec, String),
         place: ObjectPath,
         standing: Option<Standing>,
     ) -> Self {
         let body = Body::Journaled { stage: OnceLock::new(), opening: Mutex::default() };
-        Self::new(ground, spec, place, standing, body)
+        Self::new(ground, called, place, standing, body)
     }
 
     fn new(
         ground: &Arc<Ground<D>>,
-        spec: SinkSpec,
+        (spec, shown): (SinkSpec, String),
         place: ObjectPath,
         standing: Option<Standing>,
         body: Body<D>,
     ) -> Self {
         let phase = Mutex::new(Phase::Staging);
-        let shown = ground.shown(&spec.path);
         Self { ground: Arc::clone(ground), spec, shown, place, standing, body, phase }
     }
 

@@ -12,6 +12,7 @@ use crate::source::fill;
 use floe_types::digest::ChunkHasher;
 use floe_types::planted::{self, Bug};
 use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Root};
+use std::fmt;
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -40,7 +41,7 @@ pub(super) fn look<D: Disk>(
     disk: &D,
     (parent, name): (&D::Handle, Name<'_>),
     spec: &SinkSpec,
-    doing: &str,
+    doing: fmt::Arguments<'_>,
     progress: Progress<'_>,
 ) -> Result<Option<Standing>> {
     let stat = match disk.stat_at(parent, name) {
@@ -72,6 +73,7 @@ pub(super) fn look<D: Disk>(
     }
 }
 
+/// Looks into a file whose name was just seen to be one.
 fn recognise<D: Disk>(
     disk: &D,
     parent: &D::Handle,
@@ -79,14 +81,13 @@ fn recognise<D: Disk>(
     spec: &SinkSpec,
     progress: Progress<'_>,
 ) -> DiskResult<Option<Standing>> {
-    let file = match disk.open_file(parent, name, Access::Read) {
+    let (file, stat) = match disk.open_seen(parent, name, Access::Read) {
         // What cannot be read is not recognised; it can still be replaced.
         Err(error) if matches!(error.code(), Code::PermissionDenied | Code::NotFound) => {
             return Ok(None);
         }
         answer => answer?,
     };
-    let stat = disk.stat(&file)?;
     if spec.size.is_some_and(|size| size != stat.size) {
         return Ok(None);
     }

@@ -174,6 +174,11 @@ impl State {
         }
         let spec = &sink.spec;
         let mark = Mark::new(root, size, spec.metadata.mtime, spec.version, spec.freshness);
+        let is_it = |standing: &Arc<File>| Root::of(&standing.bytes) == root;
+        if spec.precondition == Precondition::Absent && sink.standing.as_ref().is_some_and(is_it) {
+            // It was written again, for nothing.
+            self.stages.remove(&sink.key);
+        }
         let bytes = match (&sink.standing, self.stages.get(&sink.key)) {
             (Some(standing), None) => {
                 let stands = matches!(self.tree.nodes.get(&spec.path),

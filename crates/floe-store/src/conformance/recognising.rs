@@ -4,6 +4,7 @@
 use super::{MIB, Make, QUIET, Sent, Subject, commit, finished, must, sent, small, staged};
 use crate::api::{Basis, OwnerId, Recognise, RootWanted, SinkSpec};
 use floe_types::{Freshness, Mode, Precondition};
+use std::sync::Arc;
 
 pub(super) fn run(make: Make<'_>) {
     the_version_that_was_sent_is_recognised(make);
@@ -13,6 +14,7 @@ pub(super) fn run(make: Make<'_>) {
     content_of_unknown_size_is_recognised_unless_a_stage_stands(make);
     a_kept_object_gets_its_metadata(make);
     a_finished_object_is_replaced_when_it_is_written(make);
+    what_stands_there_already_may_have_been_written_again(make);
     a_kept_object_that_a_rival_replaces_stays_replaced(make);
     a_version_that_has_settled_is_recognised_as_such_from_then_on(make);
     two_that_keep_one_object_do_not_disturb_each_other(make);
@@ -53,6 +55,20 @@ fn a_fresh_version_is_recognised_by_content_only(make: Make<'_>) {
         assert_eq!((root, basis), (now.root(), Basis::Content), "a commit may be repeated");
         must(commit(&*store, now.committed(sink)));
         now.assert_stands(&*store);
+    }
+}
+
+/// A small object comes before anybody said that it stands there.
+fn what_stands_there_already_may_have_been_written_again(make: Make<'_>) {
+    for mut object in [sent("a/x", 2 * MIB, 70), small("a/x", 9, 71)] {
+        let subject = put(make, &object);
+        let store = subject.store();
+        object.spec.precondition = Precondition::Absent;
+        let (_, _, sink) = finished(&*store, &object.spec);
+        object.write_all(&*sink);
+        must(commit(&*store, object.committed(Arc::clone(&sink))));
+        must(commit(&*store, object.committed(sink)));
+        object.assert_stands(&*store);
     }
 }
 

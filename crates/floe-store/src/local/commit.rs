@@ -133,9 +133,14 @@ impl<D: Disk> Entry<D> {
     }
 
     fn finish(&self) {
-        if let Work::Object { sink, .. } | Work::Renamed { sink } = &self.work {
-            *sink.phase() = Phase::Committed;
-            sink.retire();
+        match &self.work {
+            Work::Object { sink, .. } | Work::Renamed { sink } => {
+                *sink.phase() = Phase::Committed;
+                sink.retire();
+            }
+            // The object stands; a stage of it that stays is the next run's to find.
+            Work::Keep { sink } => drop(sink.discard()),
+            _ => {}
         }
     }
 }
@@ -144,13 +149,13 @@ fn object<D: Disk>(sink: Arc<LocalSink<D>>, size: ByteCount, root: Root) -> (Wor
     let phase = *sink.phase();
     match (phase, &sink.standing) {
         (Phase::Committed, _) => (Work::Nothing, Ok(())),
+        (_, Some(standing)) if standing.is(size, root) && sink.is_to_be_kept() => {
+            (Work::Keep { sink }, Ok(()))
+        }
         (Phase::Renamed, _) => (Work::Renamed { sink }, Ok(())),
         (Phase::Discarded, _) => {
             let what = format!("commit {}: its stage was discarded", sink.shown);
             (Work::Nothing, Err(Fault::new(Code::NotFound, what)))
-        }
-        (Phase::Staging, Some(standing)) if sink.is_untouched() && standing.is(size, root) => {
-            (Work::Keep { sink }, Ok(()))
         }
         (Phase::Staging, _) => (Work::Object { sink, size, root }, Ok(())),
     }

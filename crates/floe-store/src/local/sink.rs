@@ -8,7 +8,9 @@ use crate::local::Ground;
 use crate::local::plain::{Plain, Yard};
 use crate::local::stage::{self, Stage};
 use crate::local::standing::Standing;
-use floe_types::{ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Range, Root, Subtree};
+use floe_types::{
+    ByteCount, ChunkDigest, Code, Fault, ObjectPath, Offset, Precondition, Range, Root, Subtree,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A stage of a local store.
@@ -101,6 +103,16 @@ impl<D: Disk> LocalSink<D> {
         match &self.body {
             Body::Journaled { stage, .. } => stage.get().is_none(),
             Body::Plain(plain) => plain.is_unborn(),
+        }
+    }
+
+    /// Whether what stands there stays, if it is the object: where nothing may be replaced also if
+    /// it was written again. A small one comes before it is heard of that it stands.
+    pub(super) fn is_to_be_kept(&self) -> bool {
+        match *self.phase() {
+            Phase::Staging => self.is_untouched() || self.spec.precondition == Precondition::Absent,
+            Phase::Discarded => true,
+            Phase::Renamed | Phase::Committed => false,
         }
     }
 

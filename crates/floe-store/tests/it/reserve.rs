@@ -39,6 +39,23 @@ fn what_an_earlier_run_was_given_is_not_asked_for_again() {
     });
 }
 
+/// Killed before a chunk was recorded: what was set aside is its own, and no record shows it.
+#[test]
+fn what_was_set_aside_for_a_first_chunk_is_not_missed_by_the_next_run() {
+    let test = "what_was_set_aside_for_a_first_chunk_is_not_missed_by_the_next_run";
+    on_a_small_disk(test, |point, _| {
+        let store = LocalStore::open(point).unwrap();
+        store.keep_free(ByteCount(1 << 20));
+        let spec = spec("f", 40);
+        let (sink, _, _) = stage(&store, &spec);
+        sink.write_at(chunk(0).start(), &content(0)[..4096]).unwrap();
+        drop(sink);
+        let (sink, have, _) = stage(&store, &spec);
+        assert!(have.is_empty());
+        (0..40).for_each(|nth| write(&*sink, nth));
+    });
+}
+
 #[test]
 fn eight_writers_leave_free_what_is_kept_free() {
     on_a_small_disk("eight_writers_leave_free_what_is_kept_free", |point, free| {

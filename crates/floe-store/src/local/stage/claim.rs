@@ -32,7 +32,6 @@ const ATTEMPTS_MAX: u32 = 16;
 /// So many stages of other versions are looked at.
 const OTHERS_MAX: usize = 16;
 const FLUSH_BYTES: usize = 64 << 10;
-const SLACK_BYTES: u64 = 128 << 20;
 
 /// Opens the stage of `spec`, whose final name is shown so: continued, adopted, or new.
 pub(in crate::local) fn open<D: Disk>(
@@ -116,15 +115,15 @@ impl<D: Disk> Claim<'_, D> {
     fn room(&self, file: &D::Handle, have: &[Subtree]) -> Room {
         let Some(size) = self.spec.size else { return Room::Enough };
         let size = size.minus(self.spec.holes);
-        // An earlier stage may have space set aside that no record shows.
-        let slack = if have.is_empty() { 0 } else { SLACK_BYTES };
         let keep = self.berth.reserve().keep();
         let recorded = || have.iter().map(|subtree| subtree.range.len().0).sum::<u64>();
         // What is recorded of holes takes no space.
         let data = (self.spec.holes > ByteCount::ZERO && !have.is_empty())
             .then(|| hole::data_in(&**self.disk, file))
             .flatten();
-        let held = data.map_or_else(recorded, |data| data.0) + slack;
+        // No record shows what an earlier run has set aside.
+        let allocated = self.disk.stat(file).map_or(0, |stat| stat.allocated.0);
+        let held = data.map_or_else(recorded, |data| data.0).max(allocated).min(size.0);
         match self.disk.free_space(&self.berth.handle) {
             Ok(free) if free.plus(ByteCount(held)) < size.plus(keep) => Room::TooLittle,
             _ => Room::Enough,

@@ -16,6 +16,7 @@ mod entry; // one entry, from open to commit
 mod flights; // chunks under way, by number and by entry
 mod chunk; // one chunk on one stream: read, header, data, seal
 mod hole; // one that holds nothing
+mod lost; // chunks of a stream that is gone
 mod dropped; // chunks of entries that ended here, and the window
 mod dirs; // directories begun and not ended, and those that could not be made
 mod tree; // what is walked: opened, announced, ended
@@ -63,6 +64,8 @@ pub(crate) struct Sender<P> {
     /// Streams that are gone, and the PING whose answer shows that the peer is not.
     gone: BTreeMap<StreamId, u64>,
     in_flight: ByteCount,
+    /// Those of them that a lost stream had under way, and that were not begun again.
+    lost: ByteCount,
     /// What of it belongs to entries that ended here.
     dropped: Dropped,
     window: ByteCount,
@@ -141,6 +144,7 @@ impl<P: Clone> Sender<P> {
             flights: Flights::new(),
             gone: BTreeMap::new(),
             in_flight: ByteCount::ZERO,
+            lost: ByteCount::ZERO,
             dropped: Dropped::default(),
             window,
             signed: Signed::Nothing,
@@ -350,6 +354,7 @@ impl<P: Clone> Sender<P> {
     pub(super) fn end_entry(&mut self, index: EntryIndex, io: &mut Io<P>) {
         self.ready.remove(&index);
         self.drop_flights(index, io);
+        self.give_back_lost(index, ByteCount(u64::MAX));
         self.drop_tasks(index, io);
         if let Some(entry) = self.entries.lend(&index) {
             entry.stage = Stage::Ending;

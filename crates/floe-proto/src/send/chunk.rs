@@ -121,7 +121,7 @@ impl<P: Clone> Sender<P> {
             return false;
         }
         let mut without = alloc::vec::Vec::new();
-        let mut pulled = false;
+        let (mut pulled, mut full) = (false, false);
         for index in self.ready.iter().copied() {
             let Some(entry) = self.entries.get(&index) else {
                 without.push(index);
@@ -143,12 +143,18 @@ impl<P: Clone> Sender<P> {
             let planned = entry.plan.peek_window(self.options.chunk);
             let len = next.or(held).or(planned).unwrap_or_default();
             let len = if planted::is(Bug::WindowOffByOne) { ByteCount(1) } else { len };
-            let fits = self.in_flight.plus(len) <= self.window || self.in_flight.0 == 0;
-            if entry.whole.is_some() || fits {
+            let own = self.lost_of(index, len);
+            let others = self.in_flight.minus(own);
+            let fits = others.plus(len) <= self.window || others.0 == 0;
+            if entry.whole.is_some() || (fits && (!full || own.0 > 0)) {
                 pulled = self.start(index, stream, io);
                 break;
             }
-            break;
+            // What was lost with a stream may keep the window full until it comes again.
+            full = true;
+            if self.lost.0 == 0 {
+                break;
+            }
         }
         for index in without {
             self.ready.remove(&index);
@@ -215,6 +221,7 @@ impl<P: Clone> Sender<P> {
             task.seq = Some(seq);
             let attempts = again.map_or(0, |again| again.attempts);
             let flight = Flight { entry: index, range, content, stream, digest, attempts, kept };
+            self.give_back_lost(index, flight.window_bytes());
             self.in_flight = self.in_flight.plus(flight.window_bytes());
             self.flights.insert(seq, flight);
             self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);

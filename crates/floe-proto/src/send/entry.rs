@@ -59,6 +59,8 @@ pub(super) struct SendEntry<P> {
     pub(super) replaces: Option<EntryIndex>,
     /// What of the one that it replaces counts in the window until the receiver hears of this.
     pub(super) dropped: ByteCount,
+    /// What a lost stream had under way of it, and that was not begun again.
+    pub(super) lost: ByteCount,
     pub(super) restart: Restart,
     /// What the source was before it changed; `None` once a change under way was passed over.
     pub(super) before: Option<SourceVersion>,
@@ -113,6 +115,7 @@ impl<P> SendEntry<P> {
             want: WantOf::First,
             replaces: None,
             dropped: ByteCount::ZERO,
+            lost: ByteCount::ZERO,
             restart: Restart::Possible,
             before: None,
             amid: false,

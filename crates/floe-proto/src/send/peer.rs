@@ -1,6 +1,6 @@
 //! What the receiver says, and what follows from it.
 
-use super::chunk::{Phase, Purpose};
+use super::chunk::Phase;
 use super::claims::Filled;
 use super::entry::{Restart, SendEntry, WantOf};
 use super::{Ending, Sender, Signed, Stage, Tell};
@@ -300,7 +300,7 @@ impl<P: Clone> Sender<P> {
     }
 
     /// A chunk goes back to the plan.
-    fn send_again(&mut self, seq: Seq, io: &mut Io<P>) {
+    pub(super) fn send_again(&mut self, seq: Seq, io: &mut Io<P>) {
         let Some(flight) = self.take_flight(seq, io) else { return };
         if flight.content == Content::Bytes {
             self.summary.bytes_repeated = self.summary.bytes_repeated.plus(flight.range.len());
@@ -320,63 +320,6 @@ impl<P: Clone> Sender<P> {
         }
         self.ready.insert(index);
         io.wake_streams();
-    }
-
-    /// A stream is gone: what it had under way goes to the others, and what it had in flight once
-    /// the peer is known to live. A peer that died takes its streams with it one by one: what went
-    /// from each to the next would be sent again and again.
-    pub(crate) fn handle_stream_lost(&mut self, stream: StreamId, io: &mut Io<P>) {
-        if let Some(task) = self.end_task(stream) {
-            let index = task.entry;
-            if let Some(entry) = self.entries.lend(&index) {
-                match task.purpose {
-                    Purpose::Check(subtree) => entry.checks.push_front(subtree),
-                    Purpose::Hash => {
-                        let (range, content) = (task.range, task.content);
-                        entry.plan.give_back(Again { range, content, digest: None, attempts: 0 });
-                    }
-                    Purpose::Send => {}
-                }
-                self.ready.insert(index);
-            }
-            io.wake_streams();
-        }
-        let flights = &self.flights;
-        let flew = flights.iter().any(|(_, flight)| flight.stream == stream);
-        if let (true, Some(lead)) = (flew, io.lead.filter(|lead| *lead != stream)) {
-            let flies = |stream| flights.iter().any(|(_, flight)| flight.stream == stream);
-            self.gone.retain(|stream, _| flies(*stream));
-            let number = io.take_ping();
-            self.gone.insert(stream, number);
-            io.say_on(lead, Frame::Ping(number));
-        }
-    }
-
-    /// The peer lives: it answered a PING on the lead stream.
-    pub(crate) fn handle_pong(&mut self, number: u64, io: &mut Io<P>) {
-        let left = self.dropped.heard(number);
-        if left != ByteCount::ZERO {
-            self.in_flight = self.in_flight.minus(left);
-            io.wake_streams();
-        }
-        let gone: Vec<_> = self
-            .gone
-            .iter()
-            .filter(|(_, asked)| **asked <= number)
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in gone {
-            self.gone.remove(&stream);
-            let seqs: Vec<_> = self
-                .flights
-                .iter()
-                .filter(|(_, flight)| flight.stream == stream)
-                .map(|(seq, _)| seq)
-                .collect();
-            for seq in seqs {
-                self.send_again(seq, io);
-            }
-        }
     }
 
     /// What the receiver signs of objects whose COMMITTED follows.

@@ -7,7 +7,7 @@ use crate::hand::*;
 use crate::transfers::path;
 use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Basis, Direction, Frame, More, Request, Verbs, Want};
+use floe_proto::frame::{Basis, Direction, Frame, Level, More, Request, SeqRange, Verbs, Want};
 use floe_proto::session::Asked;
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Micros, Offset,
@@ -242,6 +242,14 @@ fn a_get_on_a_stream_does_not_keep_a_put_from_it() {
 
 /// A put of two files, where the first fills the window and the second is wanted too.
 fn put_of_two(disk: Disk) -> (Hand, u64) {
+    let (mut it, first, second) = announced(disk);
+    it.hears(LEAD, want_all(first));
+    it.hears(LEAD, want_all(second));
+    (it, second)
+}
+
+/// A put of two files, and which they are.
+fn announced(disk: Disk) -> (Hand, u64, u64) {
     let options = TransferOptions { window: ByteCount(2 * GRAIN), ..options() };
     let mut it = Hand::putting(disk, "t", options, config());
     it.does_all();
@@ -254,9 +262,7 @@ fn put_of_two(disk: Disk) -> (Hand, u64) {
         entries.find(|entry| entry.path == path(name)).unwrap().index.0
     };
     let (first, second) = (index("a"), index("b"));
-    it.hears(LEAD, want_all(first));
-    it.hears(LEAD, want_all(second));
-    (it, second)
+    (it, first, second)
 }
 
 fn two_files() -> Disk {
@@ -301,6 +307,34 @@ fn what_failed_at_the_sender_fills_its_window_until_the_receiver_has_heard() {
     let (mut it, second) = put_of_two(two_files());
     it.fails(|op| matches!(op, DiskOp::Read { .. }), Code::Io);
     goes_on_once_heard(it, second, |frame| matches!(frame, Frame::Failed(_)));
+}
+
+/// The receiver may have it whole, and says so only with its commit.
+#[test]
+fn what_a_lost_stream_carried_fills_the_window_until_it_goes_again() {
+    let (mut it, first, second) = announced(two_files());
+    let (early, late) = (first.min(second), first.max(second));
+    it.hears(LEAD, want_all(late));
+    it.does_all();
+    assert_eq!((chunks_of(&it, early), chunks_of(&it, late)), (0, 2), "a window");
+    it.hears(LEAD, want_all(early));
+    it.loses(SECOND);
+    it.does_all();
+    let asked = it.said.iter().rev().find_map(|(_, frame)| match frame {
+        Frame::Ping(number) => Some(*number),
+        _ => None,
+    });
+    it.hears(LEAD, Frame::Pong(asked.expect("whether the peer lives")));
+    it.does_all();
+    assert_eq!((chunks_of(&it, early), chunks_of(&it, late)), (0, 3), "not a chunk more");
+    let on_lead = it.said.iter().find_map(|(stream, frame)| match frame {
+        Frame::Header(header) if *stream == LEAD => Some(header.seq),
+        _ => None,
+    });
+    let stored = SeqRange { first: on_lead.unwrap(), last: on_lead.unwrap() };
+    it.hears(LEAD, Frame::Stored(vec![stored], Level::Recorded));
+    it.does_all();
+    assert_eq!(chunks_of(&it, early), 1, "the window goes on");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! the chunks within it are gathered until it can be compared as a whole. So a source of any length
 //! is compared with a list of bounded length, while no more is kept than one claim covers.
 
+use crate::codec::OBJECT_BYTES_MAX;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use floe_types::{ByteCount, ChainingValue, ChunkDigest, Offset, Range, Root, Subtree, Subtrees};
@@ -120,7 +121,7 @@ impl<P> Claims<P> {
     /// The source ended at `end`: what is gathered cannot be compared any more, and what is claimed
     /// beyond is not there.
     pub(super) fn end(&mut self, end: Offset) -> Compared<P> {
-        let beyond = Range::new(end, Offset(u64::MAX));
+        let beyond = Range::new(end, Offset(OBJECT_BYTES_MAX));
         let claimed = self.claims.values().any(|claim| claim.range.end() > end);
         self.claims.clear();
         let missing = self.gathering.take().map_or_else(Vec::new, |gathering| gathering.chunks);

@@ -46,11 +46,13 @@ impl<P: Clone> Sender<P> {
     fn room(&self) -> Room {
         let Tally { ahead, open, open_small, .. } = self.entries.tally();
         let limits = &self.limits;
+        // More than by default no client takes, and it says of itself nothing else.
+        let ahead_max = limits.entries_ahead_max.min(Limits::default().entries_ahead_max);
         // What is being opened may turn out to be either.
         let small = (limits.small_objects_open_max as usize).saturating_sub(open_small + open);
         Room {
             open: (limits.objects_open_max as usize).saturating_sub(open).min(small),
-            announce: (limits.entries_ahead_max as usize).saturating_sub(ahead),
+            announce: (ahead_max as usize).saturating_sub(ahead),
         }
     }
 

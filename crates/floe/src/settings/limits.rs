@@ -24,10 +24,10 @@ pub struct LimitsTable {
     sessions_per_address: Option<Number<1, 65_536>>,
     /// Connections of one session.
     streams: Option<Number<1, 64>>,
-    /// Transfers of one session at once.
-    transfers: Option<Number<1, 256>>,
-    /// Requests of one session at once.
-    requests: Option<Number<1, 1024>>,
+    /// Transfers of one session at once; clients count on 16,
+    transfers: Option<Number<16, 256>>,
+    /// and requests, on 64.
+    requests: Option<Number<64, 1024>>,
     /// Entries of a transfer that were announced and are not finished.
     entries_ahead: Option<Number<1024, 65_536>>,
     /// Large files that one session may have open at once,
@@ -135,7 +135,7 @@ mod tests {
     fn each_bound_has_its_place() {
         let text = "greeting-time = \"3s\"\ngreetings = 4\ngreetings-per-address = 5\n\
                     sessions = 6\nsessions-per-ticket = 7\nsessions-per-address = 8\nstreams = 9\n\
-                    transfers = 10\nrequests = 11\nentries-ahead = 1200\nopen-files = 13\n\
+                    transfers = 20\nrequests = 70\nentries-ahead = 1200\nopen-files = 13\n\
                     open-small-files = 14\nwindow = \"64Mi\"\nsilence = \"10m\"\n";
         let Rules { limits, caps, keep_free, .. } = parse(text).unwrap().rules(ByteCount(16));
         limits.assert_sound();
@@ -144,7 +144,7 @@ mod tests {
         let (ticket, address) = (caps.sessions_per_ticket, caps.sessions_per_address);
         assert_eq!((caps.greetings, caps.greetings_per_address, caps.sessions), (4, 5, 6));
         assert_eq!((ticket, address, keep_free), (Some(7), Some(8), ByteCount(16)));
-        assert_eq!((limits.streams_max, limits.transfers_max, limits.requests_max), (9, 10, 11));
+        assert_eq!((limits.streams_max, limits.transfers_max, limits.requests_max), (9, 20, 70));
         assert_eq!((limits.entries_ahead_max, limits.objects_open_max), (1200, 13));
         let (small, window) = (limits.small_objects_open_max, limits.window_bytes_max);
         assert_eq!((small, window), (14, ByteCount(64 << 20)));
@@ -163,6 +163,8 @@ mod tests {
             "greeting-time = 10",
             "window = \"1Mi\"",
             "window = \"large\"",
+            "transfers = 15",
+            "requests = 63",
             "depth = 3",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");

@@ -221,10 +221,7 @@ impl<P: Clone> Sender<P> {
             task.seq = Some(seq);
             let attempts = again.map_or(0, |again| again.attempts);
             let flight = Flight { entry: index, range, content, stream, digest, attempts, kept };
-            self.give_back_lost(index, flight.window_bytes());
-            self.in_flight = self.in_flight.plus(flight.window_bytes());
-            self.flights.insert(seq, flight);
-            self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
+            self.put_in_window(seq, flight);
         }
         self.tasks.insert(stream, task);
         if phase == Phase::Sending {
@@ -430,6 +427,13 @@ impl<P: Clone> Sender<P> {
         for seq in seqs {
             self.take_flight(seq, io);
         }
+    }
+
+    fn put_in_window(&mut self, seq: Seq, flight: Flight<P>) {
+        self.give_back_lost(flight.entry, flight.window_bytes());
+        self.in_flight = self.in_flight.plus(flight.window_bytes());
+        self.flights.insert(seq, flight);
+        self.summary.window_bytes_max = self.summary.window_bytes_max.max(self.in_flight);
     }
 
     pub(super) fn take_flight(&mut self, seq: Seq, io: &mut Io<P>) -> Option<Flight<P>> {

@@ -32,6 +32,12 @@ impl Bucket {
         self.rate = Some(rate);
     }
 
+    /// Bytes a second; nothing while it is shut.
+    #[must_use]
+    pub const fn rate(&self) -> Option<Rate> {
+        self.rate
+    }
+
     fn per_sec(&self) -> i128 {
         self.rate.map_or(0, |rate| i128::from(rate.bytes_per_sec()))
     }

@@ -23,8 +23,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use floe_types::{
     ByteCount, ChunkDigest, ChunkSize, EntryCount, EntryId, EntryIndex, Fault, Freshness, Metadata,
-    Micros, ObjectPath, Offset, Precondition, Range, RequestId, Root, Seq, SourceVersion, Subtree,
-    TransferId,
+    Micros, ObjectPath, Offset, Precondition, Range, Rate, RequestId, Root, Seq, SourceVersion,
+    Subtree, TransferId,
 };
 
 /// One frame. `P` is the payload of DATA: opaque to the core.
@@ -211,6 +211,8 @@ pub struct Open {
     pub packing: Packing,
     /// Get: whether what the server sends gives way. Of a put it says nothing.
     pub priority: Priority,
+    /// Get: bytes of pieces a second, at most. Of a put it says nothing.
+    pub rate: Option<Rate>,
 }
 
 /// Whether the small file that is all of a get may come behind its ENTRY, before WANT: what the

@@ -403,7 +403,7 @@ impl<P> Io<P> {
         let streams = ByteCount::of_len(self.pipes.len().max(1)).0;
         let share = (self.buffers_max.0 / streams / PIECES_PER_STREAM).max(1);
         let rounded = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
-        ByteCount(rounded).clamp(piece_min, piece_max)
+        ByteCount(rounded).clamp(piece_min.min(piece_max), piece_max)
     }
 }
 

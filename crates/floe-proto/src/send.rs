@@ -36,8 +36,8 @@ use dropped::Dropped;
 use entry::{SendEntry, Stage};
 use flights::Flights;
 use floe_types::{
-    ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Seq, StreamId,
-    Time, TransferId,
+    ByteCount, Code, EntryCount, EntryId, EntryIndex, Fault, Limits, ObjectPath, Rate, Seq,
+    StreamId, Time, TransferId,
 };
 
 /// The sending half of one transfer.
@@ -107,6 +107,13 @@ pub(crate) enum Ending {
     Stopped(Fault),
 }
 
+/// What goes at once at a rate: a fiftieth of a second, so that it is smooth, and right to the end.
+fn piece_at(rate: Rate) -> ByteCount {
+    ByteCount((rate.bytes_per_sec() / 50).max(LIMITED_PIECE_MIN).next_power_of_two())
+}
+
+const LIMITED_PIECE_MIN: u64 = 4 << 10;
+
 impl<P: Clone> Sender<P> {
     pub(crate) fn new(
         id: TransferId,
@@ -126,6 +133,7 @@ impl<P: Clone> Sender<P> {
                 config.piece_bytes.min(ByteCount(limits.piece_bytes_min.into()))
             }
         };
+        let piece = options.rate.map_or(piece, |rate| piece.min(piece_at(rate)));
         Self {
             id,
             base,

@@ -178,6 +178,7 @@ impl<P: Clone> Session<P> {
             probe: options.probe,
             packing: if direction == Direction::Get { options.packing } else { Packing::Auto },
             priority: if direction == Direction::Get { options.priority } else { Priority::Normal },
+            rate: options.rate.filter(|_| direction == Direction::Get),
         }));
         match direction {
             Direction::Put => {
@@ -331,7 +332,8 @@ impl<P: Clone> Session<P> {
             background.handle_timeout(now);
         }
         if self.role == Role::Client {
-            self.tune.sample(self.data_bytes, now);
+            let limit = self.limit_of_all();
+            self.tune.sample(self.data_bytes, limit, now);
             self.end_stall(now);
         } else {
             self.say_stats(now);
@@ -478,6 +480,7 @@ fn options_of(open: &Open, precondition: Precondition) -> TransferOptions {
         probe: open.probe,
         packing: open.packing,
         priority: open.priority,
+        rate: open.rate.filter(|_| open.direction == Direction::Get),
         ..TransferOptions::default()
     }
 }

@@ -141,8 +141,9 @@ impl Tune {
         Micros(trips.clamp(PERIOD_MIN.0, PERIOD_MAX.0))
     }
 
-    /// Looks at the goodput once a period. `moved` is all bytes moved so far.
-    pub(crate) fn sample(&mut self, moved: ByteCount, now: Time) {
+    /// Looks at the goodput once a period. `moved` is all bytes moved so far, `limit` what may move
+    /// in a second: where nearly that does, more streams could bring nothing.
+    pub(crate) fn sample(&mut self, moved: ByteCount, limit: Option<u64>, now: Time) {
         let spent = now.since(self.sampled);
         if spent < self.period() {
             return;
@@ -152,6 +153,10 @@ impl Tune {
         self.bytes = moved;
         let judged = self.wish == StreamCount::Auto && self.settled == Settled::No;
         if !judged || second == 0 || self.dialing > 0 {
+            return;
+        }
+        if limit.is_some_and(|limit| a_tenth_above(second) >= limit) {
+            self.last = second;
             return;
         }
         let climbing = second > a_tenth_above(self.last);
@@ -184,6 +189,15 @@ mod tests {
     /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
     /// so many streams, each of which needs `ramp` to reach its share.
     fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
+        run_within(None, round_trip, ramp, rate_of)
+    }
+
+    fn run_within(
+        limit: Option<u64>,
+        round_trip: Micros,
+        ramp: Micros,
+        rate_of: impl Fn(u64) -> u64,
+    ) -> (u32, Micros) {
         let mut tune = Tune::new(StreamCount::Auto, &Limits::default(), Time(0));
         tune.path(round_trip);
         let (mut came, mut moved, mut last) = (alloc::vec![Time(0)], 0, Time(0));
@@ -200,9 +214,9 @@ mod tests {
                 .iter()
                 .map(|since| (now.since(*since).0 * 1_000 / ramp.0.max(1)).min(1_000))
                 .sum();
-            moved += rate_of(ready) / 100;
+            moved += rate_of(ready).min(limit.unwrap_or(u64::MAX)) / 100;
             if now >= tune.next_timeout() {
-                tune.sample(ByteCount(moved), now);
+                tune.sample(ByteCount(moved), limit, now);
             }
         }
         (u32::try_from(came.len()).unwrap(), now_since_start(last))
@@ -243,6 +257,16 @@ mod tests {
         let (streams, took) = run(FAR, NEAR, |_| 1_000_000);
         assert_eq!(streams, 8);
         assert!(took <= Micros::from_secs(3), "{took:?}");
+    }
+
+    #[test]
+    fn within_a_limit_no_stream_is_added_that_could_bring_nothing() {
+        let limited = |limit, trip, ramp| {
+            run_within(Some(limit), trip, ramp, |ready| (ready * 1_200).min(LINK)).0
+        };
+        assert_eq!((limited(1_000_000, NEAR, NEAR), limited(2_000_000, FAR, NEAR)), (2, 4));
+        // Where losses keep four below it, more are.
+        assert_eq!(limited(9_000_000, FAR, Micros(500_000)), 8);
     }
 
     #[test]

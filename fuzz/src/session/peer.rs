@@ -135,6 +135,7 @@ fn open(dice: &mut Dice<'_>) -> Open {
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     };
     let (recognise, unasked) = dice.pick(&[
         (RecogniseWish::ByVersion, Unasked::Refused),

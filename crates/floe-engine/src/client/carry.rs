@@ -8,7 +8,7 @@ use super::{Notice, Outcome, Shared, Watch, interrupted};
 use crate::files::LocalEnd;
 use floe_proto::command::{Command, Event, Summary, TransferOptions};
 use floe_proto::frame::{Direction, Packing, ReceiptWish, RecogniseWish, ResumeWish, Unasked};
-use floe_types::{ByteCount, Code, Fault, ObjectPath, Root, TransferId};
+use floe_types::{ByteCount, ChunkSize, Code, Fault, ObjectPath, Root, TransferId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -34,9 +34,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// What standard output may have to hold back for one chunk that is late.
 const OUTPUT_WINDOW: ByteCount = ByteCount(16 << 20);
-
-/// The window of a get with a rate limit holds what comes in so many seconds, and two chunks.
-const LIMITED_WINDOW_SECS: u64 = 2;
 
 /// How often a server is asked to begin, and for how long, if it takes the connection and then does
 /// not answer: it is busy, or was killed just now.
@@ -70,10 +67,12 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand, proof: Proof
     }
     if let (Direction::Get, Some(rate)) = (errand.direction, errand.options.rate) {
         // What a slow receiver leaves in the socket stands before whatever else it is told.
-        let chunk = errand.options.chunk.bytes();
-        let seconds = ByteCount(rate.bytes_per_sec().saturating_mul(LIMITED_WINDOW_SECS));
-        let most = seconds.max(chunk.plus(chunk));
-        errand.options.window = errand.options.window.min(most);
+        let second = ByteCount(rate.bytes_per_sec());
+        let two = |chunk: ChunkSize| chunk.bytes().plus(chunk.bytes());
+        if second < two(errand.options.chunk) {
+            errand.options.chunk = ChunkSize::MIN;
+        }
+        errand.options.window = errand.options.window.min(second.max(two(errand.options.chunk)));
     }
     let started = Instant::now();
     let mut way = Way {

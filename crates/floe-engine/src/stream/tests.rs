@@ -62,6 +62,7 @@ fn opens(first: u32) -> Vec<u8> {
             probe: options.probe,
             packing: options.packing,
             priority: options.priority,
+            rate: None,
         };
         encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
     }

@@ -76,6 +76,7 @@ impl Peer {
             probe,
             packing: Packing::Auto,
             priority: Priority::Normal,
+            rate: None,
         };
         self.say(&Frame::Open(open)).await;
         transfer

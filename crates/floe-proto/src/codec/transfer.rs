@@ -10,7 +10,7 @@ use crate::frame::{
 };
 use alloc::vec::Vec;
 use floe_types::{
-    ByteCount, ChunkSize, EntryCount, EntryId, Fault, Precondition, Range, TransferId,
+    ByteCount, ChunkSize, EntryCount, EntryId, Fault, Precondition, Range, Rate, TransferId,
 };
 
 const DIRECTIONS: [Direction; 2] = [Direction::Put, Direction::Get];
@@ -29,7 +29,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
     let (mut chunk, mut window, mut pace) = (Field::new(), Field::new(), Field::new());
     let (mut precondition, mut resume, mut recognise) = (Field::new(), Field::new(), Field::new());
     let (mut unasked, mut receipts, mut probe) = (Field::new(), Field::new(), Field::new());
-    let (mut packing, mut priority) = (Field::new(), Field::new());
+    let (mut packing, mut priority, mut rate) = (Field::new(), Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => transfer.set(r.transfer()),
         1 => direction.set(r.choice(&DIRECTIONS)),
@@ -45,6 +45,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         11 => probe.set(r.size()),
         12 => packing.set(read_packing(r)),
         13 => priority.set(r.choice(&PRIORITIES)),
+        14 => rate.set(read_rate(r)),
         _ => Ok(Key::Unknown),
     })?;
     let Some(chunk) = ChunkSize::new(chunk.need()?) else { return bad("not a chunk size") };
@@ -63,6 +64,7 @@ pub(super) fn read_open(r: &mut Reader<'_>) -> Result<Open, Violation> {
         probe: probe.maybe(),
         packing: packing.maybe().unwrap_or_default(),
         priority: priority.maybe().unwrap_or_default(),
+        rate: rate.maybe(),
     })
 }
 
@@ -74,6 +76,13 @@ fn read_packing(r: &mut Reader<'_>) -> Result<Packing, Violation> {
             Some(level) => Ok(Packing::Level(level)),
             None => bad("no level of packing"),
         },
+    }
+}
+
+fn read_rate(r: &mut Reader<'_>) -> Result<Rate, Violation> {
+    match Rate::new(r.at_most(OBJECT_BYTES_MAX)?) {
+        Some(rate) => Ok(rate),
+        None => bad("a rate of nothing"),
     }
 }
 
@@ -92,7 +101,8 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
         Packing::Level(level) => Some(u64::from(level.number())),
     };
     let (probe, yields) = (open.probe.is_some(), open.priority != Priority::Normal);
-    let some = [open.unasked != Unasked::Refused, signed, probe, packing.is_some(), yields];
+    let (unasked, packs) = (open.unasked != Unasked::Refused, packing.is_some());
+    let some = [unasked, signed, probe, packs, yields, open.rate.is_some()];
     w.map(9, &some).uint(0).uint(open.transfer.0.into());
     w.uint(1).choice(&DIRECTIONS, &open.direction).uint(2).path(&open.path);
     w.uint(3).uint(open.chunk.bytes().0).uint(4).uint(open.window.0);
@@ -113,6 +123,9 @@ pub(super) fn write_open(w: &mut Writer<'_>, open: &Open) {
     }
     if yields {
         w.uint(13).choice(&PRIORITIES, &open.priority);
+    }
+    if let Some(rate) = open.rate {
+        w.uint(14).uint(rate.bytes_per_sec().min(OBJECT_BYTES_MAX));
     }
 }
 

@@ -4,7 +4,8 @@
 
 use super::{Half, Session};
 use crate::bucket::Bucket;
-use floe_types::{ByteCount, Time, TransferId};
+use alloc::vec::Vec;
+use floe_types::{ByteCount, Rate, Time, TransferId};
 
 impl<P: Clone> Session<P> {
     /// DATA that was sent and taken, of all transfers.
@@ -41,6 +42,13 @@ impl<P: Clone> Session<P> {
             change(half.bucket_mut());
             self.io.wake_streams();
         }
+    }
+
+    /// What all transfers together may move in a second, where each has its limit.
+    pub(super) fn limit_of_all(&self) -> Option<u64> {
+        let rate = |half: &Half<P>| half.bucket().and_then(Bucket::rate).map(Rate::bytes_per_sec);
+        let rates: Option<Vec<u64>> = self.transfers.values().map(rate).collect();
+        rates.map(|rates| rates.into_iter().fold(0, u64::saturating_add))
     }
 
     /// Whether DATA waits for that.

@@ -162,8 +162,9 @@ fn open() -> impl Strategy<Value = Open> {
         ],
         prop_oneof![Just(Priority::Normal), Just(Priority::Background)],
     );
-    (transfer(), path(), 18u32..=24, window(), how).prop_map(
-        |(transfer, path, bits, window, how)| Open {
+    let rate = option::of(1..1_u64 << 63);
+    (transfer(), path(), 18u32..=24, window(), how, rate).prop_map(
+        |(transfer, path, bits, window, how, rate)| Open {
             transfer,
             direction: how.0,
             path,
@@ -178,6 +179,7 @@ fn open() -> impl Strategy<Value = Open> {
             probe: how.7,
             packing: how.8,
             priority: how.9,
+            rate: rate.and_then(Rate::new),
         },
     )
 }

@@ -125,7 +125,7 @@ fn greeting() -> Vec<(Frame<()>, &'static str)> {
     ]
 }
 
-fn opening() -> Vec<(Frame<()>, &'static str)> {
+fn opens() -> [Open; 7] {
     let put = Open {
         transfer: TRANSFER,
         direction: Direction::Put,
@@ -141,6 +141,7 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     };
     let get = Open {
         direction: Direction::Get,
@@ -158,6 +159,12 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
         Open { packing: Packing::Level(level), receipts: ReceiptWish::None, ..signed.clone() };
     let plain = Open { packing: Packing::Never, ..packed.clone() };
     let yields = Open { packing: Packing::Auto, priority: Priority::Background, ..packed.clone() };
+    let slow = Open { rate: Rate::new(1 << 20), priority: Priority::Normal, ..yields.clone() };
+    [put, get, signed, packed, plain, yields, slow]
+}
+
+fn opening() -> Vec<(Frame<()>, &'static str)> {
+    let [put, get, signed, packed, plain, yields, slow] = opens();
     let opened = Opened { transfer: TRANSFER, handle: vec![1, 2, 3], window: Limits::WINDOW_BYTES };
     vec![
         (
@@ -190,6 +197,11 @@ fn opening() -> Vec<(Frame<()>, &'static str)> {
             Frame::Open(yields),
             "0000001d 10 00 0000 \
              aa000701010280031a00100000041a0400000005010601070108010d01",
+        ),
+        (
+            Frame::Open(slow),
+            "00000021 10 00 0000 \
+             aa000701010280031a00100000041a0400000005010601070108010e1a00100000",
         ),
         (Frame::Opened(opened), "0000000e 11 00 0000 a300070143010203021a04000000"),
     ]

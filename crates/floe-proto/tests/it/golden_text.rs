@@ -253,6 +253,7 @@ fn worked_opening(
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     };
     let opened = Opened { transfer, handle: vec![0xab; 4], window: Limits::WINDOW_BYTES };
     let body = EntryBody::File {

@@ -271,6 +271,7 @@ pub fn opening(transfer: TransferId, direction: Direction) -> Open {
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     }
 }
 

@@ -71,6 +71,7 @@ fn open(transfer: u32, direction: Direction) -> Frame<Bytes> {
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     })
 }
 

@@ -54,6 +54,7 @@ fn opens(dice: &mut Dice<'_>) -> Said {
         probe: None,
         packing: Packing::Auto,
         priority: Priority::Normal,
+        rate: None,
     })
 }
 

@@ -133,9 +133,9 @@ impl<D: Disk> Stage<D> {
         if staged < size {
             return Err(Fault::new(Code::Integrity, format!("{doing}: the stage is too short")));
         }
-        if staged > size {
-            self.disk.truncate(&self.file, size).doing(doing)?;
-        }
+        // Also where it ends there already: a sync that failed may have lost that, and memory shows
+        // it all the same.
+        self.disk.truncate(&self.file, size).doing(doing)?;
         metadata::apply(&*self.disk, &self.file, spec, size, root).doing(doing)
     }
 

@@ -57,6 +57,53 @@ fn a_chunk_written_before_a_failed_checkpoint_and_recorded_after_it_is_not_trust
     finishes(&disk, &new, "recorded late");
 }
 
+/// Its size is lost with the byte that gave it that, and a hole has no other.
+#[test]
+fn a_hole_at_the_end_has_its_size_after_a_failed_sync() {
+    for (size, forgets) in [(4 * CHUNK, false), (3 * CHUNK + 20_000, false), (4 * CHUNK, true)] {
+        let new = sparse("x", size, 2);
+        let disk = SimulatedDisk::default();
+        let local = store(&disk);
+        let sink = staged(&local, &new);
+        for (nth, chunk) in new.chunks().into_iter().enumerate() {
+            match nth % 2 {
+                0 => write(&*sink, &new, nth),
+                _ => sink.write_hole(chunk).unwrap(),
+            }
+            record(&*sink, &new, nth).unwrap();
+        }
+        disk.set_breaks(failing(1));
+        let failed = local.commit(vec![new.commit(sink)]).remove(0).unwrap_err();
+        assert_eq!(failed.detail, "sync stage of \"x\"");
+        drop(local);
+        if forgets {
+            // As where a WANT cannot tell of it: it is made once more.
+            let (local, last) = (store(&disk), new.chunks()[3]);
+            let sink = staged(&local, &new);
+            sink.forget(last).unwrap();
+            sink.write_hole(last).unwrap();
+            record(&*sink, &new, 3).unwrap();
+        }
+        finishes(&disk, &new, &format!("{size} bytes"));
+    }
+}
+
+/// That it is shorter than an earlier version is lost as well.
+#[test]
+fn a_shorter_version_ends_where_it_does_after_a_failed_sync() {
+    let (long, new) = (object("x", 4 * CHUNK, 2), object("x", 2 * CHUNK, 2));
+    let disk = SimulatedDisk::default();
+    let local = store(&disk);
+    drop(long.fill(&local).unwrap());
+    disk.set_breaks(Breaks::default());
+    let (sink, _) = new.fill(&local).unwrap();
+    disk.set_breaks(failing(1));
+    let failed = local.commit(vec![new.commit(sink)]).remove(0).unwrap_err();
+    assert_eq!(failed.detail, "sync stage of \"x\"");
+    drop(local);
+    finishes(&disk, &new, "shorter");
+}
+
 #[test]
 fn a_failed_sync_of_the_file_system_commits_nothing_of_another_batch() {
     for locality in [Locality::Local, Locality::Layered] {

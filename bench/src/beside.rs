@@ -4,7 +4,7 @@
 //! Both have the congestion control of the route. What the transfer moved is what the interface
 //! carried without the other's bytes, so repeats and headers count as its own: no kindness to it.
 
-mod bed; // the server, the transfer and its rival
+pub mod bed; // the server, the transfer and its rival
 
 use crate::figure::number;
 use crate::joined::{Joined, RMEM, Setting};
@@ -111,7 +111,7 @@ impl BesideArgs {
         })?;
         let size = self.rate * 125_000 * (3 * self.seconds + 10);
         let mut bed = Bed::make(&self.memory, program, link.site(), way, size)?;
-        bed.transfer(priority == Priority::Background)?;
+        bed.transfer(if priority == Priority::Background { "--background" } else { "" })?;
         let alone = self.watch(&mut bed)?;
         bed.compete()?;
         let beside = self.watch(&mut bed)?;

@@ -27,6 +27,7 @@ mod wan; // everything over it
 mod resume; // what it costs to continue
 mod siege; // what a transfer keeps while others besiege the server
 mod beside; // what a transfer leaves to others
+mod limit; // whether a limit is kept, and how smoothly
 mod why; // whether floe names what limits it
 
 use clap::Parser;
@@ -48,6 +49,8 @@ enum Bench {
     Siege(siege::SiegeArgs),
     /// What a transfer leaves to a plain TCP connection beside it, in the background and not
     Beside(beside::BesideArgs),
+    /// Whether a transfer keeps to its limit to the end, and how evenly
+    Limit(limit::LimitArgs),
     /// How often floe names the limit of a transfer that has one constructed for it
     Why(why::WhyArgs),
     /// The emulated path, started by the others
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Bench::Resume(args) => resume::run(&args),
         Bench::Siege(args) => siege::run(&args),
         Bench::Beside(args) => beside::run(&args),
+        Bench::Limit(args) => limit::run(&args),
         Bench::Why(args) => why::run(&args),
         Bench::Link(link) => link.run(),
         Bench::Plain(plain) => plain.run(),

@@ -69,8 +69,8 @@ impl Bed {
         Ok(Self { rival, client, _server: server, dir, site, program, way, ticket })
     }
 
-    /// Begins the transfer.
-    pub fn transfer(&mut self, background: bool) -> Result<()> {
+    /// Begins the transfer, with options in one text.
+    pub fn transfer(&mut self, how: &str) -> Result<()> {
         let script = match self.way {
             Way::Put => r#"exec "$FLOE" put $HOW --compress never file "floe://$ADDRESS/file""#,
             Way::Get => {
@@ -79,7 +79,7 @@ impl Bed {
         };
         let mut command = self.site.command(End::Near, script, self.dir.path());
         command.env("FLOE", &self.program).env("ADDRESS", format!("{}:{PORT}", self.site.host));
-        command.env("HOW", if background { "--background" } else { "" });
+        command.env("HOW", how);
         command.env("FLOE_TICKET", &self.ticket).env("FLOE_STATE", "client");
         let said = self.dir.path().join("client.log");
         self.client = Some(Process::start(&mut command, "floe", &said)?);
@@ -118,6 +118,14 @@ impl Bed {
             process.kill()?;
         }
         Ok(())
+    }
+
+    /// Whether the transfer is over; it must have ended well.
+    pub fn is_over(&mut self) -> Result<bool> {
+        match self.client.take_if(|client| client.is_over()) {
+            Some(client) => client.finish().map(|_| true),
+            None => Ok(false),
+        }
     }
 
     /// What was moved this way.

@@ -100,7 +100,8 @@ impl Receiver {
             }
             self.last_index = self.last_index.max(Some(entry.index));
             self.announced = self.announced.saturating_add(1);
-            if !matches!(entry.body, EntryBody::Directory) {
+            // One that replaces another takes its place.
+            if !matches!(entry.body, EntryBody::Directory) && entry.replaces.is_none() {
                 ahead += 1;
             }
             if ahead > self.limits.entries_ahead_max as usize {

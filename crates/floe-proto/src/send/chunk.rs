@@ -146,7 +146,9 @@ impl<P: Clone> Sender<P> {
             let own = self.lost_of(index, len);
             let others = self.in_flight.minus(own);
             let fits = others.plus(len) <= self.window || others.0 == 0;
-            if entry.whole.is_some() || (fits && (!full || own.0 > 0)) {
+            // What comes back to be compared needs no room, and stands before what was lost.
+            let again = own.0 > 0 || (next.is_some() && entry.lost.0 > 0);
+            if entry.whole.is_some() || (again && next.is_some()) || (fits && (again || !full)) {
                 pulled = self.start(index, stream, io);
                 break;
             }

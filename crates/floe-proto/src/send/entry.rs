@@ -165,9 +165,13 @@ impl<P> SendEntry<P> {
         self.body = Some(body);
     }
 
-    /// Whether it is announced and has not ended.
+    /// Whether it is announced and has not ended, or is to take the place of one that is.
     const fn is_ahead(&self) -> bool {
-        !matches!(self.stage, Stage::Opening | Stage::Ending)
+        match self.stage {
+            Stage::Opening => self.replaces.is_some(),
+            Stage::Ending => false,
+            _ => true,
+        }
     }
 
     /// Whether it holds an object open, or is about to.

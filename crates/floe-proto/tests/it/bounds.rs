@@ -338,6 +338,19 @@ fn what_a_lost_stream_carried_fills_the_window_until_it_goes_again() {
 }
 
 #[test]
+fn what_replaces_another_needs_no_place_of_its_own() {
+    let mut config = config();
+    (config.limits.entries_ahead_max, config.limits.batch_entries_max) = (2, 2);
+    let mut it = Hand::receiving_with(config);
+    let two = vec![dir(0, ""), file(1, "a", 2 * GRAIN, 1), file(2, "b", 2 * GRAIN, 2)];
+    it.hears(LEAD, entries(two));
+    let replaces = Some(EntryIndex(1));
+    let again = floe_proto::frame::Entry { replaces, ..file(3, "a", 2 * GRAIN, 3) };
+    it.hears(LEAD, entries(vec![again]));
+    assert!(it.try_hears(LEAD, entries(vec![file(4, "c", 1, 4)])).is_err(), "two are ahead");
+}
+
+#[test]
 fn what_is_replaced_fills_the_window_until_the_receiver_has_heard() {
     let (mut it, second) = put_of_two(two_files());
     it.disk.generation.insert(path("t/a"), 1);

@@ -44,7 +44,7 @@ impl Reserve {
         bytes: ByteCount,
     ) -> DiskResult<Option<Asked<'_>>> {
         let keep = self.keep();
-        if keep == ByteCount::ZERO {
+        if keep == ByteCount::ZERO || bytes == ByteCount::ZERO {
             return Ok(None);
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);

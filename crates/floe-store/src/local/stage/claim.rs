@@ -124,6 +124,9 @@ impl<D: Disk> Claim<'_, D> {
         // No record shows what an earlier run has set aside.
         let allocated = self.disk.stat(file).map_or(0, |stat| stat.allocated.0);
         let held = data.map_or_else(recorded, |data| data.0).max(allocated).min(size.0);
+        if held >= size.0 {
+            return Room::Enough; // nothing is missing, however little is free
+        }
         match self.disk.free_space(&self.berth.handle) {
             Ok(free) if free.plus(ByteCount(held)) < size.plus(keep) => Room::TooLittle,
             _ => Room::Enough,

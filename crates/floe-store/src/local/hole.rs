@@ -17,9 +17,9 @@ pub(super) fn make<D: Disk>(
     if range.is_empty() {
         return Ok(());
     }
-    // It reaches so far, and not by setting the size, which would cut off what another thread writes
-    // behind it. Also where it does already: a sync that failed may have lost the byte that gave it
-    // its size, and memory shows it all the same.
+    // It reaches so far; not by setting the size, which would cut off what another thread writes
+    // behind it. Also where it does already: a sync that failed may have lost the byte that gave
+    // it its size, and memory shows it all the same.
     disk.write_at(file, Offset(range.end().0 - 1), &[0])?;
     if planted::is(Bug::LeaveWhatStoodInAHole) {
         return Ok(());

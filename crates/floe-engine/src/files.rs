@@ -136,6 +136,12 @@ impl Files {
         }
     }
 
+    /// To threads and lanes, the same as others of its party.
+    #[must_use]
+    pub fn of_customer(self, customer: Customer) -> Self {
+        Self { customer, ..self }
+    }
+
     /// With somebody who writes down what is changed.
     #[must_use]
     pub fn audited(self, scribe: Option<Arc<Scribe>>) -> Self {

@@ -5,6 +5,7 @@
 //! open, not as long as its session. The share of the buffers that a session may hold changes as
 //! sessions come and go.
 
+use crate::disk_threads::Customer;
 use crate::grant::{Bounds, Meter};
 use crate::rules::Caps;
 use crate::running::Running;
@@ -85,13 +86,22 @@ impl Party {
 pub struct Guest {
     registry: Arc<Registry>,
     party: Party,
+    customer: Customer,
+}
+
+impl Guest {
+    /// What all sessions of its party are to threads and lanes.
+    #[must_use]
+    pub const fn customer(&self) -> Customer {
+        self.customer
+    }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         state.guests -= 1;
-        if let Some(count) = state.parties.get_mut(&self.party) {
+        if let Some((count, _)) = state.parties.get_mut(&self.party) {
             *count -= 1;
             if *count == 0 {
                 state.parties.remove(&self.party);
@@ -121,7 +131,7 @@ impl Drop for Seat {
 #[derive(Default)]
 struct State {
     guests: usize,
-    parties: HashMap<Party, usize>,
+    parties: HashMap<Party, (usize, Customer)>,
     /// Connections beside the first of each session.
     seats: HashMap<Party, usize>,
     members: HashMap<SessionId, Arc<Member>>,
@@ -196,13 +206,13 @@ impl Registry {
         };
         let own_max = own.map_or(sessions_max.div_ceil(party.share()), |own| own as usize);
         let mut state = self.lock();
-        let own = state.parties.get(&party).copied().unwrap_or(0);
+        let (own, customer) = state.parties.get(&party).copied().unwrap_or((0, Customer::next()));
         if state.guests >= sessions_max || own >= own_max {
             return None;
         }
         state.guests += 1;
-        state.parties.insert(party, own + 1);
-        Some(Guest { registry: Arc::clone(self), party })
+        state.parties.insert(party, (own + 1, customer));
+        Some(Guest { registry: Arc::clone(self), party, customer })
     }
 
     /// Counts one more connection of a session, unless its party has its share of all there may be:
@@ -211,7 +221,7 @@ impl Registry {
         let own_max = sockets_max.div_ceil(party.share());
         let mut state = self.lock();
         let seats = state.seats.get(&party).copied().unwrap_or(0);
-        let first = state.parties.get(&party).copied().unwrap_or(0);
+        let first = state.parties.get(&party).map_or(0, |(count, _)| *count);
         if seats + first >= own_max {
             return None;
         }

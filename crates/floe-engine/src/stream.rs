@@ -11,6 +11,7 @@
 //! until its operations have ended; a session that ended in order says what is queued, then closes.
 
 mod inlet;
+mod share; // turns on its lane
 mod gauge; // how the path is, and the pace
 mod thrift; // whether packing pays
 mod packer; // what of it is packed
@@ -30,6 +31,7 @@ use gauge::{Gauge, Look};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
 use packer::{Means, Packer};
+use share::Share;
 use std::sync::Arc;
 use std::time::Duration;
 use thrift::Nearness;
@@ -155,6 +157,7 @@ impl Stream {
     }
 
     async fn serve(&mut self) -> Leave {
+        let mut share = Share::of(self.place.running.files.customer());
         let mut moved = ByteCount::ZERO;
         let mut turns = 0;
         loop {
@@ -168,12 +171,16 @@ impl Stream {
             turns += 1;
             if activity == Activity::None {
                 (moved, turns) = (ByteCount::ZERO, 0);
+                share.rest();
                 if let Err(fault) = self.wait().await {
                     return Leave::Lost(fault);
                 }
-            } else if moved.0 >= TURN_BYTES || turns >= TURNS {
+                continue;
+            }
+            share.begin();
+            if moved.0 >= TURN_BYTES || turns >= TURNS {
                 (moved, turns) = (ByteCount::ZERO, 0);
-                tokio::task::yield_now().await;
+                share.give_way().await;
             }
         }
     }

@@ -15,19 +15,19 @@ use std::time::{Duration, Instant};
 #[derive(clap::Args, Clone, Debug)]
 pub struct LimitArgs {
     /// Limits, kilobytes a second
-    #[arg(long, value_delimiter = ',', default_value = "100,1000,10000")]
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     limits: Vec<u64>,
     /// The link's rate, Mbit a second
     #[arg(long, default_value_t = 200)]
     rate: u64,
     /// Round-trip times, milliseconds
-    #[arg(long, value_delimiter = ',', default_value = "0,100")]
+    #[arg(long, value_delimiter = ',', default_value = "0,40")]
     rtt: Vec<u64>,
     /// Which way
     #[arg(long, value_delimiter = ',', default_value = "put,get")]
     ways: Vec<Way>,
     /// Seconds that each transfer is to take
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..))]
     seconds: u64,
     /// Where files lie (tmpfs)
     #[arg(long, default_value = "/dev/shm")]

@@ -212,7 +212,7 @@ impl Files {
         self.served.is_some()
     }
 
-    /// The last stream of the session is gone.
+    /// The last stream of the session is gone, or it was ended.
     pub fn desert(&self) {
         self.deserted.store(true, Ordering::Release);
     }

@@ -365,6 +365,19 @@ fn takes_long(what: &Op) -> bool {
     }
 }
 
+/// Whether it is not done for somebody who is gone, or was shown out.
+fn is_called_back(what: &Op) -> bool {
+    let names = matches!(
+        what,
+        DiskOp::Apply {
+            request: Request::Remove { .. }
+                | Request::Rename { .. }
+                | Request::MakeDirectory { .. }
+        }
+    );
+    names || takes_long(what)
+}
+
 /// What a thread is given.
 enum Work {
     Open(Opening, Slot),
@@ -388,7 +401,7 @@ fn perform(files: &Files, batch: Vec<Work>) {
                     ends.add(reply, done);
                 }
             }
-            Work::Other(reply, what) if files.is_deserted() && takes_long(&what) => {
+            Work::Other(reply, what) if files.is_deserted() && is_called_back(&what) => {
                 let fault = Fault::new(Code::ConnectionLost, "whoever asked is gone");
                 ends.add(reply, Done::Failed(fault));
             }

@@ -210,6 +210,10 @@ impl Running {
         if self.ending().is_some() {
             return Err(Fault::new(Code::ConnectionLost, "the session is over"));
         }
+        if matches!(command, Command::Close(Some(_))) {
+            // What it asked for, and is not begun or takes long, is nobody's any more.
+            self.files.desert();
+        }
         self.round(|core, now| core.handle_command(command, now))
     }
 

@@ -373,6 +373,9 @@ pub struct Page {
     pub passed_over: Vec<Vec<u8>>,
 }
 
+/// Whether whoever asked for something still wants it.
+pub type Wanted<'a> = &'a dyn Fn() -> bool;
+
 /// Where objects rest.
 pub trait Store: Send + Sync {
     /// Opens an entry to be read.
@@ -440,8 +443,9 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// `NotFound`, `IsDirectory` (a directory with `Depth::Single`), `NotEmpty` (what is removed
-    /// is filled again as fast), `Usage` for the root, the system's.
-    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()>;
+    /// is filled again as fast), `Interrupted` once nobody wants it, `Usage` for the root, the
+    /// system's.
+    fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()>;
 
     /// Renames an entry; missing parents of `to` are not made. Durable when it returns.
     ///

@@ -10,7 +10,8 @@ mod page;
 mod remove;
 
 use crate::api::{
-    Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, Page, Progress, Result, RootWanted, Stat,
+    Cursor, Depth, Detail, Follow, OpenedEntry, Overwrite, Page, Progress, Result, RootWanted,
+    Stat, Wanted,
 };
 use crate::beneath::{self, Spot};
 use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name};
@@ -169,12 +170,12 @@ impl<D: Disk> Browser<D> {
         Ok((stat, Some(hash::root_of(&source, stat.size, progress)?)))
     }
 
-    pub(crate) fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+    pub(crate) fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
         let remove = || {
             let (parent, name) = beneath::parent(&*self.disk, &self.root, path)?;
             match depth {
                 Depth::Single => self.disk.remove_file(&parent, name.into())?,
-                Depth::Recursive => remove::tree(&*self.disk, &parent, name.into())?,
+                Depth::Recursive => remove::tree(&*self.disk, &parent, name.into(), wanted)?,
             }
             self.disk.sync_directory(&parent)
         };

@@ -8,7 +8,7 @@
 
 use crate::api::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, Result, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
+    Progress, Result, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted, commit_admitted,
 };
 use crate::browse::Browser;
 use crate::disk::{Disk, Doing};
@@ -167,9 +167,9 @@ impl<D: Disk> Store for Confined<D> {
         self.browser("stat", path)?.stat(path, root, progress)
     }
 
-    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+    fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
         let doing = "remove";
-        told(self.store.remove(&self.below(doing, path)?, depth), doing, path)
+        told(self.store.remove(&self.below(doing, path)?, depth, wanted), doing, path)
     }
 
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {

@@ -24,7 +24,7 @@ pub use area::RootId;
 use crate::api::{
     Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, OpenedEntry, OpenedSink,
     Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, StageKey, Stat,
-    Store,
+    Store, Wanted,
 };
 use crate::beneath;
 use crate::browse::Browser;
@@ -431,9 +431,9 @@ impl<D: Disk> Store for LocalStore<D> {
         self.browser.stat(path, root, progress)
     }
 
-    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+    fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
         self.forget_begun(path);
-        let answer = self.browser.remove(path, depth);
+        let answer = self.browser.remove(path, depth, wanted);
         self.ground.forget_recent();
         self.ground.ancestry.moved(path);
         answer

@@ -10,7 +10,7 @@ mod sink; // what is staged
 use crate::api::{
     self, Basis, Begun, Commit, Cursor, Depth, Detail, Follow, Journaling, Listed, OpenedEntry,
     OpenedSink, Overwrite, Page, Progress, Recognise, Result, RootWanted, Sink, SinkSpec, Source,
-    Stat, Store,
+    Stat, Store, Wanted,
 };
 use crate::mark::{Mark, Names};
 use floe_types::{
@@ -346,7 +346,7 @@ impl Store for MemoryStore {
         Ok(stat)
     }
 
-    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
+    fn remove(&self, path: &ObjectPath, depth: Depth, _wanted: Wanted<'_>) -> Result<()> {
         let answer = self.lock().tree.remove(path, depth);
         answer.map_err(|code| fault(code, format_args!("remove {path:?}")))
     }

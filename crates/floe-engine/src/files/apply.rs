@@ -42,7 +42,7 @@ impl Files {
                     Recursive::Yes => Depth::Recursive,
                     Recursive::No => Depth::Single,
                 };
-                store.remove(&path, depth)?;
+                store.remove(&path, depth, &|| !self.is_deserted())?;
                 Reply::Done
             }
             Request::Rename { from, to, replace } => {

@@ -10,7 +10,7 @@ use floe_proto::frame::Verbs;
 use floe_store::measure::MEASURE_BYTES_MAX;
 use floe_store::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, commit_admitted,
+    Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted, commit_admitted,
 };
 use floe_types::{ByteCount, Code, DiskSpeed, Fault, Metadata, Mode, ObjectPath, Precondition};
 use std::sync::Arc;
@@ -197,8 +197,8 @@ impl Store for Fence {
         self.store.stat(path, root, progress)
     }
 
-    fn remove(&self, path: &ObjectPath, depth: Depth) -> Result<()> {
-        self.change_names(|| self.store.remove(path, depth))
+    fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
+        self.change_names(|| self.store.remove(path, depth, wanted))
     }
 
     fn rename(&self, from: &ObjectPath, to: &ObjectPath, overwrite: Overwrite) -> Result<()> {

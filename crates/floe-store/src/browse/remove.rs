@@ -5,6 +5,7 @@
 //! its start each time, because what was listed before is gone by then; every round removes
 //! something, descends, or counts against `ROUNDS_LOST_MAX`.
 
+use crate::api::Wanted;
 use crate::disk::{Disk, DiskError, DiskResult, Name};
 use floe_types::Code;
 
@@ -16,13 +17,18 @@ const HANDLES_MAX: usize = 64;
 /// Rounds that found a directory empty and yet could not remove it, or lost a name to someone else.
 const ROUNDS_LOST_MAX: usize = 16;
 
-/// Removes what stands at a name, and everything beneath. Nothing is synced.
-pub(super) fn tree<D: Disk>(disk: &D, at: &D::Handle, name: Name<'_>) -> DiskResult<()> {
+/// Removes what stands at a name, and everything beneath, while it is wanted. Nothing is synced.
+pub(super) fn tree<D: Disk>(
+    disk: &D,
+    at: &D::Handle,
+    name: Name<'_>,
+    wanted: Wanted<'_>,
+) -> DiskResult<()> {
     disk.stat_at(at, name)?;
     let mut lost = 0;
     while one(disk, at, name)? == Removal::Holds {
         let names = vec![name.as_bytes().to_vec()];
-        Branch { disk, at, names, held: Vec::new() }.clear(&mut lost)?;
+        Branch { disk, at, names, held: Vec::new(), wanted }.clear(&mut lost)?;
     }
     Ok(())
 }
@@ -49,6 +55,7 @@ struct Branch<'d, D: Disk> {
     names: Vec<Vec<u8>>,
     /// The handles of the first names.
     held: Vec<D::Handle>,
+    wanted: Wanted<'d>,
 }
 
 impl<D: Disk> Branch<'_, D> {
@@ -87,6 +94,9 @@ impl<D: Disk> Branch<'_, D> {
             return Ok(Round::Empty);
         }
         for bytes in page.names {
+            if !(self.wanted)() {
+                return Err(DiskError::new(Code::Interrupted));
+            }
             let name = Name::new(&bytes).ok_or(DiskError::new(Code::BadPath))?;
             if one(self.disk, directory, name)? == Removal::Holds {
                 return Ok(Round::Descend(bytes));

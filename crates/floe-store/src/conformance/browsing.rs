@@ -84,13 +84,13 @@ fn removes(make: Make<'_>) {
     for at in ["d/a", "d/b/c", "d/b/e/f", "x"] {
         small(at, 3, 81).put(&*store);
     }
-    must(store.remove(&path("x"), Depth::Single));
+    must(store.remove(&path("x"), Depth::Single, &|| true));
     assert_missing(&*store, "x");
-    assert_eq!(code(store.remove(&path("x"), Depth::Single)), Some(Code::NotFound));
-    assert_eq!(code(store.remove(&path("d"), Depth::Single)), Some(Code::IsDirectory));
-    must(store.remove(&path("d"), Depth::Recursive));
+    assert_eq!(code(store.remove(&path("x"), Depth::Single, &|| true)), Some(Code::NotFound));
+    assert_eq!(code(store.remove(&path("d"), Depth::Single, &|| true)), Some(Code::IsDirectory));
+    must(store.remove(&path("d"), Depth::Recursive, &|| true));
     assert_missing(&*store, "d");
-    let root = store.remove(&ObjectPath::root(), Depth::Recursive);
+    let root = store.remove(&ObjectPath::root(), Depth::Recursive, &|| true);
     assert_eq!(code(root), Some(Code::Usage));
 }
 

@@ -51,7 +51,7 @@ fn nothing_is_replaced_that_must_be_absent(make: Make<'_>) {
         assert_eq!(code(commit(&*store, new.committed(sink))), Some(Code::Exists));
         old.assert_stands(&*store);
         assert_eq!(code(store.open_sink(new.spec.clone(), QUIET)), Some(Code::Exists));
-        must(store.remove(&path("x"), crate::api::Depth::Single));
+        must(store.remove(&path("x"), crate::api::Depth::Single, &|| true));
         let (_sink, have, _) = staged(&*store, &new.spec);
         assert!(have.is_empty(), "the stage went with its precondition");
     }
@@ -66,7 +66,7 @@ fn directories_and_files_do_not_replace_each_other(make: Make<'_>) {
     assert_eq!(code(store.open_sink(object.spec.clone(), QUIET)), Some(Code::IsDirectory));
     let answer = commit(&*store, object.committed(Arc::clone(&sink)));
     assert_eq!(code(answer), Some(Code::IsDirectory));
-    must(store.remove(&path("d"), crate::api::Depth::Recursive));
+    must(store.remove(&path("d"), crate::api::Depth::Recursive, &|| true));
     must(commit(&*store, object.committed(sink)));
     object.assert_stands(&*store);
     let beneath = sent("d/x", MIB, 36);

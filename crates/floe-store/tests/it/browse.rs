@@ -276,7 +276,8 @@ fn removes_one_name_or_a_whole_tree() {
     tree.file("d/0/sub/.floe/stage", b"x");
     tree.link("../keep", "d/to-keep");
     std::fs::create_dir(tree.at("d/empty")).unwrap();
-    let remove = |of: &str, depth| tree.store().remove(&path(of), depth).map_err(|f| f.code);
+    let remove =
+        |of: &str, depth| tree.store().remove(&path(of), depth, &|| true).map_err(|f| f.code);
     assert_eq!(remove("d", Depth::Single), Err(Code::IsDirectory));
     assert_eq!(remove("d/empty", Depth::Single), Err(Code::IsDirectory));
     assert_eq!(remove("d/to-keep/f/x", Depth::Recursive), Err(Code::NotDirectory));
@@ -291,6 +292,21 @@ fn removes_one_name_or_a_whole_tree() {
 }
 
 #[test]
+fn what_nobody_wants_removed_any_more_stays() {
+    let tree = Tree::new();
+    (0..20).for_each(|nth| tree.file(&format!("d/f{nth}"), b"x"));
+    let asked = std::cell::Cell::new(0);
+    let wanted = || {
+        asked.set(asked.get() + 1);
+        asked.get() <= 5
+    };
+    let answer = tree.store().remove(&path("d"), Depth::Recursive, &wanted);
+    assert_eq!(answer.unwrap_err().code, Code::Interrupted);
+    let left = tree.store().list(&path("d"), None, 100, Detail::Names).unwrap();
+    assert_eq!(left.names.len(), 15);
+}
+
+#[test]
 fn removes_a_tree_deeper_than_the_handles_it_may_hold() {
     let tree = Tree::new();
     let mut deep = tree.at("deep");
@@ -302,7 +318,7 @@ fn removes_a_tree_deeper_than_the_handles_it_may_hold() {
         }
         deep.push("d");
     }
-    tree.store().remove(&path("deep"), Depth::Recursive).unwrap();
+    tree.store().remove(&path("deep"), Depth::Recursive, &|| true).unwrap();
     assert!(!tree.at("deep").exists());
 }
 

@@ -76,7 +76,7 @@ fn the_root_of_it_is_not_its_holders_to_remove_or_rename() {
     tree.file("team/box/own", b"o");
     let store = confined(&tree);
     let root = path("");
-    assert_eq!(store.remove(&root, Depth::Recursive).unwrap_err().code, Code::Usage);
+    assert_eq!(store.remove(&root, Depth::Recursive, &|| true).unwrap_err().code, Code::Usage);
     for (from, to) in [(&root, &path("x")), (&path("own"), &root)] {
         let answer = store.rename(from, to, Overwrite::Allowed);
         assert_eq!(answer.unwrap_err().code, Code::Usage);
@@ -119,8 +119,8 @@ fn no_fault_tells_where_it_lies() {
     let mut answers: Vec<Result<(), Fault>> = reads(&store, "own/x").into();
     answers.extend([
         store.make_dir(&inside),
-        store.remove(&inside, Depth::Single),
-        store.remove(&path("d"), Depth::Single),
+        store.remove(&inside, Depth::Single, &|| true),
+        store.remove(&path("d"), Depth::Single, &|| true),
         store.rename(&path("none"), &path("d/e"), Overwrite::Refused),
         store.begin_directory(&inside, Precondition::None).map(|_| ()),
     ]);

@@ -39,8 +39,8 @@ fn no_link_is_passed_on_a_path_that_writes() {
             store.make_dir(&inside("x")),
             store.make_dir(&inside("x/y")),
             store.make_dir(&path(link)),
-            store.remove(&inside("secret"), Depth::Single),
-            store.remove(&inside("f"), Depth::Recursive),
+            store.remove(&inside("secret"), Depth::Single, &|| true),
+            store.remove(&inside("f"), Depth::Recursive, &|| true),
             store.rename(&path("g"), &inside("g"), Overwrite::Allowed),
             store.rename(&inside("secret"), &path("h"), Overwrite::Allowed),
         ]
@@ -48,7 +48,7 @@ fn no_link_is_passed_on_a_path_that_writes() {
         assert_eq!(codes, [Err(Code::NotDirectory); 7], "{link}");
     }
     assert!(tree.at("d/f").exists());
-    tree.store().remove(&path("out"), Depth::Recursive).unwrap();
+    tree.store().remove(&path("out"), Depth::Recursive, &|| true).unwrap();
     tree.assert_contained();
 }
 
@@ -174,7 +174,7 @@ fn devices_sockets_and_fifos_are_neither_opened_nor_waited_for() {
             Some(Code::NotRegular)
         );
     }
-    tree.store().remove(&path("fifo"), Depth::Single).unwrap();
+    tree.store().remove(&path("fifo"), Depth::Single, &|| true).unwrap();
 
     let devices = LocalStore::open(Path::new("/dev")).unwrap();
     let null = devices.open(&path("null"), Follow::Yes).err().unwrap();
@@ -286,7 +286,7 @@ fn a_link_swapped_in_while_writing_is_never_followed_out() {
     while_swapped(&tree, || {
         for _ in 0..250 {
             let _ = tree.store().make_dir(&path("d/new/newer"));
-            let _ = tree.store().remove(&path("d/new"), Depth::Recursive);
+            let _ = tree.store().remove(&path("d/new"), Depth::Recursive, &|| true);
             let _ = tree.store().rename(&path("d/secret"), &path("d/moved"), Overwrite::Allowed);
             let _ = tree.store().rename(&path("d/moved"), &path("d/secret"), Overwrite::Allowed);
         }
@@ -301,8 +301,8 @@ fn a_link_swapped_in_while_removing_costs_only_the_link() {
             let _ = std::fs::create_dir_all(tree.at("top/d/e"));
             let _ = std::fs::write(tree.at("top/d/e/secret"), b"x");
             let _ = std::fs::rename(tree.at("swap"), tree.at("top/d/swap"));
-            let _ = tree.store().remove(&path("top"), Depth::Recursive);
-            let _ = tree.store().remove(&path("d"), Depth::Recursive);
+            let _ = tree.store().remove(&path("top"), Depth::Recursive, &|| true);
+            let _ = tree.store().remove(&path("d"), Depth::Recursive, &|| true);
             let _ = std::fs::create_dir(tree.at("d"));
             let _ = std::fs::write(tree.at("d/secret"), b"inside");
             let _ = symlink("../outside", tree.at("swap"));

@@ -235,7 +235,7 @@ fn a_kept_object_that_something_else_changes_or_removes_is_a_conflict() {
     let change = |disk: &SimulatedDisk| write_past_the_store(disk, "x", b"other");
     let remove = |disk: &SimulatedDisk| {
         let local = store(disk);
-        local.remove(&path("x"), Depth::Single).unwrap();
+        local.remove(&path("x"), Depth::Single, &|| true).unwrap();
     };
     let changes: [&dyn Fn(&SimulatedDisk); 2] = [&change, &remove];
     for happens in changes {

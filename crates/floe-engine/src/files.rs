@@ -87,6 +87,8 @@ pub struct Files {
     owner: OwnerId,
     /// To threads that serve other sessions, too.
     customer: Customer,
+    /// To lanes that do.
+    party: Customer,
     pool: Pool,
     page_entries_max: u32,
     /// Whether nobody is there any more to hear of long work.
@@ -110,7 +112,8 @@ impl Files {
     #[must_use]
     pub fn served(store: Arc<dyn Store>, owner: OwnerId, pool: Pool, page_max: u32) -> Self {
         let customer = Customer::next();
-        Self { served: Some(store), customer, ..Self::local(owner, pool, page_max) }
+        let local = Self::local(owner, pool, page_max);
+        Self { served: Some(store), customer, party: customer, ..local }
     }
 
     /// For a client's session: each transfer names its end.
@@ -128,6 +131,7 @@ impl Files {
             owner,
             // A client's own sessions share its threads as they come.
             customer: Customer::ANYBODY,
+            party: Customer::ANYBODY,
             pool,
             page_entries_max,
             deserted: AtomicBool::new(false),
@@ -136,10 +140,16 @@ impl Files {
         }
     }
 
-    /// To threads and lanes, the same as others of its party.
+    /// Of a party, whose sessions share turns on lanes.
     #[must_use]
-    pub fn of_customer(self, customer: Customer) -> Self {
-        Self { customer, ..self }
+    pub fn of_party(self, party: Customer) -> Self {
+        Self { party, ..self }
+    }
+
+    /// Whose turns on a lane its streams take.
+    #[must_use]
+    pub const fn party(&self) -> Customer {
+        self.party
     }
 
     /// With somebody who writes down what is changed.

@@ -90,7 +90,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// What all sessions of its party are to threads and lanes.
+    /// What all sessions of its party are to lanes.
     #[must_use]
     pub const fn customer(&self) -> Customer {
         self.customer

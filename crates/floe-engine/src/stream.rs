@@ -157,7 +157,7 @@ impl Stream {
     }
 
     async fn serve(&mut self) -> Leave {
-        let mut share = Share::of(self.place.running.files.customer());
+        let mut share = Share::of(self.place.running.files.party());
         let mut moved = ByteCount::ZERO;
         let mut turns = 0;
         loop {

@@ -182,6 +182,11 @@ impl<P: Clone> Sender<P> {
         self.options.packing
     }
 
+    /// The rate that the transfer began with.
+    pub(crate) const fn asked_rate(&self) -> Option<Rate> {
+        self.options.rate
+    }
+
     pub(crate) const fn priority(&self) -> Priority {
         self.options.priority
     }

@@ -127,6 +127,7 @@ impl<P: Clone> Session<P> {
                 Accepted::Done
             }
             Command::Limit(transfer, rate) => {
+                let rate = self.within_what_was_asked(transfer, rate);
                 self.limit(transfer, |own| bucket::set_rate(own, rate, now));
                 Accepted::Done
             }

@@ -182,7 +182,7 @@ impl Visit<'_> {
         let (frame, _) = claim.admit(welcome(&self.rules.limits, (id, secret), may, told));
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
-        let files = files.of_customer(guest.customer());
+        let files = files.of_party(guest.customer());
         let throttle = pass.as_ref().map(|pass| self.rate_of(pass));
         let terms = Terms::new(self.rules.limits.piece_bytes_max, packs, theirs);
         let running =

@@ -14,6 +14,9 @@ thread_local! {
     static BUSY: RefCell<BTreeMap<Customer, usize>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// More than that costs more than it gives others.
+const ROUNDS_MAX: usize = 256;
+
 /// One stream's part in it. It stays on the thread that it was made on.
 pub(super) struct Share {
     customer: Customer,
@@ -51,7 +54,7 @@ impl Share {
     pub(super) async fn give_way(&self) {
         let rounds = BUSY.with_borrow(|busy| match busy.len() {
             0 | 1 => 1,
-            _ => busy.get(&self.customer).copied().unwrap_or(1),
+            _ => busy.get(&self.customer).map_or(1, |own| (*own).min(ROUNDS_MAX)),
         });
         for _ in 0..rounds {
             yield_now().await;

@@ -4,6 +4,7 @@
 
 use super::{Half, Session};
 use crate::bucket::Bucket;
+use crate::command::Role;
 use alloc::vec::Vec;
 use floe_types::{ByteCount, Rate, Time, TransferId};
 
@@ -49,6 +50,19 @@ impl<P: Clone> Session<P> {
         let rate = |half: &Half<P>| half.bucket().and_then(Bucket::rate).map(Rate::bytes_per_sec);
         let rates: Option<Vec<u64>> = self.transfers.values().map(rate).collect();
         rates.map(|rates| rates.into_iter().fold(0, u64::saturating_add))
+    }
+
+    /// A server's limit of a get, and not more than its client asked for in OPEN.
+    pub(super) fn within_what_was_asked(
+        &self,
+        transfer: TransferId,
+        rate: Option<Rate>,
+    ) -> Option<Rate> {
+        let asked = match self.transfers.get(&transfer) {
+            Some(Half::Send(half)) if self.role == Role::Server => half.asked_rate(),
+            _ => None,
+        };
+        rate.into_iter().chain(asked).min_by_key(|rate| rate.bytes_per_sec())
     }
 
     /// Whether DATA waits for that.

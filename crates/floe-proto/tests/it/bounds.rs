@@ -338,6 +338,33 @@ fn what_a_lost_stream_carried_fills_the_window_until_it_goes_again() {
 }
 
 #[test]
+fn a_server_that_lifts_its_limit_leaves_the_one_that_was_asked_for() {
+    let mut disk = Disk::default();
+    disk.files.insert(path("f"), content(0, 2 * GRAIN));
+    let mut it = Hand::new(Role::Server, config());
+    it.disk = disk;
+    let asked = floe_proto::frame::Open {
+        path: path("f"),
+        rate: Rate::new(GRAIN),
+        ..opening(T, Direction::Get)
+    };
+    it.hears(LEAD, Frame::Open(asked));
+    it.session.handle_command(Command::Limit(T, None), it.now).unwrap();
+    it.does(is_open);
+    it.hears(LEAD, want_all(0));
+    for _ in 0..50 {
+        it.does_all();
+        it.passes(10_000);
+    }
+    let data = it.said.iter().filter_map(|(_, frame)| match frame {
+        Frame::Data(data) => Some(data.len.0),
+        _ => None,
+    });
+    let half = GRAIN / 2;
+    assert!((half / 2..half * 5 / 4).contains(&data.sum::<u64>()), "half a second");
+}
+
+#[test]
 fn what_replaces_another_needs_no_place_of_its_own() {
     let mut config = config();
     (config.limits.entries_ahead_max, config.limits.batch_entries_max) = (2, 2);

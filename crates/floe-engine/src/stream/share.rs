@@ -39,12 +39,11 @@ impl Share {
     pub(super) fn rest(&mut self) {
         if std::mem::replace(&mut self.busy, false) {
             BUSY.with_borrow_mut(|busy| {
-                let left = busy.get_mut(&self.customer).map_or(0, |count| {
+                if let Some(count) = busy.get_mut(&self.customer) {
                     *count -= 1;
-                    *count
-                });
-                if left == 0 {
-                    busy.remove(&self.customer);
+                    if *count == 0 {
+                        busy.remove(&self.customer);
+                    }
                 }
             });
         }

@@ -147,8 +147,8 @@ impl<P: Clone> Sender<P> {
             let others = self.in_flight.minus(own);
             let fits = others.plus(len) <= self.window || others.0 == 0;
             // What comes back to be compared needs no room, and stands before what was lost.
-            let again = own.0 > 0 || (next.is_some() && entry.lost.0 > 0);
-            if entry.whole.is_some() || (again && next.is_some()) || (fits && (again || !full)) {
+            let returns = next.is_some() && entry.lost.0 > 0;
+            if entry.whole.is_some() || returns || (fits && (own.0 > 0 || !full)) {
                 pulled = self.start(index, stream, io);
                 break;
             }

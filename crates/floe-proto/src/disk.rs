@@ -392,7 +392,7 @@ pub enum Standing {
 pub enum Reread {
     /// They can.
     Yes,
-    /// They cannot (standard input).
+    /// They cannot (standard input): only of what is all of its transfer.
     No {
         /// What earlier sessions spent, ascending: known by digest, its bytes are gone.
         spent: Vec<Subtree>,

@@ -12,8 +12,9 @@ use floe_proto::disk::{
 };
 use floe_proto::frame::{Basis, EntryBody, Receipt, ReceiptWish, Reply, Request, Stat};
 use floe_types::{
-    ByteCount, ChunkDigest, Code, Component, EntryId, EntryKind, Fault, Freshness, Metadata, Mode,
-    ObjectPath, Offset, Range, RangeSet, Root, SourceVersion, Subtree, Subtrees, Timestamp,
+    ByteCount, ChunkDigest, Code, Component, EntryId, EntryIndex, EntryKind, Fault, Freshness,
+    Metadata, Mode, ObjectPath, Offset, Range, RangeSet, Root, SourceVersion, Subtree, Subtrees,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +200,9 @@ impl Disk {
                 source(EntryBody::Link { target, metadata }, Reread::Yes, &none)
             }
             _ => {
-                let once = if name == b's' { Once::Yes } else { Once::No };
+                // Standard input is a transfer of its own.
+                let is_root = entry.index == EntryIndex(0);
+                let once = if name == b's' && is_root { Once::Yes } else { Once::No };
                 let size = dice.pick(SIZES);
                 let known = once == Once::No;
                 let version = (known && name != b'u').then(|| version_of(size));

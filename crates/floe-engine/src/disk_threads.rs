@@ -298,6 +298,7 @@ fn run(job: Job) {
 #[derive(Clone)]
 pub struct Strand {
     crew: Crew,
+    customer: Customer,
     line: Arc<Mutex<Line>>,
     turn_jobs: usize,
 }
@@ -319,16 +320,16 @@ enum Running {
 const TURN_JOBS: usize = 16;
 
 impl Strand {
-    /// An empty strand on a crew.
+    /// An empty strand on a crew, for a customer.
     #[must_use]
-    pub fn new(crew: &Crew) -> Self {
-        Self { crew: crew.clone(), line: Arc::default(), turn_jobs: TURN_JOBS }
+    pub fn new(crew: &Crew, customer: Customer) -> Self {
+        Self { crew: crew.clone(), customer, line: Arc::default(), turn_jobs: TURN_JOBS }
     }
 
     /// An empty strand of long jobs: others of the crew have their turn after each.
     #[must_use]
-    pub fn of_long_jobs(crew: &Crew) -> Self {
-        Self { turn_jobs: 1, ..Self::new(crew) }
+    pub fn of_long_jobs(crew: &Crew, customer: Customer) -> Self {
+        Self { turn_jobs: 1, ..Self::new(crew, customer) }
     }
 
     /// Queues a job behind all earlier ones of the strand.
@@ -344,7 +345,7 @@ impl Strand {
 
     fn resume(&self) {
         let strand = self.clone();
-        self.crew.submit(Box::new(move || strand.take_turn()));
+        self.crew.submit_for(self.customer, Box::new(move || strand.take_turn()));
     }
 
     fn take_turn(&self) {
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_strand_keeps_order_and_survives_a_panic() {
-        let strand = Strand::new(&Crew::new("test", 4));
+        let strand = Strand::new(&Crew::new("test", 4), Customer::ANYBODY);
         let (sent, got) = channel();
         for nth in 0..100 {
             let sent = sent.clone();
@@ -389,7 +390,8 @@ mod tests {
     #[test]
     fn strands_of_long_jobs_take_turns() {
         let crew = Crew::new("test", 1);
-        let (one, other) = (Strand::of_long_jobs(&crew), Strand::of_long_jobs(&crew));
+        let strand = || Strand::of_long_jobs(&crew, Customer::ANYBODY);
+        let (one, other) = (strand(), strand());
         let (release, blocked) = channel::<()>();
         let (done, heard) = channel();
         one.submit(Box::new(move || blocked.recv().unwrap_or(())));
@@ -400,6 +402,26 @@ mod tests {
         other.submit(Box::new(move || done.send("other").unwrap()));
         release.send(()).unwrap();
         assert_eq!(heard.iter().collect::<Vec<_>>(), ["other", "one", "one", "one"]);
+    }
+
+    /// Files that one ticket writes to a disk that has stopped, and somebody else's one.
+    #[test]
+    fn a_customer_with_many_strands_leaves_a_thread_to_others() {
+        let crew = Crew::new("test", 4);
+        let one = Customer::next();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        for _ in 0..8 {
+            let gate = Arc::clone(&gate);
+            Strand::new(&crew, one).submit(Box::new(move || {
+                let open = gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open);
+                drop(open.unwrap());
+            }));
+        }
+        let (done, heard) = channel();
+        Strand::new(&crew, Customer::next()).submit(Box::new(move || done.send(()).unwrap()));
+        assert_eq!(heard.recv(), Ok(()));
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
     }
 
     #[test]

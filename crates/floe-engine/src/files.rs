@@ -85,9 +85,9 @@ pub struct Files {
     /// Memory that short objects keep.
     held: Arc<AtomicU64>,
     owner: OwnerId,
-    /// To threads that serve other sessions, too.
+    /// To threads that open, list and pack for other sessions, too.
     customer: Customer,
-    /// To lanes that do.
+    /// To lanes, and threads that move bytes and sync.
     party: Customer,
     pool: Pool,
     page_entries_max: u32,
@@ -146,7 +146,7 @@ impl Files {
         Self { party, ..self }
     }
 
-    /// Whose turns on a lane its streams take.
+    /// Whose turns on a lane its streams take, and whose jobs move its bytes.
     #[must_use]
     pub const fn party(&self) -> Customer {
         self.party
@@ -259,7 +259,7 @@ impl Files {
     /// # Errors
     /// As `handle`.
     pub fn strand(&self, entry: EntryId, crew: &Crew) -> Result<Strand, Fault> {
-        self.open.strand(entry, crew)
+        self.open.strand(entry, crew, self.party)
     }
 
     /// Whose the jobs of this session are.

@@ -60,8 +60,8 @@ impl Port {
     #[must_use]
     pub fn new(files: Arc<Files>, threads: DiskThreads, inbox: Arc<Inbox>) -> Self {
         Self {
-            strand: Strand::new(&threads.bulk),
-            hashing: Strand::of_long_jobs(&threads.hash),
+            strand: Strand::new(&threads.bulk, files.party()),
+            hashing: Strand::of_long_jobs(&threads.hash, files.party()),
             files,
             threads,
             bell: Arc::clone(&inbox) as Arc<dyn Bell>,
@@ -296,7 +296,7 @@ impl Port {
         match crew {
             _ if long => self.hashing.submit(self.job(vec![work])),
             Crew::Names => self.names.push(work),
-            Crew::Sync => self.threads.sync.submit(self.job(vec![work])),
+            Crew::Sync => self.threads.sync.submit_for(self.files.party(), self.job(vec![work])),
             Crew::Strand => self.small.push(work),
         }
     }

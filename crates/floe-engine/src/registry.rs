@@ -5,6 +5,8 @@
 //! open, not as long as its session. The share of the buffers that a session may hold changes as
 //! sessions come and go.
 
+mod shares; // what each may hold in buffers
+
 use crate::disk_threads::Customer;
 use crate::grant::{Bounds, Meter};
 use crate::rules::Caps;
@@ -13,6 +15,7 @@ use crate::ticket::TicketId;
 use floe_proto::greeting::Channel;
 use floe_store::StageKey;
 use floe_types::ByteCount;
+use shares::Shares;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -58,8 +61,6 @@ pub type SessionId = [u8; 16];
 /// The sessions of a server.
 pub struct Registry {
     state: Mutex<State>,
-    /// What all sessions together may hold in buffers.
-    buffers: ByteCount,
     sessions_max: usize,
 }
 
@@ -128,7 +129,6 @@ impl Drop for Seat {
     }
 }
 
-#[derive(Default)]
 struct State {
     guests: usize,
     parties: HashMap<Party, (usize, Customer)>,
@@ -138,10 +138,8 @@ struct State {
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
-    /// Sessions with transfers, and how many each has.
-    busy: HashMap<SessionId, usize>,
-    /// What each session was told last.
-    share: Option<ByteCount>,
+    /// Sessions with transfers.
+    shares: Shares,
 }
 
 /// Whose a stage is.
@@ -149,6 +147,23 @@ struct Holder {
     /// Weak: the session holds the claim.
     running: Weak<Running>,
     nth: u64,
+}
+
+impl State {
+    /// Tells the sessions whose share changed. Under the lock, so that what is told last is what was
+    /// decided last. A session's own lock comes after this one, never before.
+    fn share_out(&mut self) {
+        let changed = self.shares.changed();
+        if changed.is_empty() {
+            return;
+        }
+        let changed: HashMap<_, _> = changed.into_iter().collect();
+        for member in self.members.values() {
+            if let Some(share) = changed.get(&member.party) {
+                member.running.set_budget(*share);
+            }
+        }
+    }
 }
 
 /// A stage that is a session's own until this is dropped.
@@ -167,33 +182,30 @@ impl Drop for Claim {
     }
 }
 
-/// The least a session is given, however many there are: the smallest piece. What all of them hold
-/// is bounded by the pool.
-const SHARE_MIN: u64 = 64 << 10;
-/// The most one is given: more would not make it faster.
-const SHARE_MAX: u64 = 32 << 20;
-
 impl Registry {
     /// No sessions yet; all together may hold so much in buffers, and so many may come.
     #[must_use]
     pub fn new(buffers: ByteCount, sessions_max: usize) -> Self {
-        Self { state: Mutex::default(), buffers, sessions_max }
+        let state = State {
+            guests: 0,
+            parties: HashMap::new(),
+            seats: HashMap::new(),
+            members: HashMap::new(),
+            claims: HashMap::new(),
+            claimed: 0,
+            shares: Shares::new(buffers),
+        };
+        Self { state: Mutex::new(state), sessions_max }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a session may hold in buffers that begins a transfer next.
+    /// What a session of a party may hold in buffers that begins its first transfer next.
     #[must_use]
-    pub fn share(&self) -> ByteCount {
-        self.share_of(self.lock().busy.len() + 1)
-    }
-
-    fn share_of(&self, sessions: usize) -> ByteCount {
-        let share = self.buffers.0 / (sessions.max(1) as u64);
-        // In powers of two, so that one session more or less seldom changes everybody's.
-        ByteCount((1 << share.max(1).ilog2()).clamp(SHARE_MIN, SHARE_MAX))
+    pub fn share(&self, party: &Party) -> ByteCount {
+        self.lock().shares.next(party)
     }
 
     /// Lets a session in, unless there are too many, or too many of its party: where the caps do
@@ -236,48 +248,27 @@ impl Registry {
 
     /// A transfer of a session begins: the others may get less.
     pub fn transfer_begins(&self, id: &SessionId) {
-        *self.lock().busy.entry(*id).or_default() += 1;
-        self.share_out();
-        let state = self.lock();
-        if let (Some(member), Some(share)) = (state.members.get(id), state.share) {
-            // It may have come between two changes.
-            member.running.set_budget(share);
-        }
+        let mut state = self.lock();
+        let Some(member) = state.members.get(id).cloned() else { return };
+        state.shares.begin(*id, member.party);
+        // It may have come between two changes.
+        member.running.set_budget(state.shares.of(&member.party));
+        state.share_out();
     }
 
     /// A transfer of a session is over: the others may get more.
     pub fn transfer_ends(&self, id: &SessionId) {
         let mut state = self.lock();
-        if let Some(count) = state.busy.get_mut(id) {
-            *count -= 1;
-            if *count == 0 {
-                state.busy.remove(id);
-            }
-        }
-        drop(state);
-        self.share_out();
+        state.shares.end(id);
+        state.share_out();
     }
 
     /// Removes a session; the others get more.
     pub fn remove(&self, id: &SessionId) {
         let mut state = self.lock();
         state.members.remove(id);
-        state.busy.remove(id);
-        drop(state);
-        self.share_out();
-    }
-
-    fn share_out(&self) {
-        let mut state = self.lock();
-        let share = self.share_of(state.busy.len());
-        if state.share.replace(share) == Some(share) {
-            return;
-        }
-        // Under the lock, so that what is told last is what was decided last. A session's own lock
-        // comes after this one, never before.
-        for member in state.members.values() {
-            member.running.set_budget(share);
-        }
+        state.shares.remove(id);
+        state.share_out();
     }
 
     /// A session, if it runs here.
@@ -346,15 +337,5 @@ mod tests {
         let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1), &few)).collect();
         let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2), &few)).collect();
         assert_eq!((first.len(), second.len()), (3, 1));
-    }
-
-    #[test]
-    fn a_share_is_of_those_that_have_transfers() {
-        let registry = Registry::new(ByteCount(64 << 20), 100);
-        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
-        (0..3).for_each(|nth| registry.transfer_begins(&[nth; 16]));
-        assert_eq!(registry.share(), ByteCount(16 << 20));
-        (0..3).for_each(|nth| registry.transfer_ends(&[nth; 16]));
-        assert_eq!(registry.share(), ByteCount(SHARE_MAX));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Handle, lock, not_open};
 use crate::descriptors::Slot;
-use crate::disk_threads::{Crew, Strand};
+use crate::disk_threads::{Crew, Customer, Strand};
 use floe_types::{EntryId, Fault, TransferId};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -32,10 +32,15 @@ impl Table {
         lock(&self.0).get(&entry).map(|row| row.handle.clone()).ok_or_else(|| not_open(entry))
     }
 
-    pub(super) fn strand(&self, entry: EntryId, crew: &Crew) -> Result<Strand, Fault> {
+    pub(super) fn strand(
+        &self,
+        entry: EntryId,
+        crew: &Crew,
+        customer: Customer,
+    ) -> Result<Strand, Fault> {
         let mut rows = lock(&self.0);
         let row = rows.get_mut(&entry).ok_or_else(|| not_open(entry))?;
-        Ok(row.strand.get_or_insert_with(|| Strand::new(crew)).clone())
+        Ok(row.strand.get_or_insert_with(|| Strand::new(crew, customer)).clone())
     }
 
     pub(super) fn count(&self) -> usize {

@@ -185,8 +185,12 @@ impl Visit<'_> {
         let files = files.of_party(guest.customer());
         let throttle = pass.as_ref().map(|pass| self.rate_of(pass));
         let terms = Terms::new(self.rules.limits.piece_bytes_max, packs, theirs);
-        let running =
-            self.running((verbs, Holes::with(theirs), streams_max), terms, files, throttle);
+        let running = self.running(
+            (verbs, Holes::with(theirs), streams_max),
+            (party, terms),
+            files,
+            throttle,
+        );
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
@@ -319,7 +323,7 @@ impl Visit<'_> {
     fn running(
         &self,
         (verbs, holes, streams_max): (Verbs, Holes, u32),
-        terms: Terms,
+        (party, terms): (Party, Terms),
         files: Files,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Running> {
@@ -329,7 +333,7 @@ impl Visit<'_> {
             verbs,
             piece_bytes: ByteCount(u64::from(Limits::PIECE_BYTES)),
             streams: StreamCount::Fixed(streams_max),
-            buffers: hall.registry.share(),
+            buffers: hall.registry.share(&party),
             holes,
         };
         let core = Session::new(Role::Server, config, hall.clock.now());
@@ -372,7 +376,9 @@ impl Visit<'_> {
             return self.turn_away(link, Refusal::Close(fault)).await;
         };
         let streams = member.running.streams() as u64 + 1;
-        if hall.registry.share().0 < streams * u64::from(self.rules.limits.piece_bytes_min) {
+        if hall.registry.share(&member.party).0
+            < streams * u64::from(self.rules.limits.piece_bytes_min)
+        {
             let fault = Fault::new(Code::LimitExceeded, "no memory for more streams");
             return self.turn_away(link, Refusal::Close(fault)).await;
         }

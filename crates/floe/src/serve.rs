@@ -184,6 +184,8 @@ struct Settled {
     metrics: Option<SocketAddr>,
     state: State,
     early: Early,
+    /// As whom it runs, where that is said, and how its log is written.
+    manner: (Option<String>, LogFormat),
     voice: Voice,
 }
 
@@ -353,6 +355,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         metrics: args.metrics.or(file.metrics),
         state,
         early: args.early,
+        manner: (args.user.or(file.user), args.log_format.unwrap_or(file.log_format)),
         voice: Voice::of(&output, Channel::Output),
     })
 }

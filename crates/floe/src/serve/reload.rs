@@ -67,6 +67,9 @@ fn needs_restart<'a>(was: &Settled, now: &Settled) -> impl Iterator<Item = &'a s
         ("audit log", was.audit == now.audit),
         ("address of the metrics", was.metrics == now.metrics),
         ("state directory", was.state.path() == now.state.path()),
+        ("user", was.manner.0 == now.manner.0),
+        ("log format", was.manner.1 == now.manner.1),
+        ("form of the output", was.voice.form == now.voice.form),
         ("kind of certificate", was.own_files.is_some() == now.own_files.is_some()),
     ];
     same.into_iter().filter(|(_, same)| !same).map(|(what, _)| what)

@@ -224,6 +224,9 @@ fn log_to_stderr(verbose: u8, first: tracing::Level, format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(coloured)
+        // A line that cannot be written is lost. It would be said on standard error, in a way that
+        // panics where that is what cannot be written to.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_target(verbose > 1);
     // Another's that stands already is as good.

@@ -198,6 +198,7 @@ impl Clerk {
 
     /// Writes until the desk is closed.
     pub(super) fn run(mut self) {
+        let _leaving = Leaving(Arc::clone(&self.desk));
         let mut patience = None;
         while let Some(round) = self.desk.take(patience) {
             let waiting = self.turn(round);
@@ -344,6 +345,17 @@ impl Clerk {
             }
             _ => {}
         }
+    }
+}
+
+/// However the clerk ends, nobody waits for it.
+struct Leaving(Arc<Desk>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closing = true;
+        state.asks.clear();
     }
 }
 

@@ -22,6 +22,21 @@ fn destination_is_a_directory_or_a_file_is_in_the_way() {
     assert_eq!(fs::read(stage.path("srv/file")).unwrap(), b"old");
 }
 
+/// Its log is a pipe that nobody reads any more, and every session has lines there.
+#[test]
+fn a_server_whose_log_cannot_be_written_serves_on() {
+    let stage = Stage::new();
+    let (log, end) = std::io::pipe().unwrap();
+    let mut serve = stage.serving(&["-v"]);
+    let server = Server::start_telling(&mut serve, end.into());
+    drop((serve, log));
+    stage.log_in_as_owner(&server, &[]);
+    stage.file("f", 100_000);
+    stage.run(&["put", "f", "nas:/f"]).ok();
+    assert_eq!(fs::read(stage.path("srv/f")).unwrap(), content(100_000));
+    assert_eq!(server.terminate(), 0);
+}
+
 #[test]
 fn no_clobber_keeps_what_stands_there() {
     let stage = Stage::new();

@@ -74,7 +74,7 @@ impl Stage {
         Server::start(&mut with_few(&self.serving(flags), descriptors))
     }
 
-    fn serving(&self, flags: &[&str]) -> Command {
+    pub fn serving(&self, flags: &[&str]) -> Command {
         let mut command = self.command();
         command.arg("serve").arg(self.path("srv")).arg("--state").arg(self.path("state-server"));
         command.args(["--listen", "127.0.0.1:0"]).args(flags);
@@ -145,13 +145,14 @@ impl Stage {
 impl Server {
     /// Starts a prepared `serve` and waits until it listens.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let errors = collect_errors(child.stderr.take().unwrap());
+        Self::start_telling(command, Stdio::piped())
+    }
+
+    /// The same, with another standard error.
+    pub fn start_telling(command: &mut Command, errors: Stdio) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        let mut child = command.spawn().unwrap();
+        let errors = child.stderr.take().map(collect_errors).unwrap_or_default();
         let line = first_line(child.stdout.take().unwrap());
         let Some(port) = line.trim().rsplit(':').next().and_then(|port| port.parse().ok()) else {
             let _ = child.kill();

@@ -266,6 +266,7 @@ impl Meter {
         book.end(batch);
         book.account.spend(load, load.beyond(Load::of_entries(rest)));
         drop(book);
+        self.settled.notify_all();
         if exact && let Err(fault) = self.save() {
             // The file still names them: whoever reads it looks what stands.
             tracing::error!(%fault, "what a ticket used is not written down");
@@ -455,9 +456,8 @@ impl Meter {
         if *written >= wanted {
             return Ok(());
         }
-        let book = self.lock();
-        let (newest, usage) = (book.generation(), book.usage());
-        drop(book);
+        let now = |book: &Book| (book.generation(), book.usage());
+        let (newest, usage) = now(&self.lock());
         self.state.replace(&self.file, &usage.format()).map_err(|fault| {
             tracing::error!(%fault, "a ticket's usage cannot be written");
             Fault::new(Code::Other, "the server cannot write down what its ticket used")

@@ -312,3 +312,47 @@ fn a_damaged_file_opens_no_meter() {
     let opened = Meter::open(&place.state(), TICKET, bytes(1), store);
     assert_eq!(opened.err().map(|fault| fault.code), Some(Code::State));
 }
+
+/// What stands in `/proc` of a thread that waits.
+fn sleeps(thread: &std::path::Path) -> bool {
+    let stat = std::fs::read_to_string(std::path::Path::new("/proc").join(thread).join("stat"));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S ")))
+}
+
+#[test]
+fn a_commit_that_waits_for_directories_to_be_made_goes_on() {
+    let place = Place::new();
+    let meter = place.meter(Quota { entries: Some(EntryCount(100_000)), bytes: None });
+    let long = |nth: usize| {
+        let names = vec!["x".repeat(200); 19].join("/");
+        ObjectPath::parse(format!("{nth}/{names}").as_bytes()).unwrap()
+    };
+    // As much as one part of the file may be.
+    let count = PENDING_WEIGHT_MAX / weight(&long(100));
+    let batch: Vec<_> = (0..count)
+        .map(|nth| {
+            let path = long(nth);
+            meter.link(&path).unwrap();
+            let brings = Some(Pending { path: path.clone(), what: What::Link });
+            let (target, precondition) = (b"x".to_vec(), Precondition::None);
+            let metadata = spec("x", None, 0).metadata;
+            Item { commit: Commit::Link { path, target, metadata, precondition }, brings }
+        })
+        .collect();
+    let (began, begun) = std::sync::mpsc::channel();
+    let other = Arc::clone(&meter);
+    let dir = long(999_999);
+    let missing = || Ok(vec![dir.clone()]);
+    let made = meter.bring(missing, &dir, || {
+        let committing = std::thread::spawn(move || {
+            began.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+            other.commit(batch).len()
+        });
+        let thread = begun.recv().unwrap();
+        while !sleeps(&thread) {
+            std::thread::yield_now();
+        }
+        Ok(committing)
+    });
+    assert_eq!(made.unwrap().join().unwrap(), count);
+}

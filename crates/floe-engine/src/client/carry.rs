@@ -84,8 +84,7 @@ pub(super) async fn carry(shared: &Arc<Shared>, mut errand: Errand, proof: Proof
         packing: Packing::Never,
         began: false,
         reconnects: 0,
-        advanced: started,
-        backoff: BACKOFF_MIN,
+        patience: Patience::new(shared.connect.retry.give_up_after),
         interrupted: shared.interrupted.subscribe(),
     };
     let result = way.go().await;
@@ -112,9 +111,7 @@ struct Way<'a> {
     /// Whether a session of this errand moved anything.
     began: bool,
     reconnects: u32,
-    /// When anything got further for the last time.
-    advanced: Instant,
-    backoff: Duration,
+    patience: Patience,
     interrupted: watch::Receiver<bool>,
 }
 
@@ -153,8 +150,12 @@ impl Way<'_> {
                     if self.reconnects > 0 {
                         self.tell(Notice::Reconnected);
                     }
+                    let began = Instant::now();
                     match self.attempt(&live).await {
-                        Err(fault) if fault.code.is_lost() => fault,
+                        Err(fault) if fault.code.is_lost() => {
+                            self.patience.was_up(began.elapsed());
+                            fault
+                        }
                         result => return result,
                     }
                 }
@@ -167,12 +168,9 @@ impl Way<'_> {
 
     /// Waits before the next attempt, unless there is none.
     async fn pause(&mut self, why: Fault) -> Result<(), Fault> {
-        if self.advanced.elapsed() >= self.shared.connect.retry.give_up_after {
-            return Err(why);
-        }
+        let Some(pause) = self.patience.pause(Instant::now()) else { return Err(why) };
         self.reconnects += 1;
-        let after = with_jitter(self.backoff);
-        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        let after = with_jitter(pause);
         self.tell(Notice::Reconnecting { why, after });
         tokio::select! {
             () = sleep(after) => Ok(()),
@@ -336,9 +334,46 @@ impl Way<'_> {
 
     fn note_advance(&mut self, summary: &Summary) {
         if self.totals.is_beyond(summary) {
-            self.advanced = Instant::now();
-            self.backoff = BACKOFF_MIN;
+            self.patience.advance();
         }
+    }
+}
+
+/// How long sessions are lost and made again until that is given up: so long after the first loss
+/// since anything got further. A session may have had nothing to do for longer than that.
+struct Patience {
+    give_up_after: Duration,
+    lost: Option<Instant>,
+    backoff: Duration,
+}
+
+impl Patience {
+    const fn new(give_up_after: Duration) -> Self {
+        Self { give_up_after, lost: None, backoff: BACKOFF_MIN }
+    }
+
+    /// Something got further.
+    const fn advance(&mut self) {
+        (self.lost, self.backoff) = (None, BACKOFF_MIN);
+    }
+
+    /// A session was up for so long. One that was up for longer than others are waited for was
+    /// sound, however little there was to do.
+    fn was_up(&mut self, lasted: Duration) {
+        if lasted >= self.give_up_after {
+            self.advance();
+        }
+    }
+
+    /// How long to wait before the next attempt; nothing where it is given up.
+    fn pause(&mut self, now: Instant) -> Option<Duration> {
+        let lost = *self.lost.get_or_insert(now);
+        if now.duration_since(lost) >= self.give_up_after {
+            return None;
+        }
+        let pause = self.backoff;
+        self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        Some(pause)
     }
 }
 
@@ -366,6 +401,23 @@ mod tests {
             let pause = with_jitter(BACKOFF_MAX);
             assert!(pause >= BACKOFF_MAX / 2 && pause <= BACKOFF_MAX);
         }
+    }
+
+    #[test]
+    fn a_session_that_had_nothing_to_do_is_made_again() {
+        let begin = Instant::now();
+        let at = |secs| begin + Duration::from_secs(secs);
+        let mut patience = Patience::new(Duration::from_secs(300));
+        // After an hour without a byte.
+        assert_eq!(patience.pause(at(3600)), Some(BACKOFF_MIN));
+        assert!(patience.pause(at(3899)).is_some_and(|pause| pause > BACKOFF_MIN));
+        // Those that are lost at once do not count.
+        patience.was_up(Duration::from_secs(2));
+        assert_eq!(patience.pause(at(3900)), None);
+        patience.was_up(Duration::from_secs(300));
+        assert_eq!(patience.pause(at(4300)), Some(BACKOFF_MIN));
+        patience.advance();
+        assert_eq!(patience.pause(at(9000)), Some(BACKOFF_MIN));
     }
 
     #[test]

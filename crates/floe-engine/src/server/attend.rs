@@ -210,7 +210,11 @@ impl Visit<'_> {
                         let stream = async move { (stream.run().await, drop((load, socket))) };
                         spawn_local(stream.in_current_span());
                     }
-                    Err(fault) => running.break_off(fault),
+                    Err(fault) => {
+                        running.break_off(fault);
+                        // The session is over once nobody has a place.
+                        drop(place);
+                    }
                 }
                 drive(Arc::clone(&running), ear).await;
                 drop((listed, guest, attendance, present));

@@ -1,7 +1,7 @@
 //! What of a server can be changed while it runs: bounds, the reserve of the disk, packing.
 
 use floe_proto::frame::Packing;
-use floe_types::{ByteCount, Limits};
+use floe_types::{ByteCount, Code, Fault, Limits, ObjectPath};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The bounds of a server. Whoever came before a change keeps those that were.
@@ -11,6 +11,8 @@ pub struct Rules {
     pub limits: Limits,
     /// Those of all together.
     pub caps: Caps,
+    /// How large a tree may be.
+    pub trees: TreeCaps,
     /// No byte of an object is staged that would leave less free on its file system.
     pub keep_free: ByteCount,
     /// What effort clients may ask for when they get; with `Never` pieces are not taken packed,
@@ -45,10 +47,54 @@ impl Default for Caps {
     }
 }
 
+/// How large the trees of transfers may be, whichever way they go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TreeCaps {
+    /// Files, links and directories of one transfer; where none is said, as many as there are.
+    pub entries: Option<u32>,
+    /// Directories beneath one another that are made, from the root or the ticket's prefix on; what
+    /// is renamed goes no deeper, either.
+    pub depth: u32,
+}
+
+impl Default for TreeCaps {
+    fn default() -> Self {
+        Self { entries: None, depth: ObjectPath::COMPONENTS_MAX }
+    }
+}
+
+impl TreeCaps {
+    /// Whether a transfer may have so many entries.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn check_count(&self, count: u64) -> Result<(), Fault> {
+        match self.entries {
+            Some(most) if count > u64::from(most) => {
+                let detail = format!("transfer more than {most} entries at once");
+                Err(Fault::new(Code::LimitExceeded, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a directory may be made there.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn check_depth(&self, path: &ObjectPath) -> Result<(), Fault> {
+        if path.components().len() <= self.depth as usize {
+            return Ok(());
+        }
+        let detail = format!("make {path:?}, deeper than {} directories", self.depth);
+        Err(Fault::new(Code::LimitExceeded, detail))
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
-        let (limits, caps) = (Limits::default(), Caps::default());
-        Self { limits, caps, keep_free: ByteCount::ZERO, packing: Packing::Auto }
+        let (limits, caps, trees) = (Limits::default(), Caps::default(), TreeCaps::default());
+        Self { limits, caps, trees, keep_free: ByteCount::ZERO, packing: Packing::Auto }
     }
 }
 

@@ -16,7 +16,6 @@ pub const RESERVED_NAME: &[u8] = b".floe";
 
 const COMPONENT_BYTES_MAX: usize = 255;
 const PATH_BYTES_MAX: usize = 4096;
-const COMPONENTS_MAX: usize = 255;
 
 /// Why bytes are not a path.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -102,6 +101,9 @@ impl fmt::Debug for Component {
 pub struct ObjectPath(Arc<[Component]>);
 
 impl ObjectPath {
+    /// Names of one path.
+    pub const COMPONENTS_MAX: u32 = 255;
+
     /// The root.
     #[must_use]
     pub fn root() -> Self {
@@ -121,7 +123,7 @@ impl ObjectPath {
             return Ok(Self::root());
         }
         // One more than there may be is enough to say so.
-        let names = bytes.split(|byte| *byte == b'/').take(COMPONENTS_MAX + 1);
+        let names = bytes.split(|byte| *byte == b'/').take(Self::COMPONENTS_MAX as usize + 1);
         Self::from_components(names.map(Component::new).collect::<Result<_, _>>()?)
     }
 
@@ -146,7 +148,7 @@ impl ObjectPath {
     /// # Errors
     /// `TooDeep` or `TooLong`.
     pub fn from_components(components: Vec<Component>) -> Result<Self, PathFault> {
-        if components.len() > COMPONENTS_MAX {
+        if components.len() > Self::COMPONENTS_MAX as usize {
             return Err(PathFault::TooDeep);
         }
         let bytes: usize = components.iter().map(|name| name.0.len() + 1).sum();

@@ -12,9 +12,10 @@ use crate::clock::duration;
 use crate::files::Op;
 use crate::grant::Deed;
 use crate::registry::{Claim, Pass, SessionId};
+use crate::rules::TreeCaps;
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event, Summary};
-use floe_proto::disk::{DiskOp, OpenHow};
+use floe_proto::disk::{CommitWhat, DiskOp, OpenHow};
 use floe_proto::frame::{Direction, Request};
 use floe_store::{OwnerId, StageKey};
 use floe_types::{ByteCount, Code, EntryCount, EntryId, Fault, ObjectPath, OpId, TransferId};
@@ -30,6 +31,7 @@ pub(super) struct Ear {
     whose: Whose,
     scribe: Option<Arc<Scribe>>,
     card: Arc<Card>,
+    trees: TreeCaps,
     transfers: BTreeMap<TransferId, Transfer>,
     /// Uses that were completed; whoever did not hear of it may come again for them.
     completed: Vec<Use>,
@@ -52,6 +54,8 @@ struct Transfer {
     path: ObjectPath,
     /// What it counts as, where its ticket's uses are counted, and whether it may.
     counted: Option<(Use, Gate)>,
+    /// How many entries it has had.
+    entries: u64,
 }
 
 impl Ear {
@@ -62,9 +66,10 @@ impl Ear {
         scribe: Option<Arc<Scribe>>,
         card: &Arc<Card>,
     ) -> Self {
+        let trees = hall.rules().trees;
         let (hall, card) = (Arc::clone(hall), Arc::clone(card));
         let (transfers, completed) = (BTreeMap::new(), Vec::new());
-        Self { hall, session, whose, scribe, card, transfers, completed }
+        Self { hall, session, whose, scribe, card, trees, transfers, completed }
     }
 
     fn begin(
@@ -85,17 +90,50 @@ impl Ear {
             let (running, gate) = (Arc::clone(running), gate.clone());
             spawn_local(async move {
                 if let Err(fault) = ledger::pass(gate).await {
-                    // One that is over needs no command.
-                    let _ = running.command(Command::Cancel(id, fault));
+                    cancel(&running, id, fault);
                 }
             });
         }
-        self.transfers.insert(id, Transfer { direction, path, counted });
+        self.transfers.insert(id, Transfer { direction, path, counted, entries: 0 });
     }
 
     /// Not where nobody answers for the load, nor where each transfer is counted.
     fn takes_probes(&self) -> bool {
         self.whose.pass.as_ref().is_some_and(Pass::takes_probes)
+    }
+
+    /// Whether the server takes trees so large and so deep. One that has too many entries is over
+    /// with it, and what is too deep only by itself.
+    fn check_tree(&mut self, running: &Running, what: &Op) -> Result<(), Fault> {
+        match what {
+            DiskOp::Open { entry, path, how } => {
+                self.count(running, entry.transfer)?;
+                match how {
+                    OpenHow::Directory(_) => self.trees.check_depth(path),
+                    _ => Ok(()),
+                }
+            }
+            // Links are committed without having been opened.
+            DiskOp::Commit { batch, .. } => batch.iter().try_for_each(|one| match one.what {
+                CommitWhat::Link { .. } => self.count(running, one.entry.transfer),
+                _ => Ok(()),
+            }),
+            DiskOp::Apply { request } => match request {
+                Request::MakeDirectory { path } | Request::Rename { to: path, .. } => {
+                    self.trees.check_depth(path)
+                }
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// One more entry of a transfer.
+    fn count(&mut self, running: &Running, id: TransferId) -> Result<(), Fault> {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return Ok(()) };
+        transfer.entries += 1;
+        let checked = self.trees.check_count(transfer.entries);
+        checked.inspect_err(|fault| cancel(running, id, fault.clone()))
     }
 
     /// The gates of those transfers that have not opened.
@@ -218,6 +256,10 @@ impl Listener for Ear {
     }
 
     fn admit(&mut self, running: &Arc<Running>, op: OpId, what: Op) -> Option<Op> {
+        if let Err(fault) = self.check_tree(running, &what) {
+            running.fail_later(op, fault);
+            return None;
+        }
         let probe = |how: &OpenHow| matches!(how, OpenHow::ProbeSource(_) | OpenHow::ProbeSink);
         let (shut, want) = match &what {
             DiskOp::Open { how, .. } if probe(how) && !self.takes_probes() => {
@@ -255,11 +297,22 @@ impl Listener for Ear {
         spawn_local(async move {
             match wait_for(&hall, &running, shut, want, holder).await {
                 Ok(()) => running.submit_later(op, what),
-                Err(fault) => running.fail_later(op, fault),
+                Err(fault) => {
+                    if let (Code::Busy, DiskOp::Open { entry, .. }) = (fault.code, &what) {
+                        // The whole is to be begun again, not done but for this entry.
+                        cancel(&running, entry.transfer, fault.clone());
+                    }
+                    running.fail_later(op, fault);
+                }
             }
         });
         None
     }
+}
+
+/// Ends a transfer; one that is over needs no command.
+fn cancel(running: &Running, id: TransferId, fault: Fault) {
+    let _ = running.command(Command::Cancel(id, fault));
 }
 
 fn is_open(gate: &Gate) -> bool {

@@ -1,8 +1,8 @@
 //! The bounds that `floe.toml` may set: each checked where it stands, so that a fault has its line.
 
 use crate::civil;
-use floe_engine::rules::{Caps, Rules};
-use floe_types::{ByteCount, Limits, Micros};
+use floe_engine::rules::{Caps, Rules, TreeCaps};
+use floe_types::{ByteCount, Limits, Micros, ObjectPath};
 use serde::de::{Deserialize, Deserializer, Error};
 use std::borrow::Cow;
 
@@ -30,6 +30,10 @@ pub struct LimitsTable {
     requests: Option<Number<64, 1024>>,
     /// Entries of a transfer that were announced and are not finished.
     entries_ahead: Option<Number<1024, 65_536>>,
+    /// Entries of a transfer in all,
+    entries: Option<Number<1, { u32::MAX }>>,
+    /// and how deep directories may be made.
+    depth: Option<Number<1, { ObjectPath::COMPONENTS_MAX }>>,
     /// Large files that one session may have open at once,
     open_files: Option<Number<1, 4096>>,
     /// and small ones.
@@ -59,9 +63,11 @@ impl LimitsTable {
         set(&mut limits.small_objects_open_max, self.open_small_files.map(|it| it.0));
         set(&mut limits.window_bytes_max, self.window.map(|it| it.0));
         set(&mut limits.silence, self.silence.map(|span| span.0));
+        let mut trees = TreeCaps { entries: self.entries.map(|it| it.0), ..TreeCaps::default() };
+        set(&mut trees.depth, self.depth.map(|it| it.0));
         // Two idle ends part after the longest silence, never before.
         limits.stall = limits.stall.max(Micros(limits.silence.0 * 2));
-        Rules { limits, caps, keep_free, ..Rules::default() }
+        Rules { limits, caps, trees, keep_free, ..Rules::default() }
     }
 }
 
@@ -136,14 +142,16 @@ mod tests {
         let text = "greeting-time = \"3s\"\ngreetings = 4\ngreetings-per-address = 5\n\
                     sessions = 6\nsessions-per-ticket = 7\nsessions-per-address = 8\nstreams = 9\n\
                     transfers = 20\nrequests = 70\nentries-ahead = 1200\nopen-files = 13\n\
-                    open-small-files = 14\nwindow = \"64Mi\"\nsilence = \"10m\"\n";
-        let Rules { limits, caps, keep_free, .. } = parse(text).unwrap().rules(ByteCount(16));
+                    open-small-files = 14\nentries = 15\ndepth = 16\nwindow = \"64Mi\"\nsilence = \"10m\"\n";
+        let Rules { limits, caps, trees, keep_free, .. } =
+            parse(text).unwrap().rules(ByteCount(17));
+        assert_eq!(trees, TreeCaps { entries: Some(15), depth: 16 });
         limits.assert_sound();
         let spans = (limits.greeting, limits.silence);
         assert_eq!(spans, (Micros::from_secs(3), Micros::from_secs(600)));
         let (ticket, address) = (caps.sessions_per_ticket, caps.sessions_per_address);
         assert_eq!((caps.greetings, caps.greetings_per_address, caps.sessions), (4, 5, 6));
-        assert_eq!((ticket, address, keep_free), (Some(7), Some(8), ByteCount(16)));
+        assert_eq!((ticket, address, keep_free), (Some(7), Some(8), ByteCount(17)));
         assert_eq!((limits.streams_max, limits.transfers_max, limits.requests_max), (9, 20, 70));
         assert_eq!((limits.entries_ahead_max, limits.objects_open_max), (1200, 13));
         let (small, window) = (limits.small_objects_open_max, limits.window_bytes_max);
@@ -165,7 +173,10 @@ mod tests {
             "window = \"large\"",
             "transfers = 15",
             "requests = 63",
-            "depth = 3",
+            "entries = 0",
+            "depth = 0",
+            "depth = 256",
+            "height = 3",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -43,6 +43,14 @@ fn limits_change_for_who_comes_next_and_disturb_nobody() {
     assert_eq!(streams("nas:/d"), Some(1));
     fs::write(stage.path("floe.toml"), "memory = \"64Mi\"\n").unwrap();
     reload(&server, "another memory needs a restart");
+    for (line, what) in [
+        ("user = \"nobody\"\n", "user"),
+        ("log-format = \"json\"\n", "log format"),
+        ("json = true\n", "form of the output"),
+    ] {
+        fs::write(stage.path("floe.toml"), line).unwrap();
+        reload(&server, &format!("another {what} needs a restart"));
+    }
     assert!(streams("nas:/e") > Some(3));
     assert_eq!(running.end().ok().event("summary")["reconnects"], 0);
     assert_eq!(fs::read(stage.path("srv/b")).unwrap(), content(9_000_000));
@@ -57,6 +65,51 @@ fn sessions_are_as_many_as_the_file_says() {
     stage.run(&["ls", "nas:/"]).fails(6, &["busy"]);
     first.end().ok();
     stage.run(&["ls", "nas:/"]).ok();
+}
+
+#[test]
+fn a_transfer_has_no_more_entries_than_the_file_says() {
+    let stage = Stage::new();
+    let server = serve(&stage, "[limits]\nentries = 5\n", &[]);
+    (0..4).for_each(|nth| drop(stage.file(&format!("four/{nth}"), 10)));
+    (0..5).for_each(|nth| drop(stage.file(&format!("five/{nth}"), 10)));
+    fs::create_dir(stage.path("here/links")).unwrap();
+    for nth in 0..5 {
+        std::os::unix::fs::symlink("x", stage.path("here/links").join(nth.to_string())).unwrap();
+    }
+    // The directory is one of them.
+    let words = ["transfer more than 5 entries at once: a limit was exceeded"];
+    stage.run(&["put", "four", "nas:/four"]).ok();
+    stage.run(&["put", "five", "nas:/five"]).fails(1, &words);
+    stage.run(&["put", "links", "nas:/links"]).fails(1, &words);
+    let stand = |name| fs::read_dir(stage.path("srv").join(name)).map_or(0, Iterator::count);
+    assert!(stand("five") < 5 && stand("links") < 5);
+    fs::create_dir(stage.path("srv/six")).unwrap();
+    (0..6).for_each(|nth| fs::write(stage.path("srv/six").join(nth.to_string()), "x").unwrap());
+    stage.run(&["get", "nas:/four", "."]).ok();
+    stage.run(&["get", "nas:/six", "."]).fails(1, &words);
+    fs::write(stage.path("floe.toml"), "").unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["put", "five", "nas:/five"]).ok();
+    stage.run(&["get", "nas:/six", "."]).ok();
+}
+
+#[test]
+fn no_directory_is_made_deeper_than_the_file_says() {
+    let stage = Stage::new();
+    let _server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
+    stage.file("t/1/2/3/deep", 10);
+    stage.file("t/1/high", 10);
+    let words = |path| format!("make \"{path}\", deeper than 3 directories: a limit was exceeded");
+    let ended = stage.run(&["put", "t", "nas:/t"]);
+    assert!(ended.status == 10 && ended.err.contains(&words("t/1/2/3")), "{}", ended.err);
+    assert!(stage.path("srv/t/1/high").exists() && !stage.path("srv/t/1/2/3").exists());
+    stage.run(&["mkdir", "nas:/a/b/c"]).ok();
+    stage.run(&["mkdir", "nas:/a/b/c/d"]).fails(1, &[&words("a/b/c/d")]);
+    stage.run(&["mv", "nas:/t/1/high", "nas:/a/b/c/high"]).fails(1, &[&words("a/b/c/high")]);
+    stage.run(&["put", "t/1/high", "nas:/a/b/c/high"]).ok();
+    fs::create_dir_all(stage.path("srv/x/1/2/3/4")).unwrap();
+    stage.run(&["get", "nas:/x", "."]).ok();
 }
 
 #[test]

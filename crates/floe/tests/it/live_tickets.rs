@@ -1,7 +1,9 @@
 //! What becomes of sessions that run when their ticket is revoked, expires, is renewed or changed.
 
-use crate::stage::{Running, Stage, content};
+use crate::stage::{Running, Stage, content, wait_until};
+use crate::status::status;
 use crate::tickets::{grant, ticket};
+use rustix::process::Signal;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,43 @@ fn a_revoked_ticket_ends_what_runs_with_one_line() {
         stage.run(args).fails(4, &["not known"]);
         assert!(!stage.path("srv/g").exists() && !stage.path("here/g").exists());
         other.end().ok();
+        stage.run(&["logout", "guest"]).ok();
+    }
+}
+
+/// Nothing moves by then, for three reasons.
+#[test]
+fn a_revoked_ticket_ends_what_stands_still() {
+    let (stage, server) = stage();
+    let clients = |stage: &Stage| -> Vec<serde_json::Value> {
+        let shown = status(stage, &["--json"]).ok().events().into_iter();
+        shown.filter(|event| event["event"] == "session" && event["ticket"] == "guest").collect()
+    };
+    for (nth, why) in ["paused", "held by a rate", "stopped"].into_iter().enumerate() {
+        let rate = if nth == 1 { &["--rate", "1"][..] } else { &[] };
+        grant(&stage, &server, "guest", &[&["--allow", "all"], rate].concat());
+        let name = format!("guest:/{nth}");
+        let running = stage.start(&["put", "f", &name, "--limit", "1M"]);
+        let mut id = String::new();
+        wait_until("its transfer", || {
+            let shown = status(&stage, &["--json"]).ok().events().into_iter();
+            let one = shown.filter(|event| event["event"] == "transfer").next_back();
+            id = one.map_or(String::new(), |one| one["id"].as_str().unwrap().to_owned());
+            !id.is_empty()
+        });
+        match nth {
+            0 => drop(status(&stage, &["pause", &id]).ok()),
+            2 => running.signal(Signal::STOP),
+            _ => {}
+        }
+        assert_eq!(clients(&stage).len(), 1, "{why}");
+        ticket(&stage, &["revoke", "guest"]).ok();
+        let revoked = Instant::now();
+        wait_until("its session is gone", || clients(&stage).is_empty());
+        assert!(revoked.elapsed() < SOON, "{why}: {:?}", revoked.elapsed());
+        running.signal(Signal::CONT);
+        running.end().fails(4, &["the ticket was revoked"]);
+        assert!(!stage.path(format!("srv/{nth}")).exists(), "{why}");
         stage.run(&["logout", "guest"]).ok();
     }
 }

@@ -22,7 +22,8 @@ mod bounded; // how often, how fast, over how many connections
 mod races; // names that change under every verb
 mod status; // what runs on a server
 mod as_whom; // users and permissions
-mod reload; // bounds from a file, and changes while a server runs
+mod reload;
+mod reserve; // bounds from a file, and changes while a server runs
 mod surface; // help, completions, manual, JSON
 mod spoken; // events, hints, standard output
 mod advice; // what a line says to do

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-fn status(stage: &Stage, args: &[&str]) -> Ended {
+pub fn status(stage: &Stage, args: &[&str]) -> Ended {
     let state = stage.path("state-server");
     stage.run(&[&["status"], args, &["--state", state.to_str().unwrap()]].concat())
 }

@@ -1,0 +1,95 @@
+//! `--keep-free` at the door: many writers at once, and a server that is killed under them.
+
+use crate::bad_place::may_mount;
+use crate::stage::{Running, Server, Stage, content, wait_until};
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A file system of its own over `srv`, which outlives the servers on it.
+struct Mounted {
+    holder: Child,
+    /// Where it is seen from outside.
+    seen: PathBuf,
+}
+
+impl Mounted {
+    /// So large; nothing where this system does not let us.
+    fn new(stage: &Stage, size: &str) -> Option<Self> {
+        if !may_mount() {
+            eprintln!("skipped: no mounts of our own here");
+            return None;
+        }
+        let script = format!("mount -t tmpfs -o size={size} none srv && echo up && exec sleep 600");
+        let mut holder = Command::new("unshare");
+        holder.args(["-rm", "sh", "-c", &script]).current_dir(stage.path(""));
+        let mut holder = holder.stdout(Stdio::piped()).spawn().unwrap();
+        let mut up = [0; 3];
+        holder.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+        let root = PathBuf::from(format!("/proc/{}/root", holder.id()));
+        let seen = root.join(stage.path("srv").strip_prefix("/").unwrap());
+        Some(Self { holder, seen })
+    }
+
+    fn serve(&self, stage: &Stage, listen: &str) -> Server {
+        let script = "cd \"$1\" && exec \"$0\" serve srv --state state-server --keep-free 16Mi \
+                      --listen \"$2\"";
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.holder.id().to_string(), "-U", "-m", "--preserve-credentials"]);
+        command.args(["sh", "-c", script, env!("CARGO_BIN_EXE_floe")]);
+        Server::start(command.arg(stage.path("")).arg(listen))
+    }
+
+    fn free(&self) -> u64 {
+        let space = rustix::fs::statvfs(&self.seen).unwrap();
+        space.f_bavail * space.f_frsize
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+#[test]
+fn eight_writers_leave_free_what_is_kept_free_also_after_a_kill() {
+    let stage = Stage::new();
+    let Some(disk) = Mounted::new(&stage, "64m") else { return };
+    let server = disk.serve(&stage, "127.0.0.1:0");
+    let listen = server.url("").trim_start_matches("floe://").trim_end_matches('/').to_owned();
+    stage.log_in_as_owner(&server, &[]);
+    // Four fit.
+    let (size, whole) = (10_000_000, disk.free());
+    let input = content(size);
+    stage.file("f", size);
+    let start = |nth: usize| {
+        let (from, name) = (if nth % 2 == 0 { "f" } else { "-" }, format!("nas:/f{nth}"));
+        let mut command = stage.command();
+        Running::start(command.args(["put", from, &name, "--limit", "4M"]), &input)
+    };
+    let writers: Vec<_> = (0..8).map(start).collect();
+    wait_until("half of it is staged", || disk.free() < whole - (24 << 20));
+    server.kill();
+    let server = disk.serve(&stage, &listen);
+    let ends = writers.into_iter().map(|writer| thread::spawn(move || writer.end()));
+    let ends: Vec<_> = ends.collect();
+    let mut least = disk.free();
+    while ends.iter().any(|end| !end.is_finished()) {
+        least = least.min(disk.free());
+    }
+    let ends: Vec<_> = ends.into_iter().map(|end| end.join().unwrap()).collect();
+    // Journals are not counted: a few pages each.
+    assert!(least + 8 * 3 * 4096 >= 16 << 20, "{least} free");
+    let said: Vec<_> = ends.iter().map(|end| &end.err).collect();
+    assert!(ends.iter().all(|end| [0, 7].contains(&end.status)), "{said:?}");
+    assert!(ends.iter().any(|end| end.status == 7), "eight fit");
+    for (nth, end) in ends.iter().enumerate() {
+        let stands = fs::read(disk.seen.join(format!("f{nth}"))).ok();
+        assert_eq!(stands.as_ref(), (end.status == 0).then_some(&input), "{nth}: {}", end.err);
+    }
+    drop(server);
+}

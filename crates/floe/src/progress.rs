@@ -1,11 +1,14 @@
 //! How far a transfer is, for a person: a bar on a terminal, plain lines elsewhere.
 //!
-//! It appears after a short quiet delay, so a small transfer shows nothing. The rate is that of the
-//! last few seconds. Nothing here decides anything; sums come from the core.
+//! It appears after a short quiet delay, so a small transfer shows nothing. The rate, and what it
+//! waits for, are those of the last few seconds. Nothing here decides anything; sums come from the
+//! core.
 
 use crate::civil;
 use crate::why::Why;
+use floe_proto::causes::Limited;
 use floe_proto::command::{Summary, Walk};
+use floe_proto::frame::Causes;
 use floe_types::ByteCount;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::VecDeque;
@@ -31,7 +34,14 @@ pub struct Progress {
     begun: Instant,
     bar: Option<ProgressBar>,
     next_line: Duration,
-    samples: VecDeque<(Instant, ByteCount)>,
+    samples: VecDeque<Sample>,
+}
+
+/// How far it was.
+struct Sample {
+    at: Instant,
+    sent: ByteCount,
+    causes: Causes,
 }
 
 impl Progress {
@@ -50,10 +60,11 @@ impl Progress {
 
     /// Shows where it is now.
     pub fn update(&mut self, summary: &Summary, now: Instant) {
-        self.samples.push_back((now, summary.bytes_sent));
+        let (sent, causes) = (summary.bytes_sent, summary.causes);
+        self.samples.push_back(Sample { at: now, sent, causes });
         while self.samples.len() > 2
             && (self.samples.len() > SAMPLES_MAX
-                || self.samples.front().is_some_and(|(at, _)| now - *at > RATE_OVER))
+                || self.samples.front().is_some_and(|sample| now - sample.at > LATELY))
         {
             self.samples.pop_front();
         }
@@ -67,6 +78,18 @@ impl Progress {
                 self.next_line = passed + LINE_EVERY;
                 crate::fault::say(&self.line(summary));
             }
+        }
+    }
+
+    /// What it waited for most, lately; nothing where no cause makes up half of that.
+    pub fn limit(&self) -> Option<Limited> {
+        self.why.limit(&self.lately())
+    }
+
+    fn lately(&self) -> Causes {
+        match (self.samples.front(), self.samples.back()) {
+            (Some(from), Some(to)) => to.causes.beyond(from.causes),
+            _ => Causes::default(),
         }
     }
 
@@ -131,7 +154,7 @@ impl Progress {
         if summary.entries_failed.0 > 0 {
             text += &format!(", {} failed", summary.entries_failed);
         }
-        if let Some(why) = self.why.line(&summary.causes) {
+        if let Some(why) = self.why.line(&self.lately()) {
             text += &format!(", {why}");
         }
         text
@@ -139,8 +162,8 @@ impl Progress {
 
     fn rate(&self) -> ByteCount {
         match (self.samples.front(), self.samples.back()) {
-            (Some((from, before)), Some((to, after))) if to > from => {
-                ByteCount(civil::per_second(after.minus(*before), *to - *from))
+            (Some(from), Some(to)) if to.at > from.at => {
+                ByteCount(civil::per_second(to.sent.minus(from.sent), to.at - from.at))
             }
             _ => ByteCount::ZERO,
         }
@@ -156,14 +179,15 @@ fn remaining(summary: &Summary, rate: ByteCount) -> Option<Duration> {
 const QUIET: Duration = Duration::from_millis(700);
 const FIRST_LINE: Duration = Duration::from_secs(5);
 const LINE_EVERY: Duration = Duration::from_secs(10);
-const RATE_OVER: Duration = Duration::from_secs(4);
+/// The other end says what it waits for once a second or so.
+const LATELY: Duration = Duration::from_secs(4);
 const SAMPLES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use floe_proto::frame::Causes;
-    use floe_types::{EntryCount, Micros};
+    use floe_types::EntryCount;
 
     fn at(sent: u64) -> Summary {
         Summary {
@@ -192,18 +216,30 @@ mod tests {
     }
 
     #[test]
-    fn the_view_says_what_it_waits_for() {
+    fn the_view_says_what_it_waits_for_lately() {
         let begun = Instant::now();
-        let view = Progress::new(Audience::Nobody, "x".into(), Why::of_put("x"), begun);
-        let causes = Causes {
-            network: Micros(9),
-            sink_disk: Micros(9),
-            cpu: Micros(1),
-            ..Causes::default()
+        let mut view = Progress::new(Audience::Nobody, "x".into(), Why::of_put("x"), begun);
+        let mut causes = Causes::default();
+        let mut second = |nth: u64, network, disk| {
+            causes.network.0 += network;
+            causes.sink_disk.0 += disk;
+            causes.starved.0 += network - disk;
+            causes.cpu.0 += 10 - network;
+            let summary = Summary { causes, ..at(nth << 20) };
+            view.update(&summary, begun + Duration::from_secs(nth));
+            (view.line(&summary), view.limit())
         };
-        let line = view.line(&Summary { causes, ..at(1 << 30) });
+        assert_eq!(second(0, 0, 0).1, None);
+        let (line, _) = second(1, 9, 9);
         let why = ", 90 % waiting for the receiver's disk; more streams will not help";
         assert!(line.ends_with(why), "{line}");
+        (2..100).for_each(|nth| drop(second(nth, 9, 9)));
+        // What was before does not count.
+        let last = (100..106).map(|nth| second(nth, 8, 0)).last().unwrap();
+        assert!(last.0.ends_with(", 80 % waiting for the network"), "{}", last.0);
+        assert_eq!(last.1.map(|limited| limited.percent), Some(80));
+        let last = (106..112).map(|nth| second(nth, 5, 0)).last().unwrap();
+        assert!(last.0.contains("50 %"), "{}", last.0);
     }
 
     #[test]

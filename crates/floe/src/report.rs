@@ -251,8 +251,14 @@ impl Report {
         self.progress.update(summary, now);
         if now >= self.next_event {
             self.next_event = now + EVERY;
+            let limit = self.progress.limit();
             self.voice.send(|| {
-                Event::new("progress").with_sums(summary).with("streams", summary.streams)
+                Event::new("progress")
+                    .with_sums(summary)
+                    .with("streams", summary.streams)
+                    .with("causes", event::causes(&summary.causes))
+                    .with("limit", limit.map(|limited| self.why.name(limited.by)))
+                    .with("limit_percent", limit.map(|limited| limited.percent))
             });
         }
     }

@@ -133,6 +133,15 @@ pub struct Verdict {
     pub outcome: String,
 }
 
+impl Verdict {
+    /// Whether both sides were measured, counted, and fell short.
+    pub fn is_missed(&self) -> bool {
+        self.outcome == MISSED
+    }
+}
+
+const MISSED: &str = "FAIL";
+
 /// One after the other, as bars of a job.
 macro_rules! bars {
     ($($job:literal: $case:literal $measure:ident $against:expr, $asked:expr;)*) => {
@@ -151,21 +160,17 @@ use Asked::{AtLeast, AtMost};
 
 /// All of loopback's.
 pub fn loopback() -> Vec<Bar> {
-    bars! {
+    let mut bars = bars! {
     "file-put": "floe" Rate FastestEncrypted, AtLeast(1.35);
     "file-put": "floe" Rate By("nginx + curl"), AtLeast(1.0);
     "file-put": "floe" Cpu By("ssh + cat"), AtMost(0.85);
     "file-put": "floe --plaintext" Rate By("nginx + curl"), AtLeast(1.25);
     "file-put": "floe --plaintext" Rate By("socat"), AtLeast(0.85);
-    "file-put": "floe" FarPeak Nothing, AtMost(256.0);
-    "file-put": "floe" NearPeak Nothing, AtMost(256.0);
     "file-get": "floe" Rate FastestEncrypted, AtLeast(1.35);
     "file-get": "floe" Rate By("nginx + curl"), AtLeast(1.0);
     "file-get": "floe" Cpu By("ssh + cat"), AtMost(0.85);
     "file-get": "floe --plaintext" Rate By("nginx + curl"), AtLeast(1.25);
     "file-get": "floe --plaintext" Rate By("socat"), AtLeast(0.85);
-    "file-get": "floe" FarPeak Nothing, AtMost(256.0);
-    "file-get": "floe" NearPeak Nothing, AtMost(256.0);
     "file-put-disk": "floe" Rate By("cp, then sync"), AtLeast(1.0);
     "file-put-disk": "floe" Rate By("rsync over ssh, --fsync"), AtLeast(2.0);
     "file-get-disk": "floe" Rate By("cp, then sync"), AtLeast(1.0);
@@ -187,12 +192,32 @@ pub fn loopback() -> Vec<Bar> {
     "crowd-200": "floe --plaintext" Rate By("dufs + curl"), AtLeast(0.8);
     "crowd-200": "floe --plaintext" FarCpu By("dufs + curl"), AtMost(1.3);
     "crowd-200": "floe" Rate CoresAt("floe, one client"), AtLeast(0.9);
-    "crowd-200": "floe" FarPeak Nothing, AtMost(256.0);
-    "crowd-200": "floe --plaintext" FarPeak Nothing, AtMost(256.0);
-    "crowd-1000": "floe" FarPeak Nothing, AtMost(256.0);
-    "crowd-1000": "floe --plaintext" FarPeak Nothing, AtMost(256.0);
-    }
+    };
+    let mut jobs: Vec<String> = bars.iter().map(|bar| bar.job.clone()).collect();
+    jobs.push("crowd-1000".to_owned());
+    jobs.dedup();
+    bars.extend(jobs.iter().flat_map(|job| memory(job)));
+    bars
 }
+
+/// What each end of floe may take in memory in a job.
+pub fn memory(job: &str) -> Vec<Bar> {
+    let cases: &[&'static str] = match job {
+        _ if job.contains("resume") => &["floe, whole", "floe, resumed"],
+        "file-put" | "file-get" | "crowd-200" | "crowd-1000" => &["floe", "floe --plaintext"],
+        _ => &["floe"],
+    };
+    let measures = [Measure::NearPeak, Measure::FarPeak];
+    let each = cases.iter().flat_map(|case| measures.map(|measure| (*case, measure)));
+    each.map(|(case, measure)| {
+        let (against, asked) = (Nothing, AtMost(MEMORY_MIB));
+        Bar { job: job.to_owned(), case, measure, against, asked }
+    })
+    .collect()
+}
+
+/// Of a process of floe, and of its server.
+const MEMORY_MIB: f64 = 256.0;
 
 /// Holds what was found against the bars of the jobs that were done.
 pub fn judge(bars: &[Bar], outcomes: &[Outcome]) -> Vec<Verdict> {
@@ -218,7 +243,7 @@ impl Bar {
             Some((found, _, other)) if self.asked.holds(found) || self.is_moot(other) => {
                 "pass".to_owned()
             }
-            Some(_) => "FAIL".to_owned(),
+            Some(_) => MISSED.to_owned(),
         };
         Verdict {
             job: self.job.clone(),

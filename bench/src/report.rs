@@ -16,10 +16,38 @@ pub struct Report {
     pub machine: Vec<String>,
     /// The command line.
     pub command: String,
-    /// The jobs.
+    /// What their lines come to, as the table has it.
+    pub figures: Vec<Figures>,
+    /// The jobs, each run of each line.
     pub outcomes: Vec<Outcome>,
     /// The bars.
     pub verdicts: Vec<Verdict>,
+}
+
+/// What one line of a job comes to: medians, of peaks the largest.
+#[derive(Serialize, Clone, Debug)]
+pub struct Figures {
+    job: String,
+    case: String,
+    seconds: f64,
+    gigabytes_per_second: f64,
+    /// (largest - smallest) / median of the rate.
+    spread: f64,
+    client_cpu_seconds_per_gigabyte: f64,
+    server_cpu_seconds_per_gigabyte: f64,
+    client_peak_mib: f64,
+    server_peak_mib: f64,
+    wire_megabytes: Option<f64>,
+    of_limit: Option<Ratio>,
+    floe_x: Option<Ratio>,
+}
+
+/// One rate to another.
+#[derive(Serialize, Clone, Copy, Debug)]
+struct Ratio {
+    value: f64,
+    /// Whether both sides were steady.
+    counts: bool,
 }
 
 impl Report {
@@ -69,7 +97,7 @@ pub fn table(outcome: &Outcome) -> String {
 fn row(case: &Case, outcome: &Outcome) -> String {
     let synced = if case.synced { "yes" } else { "no" };
     let name = &case.name;
-    let Some((rate, wall)) = Measure::Rate.of(case).zip(Measure::Wall.of(case)) else {
+    let Some(it) = figures_of(case, outcome) else {
         let why = case.failure.as_deref().unwrap_or("no run").replace('|', "/");
         return format!("| {name} | {} | {synced} | failed: {why} |\n", case.wire);
     };
@@ -79,23 +107,48 @@ fn row(case: &Case, outcome: &Outcome) -> String {
         .failure
         .as_ref()
         .map_or(String::new(), |why| format!(" (then failed: {})", why.replace('|', "/")));
-    let of_limit = ratio(Some(rate), rate_of(outcome, |other| other.name.starts_with("limit")));
-    let floe = rate_of(outcome, |other| other.name == counterpart(name));
-    let floe_x = ratio(floe, Some(rate));
-    let part = |measure: Measure| measure.of(case).map_or(0.0, |figure| figure.median);
-    let wire = Measure::Wire.of(case).map_or("-".to_owned(), |f| format!("{:.1}", f.median / 1e6));
+    let wire = it.wire_megabytes.map_or("-".to_owned(), |wire| format!("{wire:.1}"));
     format!(
-        "| {name} | {} | {synced} | {:.3}{cut}{failed} | {:.4} | {:.0} % | {of_limit} | {floe_x} | \
+        "| {name} | {} | {synced} | {:.3}{cut}{failed} | {:.4} | {:.0} % | {} | {} | \
          {:.2} + {:.2} | {:.0}, {:.0} | {wire} |\n",
         case.wire,
-        wall.median,
-        rate.median,
-        rate.spread * 100.0,
-        part(Measure::NearCpu),
-        part(Measure::FarCpu),
-        part(Measure::NearPeak) / MIB,
-        part(Measure::FarPeak) / MIB,
+        it.seconds,
+        it.gigabytes_per_second,
+        it.spread * 100.0,
+        shown(it.of_limit),
+        shown(it.floe_x),
+        it.client_cpu_seconds_per_gigabyte,
+        it.server_cpu_seconds_per_gigabyte,
+        it.client_peak_mib,
+        it.server_peak_mib,
     )
+}
+
+/// What all lines of these jobs come to that were measured.
+pub fn figures(outcomes: &[Outcome]) -> Vec<Figures> {
+    let lines = outcomes.iter().flat_map(|it| it.cases.iter().map(move |case| (case, it)));
+    lines.filter_map(|(case, outcome)| figures_of(case, outcome)).collect()
+}
+
+fn figures_of(case: &Case, outcome: &Outcome) -> Option<Figures> {
+    let (rate, wall) = Measure::Rate.of(case).zip(Measure::Wall.of(case))?;
+    let part = |measure: Measure| measure.of(case).map_or(0.0, |figure| figure.median);
+    let limit = rate_of(outcome, |other| other.name.starts_with("limit"));
+    let floe = rate_of(outcome, |other| other.name == counterpart(&case.name));
+    Some(Figures {
+        job: outcome.job.clone(),
+        case: case.name.clone(),
+        seconds: wall.median,
+        gigabytes_per_second: rate.median,
+        spread: rate.spread,
+        client_cpu_seconds_per_gigabyte: part(Measure::NearCpu),
+        server_cpu_seconds_per_gigabyte: part(Measure::FarCpu),
+        client_peak_mib: part(Measure::NearPeak) / MIB,
+        server_peak_mib: part(Measure::FarPeak) / MIB,
+        wire_megabytes: Measure::Wire.of(case).map(|wire| wire.median / 1e6),
+        of_limit: ratio(Some(rate), limit),
+        floe_x: ratio(floe, Some(rate)),
+    })
 }
 
 /// What of floe a case is held against: the same part of the job.
@@ -109,10 +162,15 @@ fn rate_of(outcome: &Outcome, is: impl Fn(&Case) -> bool) -> Option<Figure> {
     outcome.cases.iter().find(|case| is(case)).and_then(|case| Measure::Rate.of(case))
 }
 
-fn ratio(one: Option<Figure>, other: Option<Figure>) -> String {
-    one.zip(other).map_or("-".to_owned(), |(one, other)| {
-        let doubt = if one.counts_with(&other) { "" } else { " ?" };
-        format!("{:.2}{doubt}", one.median / other.median)
+fn ratio(one: Option<Figure>, other: Option<Figure>) -> Option<Ratio> {
+    let (one, other) = one.zip(other)?;
+    Some(Ratio { value: one.median / other.median, counts: one.counts_with(&other) })
+}
+
+fn shown(ratio: Option<Ratio>) -> String {
+    ratio.map_or("-".to_owned(), |ratio| {
+        let doubt = if ratio.counts { "" } else { " ?" };
+        format!("{:.2}{doubt}", ratio.value)
     })
 }
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::bar::{Bar, judge};
 use crate::job::{self, Job, Outcome, Plan};
 use crate::peer::{Peers, Words};
-use crate::report::{Report, machine, table};
+use crate::report::{Report, figures, machine, table};
 use crate::site::{Site, search_path};
 use crate::stage::Ground;
 use std::fs;
@@ -117,7 +117,8 @@ impl Choices {
         outcomes
     }
 
-    /// Judges, prints and writes.
+    /// Judges, prints and writes. A bar that was missed is a failure, unless the run was shrunk:
+    /// such a run compares nothing.
     pub fn conclude(
         &self,
         name: &str,
@@ -133,7 +134,8 @@ impl Choices {
         machine.extend(versions(&outcomes, floe)?);
         machine.push(format!("{} measured runs of each, interleaved", self.runs));
         let command = format!("cargo run --release -p floe-bench -- {command}");
-        let report = Report { machine, command, outcomes, verdicts };
+        let missed = verdicts.iter().filter(|verdict| verdict.is_missed()).count();
+        let report = Report { machine, command, figures: figures(&outcomes), outcomes, verdicts };
         let text = report.markdown();
         if let Some((_, bars)) = text.split_once("\n## Bars") {
             println!("## Bars{bars}");
@@ -141,7 +143,11 @@ impl Choices {
         fs::create_dir_all(&self.out).map_err(|e| format!("make {}: {e}", self.out.display()))?;
         write(&self.out.join(format!("{name}.md")), &text)?;
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write(&self.out.join(format!("{name}.json")), &json)
+        write(&self.out.join(format!("{name}.json")), &json)?;
+        match missed {
+            1.. if self.shrink == 1 => Err(format!("{missed} bars were missed")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! was is said with the results.
 
 use crate::Result;
-use crate::bar::{Against, Asked, Bar, Measure};
+use crate::bar::{self, Against, Asked, Bar, Measure};
 use crate::content::Content;
 use crate::job::{Act, Job, Outcome, Place};
 use crate::joined::{Joined, RMEM, Setting, WMEM};
@@ -153,7 +153,9 @@ impl WanArgs {
         let file = Content::File(ByteCount((512 << 20) / shrink));
         let tiny = Content::File(ByteCount(1024));
         let small = Content::Files((2000 / shrink).max(1), ByteCount(4096));
+        let mix = Content::Mix(ByteCount((128 << 20) / shrink));
         let resume = Act::Resume { begin: Task::BeginGet, resume: Task::ResumeGet };
+        let resume_put = Act::Resume { begin: Task::BeginPut, resume: Task::ResumePut };
         let moves = |task| Act::Move(task);
         let job = |name: &str, what: String, content, act| Job {
             name: format!("wan-{name}-{}", condition.name()),
@@ -169,7 +171,12 @@ impl WanArgs {
             job("put", format!("put a file of {size} MiB"), file, moves(Task::Put)),
             job("tiny", "get a file of 1 KiB".to_owned(), tiny, moves(Task::Get)),
             job("small", "put files of 4 KiB".to_owned(), small, moves(Task::PutTree)),
+            job("small-get", "get files of 4 KiB".to_owned(), small, moves(Task::GetTree)),
+            job("mix-put", "put a mix like a source tree".to_owned(), mix, moves(Task::PutTree)),
+            job("mix-get", "get a mix like a source tree".to_owned(), mix, moves(Task::GetTree)),
+            job("again", "put files of 4 KiB again".to_owned(), small, Act::Again),
             job("resume", "get a file, killed half way".to_owned(), file, resume),
+            job("resume-put", "put a file, killed half way".to_owned(), file, resume_put),
         ]
     }
 
@@ -182,6 +189,8 @@ impl WanArgs {
         let link = Against::Link(self.bits());
         let aria2 = Against::BelowLink("nginx + aria2 -x8", self.bits());
         for condition in conditions {
+            let jobs = self.jobs(condition);
+            bars.extend(jobs.iter().flat_map(|job| bar::memory(&job.name)));
             let mut bar = |job: &str, measure, against, asked| {
                 let job = format!("wan-{job}-{}", condition.name());
                 bars.push(Bar { job, case: "floe", measure, against, asked });

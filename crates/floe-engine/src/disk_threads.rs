@@ -57,7 +57,8 @@ impl DiskThreads {
             bulk: Crew::new("floe-disk", bulk),
             names: Crew::new("floe-names", bulk.min(8)),
             sync: Crew::new("floe-sync", 8),
-            hash: Crew::new("floe-hash", HASHING_MAX),
+            // Hours of one may be hours for others.
+            hash: Crew::of_shares("floe-hash", HASHING_MAX, 1),
             pack: Crew::new("floe-pack", cores.min(PACKING_MAX)),
             late: Crew::new("floe-late", 1),
             held: Crew::new("floe-held", 1),
@@ -97,6 +98,8 @@ pub struct Crew {
 struct Desk {
     name: &'static str,
     threads_max: usize,
+    /// Threads that one customer may have.
+    own_max: usize,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -176,11 +179,15 @@ impl Turns {
 }
 
 impl Crew {
-    /// A crew of so many threads at most.
+    /// A crew of so many threads at most, three quarters of which one customer may have.
     #[must_use]
     pub fn new(name: &'static str, threads_max: usize) -> Self {
-        let desk = Desk { name, threads_max, state: Mutex::default(), work: Condvar::new() };
-        Self { desk: Arc::new(desk) }
+        Self::of_shares(name, threads_max, (threads_max - threads_max / 4).max(1))
+    }
+
+    fn of_shares(name: &'static str, threads_max: usize, own_max: usize) -> Self {
+        let (state, work) = (Mutex::default(), Condvar::new());
+        Self { desk: Arc::new(Desk { name, threads_max, own_max, state, work }) }
     }
 
     /// Queues a job. The queue's bound is that of the sessions: each has a bounded number of
@@ -189,7 +196,7 @@ impl Crew {
         self.submit_for(Customer::ANYBODY, job);
     }
 
-    /// The same, for a customer who has turns with others, and at most three quarters of the
+    /// The same, for a customer who has turns with others, and no more than its share of the
     /// threads.
     pub fn submit_for(&self, customer: Customer, job: Job) {
         let mut state = self.desk.lock();
@@ -244,11 +251,6 @@ impl Desk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Threads that one customer may have.
-    fn own_max(&self) -> usize {
-        (self.threads_max - self.threads_max / 4).max(1)
-    }
-
     fn serve(self: &Arc<Self>) {
         let mut state = self.lock();
         loop {
@@ -273,7 +275,7 @@ impl Desk {
         mut state: MutexGuard<'a, State>,
     ) -> MutexGuard<'a, State> {
         let mut comes = true;
-        while let Some((customer, job)) = state.queue.pop(self.own_max()) {
+        while let Some((customer, job)) = state.queue.pop(self.own_max) {
             let more = std::mem::take(&mut comes) && state.queue.len > 0;
             let help = if more { self.call(&mut state) } else { Help::Enough };
             drop(state);

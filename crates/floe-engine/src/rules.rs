@@ -50,10 +50,11 @@ impl Default for Caps {
 /// How large the trees of transfers may be, whichever way they go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TreeCaps {
-    /// Files, links and directories of one transfer; where none is said, as many as there are.
+    /// Files, links and directories of one transfer, those that changed meanwhile once more; where
+    /// none is said, as many as there are.
     pub entries: Option<u32>,
-    /// Directories beneath one another that are made, from the root or the ticket's prefix on; what
-    /// is renamed goes no deeper, either.
+    /// Directories beneath one another that are put into or made, from the root or the ticket's
+    /// prefix on. Of what is renamed its own name alone is looked at.
     pub depth: u32,
 }
 

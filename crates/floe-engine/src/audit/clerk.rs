@@ -36,6 +36,8 @@ struct State {
     /// Bytes that there is room for.
     ahead: u64,
     closing: bool,
+    /// Nobody writes any more.
+    left: bool,
 }
 
 enum Ask {
@@ -72,7 +74,7 @@ impl Desk {
     /// Leaves a line that nobody waits for. Never waits.
     pub(super) fn note(&self, draft: Draft) {
         let mut state = self.lock();
-        if state.note_bytes + draft.bytes_max() > NOTE_BYTES_MAX {
+        if state.left || state.note_bytes + draft.bytes_max() > NOTE_BYTES_MAX {
             state.lost += 1;
             return;
         }
@@ -354,8 +356,9 @@ struct Leaving(Arc<Desk>);
 impl Drop for Leaving {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.closing = true;
+        (state.closing, state.left) = (true, true);
         state.asks.clear();
+        self.0.behind.send_replace(false);
     }
 }
 

@@ -339,8 +339,8 @@ impl Way<'_> {
     }
 }
 
-/// How long sessions are lost and made again until that is given up: so long after the first loss
-/// since anything got further. A session may have had nothing to do for longer than that.
+/// How long sessions are lost and made again until that is given up: so long without one, since
+/// anything got further. A session may have had nothing to do for longer than that.
 struct Patience {
     give_up_after: Duration,
     lost: Option<Instant>,
@@ -357,12 +357,9 @@ impl Patience {
         (self.lost, self.backoff) = (None, BACKOFF_MIN);
     }
 
-    /// A session was up for so long. One that was up for longer than others are waited for was
-    /// sound, however little there was to do.
+    /// A session was up for so long, however little there was to do: that is no time without one.
     fn was_up(&mut self, lasted: Duration) {
-        if lasted >= self.give_up_after {
-            self.advance();
-        }
+        self.lost = self.lost.map(|lost| lost + lasted);
     }
 
     /// How long to wait before the next attempt; nothing where it is given up.
@@ -411,11 +408,12 @@ mod tests {
         // After an hour without a byte.
         assert_eq!(patience.pause(at(3600)), Some(BACKOFF_MIN));
         assert!(patience.pause(at(3899)).is_some_and(|pause| pause > BACKOFF_MIN));
-        // Those that are lost at once do not count.
-        patience.was_up(Duration::from_secs(2));
-        assert_eq!(patience.pause(at(3900)), None);
-        patience.was_up(Duration::from_secs(300));
-        assert_eq!(patience.pause(at(4300)), Some(BACKOFF_MIN));
+        // Up again, for an hour once more.
+        patience.was_up(Duration::from_secs(3600));
+        assert!(patience.pause(at(7499)).is_some());
+        // Those that are lost at once are given up in the end.
+        patience.was_up(Duration::from_secs(1));
+        assert_eq!(patience.pause(at(7501)), None);
         patience.advance();
         assert_eq!(patience.pause(at(9000)), Some(BACKOFF_MIN));
     }

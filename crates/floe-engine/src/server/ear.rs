@@ -110,6 +110,10 @@ impl Ear {
                 self.count(running, entry.transfer)?;
                 match how {
                     OpenHow::Directory(_) => self.trees.check_depth(path),
+                    // Directories above it are made with it.
+                    OpenHow::Sink(_) => path
+                        .split_last()
+                        .map_or(Ok(()), |(parent, _)| self.trees.check_depth(&parent)),
                     _ => Ok(()),
                 }
             }
@@ -297,13 +301,7 @@ impl Listener for Ear {
         spawn_local(async move {
             match wait_for(&hall, &running, shut, want, holder).await {
                 Ok(()) => running.submit_later(op, what),
-                Err(fault) => {
-                    if let (Code::Busy, DiskOp::Open { entry, .. }) = (fault.code, &what) {
-                        // The whole is to be begun again, not done but for this entry.
-                        cancel(&running, entry.transfer, fault.clone());
-                    }
-                    running.fail_later(op, fault);
-                }
+                Err(fault) => running.fail_later(op, fault),
             }
         });
         None

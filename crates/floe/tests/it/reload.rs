@@ -108,6 +108,8 @@ fn no_directory_is_made_deeper_than_the_file_says() {
     stage.run(&["mkdir", "nas:/a/b/c/d"]).fails(1, &[&words("a/b/c/d")]);
     stage.run(&["mv", "nas:/t/1/high", "nas:/a/b/c/high"]).fails(1, &[&words("a/b/c/high")]);
     stage.run(&["put", "t/1/high", "nas:/a/b/c/high"]).ok();
+    stage.run(&["put", "t/1/high", "nas:/a/b/c/d/high"]).fails(1, &[&words("a/b/c/d")]);
+    assert!(!stage.path("srv/a/b/c/d").exists());
     fs::create_dir_all(stage.path("srv/x/1/2/3/4")).unwrap();
     stage.run(&["get", "nas:/x", "."]).ok();
 }

@@ -8,6 +8,10 @@
 //! one, and the short ones of a stream, so that a busy disk thread finds the next job without a
 //! wake-up. A job that panics is the job's loss, never the thread's.
 
+mod strand; // jobs in order
+
+pub use strand::Strand;
+
 use crate::descriptors::{self, OpenFiles};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(10);
 const STACK_BYTES: usize = 1 << 20;
 /// Objects that are hashed at once for nobody's transfer.
 const HASHING_MAX: usize = 2;
+/// Customers that wait for descriptors at once.
+const WAITING_MAX: usize = 16;
 /// Pieces that are packed at once: each thread keeps memory for it.
 const PACKING_MAX: usize = 16;
 
@@ -38,7 +44,7 @@ pub struct DiskThreads {
     pub hash: Crew,
     /// Packs pieces: no disk, but longer than a lane may be held.
     pub pack: Crew,
-    /// One thread that opens what has to wait for a descriptor, in order.
+    /// Opens what has to wait for a descriptor: each customer's in order.
     pub late: Crew,
     /// One thread that looks again for stages that another process holds.
     pub held: Crew,
@@ -60,7 +66,7 @@ impl DiskThreads {
             // Hours of one may be hours for others.
             hash: Crew::of_shares("floe-hash", HASHING_MAX, 1),
             pack: Crew::new("floe-pack", cores.min(PACKING_MAX)),
-            late: Crew::new("floe-late", 1),
+            late: Crew::of_shares("floe-late", WAITING_MAX, 1),
             held: Crew::new("floe-held", 1),
             files: OpenFiles::new(descriptors::raise()),
         }
@@ -80,6 +86,15 @@ pub struct Customer(u64);
 impl Customer {
     /// All that nobody has to share with others.
     pub const ANYBODY: Self = Self(0);
+
+    /// The process itself, where it is to have its turns as others do.
+    pub const ITSELF: Self = Self(u64::MAX);
+
+    /// Whether it is nobody's in particular.
+    #[must_use]
+    pub const fn is_anybody(self) -> bool {
+        self.0 == 0
+    }
 
     /// Another one than all before.
     #[must_use]
@@ -297,135 +312,10 @@ fn run(job: Job) {
     }
 }
 
-/// Jobs of a crew that run one after the other, in order.
-#[derive(Clone)]
-pub struct Strand {
-    crew: Crew,
-    customer: Customer,
-    line: Arc<Mutex<Line>>,
-    turn_jobs: usize,
-}
-
-#[derive(Default)]
-struct Line {
-    queue: VecDeque<Job>,
-    running: Running,
-}
-
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Running {
-    Yes,
-    #[default]
-    No,
-}
-
-/// Jobs that a strand runs before it lets others of the crew have the thread.
-const TURN_JOBS: usize = 16;
-
-impl Strand {
-    /// An empty strand on a crew, for a customer.
-    #[must_use]
-    pub fn new(crew: &Crew, customer: Customer) -> Self {
-        Self { crew: crew.clone(), customer, line: Arc::default(), turn_jobs: TURN_JOBS }
-    }
-
-    /// An empty strand of long jobs: others of the crew have their turn after each.
-    #[must_use]
-    pub fn of_long_jobs(crew: &Crew, customer: Customer) -> Self {
-        Self { turn_jobs: 1, ..Self::new(crew, customer) }
-    }
-
-    /// Queues a job behind all earlier ones of the strand.
-    pub fn submit(&self, job: Job) {
-        let mut line = lock(&self.line);
-        line.queue.push_back(job);
-        if line.running == Running::No {
-            line.running = Running::Yes;
-            drop(line);
-            self.resume();
-        }
-    }
-
-    fn resume(&self) {
-        let strand = self.clone();
-        self.crew.submit_for(self.customer, Box::new(move || strand.take_turn()));
-    }
-
-    fn take_turn(&self) {
-        for _ in 0..self.turn_jobs {
-            let mut line = lock(&self.line);
-            let Some(job) = line.queue.pop_front() else {
-                line.running = Running::No;
-                return;
-            };
-            drop(line);
-            run(job);
-        }
-        self.resume();
-    }
-}
-
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc::channel;
-
-    #[test]
-    fn a_strand_keeps_order_and_survives_a_panic() {
-        let strand = Strand::new(&Crew::new("test", 4), Customer::ANYBODY);
-        let (sent, got) = channel();
-        for nth in 0..100 {
-            let sent = sent.clone();
-            strand.submit(Box::new(move || {
-                assert!(nth != 50, "on purpose");
-                sent.send(nth).unwrap();
-            }));
-        }
-        drop(sent);
-        let order: Vec<_> = got.iter().collect();
-        assert_eq!(order, (0..100).filter(|nth| *nth != 50).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn strands_of_long_jobs_take_turns() {
-        let crew = Crew::new("test", 1);
-        let strand = || Strand::of_long_jobs(&crew, Customer::ANYBODY);
-        let (one, other) = (strand(), strand());
-        let (release, blocked) = channel::<()>();
-        let (done, heard) = channel();
-        one.submit(Box::new(move || blocked.recv().unwrap_or(())));
-        for _ in 0..3 {
-            let done = done.clone();
-            one.submit(Box::new(move || done.send("one").unwrap()));
-        }
-        other.submit(Box::new(move || done.send("other").unwrap()));
-        release.send(()).unwrap();
-        assert_eq!(heard.iter().collect::<Vec<_>>(), ["other", "one", "one", "one"]);
-    }
-
-    /// Files that one ticket writes to a disk that has stopped, and somebody else's one.
-    #[test]
-    fn a_customer_with_many_strands_leaves_a_thread_to_others() {
-        let crew = Crew::new("test", 4);
-        let one = Customer::next();
-        let gate = Arc::new((Mutex::new(false), Condvar::new()));
-        for _ in 0..8 {
-            let gate = Arc::clone(&gate);
-            Strand::new(&crew, one).submit(Box::new(move || {
-                let open = gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open);
-                drop(open.unwrap());
-            }));
-        }
-        let (done, heard) = channel();
-        Strand::new(&crew, Customer::next()).submit(Box::new(move || done.send(()).unwrap()));
-        assert_eq!(heard.recv(), Ok(()));
-        *gate.0.lock().unwrap() = true;
-        gate.1.notify_all();
-    }
 
     #[test]
     fn a_blocked_job_holds_up_no_other_while_threads_are_left() {

@@ -277,7 +277,7 @@ impl Port {
                 let opening = Opening { reply, files, threads, entry, path, how };
                 // Here, in order: one that came later must not keep an earlier one waiting, which
                 // has to be announced first.
-                match self.threads.files.slot() {
+                match self.threads.files.slot(self.files.party()) {
                     Some(slot) => (Work::Open(opening, slot), Crew::Names),
                     None => return opening.queue(),
                 }

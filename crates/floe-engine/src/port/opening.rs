@@ -1,10 +1,10 @@
 //! Opens an entry, which takes descriptors: where there are none it waits for them, in order, on a
-//! thread that nobody else needs, and does not fail what runs. A stage that another server of this
+//! thread that no other customer needs, and does not fail what runs. A stage that another server of this
 //! root still holds, because it drains, is looked for again until that one has let go.
 
 use super::reply::Reply;
 use crate::descriptors::{Slot, are_short};
-use crate::disk_threads::DiskThreads;
+use crate::disk_threads::{Customer, DiskThreads};
 use crate::files::{Done, Files};
 use floe_proto::disk::OpenHow;
 use floe_types::{Code, EntryId, Fault, ObjectPath};
@@ -59,7 +59,9 @@ impl Opening {
         let (due, held) = (Instant::now() + HELD_REST, self.threads.held.clone());
         held.submit(Box::new(move || {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            let Some(slot) = self.threads.files.slot() else { return self.queue() };
+            let Some(slot) = self.threads.files.slot(self.files.party()) else {
+                return self.queue();
+            };
             if let Some((reply, done)) = self.begin(slot) {
                 reply.end(Ok(done));
             }
@@ -68,15 +70,18 @@ impl Opening {
 
     /// Goes on where it may wait and holds up nobody but those behind it.
     pub(super) fn queue(self) {
-        self.threads.files.queue();
-        let late = self.threads.late.clone();
-        late.submit(Box::new(move || self.wait()));
+        let (party, late) = (self.files.party(), self.threads.late.clone());
+        self.threads.files.queue(party);
+        // In order, whoever it is: a later one would hold what an earlier one needs.
+        let turn = if party.is_anybody() { Customer::ITSELF } else { party };
+        late.submit_for(turn, Box::new(move || self.wait()));
     }
 
     fn wait(mut self) {
         self.reply.begin();
         let until = self.reply.submitted + OPENING_MAX;
-        let Some(mut slot) = self.threads.files.wait(until) else {
+        let party = self.files.party();
+        let Some(mut slot) = self.threads.files.wait(party, until) else {
             let fault = Fault::new(Code::LimitExceeded, "too many files are open");
             return self.end(Done::Failed(fault));
         };
@@ -94,8 +99,8 @@ impl Opening {
                 Attempt::Held(fault) => return self.look_again(fault),
             }
             // The attempt has given the slot back; whoever has one now is as short.
-            self.threads.files.queue();
-            match self.threads.files.wait(until) {
+            self.threads.files.queue(party);
+            match self.threads.files.wait(party, until) {
                 Some(next) => slot = next,
                 None => return self.queue(),
             }

@@ -122,12 +122,9 @@ impl Ear {
                 CommitWhat::Link { .. } => self.count(running, one.entry.transfer),
                 _ => Ok(()),
             }),
-            DiskOp::Apply { request } => match request {
-                Request::MakeDirectory { path } | Request::Rename { to: path, .. } => {
-                    self.trees.check_depth(path)
-                }
-                _ => Ok(()),
-            },
+            DiskOp::Apply {
+                request: Request::MakeDirectory { path } | Request::Rename { to: path, .. },
+            } => self.trees.check_depth(path),
             _ => Ok(()),
         }
     }

@@ -7,7 +7,9 @@ use crate::hand::*;
 use crate::transfers::path;
 use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Basis, Direction, Frame, Level, More, Request, SeqRange, Verbs, Want};
+use floe_proto::frame::{
+    Basis, Direction, Frame, Level, More, Recursive, Request, SeqRange, Verbs, Want,
+};
 use floe_proto::session::Asked;
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Micros, Offset,
@@ -51,6 +53,31 @@ fn a_request_counts_until_its_reply_is_taken() {
     it.session.handle_command(Command::Drain, it.now).unwrap();
     it.poll();
     assert!(it.has_said(|frame| matches!(frame, Frame::Close(_))), "requests are not over");
+}
+
+#[test]
+fn a_request_that_is_refused_counts_until_its_reply_is_taken() {
+    let may_not = || Request::Remove { path: path("x"), recursive: Recursive::No };
+    let may = || Request::MakeDirectory { path: path("x") };
+    let begin = || {
+        let verbs = Verbs::MAKE_DIRECTORY;
+        let mut it = Hand::new(Role::Server, Config { verbs, ..config() });
+        it.stuck = vec![LEAD];
+        it
+    };
+    let mut it = begin();
+    it.hears(LEAD, Frame::Request(RequestId(7), may_not()));
+    let again = it.try_hears(LEAD, Frame::Request(RequestId(7), may()));
+    assert!(again.is_err(), "the refusal would free the number of one that runs");
+    let mut it = begin();
+    (0..64).for_each(|nth| it.hears(LEAD, Frame::Request(RequestId(nth), may_not())));
+    assert!(it.try_hears(LEAD, Frame::Request(RequestId(64), may())).is_err());
+    let mut it = begin();
+    it.hears(LEAD, Frame::Request(RequestId(7), may_not()));
+    it.stuck.clear();
+    it.poll();
+    it.hears(LEAD, Frame::Request(RequestId(7), may()));
+    assert_eq!(it.ops.len(), 1, "its number is free again");
 }
 
 #[test]

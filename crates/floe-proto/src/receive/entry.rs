@@ -418,8 +418,11 @@ impl Receiver {
 impl Tallied for RecvEntry {
     fn tally(&self) -> Tally {
         let stage = |stages: &[Stage]| usize::from(stages.contains(&self.stage));
-        // A directory is not ahead, only its end, which waits for nothing that is opened.
-        let ahead = self.stage != Stage::Ending && !matches!(self.body, EntryBody::Directory);
+        // A directory is not ahead, only its end, which waits for nothing that is opened. Nor is
+        // what was replaced while it was being committed: its sender counts the other alone. It
+        // has a slot of those that are open until then.
+        let gone = self.stage == Stage::Ending || self.word == Word::None;
+        let ahead = !gone && !matches!(self.body, EntryBody::Directory);
         let is_end = matches!(self.body, EntryBody::DirectoryEnd { .. });
         Tally {
             ahead: usize::from(ahead),

@@ -405,6 +405,29 @@ fn what_replaces_another_needs_no_place_of_its_own() {
 }
 
 #[test]
+fn what_is_replaced_while_it_is_committed_needs_no_place() {
+    let mut config = config();
+    (config.limits.entries_ahead_max, config.limits.batch_entries_max) = (2, 2);
+    let mut it = Hand::receiving_with(config);
+    it.hears(LEAD, entries(vec![dir(0, ""), file(1, "a", 0, 1), file(2, "b", 0, 2)]));
+    (0..3).for_each(|_| it.does(is_open));
+    it.hears(LEAD, done(1, 0));
+    it.passes(1_000_000);
+    let (_, commit, _) = it.takes(is_commit);
+    let replaces = Some(EntryIndex(1));
+    let again = floe_proto::frame::Entry { replaces, ..file(3, "a", 0, 3) };
+    it.hears(LEAD, entries(vec![again]));
+    it.hears(LEAD, done(2, 0));
+    it.passes(1_000_000);
+    it.does(is_commit);
+    assert!(it.has_said(|frame| matches!(frame, Frame::Committed(..))));
+    // What replaces the first and this one are what its sender counts.
+    it.hears(LEAD, entries(vec![file(4, "c", 0, 4)]));
+    assert!(it.try_hears(LEAD, entries(vec![file(5, "d", 0, 5)])).is_err());
+    let _running = commit;
+}
+
+#[test]
 fn what_is_replaced_fills_the_window_until_the_receiver_has_heard() {
     let (mut it, second) = put_of_two(two_files());
     it.disk.generation.insert(path("t/a"), 1);

@@ -11,6 +11,7 @@
 
 mod coarse; // a list of what is held, short enough to be told
 mod checkpoint; // when what is recorded is made durable
+mod reach; // where chunks may be
 mod entry; // one entry: announced, opened, wanted
 mod replacing; // one in the place of another
 mod directory; // directories: made first, ended last

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Checkpoints;
 use super::coarse::{Coarse, coarsened};
+use super::reach::Reach;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
@@ -53,6 +54,8 @@ pub(super) struct RecvEntry {
     pub(super) journal: Journal,
     /// Operations under way.
     pub(super) ops: u32,
+    /// Where its chunks may be, while its size is not known.
+    pub(super) reach: Reach,
     /// What is being forgotten of an earlier run.
     pub(super) forgetting: RangeSet,
     /// What is recorded, or was and is confirmed.
@@ -459,6 +462,7 @@ impl RecvEntry {
             size,
             journal,
             ops: 0,
+            reach: Reach::default(),
             forgetting: RangeSet::new(),
             held: Subtrees::new(),
             suspects: BTreeMap::new(),

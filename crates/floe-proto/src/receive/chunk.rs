@@ -396,6 +396,10 @@ impl Receiver {
                 self.summary.bytes_total = self.summary.bytes_total.plus(subtree.range.len());
             }
         }
+        self.count_ranges(index, io);
+        if let Some(fault) = self.too_many_ranges(index, io) {
+            return self.fail(index, fault, io);
+        }
         // What waited for this range to be written comes a second time.
         for seq in self.touching(index, subtree.range) {
             if !self.is_held(seq) {

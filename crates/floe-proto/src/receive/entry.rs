@@ -63,6 +63,8 @@ pub(super) struct RecvEntry {
     /// What an earlier run recorded of a version that is not trusted: held once DONE did not take
     /// it back.
     pub(super) suspects: BTreeMap<Offset, Subtree>,
+    /// How many ranges of both count for the session.
+    pub(super) ranges_counted: usize,
     /// Bytes of an object without a journal that came and are not committed.
     pub(super) unrecorded: ByteCount,
     pub(super) finished: Option<Root>,
@@ -292,6 +294,7 @@ impl Receiver {
         now: Time,
     ) {
         let id = self.entry_id(index);
+        let room = self.room_for_ranges(io).min(self.limits.have_ranges_max);
         let Some(entry) = self.entries.lend(&index) else { return };
         if entry.wish == LastWish::Nothing {
             entry.wish = LastWish::Release;
@@ -316,7 +319,7 @@ impl Receiver {
         // The sender compares what rests on a version that is fresh: it may take it back.
         let fresh = matches!(entry.body, EntryBody::File { freshness: Freshness::Fresh, .. });
         let basis = if fresh { Basis::Content } else { basis };
-        let Coarse { told: have, untold } = coarsened(have, self.limits.have_ranges_max);
+        let Coarse { told: have, untold } = coarsened(have, room);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
@@ -331,6 +334,7 @@ impl Receiver {
                 }
             }
         }
+        self.count_ranges(index, io);
         self.pass_over_held(index);
         // Before WANT, upon which the sender sends all that it does not tell.
         if let Some(range) = untold {
@@ -392,6 +396,9 @@ impl Receiver {
             entry.suspects.remove(&old.start());
             self.summary.bytes_resumed = self.summary.bytes_resumed.minus(old.len());
             self.summary.bytes_stored = self.summary.bytes_stored.minus(old.len());
+        }
+        if !touched.is_empty() {
+            self.count_ranges(index, io);
         }
         for old in touched.into_iter().rev() {
             self.take_back(index, old, io);
@@ -466,6 +473,7 @@ impl RecvEntry {
             forgetting: RangeSet::new(),
             held: Subtrees::new(),
             suspects: BTreeMap::new(),
+            ranges_counted: 0,
             unrecorded: ByteCount::ZERO,
             finished: None,
             done: None,

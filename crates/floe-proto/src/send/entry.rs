@@ -43,6 +43,8 @@ pub(super) enum WantOf {
     First,
     /// They go before it comes, on the lead stream.
     Behind,
+    /// They went before it and were not taken: they go again once it came.
+    Awaited,
 }
 
 /// One entry.
@@ -187,6 +189,7 @@ impl<P> SendEntry<P> {
     /// Whether streams have something to pull.
     pub(super) fn has_work(&self) -> bool {
         match self.stage {
+            _ if self.want == WantOf::Awaited => false,
             Stage::Sending | Stage::Checking | Stage::Done => {
                 !self.checks.is_empty()
                     || !self.plan.is_empty()

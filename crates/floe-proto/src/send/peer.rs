@@ -38,10 +38,12 @@ impl<P: Clone> Sender<P> {
         if entry.stage == Stage::Ending {
             return Ok(());
         }
-        if entry.want == WantOf::Behind {
-            // All of it is on its way: what the receiver holds changes nothing.
+        if entry.want != WantOf::First {
+            // All of it is on its way, or was: what the receiver holds changes nothing.
             if want.more == More::Last {
                 entry.want = WantOf::First;
+                self.ready.insert(index);
+                io.wake_streams();
             }
             return Ok(());
         }
@@ -289,6 +291,13 @@ impl<P: Clone> Sender<P> {
     pub(crate) fn handle_corrupt(&mut self, seq: Seq, io: &mut Io<P>) {
         let attempts_max = self.limits.chunk_attempts_max;
         let Some(flight) = self.flights.known(seq) else { return };
+        if let Some(entry) = self.entries.lend(&flight.entry)
+            && entry.want != WantOf::First
+        {
+            // The receiver had no room for it, and read none of it.
+            entry.want = WantOf::Awaited;
+            return self.send_again(seq, io);
+        }
         flight.attempts += 1;
         let (index, attempts) = (flight.entry, flight.attempts);
         if attempts >= attempts_max {
@@ -359,7 +368,9 @@ impl<P: Clone> Sender<P> {
         let Some(entry) = self.entries.get(&index) else { return self.known(index) };
         let stage = match (entry.want, entry.stage) {
             // What was sent before it was wanted was not needed. Behind DONE roots are compared.
-            (WantOf::Behind, Stage::Sending | Stage::Checking) => Stage::Announced,
+            (WantOf::Behind | WantOf::Awaited, Stage::Sending | Stage::Checking) => {
+                Stage::Announced
+            }
             (_, stage) => stage,
         };
         let object = match (&entry.body, stage, entry.size) {

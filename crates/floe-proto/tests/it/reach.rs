@@ -1,5 +1,5 @@
-//! Where chunks of an object may be: short ones only at its end, also where nobody knows it yet; and
-//! not so far apart that what is held takes memory without a bound.
+//! Where chunks of an object may be: short ones only at its end, also where nobody knows it yet;
+//! and not so far apart that what is held takes memory without a bound.
 
 use crate::disk::Disk;
 use crate::hand::*;
@@ -24,7 +24,7 @@ fn unsized_file() -> Hand {
 fn chunk(it: &mut Hand, stream: StreamId, seq: u64, bytes: [u64; 2], said: bool) -> bool {
     let [start, end] = bytes;
     let mut frames = vec![header(seq, 0, start, said.then_some(end - start))];
-    frames.extend((start..end).step_by(GRAIN as usize).map(|at| {
+    frames.extend((start..end).step_by(256 << 10).map(|at| {
         let to = (at + GRAIN).min(end);
         data(seq, start, at, to)
     }));

@@ -150,6 +150,10 @@ pub(crate) struct Io<P> {
     last_ping: u64,
     /// Objects that receivers have open, or are about to.
     pub(crate) open: OpenObjects,
+    /// Ranges that receivers hold of them.
+    pub(crate) ranges_held: usize,
+    /// Ranges that the peer says it holds of objects that are sent.
+    pub(crate) ranges_told: usize,
     /// Streams that wait for a rate limit.
     pub(crate) turns: Turns,
     /// Payload bytes the core and its operations hold.
@@ -213,6 +217,8 @@ impl<P> Io<P> {
             next_seq: Seq(0),
             last_ping: 0,
             open: OpenObjects::default(),
+            ranges_held: 0,
+            ranges_told: 0,
             turns: Turns::default(),
             buffered: ByteCount::ZERO,
             buffers_max,

@@ -11,8 +11,10 @@
 
 mod coarse; // a list of what is held, short enough to be told
 mod checkpoint; // when what is recorded is made durable
+mod reach; // where chunks may be
 mod entry; // one entry: announced, opened, wanted
 mod replacing; // one in the place of another
+mod held; // how many ranges are held
 mod directory; // directories: made first, ended last
 mod carried; // the chunk of each stream, and how much of it was heard
 mod chunk; // one chunk: header, seal, record

@@ -6,7 +6,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use floe_types::{Component, EntryIndex, Metadata, ObjectPath};
+use floe_types::{Component, EntryIndex, Metadata, ObjectPath, PathFault};
 
 /// Entries opened ahead of their announcement.
 const OPENED_AHEAD: usize = 64;
@@ -18,6 +18,8 @@ pub(crate) enum Step {
     Open(EntryIndex, ObjectPath),
     /// List the next page of the directory with this index.
     List(EntryIndex, ObjectPath, Option<Vec<u8>>),
+    /// This name of a directory has no path: the two together would be too long.
+    NoPath { index: EntryIndex, dir: ObjectPath, name: Component, why: PathFault },
     /// Announce this opened entry.
     Announce(EntryIndex),
     /// All entries of a directory are announced: announce its end.
@@ -139,12 +141,14 @@ impl Walk {
         if self.opened_ahead >= OPENED_AHEAD && !level.children.is_empty() {
             return Step::Wait;
         }
-        while let Some(name) = level.names.pop_front() {
-            if let Ok(path) = level.path.join(name) {
-                return self.open_child(path);
+        let Some(name) = level.names.pop_front() else { return Step::Wait };
+        match level.path.join(name.clone()) {
+            Ok(path) => self.open_child(path),
+            Err(why) => {
+                let dir = level.path.clone();
+                Step::NoPath { index: self.take_index(), dir, name, why }
             }
         }
-        Step::Wait
     }
 
     fn open_child(&mut self, path: ObjectPath) -> Step {
@@ -301,6 +305,7 @@ mod tests {
                     }
                 }
                 Step::End { path, .. } => told.push(alloc::format!("end {path}")),
+                Step::NoPath { name, .. } => panic!("{name} has a path"),
                 Step::Wait => panic!("waits for nothing"),
                 Step::Over => return told,
             }

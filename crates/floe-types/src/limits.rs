@@ -42,6 +42,9 @@ pub struct Limits {
     pub want_ranges_max: u32,
     /// Ranges of all WANT frames of one entry.
     pub have_ranges_max: u32,
+    /// Ranges of all objects of a session that are held, as far as they do not join; and those
+    /// that the peer says it holds.
+    pub held_ranges_max: u32,
     /// Names of one page of a directory.
     pub page_entries_max: u32,
     /// Send something at least this often while there is work.
@@ -82,6 +85,7 @@ impl Default for Limits {
             chunk_attempts_max: 8,
             want_ranges_max: 512,
             have_ranges_max: 65_536,
+            held_ranges_max: 131_072,
             page_entries_max: 256,
             heartbeat: Micros::from_secs(15),
             silence: Micros::from_secs(60),
@@ -124,6 +128,8 @@ impl Limits {
                 && Self::WINDOW_BYTES <= self.window_bytes_max
         );
         assert!(self.want_ranges_max <= self.have_ranges_max);
+        // What is told leaves room for what comes.
+        assert!(self.have_ranges_max <= self.held_ranges_max / 2);
         // One range of a WANT takes at most 96 bytes, one name of a page at most 400.
         assert!(self.want_ranges_max * 96 < self.frame_bytes_max);
     }

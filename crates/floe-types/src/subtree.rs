@@ -146,6 +146,12 @@ impl Subtrees {
         ByteCount(self.iter().map(|subtree| subtree.range.len().0).sum())
     }
 
+    /// How many subtrees there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Whether nothing is covered.
     #[must_use]
     pub fn is_empty(&self) -> bool {

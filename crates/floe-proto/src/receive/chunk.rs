@@ -122,7 +122,9 @@ impl Receiver {
             if !matches!(entry.body, EntryBody::File { .. }) {
                 return violation("HEADER for an entry that has no bytes");
             }
-            check_bounds(&chunk, entry.size)?;
+            self.check_place(index, chunk.range(), chunk.end)?;
+        }
+        if let Some(entry) = self.entries.get(&index) {
             chunk.use_of = match entry.stage {
                 Stage::Open | Stage::Opening | Stage::Waiting => {
                     if entry.held.covers(chunk.range()) {
@@ -282,11 +284,16 @@ impl Receiver {
         if seal.digest.root.is_some() != (chunk.start == Offset::ZERO) {
             return violation("SEAL with a root where none belongs");
         }
+        let (index, start, unended) = (chunk.entry, chunk.start, chunk.end.is_none());
+        if unended {
+            let range = Range::new(chunk.start, chunk.at);
+            self.check_end(index, range)?;
+        }
+        let Some(chunk) = self.chunks.get_mut(&seal.seq) else { return Ok(()) };
         chunk.seal = Some(seal);
         if planted::is(Bug::AcknowledgeBeforeWritten) {
             io.say_stored(stream, seal.seq);
         }
-        let (index, start, unended) = (chunk.entry, chunk.start, chunk.end.is_none());
         match chunk.use_of {
             Use::Write if unended => {
                 chunk.end = Some(chunk.at);
@@ -389,6 +396,10 @@ impl Receiver {
                 self.summary.bytes_total = self.summary.bytes_total.plus(subtree.range.len());
             }
         }
+        self.count_ranges(index, io);
+        if let Some(fault) = self.too_many_ranges(index, io) {
+            return self.fail(index, fault, io);
+        }
         // What waited for this range to be written comes a second time.
         for seq in self.touching(index, subtree.range) {
             if !self.is_held(seq) {
@@ -430,24 +441,4 @@ impl Receiver {
             self.pass_over(seq);
         }
     }
-}
-
-fn check_bounds(chunk: &Chunk, size: Option<ByteCount>) -> Heard {
-    let range = chunk.range();
-    if let Some(end) = chunk.end {
-        if end.0 - chunk.start.0 > ChunkSize::MAX.bytes().0 || !Subtree::is_aligned(range) {
-            return violation("a chunk that is too long or not aligned");
-        }
-        let grain = ChunkSize::MIN.bytes().0;
-        let whole = range.len().0.is_power_of_two() && range.len().0 >= grain;
-        if !whole && size.is_some_and(|size| end.0 != size.0) {
-            return violation("a short chunk that is not the last");
-        }
-    }
-    if !chunk.start.0.is_multiple_of(ChunkSize::MIN.bytes().0) {
-        return violation("a chunk that is not aligned");
-    }
-    let starts = size.is_none_or(|size| chunk.start.0 < size.0);
-    let ends = size.is_none_or(|size| chunk.end.is_none_or(|end| end.0 <= size.0));
-    if starts && ends { Ok(()) } else { violation("a chunk beyond the object") }
 }

@@ -2,6 +2,7 @@
 
 use super::checkpoint::Checkpoints;
 use super::coarse::{Coarse, coarsened};
+use super::reach::Reach;
 use super::{Heard, Receiver, Replacing, violation};
 use crate::command::Event;
 use crate::disk::{DiskOp, Journal, Lane, OpenHow, SinkWish};
@@ -53,6 +54,8 @@ pub(super) struct RecvEntry {
     pub(super) journal: Journal,
     /// Operations under way.
     pub(super) ops: u32,
+    /// Where its chunks may be, while its size is not known.
+    pub(super) reach: Reach,
     /// What is being forgotten of an earlier run.
     pub(super) forgetting: RangeSet,
     /// What is recorded, or was and is confirmed.
@@ -60,6 +63,8 @@ pub(super) struct RecvEntry {
     /// What an earlier run recorded of a version that is not trusted: held once DONE did not take
     /// it back.
     pub(super) suspects: BTreeMap<Offset, Subtree>,
+    /// How many ranges of both count for the session.
+    pub(super) ranges_counted: usize,
     /// Bytes of an object without a journal that came and are not committed.
     pub(super) unrecorded: ByteCount,
     pub(super) finished: Option<Root>,
@@ -289,6 +294,7 @@ impl Receiver {
         now: Time,
     ) {
         let id = self.entry_id(index);
+        let room = self.room_for_ranges(io).min(self.limits.have_ranges_max);
         let Some(entry) = self.entries.lend(&index) else { return };
         if entry.wish == LastWish::Nothing {
             entry.wish = LastWish::Release;
@@ -313,7 +319,7 @@ impl Receiver {
         // The sender compares what rests on a version that is fresh: it may take it back.
         let fresh = matches!(entry.body, EntryBody::File { freshness: Freshness::Fresh, .. });
         let basis = if fresh { Basis::Content } else { basis };
-        let Coarse { told: have, untold } = coarsened(have, self.limits.have_ranges_max);
+        let Coarse { told: have, untold } = coarsened(have, room);
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
@@ -328,6 +334,7 @@ impl Receiver {
                 }
             }
         }
+        self.count_ranges(index, io);
         self.pass_over_held(index);
         // Before WANT, upon which the sender sends all that it does not tell.
         if let Some(range) = untold {
@@ -390,6 +397,9 @@ impl Receiver {
             self.summary.bytes_resumed = self.summary.bytes_resumed.minus(old.len());
             self.summary.bytes_stored = self.summary.bytes_stored.minus(old.len());
         }
+        if !touched.is_empty() {
+            self.count_ranges(index, io);
+        }
         for old in touched.into_iter().rev() {
             self.take_back(index, old, io);
         }
@@ -418,8 +428,11 @@ impl Receiver {
 impl Tallied for RecvEntry {
     fn tally(&self) -> Tally {
         let stage = |stages: &[Stage]| usize::from(stages.contains(&self.stage));
-        // A directory is not ahead, only its end, which waits for nothing that is opened.
-        let ahead = self.stage != Stage::Ending && !matches!(self.body, EntryBody::Directory);
+        // A directory is not ahead, only its end, which waits for nothing that is opened. Nor is
+        // what was replaced while it was being committed: its sender counts the other alone. It
+        // has a slot of those that are open until then.
+        let gone = self.stage == Stage::Ending || self.word == Word::None;
+        let ahead = !gone && !matches!(self.body, EntryBody::Directory);
         let is_end = matches!(self.body, EntryBody::DirectoryEnd { .. });
         Tally {
             ahead: usize::from(ahead),
@@ -456,9 +469,11 @@ impl RecvEntry {
             size,
             journal,
             ops: 0,
+            reach: Reach::default(),
             forgetting: RangeSet::new(),
             held: Subtrees::new(),
             suspects: BTreeMap::new(),
+            ranges_counted: 0,
             unrecorded: ByteCount::ZERO,
             finished: None,
             done: None,

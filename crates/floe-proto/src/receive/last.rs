@@ -103,6 +103,7 @@ impl Receiver {
     /// An entry is gone: its directory may end.
     pub(super) fn gone<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
         let Some(entry) = self.entries.remove(&index) else { return };
+        io.ranges_held -= entry.ranges_counted;
         let now = io.now;
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);

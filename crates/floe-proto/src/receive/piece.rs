@@ -99,6 +99,10 @@ impl Receiver {
         self.may_hold(data.seq, chunk, piece)?;
         let whole = Range::new(chunk.start, chunk.end.unwrap_or(end));
         let (writes, waits) = (chunk.use_of == Use::Write, self.must_wait(data.seq, chunk, whole));
+        let (index, unended) = (chunk.entry, chunk.end.is_none());
+        if unended {
+            self.check_piece(index, piece)?;
+        }
         let Some(chunk) = self.chunks.get_mut(&data.seq) else { return Ok(()) };
         chunk.at = end;
         if !writes {
@@ -106,7 +110,7 @@ impl Receiver {
         }
         if waits {
             // `data_room` said so: what was handed in all the same is written nowhere.
-            let (index, what) = (chunk.entry, "a piece came before there was room for it");
+            let what = "a piece came before there was room for it";
             self.fail(index, Fault::new(Code::Other, what), io);
             return Ok(());
         }

@@ -43,6 +43,8 @@ pub(super) enum WantOf {
     First,
     /// They go before it comes, on the lead stream.
     Behind,
+    /// They went before it and were not taken: they go again once it came.
+    Awaited,
 }
 
 /// One entry.
@@ -74,6 +76,8 @@ pub(super) struct SendEntry<P> {
     pub(super) holes: RangeSet,
     /// What the receiver says it holds, collected over WANT frames, then to be read and compared.
     pub(super) checks: VecDeque<Subtree>,
+    /// How many ranges it said, which count for the session until this ends.
+    pub(super) ranges_told: usize,
     /// Checks and chunks that streams have under way.
     pub(super) tasks: u32,
     /// The receiver's whole object has this root: everything is hashed before anything is sent.
@@ -124,6 +128,7 @@ impl<P> SendEntry<P> {
             plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new(), &RangeSet::new()),
             holes: RangeSet::new(),
             checks: VecDeque::new(),
+            ranges_told: 0,
             tasks: 0,
             whole: None,
             known: Subtrees::new(),
@@ -187,6 +192,7 @@ impl<P> SendEntry<P> {
     /// Whether streams have something to pull.
     pub(super) fn has_work(&self) -> bool {
         match self.stage {
+            _ if self.want == WantOf::Awaited => false,
             Stage::Sending | Stage::Checking | Stage::Done => {
                 !self.checks.is_empty()
                     || !self.plan.is_empty()

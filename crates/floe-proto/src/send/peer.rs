@@ -38,10 +38,12 @@ impl<P: Clone> Sender<P> {
         if entry.stage == Stage::Ending {
             return Ok(());
         }
-        if entry.want == WantOf::Behind {
-            // All of it is on its way: what the receiver holds changes nothing.
+        if entry.want != WantOf::First {
+            // All of it is on its way, or was: what the receiver holds changes nothing.
             if want.more == More::Last {
                 entry.want = WantOf::First;
+                self.ready.insert(index);
+                io.wake_streams();
             }
             return Ok(());
         }
@@ -52,6 +54,8 @@ impl<P: Clone> Sender<P> {
             return violation("WANT of a probe that holds something");
         }
         let end = entry.size.map_or(u64::MAX, |size| size.0);
+        entry.ranges_told += want.have.len();
+        io.ranges_told += want.have.len();
         for subtree in want.have {
             let past = entry.checks.back().map_or(Offset::ZERO, |last| last.range.end());
             if subtree.range.start() < past || subtree.range.end().0 > end {
@@ -66,6 +70,11 @@ impl<P: Clone> Sender<P> {
         }
         if entry.checks.len() > self.limits.have_ranges_max as usize {
             return violation("WANT has too many ranges");
+        }
+        if io.ranges_told > self.limits.held_ranges_max as usize {
+            let detail = alloc::format!("send \"{}\": what is held is too many parts", entry.path);
+            self.fail(index, Fault::new(Code::LimitExceeded, detail), Tell::Peer, io);
+            return Ok(());
         }
         if want.more == More::Follows {
             return Ok(());
@@ -289,6 +298,13 @@ impl<P: Clone> Sender<P> {
     pub(crate) fn handle_corrupt(&mut self, seq: Seq, io: &mut Io<P>) {
         let attempts_max = self.limits.chunk_attempts_max;
         let Some(flight) = self.flights.known(seq) else { return };
+        if let Some(entry) = self.entries.lend(&flight.entry)
+            && entry.want != WantOf::First
+        {
+            // The receiver had no room for it, and read none of it.
+            entry.want = WantOf::Awaited;
+            return self.send_again(seq, io);
+        }
         flight.attempts += 1;
         let (index, attempts) = (flight.entry, flight.attempts);
         if attempts >= attempts_max {
@@ -359,7 +375,9 @@ impl<P: Clone> Sender<P> {
         let Some(entry) = self.entries.get(&index) else { return self.known(index) };
         let stage = match (entry.want, entry.stage) {
             // What was sent before it was wanted was not needed. Behind DONE roots are compared.
-            (WantOf::Behind, Stage::Sending | Stage::Checking) => Stage::Announced,
+            (WantOf::Behind | WantOf::Awaited, Stage::Sending | Stage::Checking) => {
+                Stage::Announced
+            }
             (_, stage) => stage,
         };
         let object = match (&entry.body, stage, entry.size) {

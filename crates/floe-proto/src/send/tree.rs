@@ -22,6 +22,11 @@ impl<P: Clone> Sender<P> {
             match self.walk.step(self.room()) {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),
+                Step::NoPath { index, dir, name, why } => {
+                    let detail = alloc::format!("path of {name:?}: {why}");
+                    let fault = Fault::new(Code::NameTooLong, detail);
+                    self.report_failure(index, dir, fault, Tell::Peer, io);
+                }
                 Step::Announce(index) => self.announce(index, io),
                 Step::End { index, begun, path, metadata } => {
                     let body = EntryBody::DirectoryEnd { begun, metadata };

@@ -277,11 +277,13 @@ impl<P: Clone> Session<P> {
         } else {
             Some(Fault::new(Code::ShuttingDown, ""))
         };
+        // Also one that is refused, until its answer is taken: that answer would free its number
+        // for another that runs.
+        self.requests.insert(id);
         if let Some(fault) = refused {
             self.io.say(Frame::Reply(id, Err(fault)));
             return Ok(());
         }
-        self.requests.insert(id);
         self.stats_owed = super::stalls::Owed::Yes;
         self.io.submit(Lane::Session, apply(request), Owner::Request(id));
         Ok(())

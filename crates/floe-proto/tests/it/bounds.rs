@@ -7,7 +7,9 @@ use crate::hand::*;
 use crate::transfers::path;
 use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Basis, Direction, Frame, Level, More, Request, SeqRange, Verbs, Want};
+use floe_proto::frame::{
+    Basis, Direction, Frame, Level, More, Recursive, Request, SeqRange, Verbs, Want,
+};
 use floe_proto::session::Asked;
 use floe_types::{
     ByteCount, ChainingValue, ChunkDigest, Code, EntryCount, EntryId, EntryIndex, Micros, Offset,
@@ -51,6 +53,31 @@ fn a_request_counts_until_its_reply_is_taken() {
     it.session.handle_command(Command::Drain, it.now).unwrap();
     it.poll();
     assert!(it.has_said(|frame| matches!(frame, Frame::Close(_))), "requests are not over");
+}
+
+#[test]
+fn a_request_that_is_refused_counts_until_its_reply_is_taken() {
+    let may_not = || Request::Remove { path: path("x"), recursive: Recursive::No };
+    let may = || Request::MakeDirectory { path: path("x") };
+    let begin = || {
+        let verbs = Verbs::MAKE_DIRECTORY;
+        let mut it = Hand::new(Role::Server, Config { verbs, ..config() });
+        it.stuck = vec![LEAD];
+        it
+    };
+    let mut it = begin();
+    it.hears(LEAD, Frame::Request(RequestId(7), may_not()));
+    let again = it.try_hears(LEAD, Frame::Request(RequestId(7), may()));
+    assert!(again.is_err(), "the refusal would free the number of one that runs");
+    let mut it = begin();
+    (0..64).for_each(|nth| it.hears(LEAD, Frame::Request(RequestId(nth), may_not())));
+    assert!(it.try_hears(LEAD, Frame::Request(RequestId(64), may())).is_err());
+    let mut it = begin();
+    it.hears(LEAD, Frame::Request(RequestId(7), may_not()));
+    it.stuck.clear();
+    it.poll();
+    it.hears(LEAD, Frame::Request(RequestId(7), may()));
+    assert_eq!(it.ops.len(), 1, "its number is free again");
 }
 
 #[test]
@@ -217,6 +244,51 @@ fn a_range_that_no_chunks_make_is_a_violation() {
 }
 
 #[test]
+fn what_peers_say_they_hold_of_all_objects_is_bounded() {
+    let mut config = config();
+    config.limits.held_ranges_max = 4;
+    (config.limits.have_ranges_max, config.limits.want_ranges_max) = (2, 2);
+    let mut disk = Disk::default();
+    disk.dirs.insert(path("t"));
+    for name in ["t/a", "t/b", "t/c", "t/d"] {
+        disk.files.insert(path(name), content(0, 8 * GRAIN));
+    }
+    let mut it = Hand::putting(disk, "t", options(), config);
+    it.does_all();
+    let lists = it.said.iter().filter_map(|(_, frame)| match frame {
+        Frame::Entries(_, list) => Some(list.clone()),
+        _ => None,
+    });
+    let is_file = |entry: &floe_proto::frame::Entry| entry.path.components().len() == 1;
+    let files: Vec<_> = lists.flatten().filter(is_file).map(|file| file.index.0).collect();
+    let digest = ChunkDigest { value: ChainingValue([7; 32]), root: None };
+    let holds = |count: u64| {
+        let range = |nth: u64| Range::new(Offset(2 * nth * GRAIN), Offset((2 * nth + 1) * GRAIN));
+        (1..=count).map(|nth| Subtree { range: range(nth), digest }).collect::<Vec<_>>()
+    };
+    let failed = |it: &Hand, index: u64| {
+        it.has_said(|frame| match frame {
+            Frame::Failed(failed) => {
+                assert_eq!(failed.fault.code, Code::LimitExceeded);
+                failed.entry == entry(index)
+            }
+            _ => false,
+        })
+    };
+    it.hears(LEAD, want(files[0], holds(2)));
+    it.hears(LEAD, want(files[1], holds(2)));
+    it.hears(LEAD, want(files[2], holds(1)));
+    assert!(failed(&it, files[2]) && !failed(&it, files[1]));
+    // One that ends makes room.
+    let fault = floe_types::Fault::new(Code::NoSpace, "");
+    let gone = entry(files[0]);
+    let is_gone = floe_proto::frame::Failed { entry: gone, path: path("a"), fault };
+    it.hears(LEAD, Frame::Failed(is_gone));
+    it.hears(LEAD, want(files[3], holds(2)));
+    assert!(!failed(&it, files[3]));
+}
+
+#[test]
 fn a_get_on_a_stream_does_not_keep_a_put_from_it() {
     let mut it = Hand::getting("x", options());
     it.hears(LEAD, entries(vec![file(0, "", 2 * GRAIN, 1)]));
@@ -375,6 +447,29 @@ fn what_replaces_another_needs_no_place_of_its_own() {
     let again = floe_proto::frame::Entry { replaces, ..file(3, "a", 2 * GRAIN, 3) };
     it.hears(LEAD, entries(vec![again]));
     assert!(it.try_hears(LEAD, entries(vec![file(4, "c", 1, 4)])).is_err(), "two are ahead");
+}
+
+#[test]
+fn what_is_replaced_while_it_is_committed_needs_no_place() {
+    let mut config = config();
+    (config.limits.entries_ahead_max, config.limits.batch_entries_max) = (2, 2);
+    let mut it = Hand::receiving_with(config);
+    it.hears(LEAD, entries(vec![dir(0, ""), file(1, "a", 0, 1), file(2, "b", 0, 2)]));
+    (0..3).for_each(|_| it.does(is_open));
+    it.hears(LEAD, done(1, 0));
+    it.passes(1_000_000);
+    let (_, commit, _) = it.takes(is_commit);
+    let replaces = Some(EntryIndex(1));
+    let again = floe_proto::frame::Entry { replaces, ..file(3, "a", 0, 3) };
+    it.hears(LEAD, entries(vec![again]));
+    it.hears(LEAD, done(2, 0));
+    it.passes(1_000_000);
+    it.does(is_commit);
+    assert!(it.has_said(|frame| matches!(frame, Frame::Committed(..))));
+    // What replaces the first and this one are what its sender counts.
+    it.hears(LEAD, entries(vec![file(4, "c", 0, 4)]));
+    assert!(it.try_hears(LEAD, entries(vec![file(5, "d", 0, 5)])).is_err());
+    let _running = commit;
 }
 
 #[test]

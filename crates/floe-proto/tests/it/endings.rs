@@ -6,9 +6,9 @@ use crate::hand::*;
 use crate::transfers::{path, run, tree};
 use crate::world::{Faults, Setup};
 use floe_proto::command::Config;
-use floe_proto::disk::DiskOp;
-use floe_proto::frame::{Direction, Entry, Failed, Frame, Verbs};
-use floe_types::{Code, EntryIndex, Fault, ObjectPath};
+use floe_proto::disk::{DiskDone, DiskOp};
+use floe_proto::frame::{CommittedEntry, Direction, Entry, EntryBody, Failed, Frame, Verbs};
+use floe_types::{Code, Component, EntryIndex, Fault, ObjectPath};
 
 fn failed(index: u64, path: &str, code: Code) -> Frame<crate::disk::Bytes> {
     let path = if path.is_empty() { ObjectPath::root() } else { crate::transfers::path(path) };
@@ -95,6 +95,53 @@ fn a_tree_whose_root_cannot_be_made_fails_once_with_that_fault() {
             assert_eq!(sink.files[&path("t")], b"in the way");
         }
     }
+}
+
+/// No frame can say its path, so it is told with that of its directory.
+#[test]
+fn a_name_whose_path_is_too_long_fails_and_the_tree_ends() {
+    let mut disk = Disk::default();
+    let mut deepest = path("t");
+    disk.dirs.insert(deepest.clone());
+    for len in [255; 15].into_iter().chain([253]) {
+        deepest = deepest.join(Component::new(&vec![b'd'; len]).unwrap()).unwrap();
+        disk.dirs.insert(deepest.clone());
+    }
+    let mut it = Hand::putting(disk, "t", options(), config());
+    let lists_it = |op: &DiskOp<_>| matches!(op, DiskOp::List { path, .. } if *path == deepest);
+    while !it.ops.iter().any(|(_, _, op)| lists_it(op)) {
+        it.does(|_| true);
+    }
+    let (_, list, _) = it.takes(lists_it);
+    let names = ["one", "two"].map(|name| Component::new(name.as_bytes()).unwrap()).to_vec();
+    it.ends(list, DiskDone::Listed { names, next: None, passed_over: Vec::new() });
+    it.does_all();
+    let failed = it.said.iter().filter_map(|(_, frame)| match frame {
+        Frame::Failed(failed) => Some((failed.fault.code, failed.path.components().len())),
+        _ => None,
+    });
+    assert_eq!(failed.collect::<Vec<_>>(), [(Code::NameTooLong, 16); 2]);
+    let lists = it.said.iter().filter_map(|(_, frame)| match frame {
+        Frame::Entries(_, list) => Some(list.clone()),
+        _ => None,
+    });
+    let ends = lists.flatten().filter(|entry| matches!(entry.body, EntryBody::DirectoryEnd { .. }));
+    let ended: Vec<_> = ends.map(|end| CommittedEntry { index: end.index, root: None }).collect();
+    assert_eq!(ended.len(), 17, "the walk goes on");
+    it.hears(LEAD, Frame::Committed(T, ended));
+    it.hears(LEAD, Frame::Completed(T));
+    assert_eq!(it.result().unwrap().unwrap_err().code, Code::Partial);
+}
+
+#[test]
+fn what_has_no_path_at_the_sender_is_a_failure_at_the_receiver() {
+    let mut it = Hand::getting("t", options());
+    it.hears(LEAD, entries(vec![dir(0, ""), dir(1, "d")]));
+    it.hears(LEAD, failed(2, "d", Code::NameTooLong));
+    it.hears(LEAD, entries(vec![end_of(3, "d", 1), end_of(4, "", 0)]));
+    it.does_all();
+    it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(4)));
+    assert_eq!(it.result().unwrap().unwrap_err().code, Code::Partial);
 }
 
 #[test]

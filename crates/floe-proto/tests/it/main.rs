@@ -12,6 +12,7 @@ mod disk; // a disk for the core alone
 mod world; // two cores in virtual time
 mod hand; // one end, driven by hand
 mod chunks; // what is verified is never written over
+mod reach; // where chunks may be
 mod answers; // verdicts, refusals, and frames that contradict each other
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded

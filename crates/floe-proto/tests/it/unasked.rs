@@ -4,13 +4,17 @@ use crate::disk::Disk;
 use crate::hand::{self, Hand, LEAD, T, config};
 use crate::transfers::{assert_whole, content, one_file, path, run};
 use crate::world::{AfterLoss, Faults, Setup};
-use floe_proto::command::{Role, TransferOptions};
+use floe_proto::command::{Config, Role, TransferOptions};
 use floe_proto::frame::{CommittedEntry, Direction, Frame, Open, Pace, Unasked};
 use floe_types::{EntryIndex, Root};
 
 /// A server with a file of this length that heard OPEN.
 fn asked(len: usize, change: impl Fn(&mut Open)) -> Hand {
-    let mut it = Hand::new(Role::Server, config());
+    asked_with(config(), len, change)
+}
+
+fn asked_with(config: Config, len: usize, change: impl Fn(&mut Open)) -> Hand {
+    let mut it = Hand::new(Role::Server, config);
     it.disk.files.insert(path("f"), content("f", len));
     let mut open = Open { unasked: Unasked::Welcome, ..hand::opening(T, Direction::Get) };
     change(&mut open);
@@ -75,18 +79,26 @@ fn it_is_done_where_the_receiver_did_not_need_it() {
 }
 
 #[test]
-fn what_is_corrupt_goes_again_on_the_lead_while_it_is_not_wanted() {
-    let mut it = asked(1024, |_| {});
-    let seq = it.said.iter().find_map(|(_, frame)| match frame {
-        Frame::Header(header) => Some(header.seq),
-        _ => None,
-    });
-    it.said.clear();
-    it.hears(LEAD, Frame::Corrupt(seq.unwrap()));
+fn what_is_not_taken_before_it_is_wanted_is_no_attempt_and_waits_for_that() {
+    let mut once = config();
+    once.limits.chunk_attempts_max = 1;
+    let mut it = asked_with(once, 1024, |_| {});
+    let last = |it: &Hand| {
+        it.said.iter().rev().find_map(|(_, frame)| match frame {
+            Frame::Header(header) => Some(header.seq),
+            _ => None,
+        })
+    };
+    let first = last(&it).unwrap();
+    it.hears(LEAD, Frame::Corrupt(first));
     it.does_all();
-    let again: Vec<_> =
-        it.said.iter().filter(|(_, said)| matches!(said, Frame::Header(_))).collect();
-    assert!(matches!(again[..], [(LEAD, _)]), "{again:?}");
+    assert_eq!(last(&it), Some(first), "it goes again at once, to no room");
+    assert!(!it.has_said(|frame| matches!(frame, Frame::Failed(_))), "it was an attempt");
+    it.hears(LEAD, hand::want_all(0));
+    it.does_all();
+    let second = last(&it).filter(|second| *second != first);
+    it.hears(LEAD, Frame::Corrupt(second.expect("it goes again once it is wanted")));
+    assert!(it.has_said(|frame| matches!(frame, Frame::Failed(_))), "that was one");
 }
 
 #[test]

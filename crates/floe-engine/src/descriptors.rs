@@ -4,7 +4,7 @@
 //! many clients cannot keep the transfers that run from opening what they need, nor one large tree
 //! the others.
 
-use crate::disk_threads::Customer;
+use crate::customer::Customer;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

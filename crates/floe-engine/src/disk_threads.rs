@@ -12,10 +12,10 @@ mod strand; // jobs in order
 
 pub use strand::Strand;
 
+use crate::customer::Customer;
 use crate::descriptors::{self, OpenFiles};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,31 +76,6 @@ impl DiskThreads {
 impl Default for DiskThreads {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// Whose jobs they are, to a crew.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Customer(u64);
-
-impl Customer {
-    /// All that nobody has to share with others.
-    pub const ANYBODY: Self = Self(0);
-
-    /// The process itself, where it is to have its turns as others do.
-    pub const ITSELF: Self = Self(u64::MAX);
-
-    /// Whether it is nobody's in particular.
-    #[must_use]
-    pub const fn is_anybody(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Another one than all before.
-    #[must_use]
-    pub fn next() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 

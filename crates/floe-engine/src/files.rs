@@ -15,8 +15,9 @@ mod hole;
 
 use crate::audit::Scribe;
 use crate::buffer::{Piece, Pool};
+use crate::customer::Customer;
 use crate::descriptors::Slot;
-use crate::disk_threads::{Crew, Customer, Strand};
+use crate::disk_threads::{Crew, Strand};
 use crate::identity::Signer;
 use crate::pipe::{Input, Output};
 use begun::Begun;

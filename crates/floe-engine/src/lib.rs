@@ -4,6 +4,7 @@
 
 pub mod clock; // monotonic time as the core counts it
 pub mod speed; // how fast this machine is, stage by stage
+pub mod customer; // whom work is done for
 pub mod descriptors; // how many there are, and what open files take of them
 pub mod buffer; // pooled buffers of pieces
 pub mod pack; // pieces packed and unpacked

@@ -7,7 +7,7 @@
 
 mod shares; // what each may hold in buffers
 
-use crate::disk_threads::Customer;
+use crate::customer::Customer;
 use crate::grant::{Bounds, Meter};
 use crate::rules::Caps;
 use crate::running::Running;
@@ -81,6 +81,10 @@ impl Party {
             Self::Address(_) => 16,
         }
     }
+
+    const fn is_strange(self) -> bool {
+        matches!(self, Self::Address(_))
+    }
 }
 
 /// Counts as a session of its party while it lives.
@@ -102,6 +106,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
         state.guests -= 1;
+        state.strangers.guests -= usize::from(self.party.is_strange());
         if let Some((count, _)) = state.parties.get_mut(&self.party) {
             *count -= 1;
             if *count == 0 {
@@ -120,6 +125,7 @@ pub struct Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.registry.lock();
+        state.strangers.seats -= usize::from(self.party.is_strange());
         if let Some(count) = state.seats.get_mut(&self.party) {
             *count -= 1;
             if *count == 0 {
@@ -134,12 +140,21 @@ struct State {
     parties: HashMap<Party, (usize, Customer)>,
     /// Connections beside the first of each session.
     seats: HashMap<Party, usize>,
+    /// What those without a ticket have of both.
+    strangers: Strangers,
     members: HashMap<SessionId, Arc<Member>>,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
     /// Sessions with transfers.
     shares: Shares,
+}
+
+/// Sessions and further connections of those without a ticket.
+#[derive(Default)]
+struct Strangers {
+    guests: usize,
+    seats: usize,
 }
 
 /// Whose a stage is.
@@ -150,8 +165,8 @@ struct Holder {
 }
 
 impl State {
-    /// Tells the sessions whose share changed. Under the lock, so that what is told last is what was
-    /// decided last. A session's own lock comes after this one, never before.
+    /// Tells the sessions whose share changed. Under the lock, so that what is told last is what
+    /// was decided last. A session's own lock comes after this one, never before.
     fn share_out(&mut self) {
         let changed = self.shares.changed();
         if changed.is_empty() {
@@ -190,6 +205,7 @@ impl Registry {
             guests: 0,
             parties: HashMap::new(),
             seats: HashMap::new(),
+            strangers: Strangers::default(),
             members: HashMap::new(),
             claims: HashMap::new(),
             claimed: 0,
@@ -209,7 +225,8 @@ impl Registry {
     }
 
     /// Lets a session in, unless there are too many, or too many of its party: where the caps do
-    /// not say, one ticket may have half of all, one address without a ticket a sixteenth.
+    /// not say, one ticket may have half of all, one address without a ticket a sixteenth. All
+    /// without a ticket have half together: from enough addresses they would keep the others out.
     pub fn admit(self: &Arc<Self>, party: Party, caps: &Caps) -> Option<Guest> {
         let sessions_max = self.sessions_max.min(caps.sessions as usize);
         let own = match party {
@@ -219,10 +236,12 @@ impl Registry {
         let own_max = own.map_or(sessions_max.div_ceil(party.share()), |own| own as usize);
         let mut state = self.lock();
         let (own, customer) = state.parties.get(&party).copied().unwrap_or((0, Customer::next()));
-        if state.guests >= sessions_max || own >= own_max {
+        let strange = party.is_strange() && state.strangers.guests >= sessions_max.div_ceil(2);
+        if state.guests >= sessions_max || own >= own_max || strange {
             return None;
         }
         state.guests += 1;
+        state.strangers.guests += usize::from(party.is_strange());
         state.parties.insert(party, (own + 1, customer));
         Some(Guest { registry: Arc::clone(self), party, customer })
     }
@@ -234,9 +253,12 @@ impl Registry {
         let mut state = self.lock();
         let seats = state.seats.get(&party).copied().unwrap_or(0);
         let first = state.parties.get(&party).map_or(0, |(count, _)| *count);
-        if seats + first >= own_max {
+        let strangers = &mut state.strangers;
+        let all = strangers.guests + strangers.seats;
+        if seats + first >= own_max || (party.is_strange() && all >= sockets_max.div_ceil(2)) {
             return None;
         }
+        strangers.seats += usize::from(party.is_strange());
         state.seats.insert(party, seats + 1);
         Some(Seat { registry: Arc::clone(self), party })
     }
@@ -333,6 +355,13 @@ mod tests {
         assert!(registry.admit(ticket(3), &caps).is_some());
         drop((anybody, second));
         assert!(registry.lock().parties.is_empty());
+        // Many addresses leave half to those with tickets.
+        let block = |nth| Party::Address(IpAddr::from([10, 0, 1, nth]));
+        let crowd: Vec<_> = (0..32).filter_map(|nth| registry.admit(block(nth), &caps)).collect();
+        let seats: Vec<_> = (0..32).filter_map(|nth| registry.seat(block(nth), 64)).collect();
+        assert_eq!((crowd.len(), seats.len()), (16, 16));
+        assert!(registry.admit(ticket(4), &caps).is_some());
+        drop((crowd, seats));
         let few = Caps { sessions: 4, sessions_per_ticket: Some(3), ..caps };
         let first: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(1), &few)).collect();
         let second: Vec<_> = std::iter::from_fn(|| registry.admit(ticket(2), &few)).collect();

@@ -1,6 +1,7 @@
 //! Jobs of a crew in order.
 
-use super::{Crew, Customer, Job, run};
+use super::{Crew, Job, run};
+use crate::customer::Customer;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,8 +1,9 @@
 //! What is open: entries, their handles, and where their long writes queue.
 
 use super::{Handle, lock, not_open};
+use crate::customer::Customer;
 use crate::descriptors::Slot;
-use crate::disk_threads::{Crew, Customer, Strand};
+use crate::disk_threads::{Crew, Strand};
 use floe_types::{EntryId, Fault, TransferId};
 use std::collections::HashMap;
 use std::sync::Mutex;

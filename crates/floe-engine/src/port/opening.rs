@@ -1,10 +1,11 @@
 //! Opens an entry, which takes descriptors: where there are none it waits for them, in order, on a
-//! thread that no other customer needs, and does not fail what runs. A stage that another server of this
-//! root still holds, because it drains, is looked for again until that one has let go.
+//! thread that no other customer needs, and does not fail what runs. A stage that another server of
+//! this root still holds, because it drains, is looked for again until that one has let go.
 
 use super::reply::Reply;
+use crate::customer::Customer;
 use crate::descriptors::{Slot, are_short};
-use crate::disk_threads::{Customer, DiskThreads};
+use crate::disk_threads::DiskThreads;
 use crate::files::{Done, Files};
 use floe_proto::disk::OpenHow;
 use floe_types::{Code, EntryId, Fault, ObjectPath};

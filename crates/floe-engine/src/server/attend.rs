@@ -4,6 +4,8 @@
 //! many there are. Whoever does not speak floe costs one debug line; who is let in moves to the
 //! lane with the least to do, once.
 
+mod tenure; // what holds while a session runs
+
 use super::ear::{Ear, Whose};
 use super::gate::{Exit, block_of};
 use super::keys::{Choice, Shown, no_tls};
@@ -36,8 +38,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::SystemTime;
+use tenure::{Attendance, Listed, lead};
 use tokio::net::TcpStream;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
@@ -204,18 +206,7 @@ impl Visit<'_> {
         self.move_in(link, move |link, load| {
             let serving = async move {
                 tracing::info!(ticket = name, agent, "session begins");
-                match link {
-                    Ok(link) => {
-                        let stream = Stream::new(place, link);
-                        let stream = async move { (stream.run().await, drop((load, socket))) };
-                        spawn_local(stream.in_current_span());
-                    }
-                    Err(fault) => {
-                        running.break_off(fault);
-                        // The session is over once nobody has a place.
-                        drop(place);
-                    }
-                }
+                lead(link, place, &running, (load, socket));
                 drive(Arc::clone(&running), ear).await;
                 drop((listed, guest, attendance, present));
                 tell_end(&running);
@@ -396,40 +387,6 @@ impl Visit<'_> {
             }
             drop((load, socket, seat));
         })
-    }
-}
-
-/// A session that is to have its last line, however it ends.
-struct Attendance {
-    scribe: Option<Arc<Scribe>>,
-    running: Arc<Running>,
-}
-
-impl Drop for Attendance {
-    fn drop(&mut self) {
-        if let Some(scribe) = &self.scribe {
-            let cut = || Err(Fault::new(Code::ConnectionLost, ""));
-            scribe.end(&self.running.ending().unwrap_or_else(cut));
-        }
-    }
-}
-
-/// A session that JOINs find, while this lives.
-struct Listed {
-    hall: Arc<Hall>,
-    id: SessionId,
-}
-
-impl Listed {
-    fn new(hall: &Arc<Hall>, id: SessionId, member: Member) -> Self {
-        hall.registry.add(id, member);
-        Self { hall: Arc::clone(hall), id }
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        self.hall.registry.remove(&self.id);
     }
 }
 

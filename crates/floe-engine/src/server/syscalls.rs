@@ -7,7 +7,10 @@
 //! devices, to open files past their path, to take another user's rights back. They fail with EPERM
 //! in the thread that asks for the filter and in every thread it starts, for good.
 
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -32,15 +35,55 @@ pub(super) fn refuse() -> CallFilter {
 }
 
 fn install() -> Result<(), Box<dyn Error>> {
+    // What clone3 is asked for stands in memory, where no filter looks: it is not there, and the C
+    // library starts its threads with clone.
+    apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?;
+    apply(never()?, libc::EPERM)
+}
+
+fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, refused: i32) -> Result<(), Box<dyn Error>> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    // An empty list of rules is a match, whatever the arguments.
-    let rules: BTreeMap<i64, Vec<SeccompRule>> =
-        NEVER.iter().chain(NEVER_HERE).map(|call| (*call, Vec::new())).collect();
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let refused = SeccompAction::Errno(refused.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?;
     let program: BpfProgram = filter.try_into()?;
     Ok(seccompiler::apply_filter(&program)?)
 }
+
+/// What is refused. An empty list of rules is a match, whatever the arguments.
+fn never() -> Result<BTreeMap<i64, Vec<SeccompRule>>, Box<dyn Error>> {
+    let calls = NEVER.iter().chain(NEVER_HERE).copied();
+    // The same, as x32 numbers them.
+    let twice = calls.flat_map(|call| [call, call | X32]).chain(NEVER_X32.map(|call| call | X32));
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = twice.map(|call| (call, Vec::new())).collect();
+    for call in [libc::SYS_clone, libc::SYS_clone | X32] {
+        rules.insert(call, NAMESPACES.map(with_flag).into_iter().collect::<Result<_, _>>()?);
+    }
+    Ok(rules)
+}
+
+fn with_flag(flag: i32) -> Result<SeccompRule, Box<dyn Error>> {
+    let flag = u64::from(flag.unsigned_abs());
+    let is_set = SeccompCmpOp::MaskedEq(flag);
+    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Qword, is_set, flag)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}
+
+/// Processes in namespaces of their own.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
+/// What marks a number of x32, which some kernels of x86-64 have.
+const X32: i64 = 0x4000_0000;
+/// Those of the list that have numbers of their own there: execve, ptrace, kexec_load,
+/// process_vm_readv, process_vm_writev, execveat.
+const NEVER_X32: [i64; 6] = [520, 521, 528, 539, 540, 545];
 
 /// On every processor.
 const NEVER: &[i64] = &[

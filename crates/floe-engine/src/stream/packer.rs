@@ -7,7 +7,8 @@
 use super::thrift::{Nearness, Seen, Taste, Thrift};
 use crate::buffer::{Bell, Blank, Piece, Pool};
 use crate::clock::micros;
-use crate::disk_threads::{Crew, Customer};
+use crate::customer::Customer;
+use crate::disk_threads::Crew;
 use crate::pack::{PACKED_FROM, pack};
 use crate::running::{Paying, Traffic};
 use floe_proto::command::PathSample;

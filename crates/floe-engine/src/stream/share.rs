@@ -4,7 +4,7 @@
 //! A stream that has taken its turn lets as many rounds of the lane pass as its customer has busy
 //! streams there. Where nobody else is busy nothing is waited for.
 
-use crate::disk_threads::Customer;
+use crate::customer::Customer;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use tokio::task::yield_now;

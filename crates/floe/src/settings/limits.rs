@@ -142,7 +142,8 @@ mod tests {
         let text = "greeting-time = \"3s\"\ngreetings = 4\ngreetings-per-address = 5\n\
                     sessions = 6\nsessions-per-ticket = 7\nsessions-per-address = 8\nstreams = 9\n\
                     transfers = 20\nrequests = 70\nentries-ahead = 1200\nopen-files = 13\n\
-                    open-small-files = 14\nentries = 15\ndepth = 16\nwindow = \"64Mi\"\nsilence = \"10m\"\n";
+                    open-small-files = 14\nentries = 15\ndepth = 16\nwindow = \"64Mi\"\n\
+                    silence = \"10m\"\n";
         let Rules { limits, caps, trees, keep_free, .. } =
             parse(text).unwrap().rules(ByteCount(17));
         assert_eq!(trees, TreeCaps { entries: Some(15), depth: 16 });

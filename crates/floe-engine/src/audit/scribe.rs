@@ -174,6 +174,17 @@ impl Scribe {
         self.note(Record { size: Some(size.0), root: Some(root.to_string()), ..record });
     }
 
+    /// A transfer whose client took so many bytes ended before it said that it has them.
+    pub(crate) fn broken_off(
+        &self,
+        (transfer, path): (TransferId, &ObjectPath),
+        sent: ByteCount,
+        fault: &Fault,
+    ) {
+        let record = self.of(self.record("fail"), transfer, path);
+        self.note(Record { size: Some(sent.0), ..record }.ending(&Err(fault.clone())));
+    }
+
     /// An entry of a transfer failed.
     pub(crate) fn failed(&self, entry: EntryId, path: &ObjectPath, fault: &Fault) {
         self.note(self.of(self.record("fail"), entry.transfer, path).ending(&Err(fault.clone())));

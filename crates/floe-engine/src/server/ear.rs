@@ -198,6 +198,18 @@ impl Ear {
     }
 }
 
+impl Ear {
+    /// Leaves the line of what a client took, and never said that it has: its entries have none.
+    fn write_down_broken(&self, id: TransferId, of: &Transfer, sent: ByteCount, fault: &Fault) {
+        if let (Some(scribe), Direction::Get) = (&self.scribe, of.direction)
+            && sent > ByteCount::ZERO
+            && fault.code != Code::Partial
+        {
+            scribe.broken_off((id, &of.path), sent, fault);
+        }
+    }
+}
+
 impl Listener for Ear {
     fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
@@ -212,7 +224,11 @@ impl Listener for Ear {
                 running.files.forget_begun(transfer);
                 self.hall.registry.transfer_ends(&self.session);
                 self.hall.tally.ends(&self.card, transfer, &result, &summary);
-                let counted = self.transfers.remove(&transfer).and_then(|of| of.counted);
+                let of = self.transfers.remove(&transfer);
+                if let (Some(of), Err(fault)) = (&of, &result) {
+                    self.write_down_broken(transfer, of, summary.bytes_sent, fault);
+                }
+                let counted = of.and_then(|of| of.counted);
                 if let Some((used, gate)) = counted {
                     self.note_use(used, &gate, &result, &summary);
                 }
@@ -249,6 +265,11 @@ impl Listener for Ear {
             | Event::HangUp(_)
             | Event::Replied(..) => {}
             Event::Ended(fault) => {
+                let lost = fault.clone().unwrap_or(Fault::new(Code::ConnectionLost, ""));
+                for (id, of) in &self.transfers {
+                    let sent = running.summary(*id).map_or(ByteCount::ZERO, |sums| sums.bytes_sent);
+                    self.write_down_broken(*id, of, sent, &lost);
+                }
                 if fault.is_none() {
                     self.complete();
                 }

@@ -77,6 +77,33 @@ fn who_moved_what_is_written_and_whole() {
     assert!(verified.contains(&format!("whole  {} lines", log.len())), "{verified}");
 }
 
+/// One that took bytes and never said that it has them, killed or interrupted.
+#[test]
+fn who_takes_a_file_and_hangs_up_has_a_line_that_names_it() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    fs::write(stage.path("srv/secret"), content(9_000_000)).unwrap();
+    let get = || {
+        let get = stage.start(&["get", "nas:/secret", "it", "--limit", "1M", "--json"]);
+        get.wait_for("\"progress\"");
+        get
+    };
+    get().kill();
+    let failed = |count| wait_until("its line", || of(&log(&stage), "fail").len() == count);
+    failed(1);
+    let it = get();
+    it.signal(rustix::process::Signal::INT);
+    assert_eq!(it.end().status, 130);
+    failed(2);
+    assert_eq!(server.terminate(), 0);
+    let log = log(&stage);
+    for line in of(&log, "fail") {
+        assert_eq!(line["path"], "secret");
+        assert!((1..9_000_000).contains(&line["size"].as_u64().unwrap()), "{line}");
+    }
+    assert_eq!(of(&log, "send").len(), 0);
+}
+
 /// A ticket of another server.
 fn foreign(stage: &Stage) -> String {
     let theirs = stage.path("state-server/owner.ticket");

@@ -65,8 +65,8 @@ fn a_revoked_ticket_ends_what_stands_still() {
         let running = stage.start(&["put", "f", &name, "--limit", "1M"]);
         let mut id = String::new();
         wait_until("its transfer", || {
-            let shown = status(&stage, &["--json"]).ok().events().into_iter();
-            let one = shown.filter(|event| event["event"] == "transfer").next_back();
+            let mut shown = status(&stage, &["--json"]).ok().events().into_iter();
+            let one = shown.rfind(|event| event["event"] == "transfer");
             id = one.map_or(String::new(), |one| one["id"].as_str().unwrap().to_owned());
             !id.is_empty()
         });

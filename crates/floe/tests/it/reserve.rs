@@ -67,7 +67,7 @@ fn eight_writers_leave_free_what_is_kept_free_also_after_a_kill() {
     let input = content(size);
     stage.file("f", size);
     let start = |nth: usize| {
-        let (from, name) = (if nth % 2 == 0 { "f" } else { "-" }, format!("nas:/f{nth}"));
+        let (from, name) = (if nth.is_multiple_of(2) { "f" } else { "-" }, format!("nas:/f{nth}"));
         let mut command = stage.command();
         Running::start(command.args(["put", from, &name, "--limit", "4M"]), &input)
     };

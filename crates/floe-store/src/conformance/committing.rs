@@ -221,13 +221,20 @@ fn directories_get_their_metadata_last(make: Make<'_>) {
 }
 
 fn a_directory_that_stands_is_known_and_left_alone(make: Make<'_>) {
-    let subject = make();
-    let store = subject.store();
+    let mut subject = make();
     let metadata = Metadata { mode: Mode::from_bits(0o555), mtime: time(77) };
-    for _ in 0..2 {
-        // Not committed yet: it is the transfer's own, also when that comes a second time.
-        assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
+    for _ in 0..3 {
+        // Not committed yet: it is the transfer's own, also when that comes again, or its process
+        // died.
+        let store = subject.store();
+        for _ in 0..2 {
+            assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
+        }
+        drop(store);
+        subject.restart();
     }
+    let store = subject.store();
+    assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
     must(commit(&*store, Commit::Directory { path: path("a"), metadata }));
     assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Stood);
     let stat = must(store.stat(&path("a"), RootWanted::IfKnown, QUIET));

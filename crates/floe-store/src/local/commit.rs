@@ -12,6 +12,7 @@ use crate::api::{Commit, Overwrite, Result, SinkSpec};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, Locality, Name};
 use crate::local::Ground;
 use crate::local::area::{Area, WholeSync, name};
+use crate::local::directories;
 use crate::local::plain::Plain;
 use crate::local::sink::{LocalSink, Phase};
 use crate::local::stage;
@@ -308,20 +309,15 @@ fn publish_link<D: Disk>(
     Ok(())
 }
 
-/// Gives a directory whose entries are finished its mode and, last, its mtime.
 fn finish_directory<D: Disk>(
     ground: &Ground<D>,
     path: &ObjectPath,
     metadata: &Metadata,
 ) -> Result<()> {
     let disk = &*ground.disk;
-    let finish = || {
-        let directory = disk.open_directory(&ground.root, path.components())?;
-        disk.set_mode(&directory, metadata.mode)?;
-        disk.set_mtime(&directory, metadata.mtime)?;
-        disk.sync_directory(&directory)
-    };
-    finish().doing(format_args!("commit directory {}", ground.shown(path)))
+    disk.open_directory(&ground.root, path.components())
+        .and_then(|directory| directories::finish(disk, &directory, metadata))
+        .doing(format_args!("commit directory {}", ground.shown(path)))
 }
 
 /// Syncs every directory in which a name was made; what depends on one that fails, fails.

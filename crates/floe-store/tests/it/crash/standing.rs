@@ -152,6 +152,30 @@ fn a_commit_that_was_not_heard_of_is_answered_again_where_nothing_may_be_replace
 }
 
 #[test]
+fn a_link_whose_commit_was_not_heard_of_is_answered_again_where_nothing_may_be_replaced() {
+    let metadata = Metadata { mode: Mode::from_bits(0o777), mtime: Timestamp::new(55, 3).unwrap() };
+    let put = |local: &LocalStore<SimulatedDisk>| {
+        local.begin_directory(&path("d"), Precondition::None)?;
+        let (target, precondition) = (b"there".to_vec(), Precondition::Absent);
+        let link = Commit::Link { path: path("d/l"), target, metadata, precondition };
+        local.commit(vec![link]).remove(0)
+    };
+    let count = operations(&SimulatedDisk::default, &|disk| put(&store(disk)).unwrap());
+    for operation in 0..=count {
+        let disk = SimulatedDisk::default();
+        let before = store(&disk);
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = put(&before);
+        drop(before);
+        disk.set_breaks(Breaks::default());
+        put(&store(&disk)).unwrap_or_else(|fault| panic!("operation {operation}: {fault}"));
+        disk.cut(operation);
+        let found = shown(&store(&disk), &path("d/l"));
+        assert_eq!(found, Some((b"there".to_vec(), None)), "{operation}: answered, so durable");
+    }
+}
+
+#[test]
 fn another_name_of_an_object_keeps_its_mode_and_time() {
     let new = object("x", 2 * CHUNK, 2);
     for recognise in [Recognise::ByVersion, Recognise::ByContent] {

@@ -11,7 +11,7 @@ use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
 use floe_types::planted::{self, Bug};
-use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Root};
+use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Range, Root};
 use std::fmt;
 
 const READ_BYTES: usize = 1 << 20;
@@ -103,6 +103,9 @@ fn recognise<D: Disk>(
     if spec.recognise != Recognise::ByContent || !knowable {
         return Ok(None);
     }
+    // Memory may show what a failed sync lost, and no later sync tells of it.
+    disk.sync_file(&file)?;
+    let _ = disk.drop_cache(&file, Range::new(Offset::ZERO, Offset(stat.size.0)));
     let root = root_of(disk, &file, &stat, progress)?;
     let (basis, proof) = (Basis::Content, Proof::Bytes);
     Ok(root.map(|root| Standing { root, basis, stat, proof }))
@@ -216,8 +219,7 @@ impl Standing {
         let wanted = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
         if by_bytes {
-            // They were read from memory. A mark must not become durable before what it vouches
-            // for.
+            // Whatever came since then: a mark must not become durable before what it vouches for.
             disk.sync_file(file)?;
         }
         if now.links > 1 {

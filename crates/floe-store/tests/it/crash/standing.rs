@@ -51,6 +51,24 @@ fn a_mark_is_never_durable_before_the_bytes_it_vouches_for() {
     }
 }
 
+/// A failed sync is told once; memory shows its bytes from then on, and every later sync is good.
+#[test]
+fn what_is_recognised_by_its_bytes_is_what_the_disk_holds() {
+    let (old, new) = (object("x", 2 * CHUNK, 1), object("x", 2 * CHUNK, 2));
+    for seed in 0..SEEDS {
+        let disk = with_old(&old);
+        write_past_the_store(&disk, "x", &new.bytes);
+        disk.set_breaks(Breaks { syncs: 1, ..Breaks::default() });
+        keep(&store(&disk), &checked(&new)).unwrap_err();
+        let answer = keep(&store(&disk), &checked(&new));
+        disk.cut(seed);
+        assert!(answer.is_err() || new.stands(&store(&disk)), "answered, so durable");
+        new.transfer(&store(&disk)).unwrap();
+        disk.cut(seed);
+        assert!(new.stands(&store(&disk)));
+    }
+}
+
 #[test]
 fn an_object_moved_into_a_directory_that_was_just_made_is_not_lost() {
     let moved = object("x", 100, 1);

@@ -173,7 +173,7 @@ impl<D: Disk> LocalStore<D> {
 impl<D: Disk> Drop for LocalStore<D> {
     /// Directories whose commit never came get back the mode they had.
     fn drop(&mut self) {
-        self.directories.give_back(&self.ground);
+        self.directories.give_back(&self.ground, &ObjectPath::root());
     }
 }
 
@@ -374,6 +374,9 @@ impl<D: Disk> Store for LocalStore<D> {
     fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
         self.directories.forget_begun(path);
         let answer = self.browser.remove(path, depth, wanted);
+        if answer.is_ok() {
+            self.directories.forget_lent(path);
+        }
         self.ground.forget_recent();
         self.ground.ancestry.moved(path);
         answer
@@ -392,6 +395,8 @@ impl<D: Disk> Store for LocalStore<D> {
             return Err(fault);
         }
         self.directories.forget_begun(from);
+        // While their paths are known.
+        self.directories.give_back(&self.ground, from);
         let answer = self.browser.rename(from, to, overwrite);
         self.ground.forget_recent();
         ancestry.moved(from);

@@ -28,10 +28,21 @@ const OWNER_WRITES: u16 = 0o200;
 /// Those of a store.
 #[derive(Default)]
 pub(super) struct Directories {
-    /// Made writable for a transfer, and the mode they had.
-    lent: Mutex<Remembered<Mode>>,
+    /// Made writable for a transfer.
+    lent: Mutex<Remembered<Lent>>,
     /// Made and not committed; one that is forgotten, and bears no mark, counts as having stood.
     begun: Mutex<Remembered<()>>,
+}
+
+/// A directory that is lent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lent {
+    inode: u64,
+    device: u64,
+    /// The mode it had.
+    had: Mode,
+    /// The mode it has for the time being.
+    has: Mode,
 }
 
 impl Directories {
@@ -95,17 +106,22 @@ impl Directories {
 
     /// Lets entries be put in a directory until its commit gives it its mode.
     fn lend<D: Disk>(&self, disk: &D, path: &ObjectPath, directory: &D::Handle) -> DiskResult<()> {
-        let mode = disk.stat(directory)?.mode;
-        if mode.bits() & WRITABLE == WRITABLE {
+        let stat = disk.stat(directory)?;
+        let bits = stat.mode.bits();
+        if bits & WRITABLE == WRITABLE {
             return Ok(());
         }
+        let (had, has) = (stat.mode, Mode::from_bits(u32::from(bits | WRITABLE)));
+        let device = disk.file_system(directory)?.device;
         let mut lent = lock(&self.lent);
         if !lent.takes(path) {
             // What was forgotten would never have its mode again.
             return Err(DiskError::new(Code::LimitExceeded));
         }
-        disk.set_mode(directory, Mode::from_bits(u32::from(mode.bits() | WRITABLE)))?;
-        lent.add(path, mode);
+        disk.set_mode(directory, has)?;
+        // What stood there when it was lent before may be another.
+        lent.remove(path);
+        lent.add(path, Lent { inode: stat.inode, device, had, has });
         Ok(())
     }
 
@@ -117,16 +133,29 @@ impl Directories {
 
     /// Those at and beneath a path are no transfer's any more.
     pub(super) fn forget_begun(&self, path: &ObjectPath) {
-        lock(&self.begun).remove_beneath(path);
+        lock(&self.begun).take_beneath(path);
     }
 
-    /// Those whose commit never came get back the mode they had.
-    pub(super) fn give_back<D: Disk>(&self, ground: &Ground<D>) {
-        for (path, mode) in lock(&self.lent).take() {
-            let Ground { disk, root, .. } = ground;
-            let _ = disk
-                .open_directory(root, path.components())
-                .and_then(|directory| disk.set_mode(&directory, mode));
+    /// Those at and beneath a path stand there no more.
+    pub(super) fn forget_lent(&self, path: &ObjectPath) {
+        lock(&self.lent).take_beneath(path);
+    }
+
+    /// Those at and beneath a path whose commit did not come get back the mode they had: the very
+    /// directory, and only if nobody gave it another mode since.
+    pub(super) fn give_back<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
+        let Ground { disk, root, .. } = ground;
+        let give = |path: &ObjectPath, lent: Lent| -> DiskResult<()> {
+            let directory = disk.open_directory(root, path.components())?;
+            let stat = disk.stat(&directory)?;
+            let same = stat.inode == lent.inode && stat.mode == lent.has;
+            if !same || disk.file_system(&directory)?.device != lent.device {
+                return Ok(());
+            }
+            disk.set_mode(&directory, lent.had)
+        };
+        for (path, lent) in lock(&self.lent).take_beneath(path) {
+            let _ = give(&path, lent);
         }
     }
 }

@@ -163,8 +163,8 @@ impl<D: Disk> Stage<D> {
         with(&self.berth.handle, name(&self.key.stage())?)
     }
 
-    /// Removes its journal: the object is committed, and durably so. Its key has been free since its
-    /// rename, and may be another's by now.
+    /// Removes its journal: the object is committed, and durably so. Its key has been free since
+    /// the rename, and may be another's by now.
     pub(super) fn retire(&self) {
         // A journal without a stage means nothing; the sweep takes one that stays.
         let _ = others::remove(&*self.disk, &self.berth.handle, &self.key);

@@ -63,3 +63,46 @@ fn a_sweep_goes_on_where_one_place_fails() {
     assert_eq!(store.sweep(later).unwrap_err().code, Code::NotDirectory);
     assert!(disk.open_child(&b, Name::RESERVED).is_err(), "it went with what was in it");
 }
+
+#[test]
+fn only_the_very_directory_that_was_lent_gets_its_mode_back_and_only_if_it_has_the_lent_one() {
+    type Meanwhile<'a> = &'a dyn Fn(&LocalStore<KernelDisk>, &Path);
+    let swapped = |_: &_, root: &Path| {
+        std::fs::rename(root.join("d"), root.join("old")).unwrap();
+        std::fs::create_dir(root.join("d")).unwrap();
+        std::fs::set_permissions(root.join("d"), PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    let set = |_: &_, root: &Path| {
+        std::fs::set_permissions(root.join("d"), PermissionsExt::from_mode(0o711)).unwrap();
+    };
+    let moved = |store: &LocalStore<KernelDisk>, _: &Path| {
+        store.rename(&path("d"), &path("e"), floe_store::Overwrite::Refused).unwrap();
+        store.make_dir(&path("d")).unwrap();
+    };
+    let removed = |store: &LocalStore<KernelDisk>, root: &Path| {
+        store.remove(&path("d"), floe_store::Depth::Recursive, &|| true).unwrap();
+        std::fs::create_dir(root.join("d")).unwrap();
+        std::fs::set_permissions(root.join("d"), PermissionsExt::from_mode(0o511)).unwrap();
+        store.begin_directory(&path("d"), Precondition::None).unwrap();
+    };
+    let cases: [(Meanwhile<'_>, &[(&str, u32)]); 4] = [
+        (&swapped, &[("d", 0o755)]),
+        (&set, &[("d", 0o711)]),
+        (&moved, &[("e", 0o555)]),
+        (&removed, &[("d", 0o511)]),
+    ];
+    for (nth, (meanwhile, modes)) in cases.into_iter().enumerate() {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("d");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o555)).unwrap();
+        let store = LocalStore::open(directory.path()).unwrap();
+        store.begin_directory(&path("d"), Precondition::None).unwrap();
+        meanwhile(&store, directory.path());
+        drop(store);
+        for (name, mode) in modes {
+            let found = std::fs::metadata(directory.path().join(name)).unwrap().permissions();
+            assert_eq!(found.mode() & 0o777, *mode, "{nth}: {name}");
+        }
+    }
+}

@@ -54,6 +54,7 @@ impl Directories {
         precondition: Precondition,
     ) -> Result<Begun> {
         let doing = format_args!("make directory {}", ground.shown(path));
+        ground.forget_recent(); // another may stand there
         let begun = self.begun(ground, path, precondition).doing(doing)?;
         if let (Begun::Stood, Precondition::Absent, Some((parent, _))) =
             (begun, precondition, path.split_last())

@@ -106,3 +106,17 @@ fn only_the_very_directory_that_was_lent_gets_its_mode_back_and_only_if_it_has_t
         }
     }
 }
+
+#[test]
+fn a_directory_that_was_exchanged_is_looked_at_anew_when_it_begins() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, store) = (directory.path(), LocalStore::open(directory.path()).unwrap());
+    let begin = || store.begin_directory(&path("d"), Precondition::None).unwrap();
+    begin();
+    drop(stage(&store, &spec("d/x", 1)));
+    std::fs::rename(root.join("d"), root.join("old")).unwrap();
+    std::fs::create_dir_all(root.join("d/y")).unwrap();
+    begin();
+    let opened = store.open_sink(spec("d/y", 1), &|_, _| {});
+    assert_eq!(opened.err().unwrap().code, Code::IsDirectory);
+}

@@ -223,7 +223,9 @@ impl Standing {
             disk.sync_file(file)?;
         }
         if now.links > 1 {
-            return Ok(()); // its mode and mtime are right, and its inode is not this name's alone
+            // Its inode is not this name's alone: what had to be changed stays.
+            let is_right = !differs(now, &wanted);
+            return if is_right { Ok(()) } else { Err(DiskError::new(Code::Conflict)) };
         }
         if self.proof != Proof::Mark || now.mtime != wanted.mtime {
             metadata::apply_mark(disk, file, spec, now.size, self.root)?;

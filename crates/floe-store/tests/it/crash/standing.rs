@@ -214,6 +214,26 @@ fn another_name_of_an_object_keeps_its_mode_and_time() {
     }
 }
 
+#[test]
+fn an_object_that_got_another_name_since_it_was_opened_is_a_conflict_where_it_differs() {
+    for (mode, code) in [(0o644, None), (0o600, Some(Code::Conflict))] {
+        let mut kept = object("x", 2 * CHUNK, 2);
+        let disk = with_old(&kept);
+        let local = store(&disk);
+        kept.spec.metadata.mode = Mode::from_bits(mode);
+        let opened = local.open_sink(kept.spec.clone(), &|_, _| {}).unwrap();
+        let OpenedSink::Finished { sink, .. } = opened else { panic!("it stands") };
+        let root = disk.root().unwrap();
+        let (name, other) = (Name::new(b"x").unwrap(), Name::new(b"yesterday").unwrap());
+        disk.link((&root, name), (&root, other)).unwrap();
+        let answer = local.commit(vec![kept.commit(sink)]).remove(0);
+        assert_eq!(answer.err().map(|fault| fault.code), code);
+        assert_eq!(disk.stat_at(&root, other).unwrap().mode.bits(), 0o644);
+        kept.transfer(&local).unwrap();
+        assert!(kept.stands(&local), "the same again");
+    }
+}
+
 /// A handle of the one staged file, past the store, and its name.
 fn staged_name(disk: &SimulatedDisk) -> Vec<u8> {
     let area = disk.open_child(&disk.root().unwrap(), Name::RESERVED).unwrap();

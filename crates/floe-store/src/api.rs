@@ -407,7 +407,8 @@ pub trait Store: Send + Sync {
 
     /// Makes a directory, and missing parents, if it is not there yet; not durable before its
     /// `Commit::Directory`. One that stands is made writable for its owner until then, unless the
-    /// precondition is that nothing stands: then nothing of it is changed.
+    /// precondition is that nothing stands: then nothing of it is changed, and its name is durable.
+    /// What a process made that died before that commit still counts as made.
     ///
     /// # Errors
     /// `NotDirectory`, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.

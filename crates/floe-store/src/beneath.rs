@@ -75,13 +75,13 @@ pub(crate) fn parent<'p, D: Disk>(
     Ok((disk.open_directory(root, parents)?, name))
 }
 
-/// Makes a directory to write in, and its missing parents. No link is passed. Nothing is synced:
-/// `changed` is told of each directory in which a name was made, or may have been although making
-/// it failed, by how many names of `path` lead to it.
+/// Makes a directory to write in, with a mode, and its missing parents. No link is passed. Nothing
+/// is synced: `changed` is told of each directory in which a name was made, or may have been
+/// although making it failed, by how many names of `path` lead to it.
 pub(crate) fn ensure_directory<D: Disk>(
     disk: &D,
     root: &D::Handle,
-    path: &[Component],
+    (path, mode): (&[Component], Mode),
     changed: &dyn Fn(usize),
 ) -> DiskResult<Ensured<D::Handle>> {
     match disk.open_directory(root, path) {
@@ -94,7 +94,8 @@ pub(crate) fn ensure_directory<D: Disk>(
         directory = match disk.open_directory(&directory, below) {
             Err(error) if error.code() == Code::NotFound => {
                 made += 1;
-                let answer = disk.make_directory(&directory, name.into(), NEW_DIRECTORY);
+                let mode = if nth + 1 == path.len() { mode } else { NEW_DIRECTORY };
+                let answer = disk.make_directory(&directory, name.into(), mode);
                 let failed = answer.err().filter(|error| error.code() != Code::Exists);
                 if failed.as_ref().is_none_or(|error| may_have_happened(error.code())) {
                     changed(nth);
@@ -219,4 +220,4 @@ const LINKS_MAX: usize = 40;
 const STEPS_MAX: usize = 1024;
 const LEADS_OUT: DiskError = DiskError::new(Code::PermissionDenied);
 /// The umask takes its part; a transferred directory gets its own mode at its end.
-const NEW_DIRECTORY: Mode = Mode::from_bits(0o777);
+pub(crate) const NEW_DIRECTORY: Mode = Mode::from_bits(0o777);

@@ -206,8 +206,9 @@ impl<D: Disk> Browser<D> {
 
     pub(crate) fn make_dir(&self, path: &ObjectPath, changed: &dyn Fn(usize)) -> Result<()> {
         let make = || {
-            let names = path.components();
-            let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, changed)?;
+            let (names, mode) = (path.components(), beneath::NEW_DIRECTORY);
+            let missing = (names, mode);
+            let ensured = beneath::ensure_directory(&*self.disk, &self.root, missing, changed)?;
             beneath::sync_ancestors(&*self.disk, &self.root, names, &ensured)
         };
         make().doing(format_args!("make directory {path:?}"))

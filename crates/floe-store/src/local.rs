@@ -16,6 +16,7 @@ mod recover; // what of an earlier stage counts
 mod stage; // an object staged with a journal
 mod plain; // an object staged without one
 mod standing; // what stands at a final name
+mod directories; // those that are made, or lent to a transfer
 mod sink; // the handle of either
 mod commit; // a batch made visible and durable
 
@@ -33,8 +34,8 @@ use crate::kernel::KernelDisk;
 use crate::measure::{self, Gauge};
 use ancestry::Ancestry;
 use area::Areas;
-use floe_types::{ByteCount, Code, DiskSpeed, Fault, Mode, ObjectPath, Precondition, Timestamp};
-use remembered::Remembered;
+use directories::Directories;
+use floe_types::{ByteCount, Code, DiskSpeed, Fault, ObjectPath, Precondition, Timestamp};
 use sink::LocalSink;
 use stage::Found;
 use std::any::Any;
@@ -46,11 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct LocalStore<D: Disk> {
     ground: Arc<Ground<D>>,
     browser: Browser<D>,
-    /// Directories that were made writable for a transfer, and the mode they had.
-    lent: Mutex<Remembered<Mode>>,
-    /// Directories that were made and are not committed; one that is forgotten counts as having
-    /// stood.
-    begun: Mutex<Remembered<()>>,
+    directories: Directories,
     /// How fast the disk was.
     gauge: Gauge,
 }
@@ -84,9 +81,6 @@ fn shown(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     floe_types::escape::Escaped(path.as_os_str().as_bytes()).to_string()
 }
-
-/// What the owner of a directory needs to put entries in it.
-const WRITABLE: u16 = 0o700;
 
 impl LocalStore<KernelDisk> {
     /// The store beneath a directory of this machine. Nothing is made in it.
@@ -136,8 +130,8 @@ impl<D: Disk> LocalStore<D> {
         let file_system = disk.file_system(&root).doing("open root")?;
         let recent = Mutex::default();
         let ground = Arc::new(Ground { disk, root, ancestry, areas, file_system, recent, called });
-        let (lent, begun, gauge) = (Mutex::default(), Mutex::default(), Gauge::default());
-        Ok(Self { ground, browser, lent, begun, gauge })
+        let (directories, gauge) = (Directories::default(), Gauge::default());
+        Ok(Self { ground, browser, directories, gauge })
     }
 
     /// From now on no byte of an object is staged that would leave less free on its file system.
@@ -174,52 +168,12 @@ impl<D: Disk> LocalStore<D> {
     pub(crate) fn browser_beneath(&self, path: &ObjectPath) -> DiskResult<Browser<D>> {
         self.browser.beneath(path)
     }
-
-    /// Whether a directory is a transfer's own, made now or earlier and not committed.
-    fn begun(&self, path: &ObjectPath, made: usize) -> Begun {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        if made > 0 {
-            begun.add_for_others(path, ());
-        }
-        if begun.contains(path) { Begun::Made } else { Begun::Stood }
-    }
-
-    /// Directories at and beneath a path are no transfer's any more.
-    fn forget_begun(&self, path: &ObjectPath) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        begun.remove_beneath(path);
-    }
-
-    /// Lets entries be put in a directory until its commit gives it its mode.
-    fn lend(&self, path: &ObjectPath, directory: &D::Handle, made: usize) -> DiskResult<()> {
-        let mode = self.ground.disk.stat(directory)?.mode;
-        if made > 0 {
-            return self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)));
-        }
-        if mode.bits() & WRITABLE == WRITABLE {
-            return Ok(());
-        }
-        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-        if !lent.takes(path) {
-            // What was forgotten would never have its mode again.
-            return Err(DiskError::new(Code::LimitExceeded));
-        }
-        self.ground.disk.set_mode(directory, Mode::from_bits(u32::from(mode.bits() | WRITABLE)))?;
-        lent.add(path, mode);
-        Ok(())
-    }
 }
 
 impl<D: Disk> Drop for LocalStore<D> {
     /// Directories whose commit never came get back the mode they had.
     fn drop(&mut self) {
-        let lent = self.lent.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (path, mode) in lent.take() {
-            let Ground { disk, root, .. } = &*self.ground;
-            let _ = disk
-                .open_directory(root, path.components())
-                .and_then(|directory| disk.set_mode(&directory, mode));
-        }
+        self.directories.give_back(&self.ground, &ObjectPath::root());
     }
 }
 
@@ -249,7 +203,7 @@ impl<D: Disk> Ground<D> {
             return Ok(Arc::clone(recent));
         }
         let changed = |len| drop(self.ancestry.touched_above(&above, len));
-        let names = above.components();
+        let names = (above.components(), beneath::NEW_DIRECTORY);
         let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, &changed)?;
         let place = self.place_of(path, &ensured.directory)?;
         let opened = Arc::new(Recent { path: above, directory: ensured.directory, place });
@@ -383,29 +337,15 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun> {
-        let begin = || -> DiskResult<Begun> {
-            let Ground { disk, root, ancestry, .. } = &*self.ground;
-            let changed = |len| drop(ancestry.touched_above(path, len));
-            let ensured = beneath::ensure_directory(&**disk, root, path.components(), &changed)?;
-            let begun = self.begun(path, ensured.made);
-            if (begun, precondition) != (Begun::Stood, Precondition::Absent) {
-                self.lend(path, &ensured.directory, ensured.made)?;
-            }
-            Ok(begun)
-        };
-        begin().doing(format_args!("make directory {}", self.ground.shown(path)))
+        self.directories.begin(&self.ground, path, precondition)
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
         let directories: Vec<_> = batch.iter().map(directory_of).collect();
         let answers = commit::commit(&self.ground, batch);
-        let mut lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        for (directory, _) in directories.iter().zip(&answers).filter(|(_, answer)| answer.is_ok())
-        {
-            if let Some(path) = directory {
-                lent.remove(path);
-                begun.remove(path);
+        for (directory, answer) in directories.iter().zip(&answers) {
+            if let (Some(path), Ok(())) = (directory, answer) {
+                self.directories.ended(path);
             }
         }
         answers
@@ -432,8 +372,11 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn remove(&self, path: &ObjectPath, depth: Depth, wanted: Wanted<'_>) -> Result<()> {
-        self.forget_begun(path);
+        self.directories.forget_begun(path);
         let answer = self.browser.remove(path, depth, wanted);
+        if answer.is_ok() {
+            self.directories.forget_lent(path);
+        }
         self.ground.forget_recent();
         self.ground.ancestry.moved(path);
         answer
@@ -451,7 +394,9 @@ impl<D: Disk> Store for LocalStore<D> {
         if let Some(fault) = failed.into_values().find(is_there) {
             return Err(fault);
         }
-        self.forget_begun(from);
+        self.directories.forget_begun(from);
+        // While their paths are known.
+        self.directories.give_back(&self.ground, from);
         let answer = self.browser.rename(from, to, overwrite);
         self.ground.forget_recent();
         ancestry.moved(from);

@@ -122,7 +122,7 @@ impl Receiver {
         match &dir.state {
             DirState::Making => {}
             DirState::Made => self.commit_soon(index, io, now),
-            // What was made in it is durable with its own commits.
+            // Its name was durable when it had begun; what was made in it is with its own commits.
             DirState::Kept => self.finished_entry(index, path.clone(), None, io),
             DirState::Failed(fault) => {
                 let fault = fault.clone();

@@ -98,6 +98,8 @@ pub(super) struct Process {
     backoff: Micros,
     stopping: bool,
     pub(super) finished: BTreeMap<ObjectPath, Root>,
+    /// Why entries failed.
+    failed: Vec<Code>,
 }
 
 const BACKOFF_MIN: Micros = Micros::from_millis(200);
@@ -197,6 +199,7 @@ impl World {
             offered: false,
             began: self.now,
             session_began: self.now,
+            failed: Vec::new(),
             advanced: self.now,
             backoff: BACKOFF_MIN,
             stopping: false,
@@ -303,6 +306,8 @@ impl World {
             }
             Event::EntryFailed { path, fault, .. } => {
                 self.trace.say(self.now, || format!("{id:?} says \"{path}\" failed: {fault}"));
+                let process = self.clients[nth].process.as_mut().filter(|_| is_own);
+                process.into_iter().for_each(|process| process.failed.push(fault.code));
             }
             Event::TransferFinished { result, summary, .. } if is_own => {
                 let sent = summary.bytes_sent;
@@ -403,7 +408,7 @@ impl World {
         let client = &mut self.clients[nth];
         let machine = client.machine;
         self.trace.say(self.now, || format!("client {machine}'s command is over: {result:?}"));
-        client.process = None;
+        let failed = client.process.take().map(|process| process.failed).unwrap_or_default();
         let mut pause_max = Micros::from_secs(8);
         match result {
             Ok(()) => {
@@ -419,8 +424,11 @@ impl World {
                     pause_max = Micros::from_secs(60);
                 }
                 let absent = |errand: &Errand| errand.options.precondition == Precondition::Absent;
-                let asked =
-                    fault.code == Code::Exists && client.errands.get(client.at).is_some_and(absent);
+                // Of a tree some entries may stand there, and others not.
+                let part = fault.code == Code::Partial && !failed.is_empty();
+                let stands = part && failed.iter().all(|code| *code == Code::Exists);
+                let stands = stands || fault.code == Code::Exists;
+                let asked = stands && client.errands.get(client.at).is_some_and(absent);
                 if asked || self.is_refused(nth, &fault) {
                     // What stands there is not replaced, or the ticket does not allow it.
                     let client = &mut self.clients[nth];

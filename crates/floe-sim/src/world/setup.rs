@@ -107,7 +107,7 @@ impl World {
         let mut options = self.transfer_options();
         let no_clobber = match shared {
             true => contest,
-            false => !tree && self.dice.one_in(8),
+            false => self.dice.one_in(8),
         };
         if no_clobber {
             options.precondition = Precondition::Absent;

@@ -3,7 +3,7 @@
 use super::{
     MIB, Make, QUIET, assert_missing, code, commit, must, path, read, sent, small, staged, time,
 };
-use crate::api::{Begun, Commit, Follow, OpenedEntry, RootWanted, Store};
+use crate::api::{Begun, Commit, Follow, OpenedEntry, OwnerId, RootWanted, Store};
 use floe_types::{ByteCount, Code, EntryKind, Metadata, Mode, ObjectPath, Precondition, Root};
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ pub(super) fn run(make: Make<'_>) {
     directories_get_their_metadata_last(make);
     a_directory_that_stands_is_known_and_left_alone(make);
     a_commit_may_be_repeated(make);
+    what_was_committed_by_another_meanwhile_is_the_same_object(make);
     a_root_is_no_object(make);
 }
 
@@ -178,8 +179,17 @@ fn links(make: Make<'_>) {
     must(store.begin_directory(&path("d"), Precondition::None));
     must(commit(&*store, link("d/l", b"../../outside\xff", Precondition::None)));
     assert_eq!(link_text(&*store, "d/l"), b"../../outside\xff");
-    let refused = commit(&*store, link("d/l", b"b", Precondition::Absent));
-    assert_eq!(code(refused), Some(Code::Exists));
+    for text in [&b"b"[..], b"../../outside\xfe"] {
+        let refused = commit(&*store, link("d/l", text, Precondition::Absent));
+        assert_eq!(code(refused), Some(Code::Exists));
+    }
+    let again = || link("d/l", b"../../outside\xff", Precondition::Absent);
+    must(commit(&*store, again()));
+    let mut later = again();
+    if let Commit::Link { metadata, .. } = &mut later {
+        metadata.mtime = time(-6);
+    }
+    assert_eq!(code(commit(&*store, later)), Some(Code::Exists), "another's link");
     must(commit(&*store, link("d/l", b"b", Precondition::None)));
     assert_eq!(link_text(&*store, "d/l"), b"b");
     assert_eq!(code(commit(&*store, link("d", b"b", Precondition::None))), Some(Code::IsDirectory));
@@ -221,13 +231,20 @@ fn directories_get_their_metadata_last(make: Make<'_>) {
 }
 
 fn a_directory_that_stands_is_known_and_left_alone(make: Make<'_>) {
-    let subject = make();
-    let store = subject.store();
+    let mut subject = make();
     let metadata = Metadata { mode: Mode::from_bits(0o555), mtime: time(77) };
-    for _ in 0..2 {
-        // Not committed yet: it is the transfer's own, also when that comes a second time.
-        assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
+    for _ in 0..3 {
+        // Not committed yet: it is the transfer's own, also when that comes again, or its process
+        // died.
+        let store = subject.store();
+        for _ in 0..2 {
+            assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
+        }
+        drop(store);
+        subject.restart();
     }
+    let store = subject.store();
+    assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Made);
     must(commit(&*store, Commit::Directory { path: path("a"), metadata }));
     assert_eq!(must(store.begin_directory(&path("a"), Precondition::Absent)), Begun::Stood);
     let stat = must(store.stat(&path("a"), RootWanted::IfKnown, QUIET));
@@ -246,6 +263,25 @@ fn a_commit_may_be_repeated(make: Make<'_>) {
     must(store.discard(sink));
     object.assert_stands(&*store);
     assert_eq!(read(&*store, &path("x")).0.len(), 1 << 20);
+}
+
+/// A command whose end was not heard of, and the same once more, at the same moment.
+fn what_was_committed_by_another_meanwhile_is_the_same_object(make: Make<'_>) {
+    for mut object in [sent("x", MIB, 50), small("x", 9, 51)] {
+        let subject = make();
+        let store = subject.store();
+        object.spec.precondition = Precondition::Absent;
+        let mut twin = object.clone();
+        twin.spec.owner = OwnerId([9; 32]);
+        let (one, _, _) = staged(&*store, &object.spec);
+        let (two, _, _) = staged(&*store, &twin.spec);
+        object.write_all(&*one);
+        twin.write_all(&*two);
+        must(commit(&*store, object.committed(one)));
+        must(commit(&*store, twin.committed(Arc::clone(&two))));
+        must(commit(&*store, twin.committed(two)));
+        object.assert_stands(&*store);
+    }
 }
 
 fn a_root_is_no_object(make: Make<'_>) {

@@ -168,11 +168,12 @@ impl<D: Disk> Areas<D> {
     }
 
     /// Removes what nobody owns any more, in the area of the root and those that were entered; how
-    /// many files went.
+    /// many files went. Where one fails the others are swept all the same.
     pub(crate) fn sweep(self: &Arc<Self>, now: Timestamp) -> Result<u64> {
         let mut places = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         places.insert(ObjectPath::root());
-        places.iter().try_fold(0, |gone, place| Ok(gone + self.sweep_one(place, now)?))
+        let swept: Vec<_> = places.iter().map(|place| self.sweep_one(place, now)).collect();
+        swept.into_iter().sum()
     }
 
     fn sweep_one(self: &Arc<Self>, place: &ObjectPath, now: Timestamp) -> Result<u64> {

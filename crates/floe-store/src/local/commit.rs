@@ -9,12 +9,14 @@
 //! nothing is answered.
 
 use crate::api::{Commit, Overwrite, Result, SinkSpec};
-use crate::disk::{Disk, DiskError, DiskResult, Doing, Locality, Name};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileKind, Locality, Name};
 use crate::local::Ground;
 use crate::local::area::{Area, WholeSync, name};
+use crate::local::directories;
 use crate::local::plain::Plain;
 use crate::local::sink::{LocalSink, Phase};
 use crate::local::stage;
+use crate::local::standing;
 use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, Code, Fault, Metadata, ObjectPath, Precondition, Root};
 use std::any::Any;
@@ -106,8 +108,8 @@ impl<D: Disk> Entry<D> {
             return;
         }
         self.answer = match &self.work {
-            Work::Object { sink, .. } => {
-                publish_object(sink, parents).and_then(|()| sink.complete())
+            Work::Object { sink, size, root } => {
+                publish_object(sink, (*size, *root), parents).and_then(|()| sink.complete())
             }
             Work::Keep { sink } => keep_object(sink, parents),
             Work::Link { path, target, metadata, precondition } => {
@@ -238,7 +240,11 @@ impl<D: Disk> Parents<'_, D> {
     }
 }
 
-fn publish_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Result<()> {
+fn publish_object<D: Disk>(
+    sink: &LocalSink<D>,
+    object: (ByteCount, Root),
+    parents: &mut Parents<'_, D>,
+) -> Result<()> {
     let ground = parents.ground;
     let overwrite = overwrite(sink.spec.precondition);
     let renamed = parents.with(&sink.spec.path, |parent, last| {
@@ -253,10 +259,31 @@ fn publish_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) ->
         Err(error) => {
             if error.code() == Code::Exists {
                 sink.discard()?;
+                if keep_twin(sink, object, parents)? {
+                    ground.touched_parent(&sink.spec.path);
+                    return Ok(());
+                }
             }
             Err(error.fault(format_args!("commit {}", sink.shown)))
         }
     }
+}
+
+/// Whether what stands where nothing may be replaced is this very object, committed meanwhile by
+/// the same command, of which this sender may not have heard. It is kept then.
+fn keep_twin<D: Disk>(
+    sink: &LocalSink<D>,
+    (size, root): (ByteCount, Root),
+    parents: &mut Parents<'_, D>,
+) -> Result<bool> {
+    let disk = &*parents.ground.disk;
+    let doing = format_args!("commit {}", sink.shown);
+    let kept = parents.with(&sink.spec.path, |parent, last| {
+        let found = standing::look(disk, (parent, last), &sink.spec, doing, &|_, _| {});
+        let twin = found.ok().flatten().filter(|twin| twin.is(size, root));
+        Ok(twin.map(|twin| twin.keep(disk, (parent, last), &sink.spec, &sink.shown)))
+    });
+    kept.doing(doing)?.transpose().map(|kept| kept.is_some())
 }
 
 fn keep_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Result<()> {
@@ -295,7 +322,14 @@ fn publish_link<D: Disk>(
         disk.make_link(spot.0, spot.1, link.target)?;
         let renamed = disk.set_mtime_at(spot.0, spot.1, link.metadata.mtime).and_then(|()| {
             parents.with(link.path, |parent, last| {
-                disk.rename(spot, (parent, last), overwrite(link.precondition))
+                match disk.rename(spot, (parent, last), overwrite(link.precondition)) {
+                    Err(error) if error.code() == Code::Exists => {
+                        // Its own, whose commit this sender may not have heard of.
+                        let is_own = is_same_link(disk, spot, (parent, last), link.target)?;
+                        if is_own { disk.remove_file(spot.0, spot.1) } else { Err(error) }
+                    }
+                    answer => answer,
+                }
             })
         });
         if renamed.is_err() {
@@ -308,20 +342,27 @@ fn publish_link<D: Disk>(
     Ok(())
 }
 
-/// Gives a directory whose entries are finished its mode and, last, its mtime.
+/// Whether a link with this text stands that has the time of one that was just made.
+fn is_same_link<D: Disk>(
+    disk: &D,
+    made: (&D::Handle, Name<'_>),
+    stands: (&D::Handle, Name<'_>),
+    text: &[u8],
+) -> DiskResult<bool> {
+    let (made, found) = (disk.stat_at(made.0, made.1)?, disk.stat_at(stands.0, stands.1)?);
+    let may_be = found.kind == FileKind::Link && found.mtime == made.mtime;
+    Ok(may_be && disk.read_link(stands.0, stands.1)? == text)
+}
+
 fn finish_directory<D: Disk>(
     ground: &Ground<D>,
     path: &ObjectPath,
     metadata: &Metadata,
 ) -> Result<()> {
     let disk = &*ground.disk;
-    let finish = || {
-        let directory = disk.open_directory(&ground.root, path.components())?;
-        disk.set_mode(&directory, metadata.mode)?;
-        disk.set_mtime(&directory, metadata.mtime)?;
-        disk.sync_directory(&directory)
-    };
-    finish().doing(format_args!("commit directory {}", ground.shown(path)))
+    disk.open_directory(&ground.root, path.components())
+        .and_then(|directory| directories::finish(disk, &directory, metadata))
+        .doing(format_args!("commit directory {}", ground.shown(path)))
 }
 
 /// Syncs every directory in which a name was made; what depends on one that fails, fails.

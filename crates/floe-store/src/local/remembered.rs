@@ -52,16 +52,13 @@ impl<T> Remembered<T> {
         }
     }
 
-    /// Removes a path and all beneath it.
-    pub(super) fn remove_beneath(&mut self, path: &ObjectPath) {
-        self.paths.retain(|one, _| !path.contains(one));
+    /// Removes a path and all beneath it: those.
+    pub(super) fn take_beneath(&mut self, path: &ObjectPath) -> BTreeMap<ObjectPath, T> {
+        let all = std::mem::take(&mut self.paths);
+        let (taken, kept) = all.into_iter().partition(|(one, _)| path.contains(one));
+        self.paths = kept;
         self.bytes = self.paths.keys().map(ObjectPath::footprint).sum();
-    }
-
-    /// All of them; none is left.
-    pub(super) fn take(&mut self) -> BTreeMap<ObjectPath, T> {
-        self.bytes = 0;
-        std::mem::take(&mut self.paths)
+        taken
     }
 }
 
@@ -89,9 +86,10 @@ mod tests {
         remembered.add(&long(999), 8);
         assert_eq!(remembered.bytes, bytes(&remembered));
         let above = ObjectPath::parse(b"00998").unwrap();
-        remembered.remove_beneath(&above);
+        remembered.take_beneath(&above);
         assert!(!remembered.contains(&long(998)) && remembered.bytes == bytes(&remembered));
-        assert_eq!(remembered.take().remove(&long(999)), Some(7));
+        let all = remembered.take_beneath(&ObjectPath::root());
+        assert_eq!(all.get(&long(999)), Some(&7));
         assert_eq!(remembered.bytes, 0);
     }
 }

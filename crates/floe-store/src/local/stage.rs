@@ -163,10 +163,11 @@ impl<D: Disk> Stage<D> {
         with(&self.berth.handle, name(&self.key.stage())?)
     }
 
-    /// Removes its journal: the object is committed, and durably so.
+    /// Removes its journal: the object is committed, and durably so. Its key has been free since
+    /// the rename, and may be another's by now.
     pub(super) fn retire(&self) {
         // A journal without a stage means nothing; the sweep takes one that stays.
-        let _ = self.remove(&self.key.journal());
+        let _ = others::remove(&*self.disk, &self.berth.handle, &self.key);
     }
 
     /// Removes it.

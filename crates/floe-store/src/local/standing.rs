@@ -11,7 +11,7 @@ use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
 use floe_types::planted::{self, Bug};
-use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Root};
+use floe_types::{Code, Freshness, Metadata, Offset, Precondition, Range, Root};
 use std::fmt;
 
 const READ_BYTES: usize = 1 << 20;
@@ -103,6 +103,9 @@ fn recognise<D: Disk>(
     if spec.recognise != Recognise::ByContent || !knowable {
         return Ok(None);
     }
+    // Memory may show what a failed sync lost, and no later sync tells of it.
+    disk.sync_file(&file)?;
+    let _ = disk.drop_cache(&file, Range::new(Offset::ZERO, Offset(stat.size.0)));
     let root = root_of(disk, &file, &stat, progress)?;
     let (basis, proof) = (Basis::Content, Proof::Bytes);
     Ok(root.map(|root| Standing { root, basis, stat, proof }))
@@ -216,12 +219,13 @@ impl Standing {
         let wanted = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
         if by_bytes {
-            // They were read from memory. A mark must not become durable before what it vouches
-            // for.
+            // Whatever came since then: a mark must not become durable before what it vouches for.
             disk.sync_file(file)?;
         }
         if now.links > 1 {
-            return Ok(()); // its mode and mtime are right, and its inode is not this name's alone
+            // Its inode is not this name's alone: what had to be changed stays.
+            let is_right = !differs(now, &wanted);
+            return if is_right { Ok(()) } else { Err(DiskError::new(Code::Conflict)) };
         }
         if self.proof != Proof::Mark || now.mtime != wanted.mtime {
             metadata::apply_mark(disk, file, spec, now.size, self.root)?;

@@ -354,8 +354,11 @@ impl Disk for SimulatedDisk {
         self.with(of, |_, _| Ok(()))
     }
 
-    fn drop_cache(&self, of: &SimulatedHandle, _range: Range) -> DiskResult<()> {
-        self.with(of, |_, _| Ok(()))
+    fn drop_cache(&self, of: &SimulatedHandle, range: Range) -> DiskResult<()> {
+        self.with(of, |world, inode| {
+            world.inode(inode)?.forget_clean(len(range.start().0)?, len(range.end().0)?);
+            Ok(())
+        })
     }
 
     fn expect_sequential(&self, of: &SimulatedHandle) -> DiskResult<()> {

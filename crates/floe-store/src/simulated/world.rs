@@ -165,6 +165,19 @@ impl Inode {
             self.durable.bytes = Arc::clone(&self.seen.bytes);
         }
     }
+
+    /// Bytes of a range are read from the disk again, where none of the file's wait to be written.
+    pub(super) fn forget_clean(&mut self, from: usize, to: usize) {
+        let is_clean = !self.effects.iter().any(Effect::is_data);
+        if !is_clean || Arc::ptr_eq(&self.seen.bytes, &self.durable.bytes) {
+            return;
+        }
+        let (stands, to) = (&self.durable.bytes, to.min(self.seen.bytes.len()));
+        let seen = Arc::make_mut(&mut self.seen.bytes);
+        for (at, byte) in seen.iter_mut().enumerate().take(to).skip(from) {
+            *byte = stands.get(at).copied().unwrap_or(0);
+        }
+    }
 }
 
 impl World {

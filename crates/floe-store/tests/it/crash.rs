@@ -18,6 +18,7 @@ use floe_types::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod directories;
 mod standing;
 mod syncs;
 

@@ -5,7 +5,7 @@ use crate::tree::{Tree, path};
 use floe_store::kernel::KernelDisk;
 use floe_store::local::LocalStore;
 use floe_store::{
-    Commit, Detail, Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Recognise, Resume,
+    Begun, Commit, Detail, Follow, Journaling, OpenedEntry, OpenedSink, OwnerId, Recognise, Resume,
     RootWanted, SinkSpec, Store,
 };
 use floe_types::digest::ChunkHasher;
@@ -132,4 +132,26 @@ fn small_files_that_may_not_be_written_wait_for_their_commit_without_a_descripto
     assert!(tree.store().commit(batch).iter().all(Result::is_ok));
     let mode = std::fs::metadata(tree.at("f7")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o444);
+}
+
+/// It is marked, and the mark goes before the mode that would keep it there.
+#[test]
+fn a_directory_whose_mode_keeps_its_owner_out_is_ended_by_who_may_not_write_it_then() {
+    let tree = Tree::new();
+    set_mode(&tree, "", 0o777);
+    as_nobody(&tree, |store| {
+        let d = path("d");
+        let begin = |store: &LocalStore<KernelDisk>| {
+            store.begin_directory(&d, Precondition::Absent).unwrap()
+        };
+        assert_eq!(begin(&store), Begun::Made);
+        drop(store);
+        let store = LocalStore::open(&tree.at("")).unwrap();
+        assert_eq!(begin(&store), Begun::Made);
+        let metadata = Metadata { mode: Mode::from_bits(0o555), mtime: Timestamp::default() };
+        store.commit(vec![Commit::Directory { path: d.clone(), metadata }]).remove(0).unwrap();
+        assert_eq!(begin(&store), Begun::Stood);
+        let stat = store.stat(&d, RootWanted::IfKnown, &|_, _| {}).unwrap();
+        assert_eq!(stat.metadata, metadata);
+    });
 }

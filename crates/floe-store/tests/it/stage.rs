@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 mod again;
+mod others;
 
 pub const CHUNK: u64 = 256 << 10;
 const CHUNK_LEN: usize = 256 << 10;

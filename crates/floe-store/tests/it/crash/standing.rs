@@ -51,6 +51,24 @@ fn a_mark_is_never_durable_before_the_bytes_it_vouches_for() {
     }
 }
 
+/// A failed sync is told once; memory shows its bytes from then on, and every later sync is good.
+#[test]
+fn what_is_recognised_by_its_bytes_is_what_the_disk_holds() {
+    let (old, new) = (object("x", 2 * CHUNK, 1), object("x", 2 * CHUNK, 2));
+    for seed in 0..SEEDS {
+        let disk = with_old(&old);
+        write_past_the_store(&disk, "x", &new.bytes);
+        disk.set_breaks(Breaks { syncs: 1, ..Breaks::default() });
+        keep(&store(&disk), &checked(&new)).unwrap_err();
+        let answer = keep(&store(&disk), &checked(&new));
+        disk.cut(seed);
+        assert!(answer.is_err() || new.stands(&store(&disk)), "answered, so durable");
+        new.transfer(&store(&disk)).unwrap();
+        disk.cut(seed);
+        assert!(new.stands(&store(&disk)));
+    }
+}
+
 #[test]
 fn an_object_moved_into_a_directory_that_was_just_made_is_not_lost() {
     let moved = object("x", 100, 1);
@@ -152,6 +170,30 @@ fn a_commit_that_was_not_heard_of_is_answered_again_where_nothing_may_be_replace
 }
 
 #[test]
+fn a_link_whose_commit_was_not_heard_of_is_answered_again_where_nothing_may_be_replaced() {
+    let metadata = Metadata { mode: Mode::from_bits(0o777), mtime: Timestamp::new(55, 3).unwrap() };
+    let put = |local: &LocalStore<SimulatedDisk>| {
+        local.begin_directory(&path("d"), Precondition::None)?;
+        let (target, precondition) = (b"there".to_vec(), Precondition::Absent);
+        let link = Commit::Link { path: path("d/l"), target, metadata, precondition };
+        local.commit(vec![link]).remove(0)
+    };
+    let count = operations(&SimulatedDisk::default, &|disk| put(&store(disk)).unwrap());
+    for operation in 0..=count {
+        let disk = SimulatedDisk::default();
+        let before = store(&disk);
+        disk.set_breaks(Breaks { operations_max: Some(operation), ..Breaks::default() });
+        let _ = put(&before);
+        drop(before);
+        disk.set_breaks(Breaks::default());
+        put(&store(&disk)).unwrap_or_else(|fault| panic!("operation {operation}: {fault}"));
+        disk.cut(operation);
+        let found = shown(&store(&disk), &path("d/l"));
+        assert_eq!(found, Some((b"there".to_vec(), None)), "{operation}: answered, so durable");
+    }
+}
+
+#[test]
 fn another_name_of_an_object_keeps_its_mode_and_time() {
     let new = object("x", 2 * CHUNK, 2);
     for recognise in [Recognise::ByVersion, Recognise::ByContent] {
@@ -169,6 +211,26 @@ fn another_name_of_an_object_keeps_its_mode_and_time() {
         assert!(again.stands(&store(&disk)));
         let after = disk.stat_at(&root, other).unwrap();
         assert_eq!((after.mode, after.mtime, after.links), (before.mode, before.mtime, 1));
+    }
+}
+
+#[test]
+fn an_object_that_got_another_name_since_it_was_opened_is_a_conflict_where_it_differs() {
+    for (mode, code) in [(0o644, None), (0o600, Some(Code::Conflict))] {
+        let mut kept = object("x", 2 * CHUNK, 2);
+        let disk = with_old(&kept);
+        let local = store(&disk);
+        kept.spec.metadata.mode = Mode::from_bits(mode);
+        let opened = local.open_sink(kept.spec.clone(), &|_, _| {}).unwrap();
+        let OpenedSink::Finished { sink, .. } = opened else { panic!("it stands") };
+        let root = disk.root().unwrap();
+        let (name, other) = (Name::new(b"x").unwrap(), Name::new(b"yesterday").unwrap());
+        disk.link((&root, name), (&root, other)).unwrap();
+        let answer = local.commit(vec![kept.commit(sink)]).remove(0);
+        assert_eq!(answer.err().map(|fault| fault.code), code);
+        assert_eq!(disk.stat_at(&root, other).unwrap().mode.bits(), 0o644);
+        kept.transfer(&local).unwrap();
+        assert!(kept.stands(&local), "the same again");
     }
 }
 

@@ -1,0 +1,220 @@
+//! Directories that transfers make, or put entries into: who made them, and what they are in the
+//! end.
+//!
+//! One that was made, and one that is lent to a transfer, can be written by its owner until its
+//! commit. Where nothing may be replaced, one that stands stays as it is: so one that was made is
+//! marked (`user.floe.begun`) until it has its mode and mtime durably, and a run that was killed is
+//! followed by one that knows it. From the call that makes it to the one that marks it, its mode
+//! says so: one that nobody could use.
+
+use crate::api::{Begun, Result};
+use crate::beneath;
+use crate::disk::{Disk, DiskError, DiskResult, Doing, Owner};
+use crate::local::Ground;
+use crate::local::remembered::Remembered;
+use floe_types::{Code, Metadata, Mode, ObjectPath, Precondition};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The mark of a directory that was made and is not ended.
+const BEGUN_NAME: &str = "user.floe.begun";
+/// What one that is not marked yet was made with: its owner cannot search it.
+const UNMARKED: Mode = Mode::from_bits(0o600);
+/// What the owner of a directory needs to put entries in it.
+const WRITABLE: u16 = 0o700;
+/// The bit without which its owner may not take the mark away.
+const OWNER_WRITES: u16 = 0o200;
+
+/// Those of a store.
+#[derive(Default)]
+pub(super) struct Directories {
+    /// Made writable for a transfer.
+    lent: Mutex<Remembered<Lent>>,
+    /// Made and not committed; one that is forgotten, and bears no mark, counts as having stood.
+    begun: Mutex<Remembered<()>>,
+}
+
+/// A directory that is lent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lent {
+    inode: u64,
+    device: u64,
+    /// The mode it had.
+    had: Mode,
+    /// The mode it has for the time being.
+    has: Mode,
+}
+
+impl Directories {
+    /// Makes one with its missing parents, or takes up what stands.
+    pub(super) fn begin<D: Disk>(
+        &self,
+        ground: &Ground<D>,
+        path: &ObjectPath,
+        precondition: Precondition,
+    ) -> Result<Begun> {
+        let doing = format_args!("make directory {}", ground.shown(path));
+        ground.forget_recent(); // another may stand there
+        let begun = self.begun(ground, path, precondition).doing(doing)?;
+        if let (Begun::Stood, Precondition::Absent, Some((parent, _))) =
+            (begun, precondition, path.split_last())
+        {
+            // It will be told without a commit; whoever made it may have died before its name was
+            // durable.
+            let Ground { disk, root, ancestry, .. } = ground;
+            let failed = ancestry.settle(&**disk, root, &BTreeSet::from([parent]));
+            if let Some(fault) = failed.into_values().next() {
+                return Err(fault);
+            }
+        }
+        Ok(begun)
+    }
+
+    fn begun<D: Disk>(
+        &self,
+        ground: &Ground<D>,
+        path: &ObjectPath,
+        precondition: Precondition,
+    ) -> DiskResult<Begun> {
+        let Ground { disk, root, ancestry, .. } = ground;
+        let changed = |len| drop(ancestry.touched_above(path, len));
+        let is_alone = precondition == Precondition::Absent;
+        let mode = if is_alone { UNMARKED } else { beneath::NEW_DIRECTORY };
+        let names = (path.components(), mode);
+        let ensured = beneath::ensure_directory(&**disk, root, names, &changed)?;
+        let directory = &ensured.directory;
+        let stood = match ensured.made {
+            0 if is_alone => stood::<D>(disk, directory)?,
+            0 => Stood::Ended,
+            _ => Stood::Unmarked,
+        };
+        if stood == Stood::Unmarked {
+            if is_alone {
+                mark::<D>(disk, directory)?;
+            }
+            disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)))?;
+        }
+        let mut begun = lock(&self.begun);
+        if stood != Stood::Ended {
+            begun.add_for_others(path, ());
+        }
+        let begun = if begun.contains(path) { Begun::Made } else { Begun::Stood };
+        if stood != Stood::Unmarked && (begun, is_alone) != (Begun::Stood, true) {
+            self.lend::<D>(disk, path, directory)?;
+        }
+        Ok(begun)
+    }
+
+    /// Lets entries be put in a directory until its commit gives it its mode.
+    fn lend<D: Disk>(&self, disk: &D, path: &ObjectPath, directory: &D::Handle) -> DiskResult<()> {
+        let stat = disk.stat(directory)?;
+        let bits = stat.mode.bits();
+        if bits & WRITABLE == WRITABLE {
+            return Ok(());
+        }
+        let (had, has) = (stat.mode, Mode::from_bits(u32::from(bits | WRITABLE)));
+        let device = disk.file_system(directory)?.device;
+        let mut lent = lock(&self.lent);
+        if !lent.takes(path) {
+            // What was forgotten would never have its mode again.
+            return Err(DiskError::new(Code::LimitExceeded));
+        }
+        disk.set_mode(directory, has)?;
+        // What stood there when it was lent before may be another.
+        lent.remove(path);
+        lent.add(path, Lent { inode: stat.inode, device, had, has });
+        Ok(())
+    }
+
+    /// It is committed.
+    pub(super) fn ended(&self, path: &ObjectPath) {
+        lock(&self.lent).remove(path);
+        lock(&self.begun).remove(path);
+    }
+
+    /// Those at and beneath a path are no transfer's any more.
+    pub(super) fn forget_begun(&self, path: &ObjectPath) {
+        lock(&self.begun).take_beneath(path);
+    }
+
+    /// Those at and beneath a path stand there no more.
+    pub(super) fn forget_lent(&self, path: &ObjectPath) {
+        lock(&self.lent).take_beneath(path);
+    }
+
+    /// Those at and beneath a path whose commit did not come get back the mode they had: the very
+    /// directory, and only if nobody gave it another mode since.
+    pub(super) fn give_back<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
+        let Ground { disk, root, .. } = ground;
+        let give = |path: &ObjectPath, lent: Lent| -> DiskResult<()> {
+            let directory = disk.open_directory(root, path.components())?;
+            let stat = disk.stat(&directory)?;
+            let same = stat.inode == lent.inode && stat.mode == lent.has;
+            if !same || disk.file_system(&directory)?.device != lent.device {
+                return Ok(());
+            }
+            disk.set_mode(&directory, lent.had)
+        };
+        for (path, lent) in lock(&self.lent).take_beneath(path) {
+            let _ = give(&path, lent);
+        }
+    }
+}
+
+fn lock<T>(of: &Mutex<Remembered<T>>) -> MutexGuard<'_, Remembered<T>> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who made a directory that stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stood {
+    /// Somebody who is done with it.
+    Ended,
+    /// A transfer that did not come to mark it.
+    Unmarked,
+    /// A transfer that marked it, and did not end it.
+    Begun,
+}
+
+fn stood<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<Stood> {
+    let stat = disk.stat(directory)?;
+    if stat.owner == Owner::Other {
+        return Ok(Stood::Ended);
+    }
+    if stat.mode == UNMARKED && disk.list(directory, None, 1)?.names.is_empty() {
+        return Ok(Stood::Unmarked);
+    }
+    let mark = disk.xattr(directory, BEGUN_NAME)?;
+    Ok(if mark.is_some() { Stood::Begun } else { Stood::Ended })
+}
+
+/// Marks it, where the file system takes that: without it only this process knows.
+fn mark<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<()> {
+    match disk.set_xattr(directory, BEGUN_NAME, b"1") {
+        Err(error) if !matches!(error.code(), Code::Io | Code::ReadOnly) => Ok(()),
+        answer => answer,
+    }
+}
+
+/// Gives a directory whose entries are finished its mode and mtime, durably, and then takes its
+/// mark away: one that a power loss brings back asks for the same once more.
+pub(super) fn finish<D: Disk>(
+    disk: &D,
+    directory: &D::Handle,
+    metadata: &Metadata,
+) -> DiskResult<()> {
+    let is_marked = disk.xattr(directory, BEGUN_NAME)?.is_some();
+    let bits = metadata.mode.bits() | if is_marked { OWNER_WRITES } else { 0 };
+    let first = Mode::from_bits(u32::from(bits));
+    disk.set_mode(directory, first)?;
+    disk.set_mtime(directory, metadata.mtime)?;
+    disk.sync_directory(directory)?;
+    if is_marked {
+        disk.remove_xattr(directory, BEGUN_NAME)?;
+    }
+    if first != metadata.mode {
+        disk.set_mode(directory, metadata.mode)?;
+        disk.sync_directory(directory)?;
+    }
+    Ok(())
+}

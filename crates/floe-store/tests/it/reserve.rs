@@ -94,35 +94,3 @@ fn eight_writers_leave_free_what_is_kept_free() {
         sinks[0].write_at(chunk(99).start(), &content(99)).unwrap();
     });
 }
-
-/// Records that a kill or a power loss took, of stages that have their space: set aside in steps,
-/// or taken write by write.
-#[test]
-fn what_a_stage_holds_without_a_record_is_not_asked_for_again() {
-    let test = "what_a_stage_holds_without_a_record_is_not_asked_for_again";
-    with_tmpfs(test, c"size=128m", |_, point| {
-        let store = LocalStore::open(point).unwrap();
-        let keep_all = || {
-            let space = rustix::fs::statvfs(point).unwrap();
-            store.keep_free(ByteCount(space.f_bavail * space.f_frsize));
-        };
-        let large = spec("f", 400);
-        let mut unknown = spec("g", 8);
-        (unknown.size, unknown.version) = (None, None);
-        let put = |sink: &dyn Sink, nth| sink.write_at(chunk(nth).start(), &content(nth));
-        put(&*stage(&store, &large).0, 399).unwrap();
-        let (sink, _, _) = stage(&store, &unknown);
-        (0..8).for_each(|nth| put(&*sink, nth).unwrap());
-        drop(sink);
-        for (spec, chunks) in [(&large, &[0, 100, 300, 399][..]), (&unknown, &[1, 0, 7, 6, 5])] {
-            keep_all();
-            let (sink, have, _) = stage(&store, spec);
-            assert!(have.is_empty());
-            chunks.iter().for_each(|nth| put(&*sink, *nth).unwrap());
-        }
-        let (sink, _, _) = stage(&store, &unknown);
-        let refused = (0..9).map(|nth| put(&*sink, nth).err()).collect::<Vec<_>>();
-        assert!(refused[..8].iter().all(Option::is_none), "{refused:?}");
-        assert_eq!(refused[8].as_ref().unwrap().code, Code::NoSpace);
-    });
-}

@@ -24,29 +24,8 @@ pub(super) struct Pace {
     size: Option<ByteCount>,
     /// Space is set aside below this offset.
     reserved: AtomicU64,
-    spare: Mutex<Spare>,
+    reserving: Mutex<()>,
     flow: Mutex<Flow>,
-}
-
-/// Space that the file had when it was first asked for more, and no record showed: an earlier run
-/// was given it, and what takes it now takes no more. Nothing until then.
-#[derive(Debug, Default)]
-struct Spare(Option<u64>);
-
-impl Spare {
-    /// Asks for what is needed beyond it.
-    fn ask<'a, D: Disk>(
-        &mut self,
-        disk: &D,
-        file: &D::Handle,
-        keep: &'a Reserve,
-        needed: u64,
-    ) -> DiskResult<Option<Asked<'a>>> {
-        let used = self.0.unwrap_or(0).min(needed);
-        let asked = keep.ask(disk, file, ByteCount(needed - used))?;
-        self.0 = self.0.map(|spare| spare - used);
-        Ok(asked)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +43,7 @@ impl Pace {
         // it where there are holes: it would fill them.
         let ahead = size.is_some() && holes == ByteCount::ZERO;
         let reserved = AtomicU64::new(if ahead { 0 } else { u64::MAX });
-        Self { size, reserved, spare: Mutex::default(), flow: Mutex::default() }
+        Self { size, reserved, reserving: Mutex::default(), flow: Mutex::default() }
     }
 
     /// Sets space aside for a range about to be written. Where that cannot be done, what comes back
@@ -77,21 +56,16 @@ impl Pace {
         keep: &'a Reserve,
         recorded: impl Fn() -> RangeSet,
     ) -> DiskResult<Option<Asked<'a>>> {
-        let is_asked = keep.keep() != ByteCount::ZERO;
+        let ask = |bytes| keep.ask(disk, file, bytes);
         match self.reserved.load(Ordering::Acquire) {
-            u64::MAX if !is_asked => return Ok(None),
-            u64::MAX => {}
+            u64::MAX => return ask(range.len()),
             reserved if range.end().0 <= reserved => return Ok(None),
             _ => {}
         }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_asked && spare.0.is_none() {
-            let allocated = disk.stat(file)?.allocated.0;
-            *spare = Spare(Some(allocated.saturating_sub(recorded().len().0)));
-        }
+        let _one_at_a_time = self.reserving.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.reserved.load(Ordering::Acquire);
         if from == u64::MAX {
-            return spare.ask(disk, file, keep, range.len().0);
+            return ask(range.len());
         }
         if range.end().0 <= from {
             return Ok(None);
@@ -100,28 +74,34 @@ impl Pace {
         let ahead = range.end().0.checked_next_multiple_of(RESERVE_BYTES).unwrap_or(size);
         let near = range.end().0;
         let far = ahead.min(size).max(near);
-        // What is recorded takes no more.
+        // Where there is no room ahead, for this much there may be.
+        // What an earlier run was given takes no more: what it recorded, and what was set aside
+        // ahead of that.
+        let is_asked = keep.keep() != ByteCount::ZERO;
         let recorded = if is_asked { recorded() } else { RangeSet::new() };
+        let ahead = match is_asked && from == 0 {
+            true => {
+                let allocated = disk.stat(file)?.allocated.0;
+                allocated.saturating_sub(recorded.len().0).min(RESERVE_BYTES)
+            }
+            false => 0,
+        };
         let more = |to: u64| {
             let within = recorded.within(Range::new(Offset(from), Offset(to)));
-            (to - from).saturating_sub(within.map(|range| range.len().0).sum::<u64>())
+            let held = within.map(|range| range.len().0).sum::<u64>() + ahead;
+            ByteCount((to - from).saturating_sub(held))
         };
-        let before = spare.0;
-        // Where there is no room ahead, for this much there may be.
-        let (to, asked) = match spare.ask(disk, file, keep, more(far)) {
+        let (to, asked) = match ask(more(far)) {
             Ok(asked) => (far, asked),
-            Err(_) => (near, spare.ask(disk, file, keep, more(near))?),
+            Err(_) => (near, ask(more(near))?),
         };
         match disk.allocate(file, Range::new(Offset(from), Offset(to))) {
             Ok(()) => self.reserved.store(to, Ordering::Release),
-            Err(error) => {
-                drop(asked);
-                spare.0 = before;
-                if matches!(error.code(), Code::NoSpace | Code::Quota) {
-                    return Err(error);
-                }
+            Err(error) if matches!(error.code(), Code::NoSpace | Code::Quota) => return Err(error),
+            Err(_) => {
                 self.reserved.store(u64::MAX, Ordering::Release);
-                return spare.ask(disk, file, keep, range.len().0);
+                drop(asked);
+                return ask(range.len());
             }
         }
         Ok(None)

@@ -275,8 +275,14 @@ impl Disk for KernelDisk {
         max: usize,
     ) -> DiskResult<DirectoryPage> {
         // A descriptor of its own, because the position in a directory is the descriptor's.
-        let own = self.open_directory(directory, &[])?;
-        list::page(&own.0, from, max.max(1))
+        match self.open_directory(directory, &[]) {
+            // One that its owner can read and not search: it is read from its beginning as it is.
+            Err(error) if error.code() == Code::PermissionDenied && from.is_none() => {
+                fs::seek(&directory.0, fs::SeekFrom::Start(0))?;
+                list::page(&directory.0, from, max.max(1))
+            }
+            own => list::page(&own?.0, from, max.max(1)),
+        }
     }
 
     fn sync_file(&self, of: &KernelHandle) -> DiskResult<()> {

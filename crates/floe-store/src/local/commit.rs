@@ -279,6 +279,9 @@ fn keep_twin<D: Disk>(
     let disk = &*parents.ground.disk;
     let doing = format_args!("commit {}", sink.shown);
     let kept = parents.with(&sink.spec.path, |parent, last| {
+        if disk.stat_at(parent, last)?.size != size {
+            return Ok(None);
+        }
         let found = standing::look(disk, (parent, last), &sink.spec, doing, &|_, _| {});
         let twin = found.ok().flatten().filter(|twin| twin.is(size, root));
         Ok(twin.map(|twin| twin.keep(disk, (parent, last), &sink.spec, &sink.shown)))

@@ -9,10 +9,11 @@
 
 use crate::api::{Begun, Result};
 use crate::beneath;
-use crate::disk::{Disk, DiskError, DiskResult, Doing, Owner};
+use crate::disk::{Disk, DiskError, DiskResult, Doing, FileStat, Owner};
 use crate::local::Ground;
 use crate::local::remembered::Remembered;
-use floe_types::{Code, Metadata, Mode, ObjectPath, Precondition};
+use floe_types::digest::ChunkHasher;
+use floe_types::{Code, Metadata, Mode, ObjectPath, Offset, Precondition, Root};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,8 +23,6 @@ const BEGUN_NAME: &str = "user.floe.begun";
 const UNMARKED: Mode = Mode::from_bits(0o600);
 /// What the owner of a directory needs to put entries in it.
 const WRITABLE: u16 = 0o700;
-/// The bit without which its owner may not take the mark away.
-const OWNER_WRITES: u16 = 0o200;
 
 /// Those of a store.
 #[derive(Default)]
@@ -84,13 +83,13 @@ impl Directories {
         let ensured = beneath::ensure_directory(&**disk, root, names, &changed)?;
         let directory = &ensured.directory;
         let stood = match ensured.made {
-            0 if is_alone => stood::<D>(disk, directory)?,
+            0 if is_alone => stood::<D>(disk, directory, path)?,
             0 => Stood::Ended,
             _ => Stood::Unmarked,
         };
         if stood == Stood::Unmarked {
             if is_alone {
-                mark::<D>(disk, directory)?;
+                mark::<D>(disk, directory, path)?;
             }
             disk.set_mode(directory, Mode::from_bits(u32::from(WRITABLE)))?;
         }
@@ -176,7 +175,7 @@ enum Stood {
     Begun,
 }
 
-fn stood<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<Stood> {
+fn stood<D: Disk>(disk: &D, directory: &D::Handle, path: &ObjectPath) -> DiskResult<Stood> {
     let stat = disk.stat(directory)?;
     if stat.owner == Owner::Other {
         return Ok(Stood::Ended);
@@ -184,13 +183,34 @@ fn stood<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<Stood> {
     if stat.mode == UNMARKED && disk.list(directory, None, 1)?.names.is_empty() {
         return Ok(Stood::Unmarked);
     }
-    let mark = disk.xattr(directory, BEGUN_NAME)?;
-    Ok(if mark.is_some() { Stood::Begun } else { Stood::Ended })
+    let mark = mark_of::<D>(disk, directory)?;
+    let own = mark.is_some_and(|mark| mark == value(path, &stat));
+    Ok(if own { Stood::Begun } else { Stood::Ended })
+}
+
+/// What its mark says. One that its owner may not read has none: it was never made so.
+fn mark_of<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<Option<Vec<u8>>> {
+    match disk.xattr(directory, BEGUN_NAME) {
+        Err(error) if error.code() == Code::PermissionDenied => Ok(None),
+        answer => answer,
+    }
+}
+
+/// What a mark says: of this directory at this path, and not of a copy, nor where it was moved.
+fn value(path: &ObjectPath, stat: &FileStat) -> Vec<u8> {
+    let mut hasher = ChunkHasher::new(Offset::ZERO);
+    for name in path.components() {
+        hasher.update(name.as_bytes());
+        hasher.update(b"/");
+    }
+    let hash = hasher.finish().and_then(|digest| digest.root).unwrap_or_else(Root::of_nothing);
+    [&stat.inode.to_le_bytes()[..], &hash.0[..16]].concat()
 }
 
 /// Marks it, where the file system takes that: without it only this process knows.
-fn mark<D: Disk>(disk: &D, directory: &D::Handle) -> DiskResult<()> {
-    match disk.set_xattr(directory, BEGUN_NAME, b"1") {
+fn mark<D: Disk>(disk: &D, directory: &D::Handle, path: &ObjectPath) -> DiskResult<()> {
+    let value = value(path, &disk.stat(directory)?);
+    match disk.set_xattr(directory, BEGUN_NAME, &value) {
         Err(error) if !matches!(error.code(), Code::Io | Code::ReadOnly) => Ok(()),
         answer => answer,
     }
@@ -203,8 +223,9 @@ pub(super) fn finish<D: Disk>(
     directory: &D::Handle,
     metadata: &Metadata,
 ) -> DiskResult<()> {
-    let is_marked = disk.xattr(directory, BEGUN_NAME)?.is_some();
-    let bits = metadata.mode.bits() | if is_marked { OWNER_WRITES } else { 0 };
+    let is_marked = mark_of::<D>(disk, directory)?.is_some();
+    // While it is marked, its owner can open it, and take the mark away.
+    let bits = metadata.mode.bits() | if is_marked { WRITABLE } else { 0 };
     let first = Mode::from_bits(u32::from(bits));
     disk.set_mode(directory, first)?;
     disk.set_mtime(directory, metadata.mtime)?;

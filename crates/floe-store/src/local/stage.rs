@@ -197,14 +197,15 @@ pub(super) enum Found {
 /// Looks for this object's stage.
 pub(super) fn find<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) -> DiskResult<Found> {
     let key = Key::of(spec);
-    let stands = |file: &str| match disk.stat_at(area, name(file)?) {
-        Err(error) if error.code() == Code::NotFound => Ok(false),
-        answer => answer.map(|_| true),
+    let size = |file: &str| match disk.stat_at(area, name(file)?) {
+        Err(error) if error.code() == Code::NotFound => Ok(None),
+        answer => answer.map(|stat| Some(stat.size)),
     };
-    Ok(match (stands(&key.stage())?, stands(&key.journal())?) {
-        (true, _) => Found::Stage,
-        (false, true) => Found::Orphan,
-        (false, false) => Found::Nothing,
+    Ok(match (size(&key.stage())?, size(&key.journal())?) {
+        // An empty one holds nothing: it may be left of who only owned the key to clear it away.
+        (Some(size), _) if size > ByteCount::ZERO => Found::Stage,
+        (_, Some(_)) => Found::Orphan,
+        (_, None) => Found::Nothing,
     })
 }
 

@@ -106,6 +106,11 @@ fn recognise<D: Disk>(
     // Memory may show what a failed sync lost, and no later sync tells of it.
     disk.sync_file(&file)?;
     let _ = disk.drop_cache(&file, Range::new(Offset::ZERO, Offset(stat.size.0)));
+    // What is synced may take other space than before.
+    let stat = disk.stat(&file)?;
+    if spec.size.is_some_and(|size| size != stat.size) {
+        return Ok(None);
+    }
     let root = root_of(disk, &file, &stat, progress)?;
     let (basis, proof) = (Basis::Content, Proof::Bytes);
     Ok(root.map(|root| Standing { root, basis, stat, proof }))

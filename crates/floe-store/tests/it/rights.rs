@@ -15,7 +15,7 @@ use floe_types::{
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
 use std::fs::{Permissions, set_permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 
 /// Runs `act` on a store that a thread of another user opened; that thread ends with it.
 fn as_nobody(tree: &Tree, act: impl FnOnce(LocalStore<KernelDisk>) + Send) {
@@ -30,6 +30,42 @@ fn as_nobody(tree: &Tree, act: impl FnOnce(LocalStore<KernelDisk>) + Send) {
             act(LocalStore::open(&tree.at("")).unwrap());
         };
         scope.spawn(run).join().unwrap();
+    });
+}
+
+/// Made by a run that was killed before it marked it; one that its owner may not read; a copy of one
+/// that was begun elsewhere.
+#[test]
+fn a_directory_that_nobody_came_to_mark_is_taken_up_by_its_owner_without_rights() {
+    let tree = Tree::new();
+    set_mode(&tree, "", 0o777);
+    as_nobody(&tree, |store| {
+        let make = |name: &str, mode| {
+            std::fs::DirBuilder::new().mode(mode).create(tree.at(name)).unwrap();
+        };
+        let begin = |name: &str| store.begin_directory(&path(name), Precondition::Absent).unwrap();
+        make("killed", 0o600);
+        make("closed", 0o300);
+        assert_eq!((begin("killed"), begin("closed")), (Begun::Made, Begun::Stood));
+        assert_eq!(begin("own"), Begun::Made);
+        let mark = |name: &str| {
+            let mut value = [0; 64];
+            let read = rustix::fs::getxattr(tree.at(name), "user.floe.begun", &mut value);
+            read.map(|len| value[..len].to_vec())
+        };
+        make("copy", 0o755);
+        let Ok(value) = mark("own") else { return }; // a file system without
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(tree.at("copy"), "user.floe.begun", &value, flags).unwrap();
+        assert_eq!(begin("copy"), Begun::Stood);
+        for name in ["killed", "own"] {
+            let metadata =
+                Metadata { mode: Mode::from_bits(0o300), mtime: Timestamp::new(1, 0).unwrap() };
+            let commit = Commit::Directory { path: path(name), metadata };
+            store.commit(vec![commit]).remove(0).unwrap();
+            assert_eq!(tree.at(name).metadata().unwrap().permissions().mode() & 0o777, 0o300);
+            assert_eq!(begin(name), Begun::Stood);
+        }
     });
 }
 

@@ -47,7 +47,7 @@ fn is_lost(disk: &SimulatedDisk, path: &ObjectPath) -> bool {
 }
 
 fn wanted_or_open(found: Option<(Vec<u8>, Option<Metadata>)>, wanted: Metadata) -> bool {
-    let open = Metadata { mode: Mode::from_bits(u32::from(wanted.mode.bits()) | 0o200), ..wanted };
+    let open = Metadata { mode: Mode::from_bits(u32::from(wanted.mode.bits()) | 0o700), ..wanted };
     found.is_some_and(|(_, found)| [Some(wanted), Some(open)].contains(&found))
 }
 

@@ -152,8 +152,6 @@ pub(crate) struct Io<P> {
     pub(crate) open: OpenObjects,
     /// Ranges that receivers hold of them.
     pub(crate) ranges_held: usize,
-    /// Ranges that the peer says it holds of objects that are sent.
-    pub(crate) ranges_told: usize,
     /// Streams that wait for a rate limit.
     pub(crate) turns: Turns,
     /// Payload bytes the core and its operations hold.
@@ -218,7 +216,6 @@ impl<P> Io<P> {
             last_ping: 0,
             open: OpenObjects::default(),
             ranges_held: 0,
-            ranges_told: 0,
             turns: Turns::default(),
             buffered: ByteCount::ZERO,
             buffers_max,

@@ -29,7 +29,7 @@ use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame, Packing, Priority};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use chunk::Task;
 use dirs::SentDirs;
 use dropped::Dropped;
@@ -375,8 +375,6 @@ impl<P: Clone> Sender<P> {
                 self.dirs.end(begun);
             }
             entry.drop_payloads(io);
-            entry.checks = VecDeque::new();
-            io.ranges_told -= core::mem::take(&mut entry.ranges_told);
             if entry.ops > 0 {
                 io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
             }

@@ -42,8 +42,7 @@ pub struct Limits {
     pub want_ranges_max: u32,
     /// Ranges of all WANT frames of one entry.
     pub have_ranges_max: u32,
-    /// Ranges of all objects of a session that are held, as far as they do not join; and those
-    /// that the peer says it holds.
+    /// Ranges that are held, as far as they do not join, of all objects of a session.
     pub held_ranges_max: u32,
     /// Names of one page of a directory.
     pub page_entries_max: u32,

@@ -76,8 +76,6 @@ pub(super) struct SendEntry<P> {
     pub(super) holes: RangeSet,
     /// What the receiver says it holds, collected over WANT frames, then to be read and compared.
     pub(super) checks: VecDeque<Subtree>,
-    /// How many ranges it said, which count for the session until this ends.
-    pub(super) ranges_told: usize,
     /// Checks and chunks that streams have under way.
     pub(super) tasks: u32,
     /// The receiver's whole object has this root: everything is hashed before anything is sent.
@@ -128,7 +126,6 @@ impl<P> SendEntry<P> {
             plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new(), &RangeSet::new()),
             holes: RangeSet::new(),
             checks: VecDeque::new(),
-            ranges_told: 0,
             tasks: 0,
             whole: None,
             known: Subtrees::new(),

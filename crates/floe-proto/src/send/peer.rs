@@ -54,8 +54,6 @@ impl<P: Clone> Sender<P> {
             return violation("WANT of a probe that holds something");
         }
         let end = entry.size.map_or(u64::MAX, |size| size.0);
-        entry.ranges_told += want.have.len();
-        io.ranges_told += want.have.len();
         for subtree in want.have {
             let past = entry.checks.back().map_or(Offset::ZERO, |last| last.range.end());
             if subtree.range.start() < past || subtree.range.end().0 > end {
@@ -70,11 +68,6 @@ impl<P: Clone> Sender<P> {
         }
         if entry.checks.len() > self.limits.have_ranges_max as usize {
             return violation("WANT has too many ranges");
-        }
-        if io.ranges_told > self.limits.held_ranges_max as usize {
-            let detail = alloc::format!("send \"{}\": what is held is too many parts", entry.path);
-            self.fail(index, Fault::new(Code::LimitExceeded, detail), Tell::Peer, io);
-            return Ok(());
         }
         if want.more == More::Follows {
             return Ok(());

@@ -244,51 +244,6 @@ fn a_range_that_no_chunks_make_is_a_violation() {
 }
 
 #[test]
-fn what_peers_say_they_hold_of_all_objects_is_bounded() {
-    let mut config = config();
-    config.limits.held_ranges_max = 4;
-    (config.limits.have_ranges_max, config.limits.want_ranges_max) = (2, 2);
-    let mut disk = Disk::default();
-    disk.dirs.insert(path("t"));
-    for name in ["t/a", "t/b", "t/c", "t/d"] {
-        disk.files.insert(path(name), content(0, 8 * GRAIN));
-    }
-    let mut it = Hand::putting(disk, "t", options(), config);
-    it.does_all();
-    let lists = it.said.iter().filter_map(|(_, frame)| match frame {
-        Frame::Entries(_, list) => Some(list.clone()),
-        _ => None,
-    });
-    let is_file = |entry: &floe_proto::frame::Entry| entry.path.components().len() == 1;
-    let files: Vec<_> = lists.flatten().filter(is_file).map(|file| file.index.0).collect();
-    let digest = ChunkDigest { value: ChainingValue([7; 32]), root: None };
-    let holds = |count: u64| {
-        let range = |nth: u64| Range::new(Offset(2 * nth * GRAIN), Offset((2 * nth + 1) * GRAIN));
-        (1..=count).map(|nth| Subtree { range: range(nth), digest }).collect::<Vec<_>>()
-    };
-    let failed = |it: &Hand, index: u64| {
-        it.has_said(|frame| match frame {
-            Frame::Failed(failed) => {
-                assert_eq!(failed.fault.code, Code::LimitExceeded);
-                failed.entry == entry(index)
-            }
-            _ => false,
-        })
-    };
-    it.hears(LEAD, want(files[0], holds(2)));
-    it.hears(LEAD, want(files[1], holds(2)));
-    it.hears(LEAD, want(files[2], holds(1)));
-    assert!(failed(&it, files[2]) && !failed(&it, files[1]));
-    // One that ends makes room.
-    let fault = floe_types::Fault::new(Code::NoSpace, "");
-    let gone = entry(files[0]);
-    let is_gone = floe_proto::frame::Failed { entry: gone, path: path("a"), fault };
-    it.hears(LEAD, Frame::Failed(is_gone));
-    it.hears(LEAD, want(files[3], holds(2)));
-    assert!(!failed(&it, files[3]));
-}
-
-#[test]
 fn a_get_on_a_stream_does_not_keep_a_put_from_it() {
     let mut it = Hand::getting("x", options());
     it.hears(LEAD, entries(vec![file(0, "", 2 * GRAIN, 1)]));

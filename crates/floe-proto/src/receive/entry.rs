@@ -63,7 +63,9 @@ pub(super) struct RecvEntry {
     /// What an earlier run recorded of a version that is not trusted: held once DONE did not take
     /// it back.
     pub(super) suspects: BTreeMap<Offset, Subtree>,
-    /// How many ranges of both count for the session.
+    /// How many ranges of both its sender was told.
+    pub(super) ranges_told: usize,
+    /// How many ranges count for the session.
     pub(super) ranges_counted: usize,
     /// Bytes of an object without a journal that came and are not committed.
     pub(super) unrecorded: ByteCount,
@@ -294,7 +296,6 @@ impl Receiver {
         now: Time,
     ) {
         let id = self.entry_id(index);
-        let room = self.room_for_ranges(io).min(self.limits.have_ranges_max);
         let Some(entry) = self.entries.lend(&index) else { return };
         if entry.wish == LastWish::Nothing {
             entry.wish = LastWish::Release;
@@ -319,7 +320,8 @@ impl Receiver {
         // The sender compares what rests on a version that is fresh: it may take it back.
         let fresh = matches!(entry.body, EntryBody::File { freshness: Freshness::Fresh, .. });
         let basis = if fresh { Basis::Content } else { basis };
-        let Coarse { told: have, untold } = coarsened(have, room);
+        let Coarse { told: have, untold } = coarsened(have, self.limits.have_ranges_max);
+        entry.ranges_told = have.len();
         let held: u64 = have.iter().map(|subtree| subtree.range.len().0).sum();
         self.summary.bytes_resumed = self.summary.bytes_resumed.plus(ByteCount(held));
         self.summary.bytes_stored = self.summary.bytes_stored.plus(ByteCount(held));
@@ -334,7 +336,6 @@ impl Receiver {
                 }
             }
         }
-        self.count_ranges(index, io);
         self.pass_over_held(index);
         // Before WANT, upon which the sender sends all that it does not tell.
         if let Some(range) = untold {
@@ -473,6 +474,7 @@ impl RecvEntry {
             forgetting: RangeSet::new(),
             held: Subtrees::new(),
             suspects: BTreeMap::new(),
+            ranges_told: 0,
             ranges_counted: 0,
             unrecorded: ByteCount::ZERO,
             finished: None,

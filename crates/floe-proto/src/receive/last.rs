@@ -55,6 +55,7 @@ impl Receiver {
         };
         self.batch.forget(index);
         self.abandon_entry(index);
+        self.forget_ranges(index, io);
         io.wake_streams();
         self.release_if_quiet(index, io);
     }
@@ -102,8 +103,8 @@ impl Receiver {
 
     /// An entry is gone: its directory may end.
     pub(super) fn gone<P: Clone>(&mut self, index: EntryIndex, io: &mut Io<P>) {
+        self.forget_ranges(index, io);
         let Some(entry) = self.entries.remove(&index) else { return };
-        io.ranges_held -= entry.ranges_counted;
         let now = io.now;
         if let EntryBody::DirectoryEnd { .. } = entry.body {
             self.dirs.remove(&entry.path);

@@ -103,7 +103,7 @@ fn too_many(frame: &Frame<crate::disk::Bytes>) -> Option<u64> {
 
 #[test]
 fn chunks_that_do_not_join_end_their_entry_and_not_the_session() {
-    let mut it = Hand::receiving_with(floe_proto::command::Config { limits: few(6), ..config() });
+    let mut it = Hand::receiving_with(floe_proto::command::Config { limits: few(4), ..config() });
     let size = 40 * GRAIN;
     it.hears(LEAD, entries(vec![dir(0, ""), file(1, "a", size, 1), file(2, "b", size, 2)]));
     (0..3).for_each(|_| it.does(is_open));

@@ -9,6 +9,7 @@ use crate::machine::look;
 use crate::peer::{Peer, PeerId, Port, StageKey, Turn, Work};
 use crate::pipe::Stdin;
 use floe_engine::descriptors::OpenFiles;
+use floe_engine::disk_threads::Customer;
 use floe_engine::files::{Done, Files, Handle, Op};
 use floe_proto::command::{Command, Role};
 use floe_proto::disk::{DiskDone, DiskOp, Lane, OpenHow};
@@ -329,7 +330,7 @@ fn perform(peer: &Peer, work: Work) -> Done {
 
 /// Descriptors are not scarce here.
 fn open(files: &Files, entry: EntryId, path: &ObjectPath, how: &OpenHow) -> Done {
-    let Some(slot) = OpenFiles::new(DESCRIPTORS).slot() else {
+    let Some(slot) = OpenFiles::new(DESCRIPTORS).slot(Customer::ANYBODY) else {
         return Done::Failed(Fault::new(Code::LimitExceeded, "a slot of a million"));
     };
     let done = files.try_open(entry, path, how, slot, &|_, _| {});

@@ -2,8 +2,8 @@
 //!
 //! Neighbours join, and a sender goes from an object's start to its end, and from the start of each
 //! gap of what is held to its end: so beyond what was told to be held there are few more ranges,
-//! whatever its holes, since these are held like bytes. They are as many as chunks only where a peer
-//! leaves every second one out.
+//! whatever its holes, since these are held like bytes. They are as many as chunks only where a
+//! peer leaves every second one out.
 
 use super::Receiver;
 use crate::io::Io;

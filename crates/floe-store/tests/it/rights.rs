@@ -33,8 +33,8 @@ fn as_nobody(tree: &Tree, act: impl FnOnce(LocalStore<KernelDisk>) + Send) {
     });
 }
 
-/// Made by a run that was killed before it marked it; one that its owner may not read; a copy of one
-/// that was begun elsewhere.
+/// Made by a run that was killed before it marked it; one that its owner may not read; a copy of
+/// one that was begun elsewhere.
 #[test]
 fn a_directory_that_nobody_came_to_mark_is_taken_up_by_its_owner_without_rights() {
     let tree = Tree::new();

@@ -138,7 +138,6 @@ struct TakeOver {
     key: StageKey,
     op: OpId,
     what: Op,
-    until: Time,
 }
 
 /// What happens at a time.

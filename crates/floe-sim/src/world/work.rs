@@ -137,9 +137,7 @@ impl World {
                     return Some(what);
                 };
                 self.trace.say(self.now, || format!("{id:?} takes {} from {old:?}", key.0));
-                let until = self.now.plus(peer.limits.greeting);
-                self.waiting.push(TakeOver { old, by: id, key, op, what, until });
-                self.at(until, Happening::Wake(id, Lane::Session));
+                self.waiting.push(TakeOver { old, by: id, key, op, what });
                 let fault = Fault::new(Code::TakenOver, "");
                 self.command(old, Command::Close(Some(fault)));
                 None
@@ -160,12 +158,13 @@ impl World {
         }
     }
 
-    /// Opens whose earlier owner let go, or did not in time, go on.
+    /// Opens whose earlier owner let go go on. It may have been about to commit: where it does not
+    /// let go in time, the engine has the client come again, which is to wait.
     pub(super) fn settle_waiting(&mut self) {
         let mut still = Vec::new();
         for wait in std::mem::take(&mut self.waiting) {
             let released = self.peers.get(&wait.old).is_none_or(|peer| peer.ending.is_some());
-            if !released && self.now < wait.until {
+            if !released {
                 still.push(wait);
                 continue;
             }

@@ -29,7 +29,7 @@ use crate::entries::Entries;
 use crate::frame::{EntryBody, Failed, Frame, Packing, Priority};
 use crate::io::{Io, Owner, SendOp};
 use crate::walk::{OpenedChild, Walk};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use chunk::Task;
 use dirs::SentDirs;
 use dropped::Dropped;
@@ -375,6 +375,7 @@ impl<P: Clone> Sender<P> {
                 self.dirs.end(begun);
             }
             entry.drop_payloads(io);
+            entry.checks = VecDeque::new();
             if entry.ops > 0 {
                 io.events.push_back(Event::EntryEnding(EntryId { transfer: self.id, index }));
             }

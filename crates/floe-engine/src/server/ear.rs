@@ -56,6 +56,8 @@ struct Transfer {
     counted: Option<(Use, Gate)>,
     /// How many entries it has had.
     entries: u64,
+    /// Bytes of those that have lines of their own.
+    told: ByteCount,
 }
 
 impl Ear {
@@ -94,7 +96,8 @@ impl Ear {
                 }
             });
         }
-        self.transfers.insert(id, Transfer { direction, path, counted, entries: 0 });
+        self.transfers
+            .insert(id, Transfer { direction, path, counted, entries: 0, told: ByteCount::ZERO });
     }
 
     /// Not where nobody answers for the load, nor where each transfer is counted.
@@ -199,13 +202,14 @@ impl Ear {
 }
 
 impl Ear {
-    /// Leaves the line of what a client took, and never said that it has: its entries have none.
+    /// Leaves the line of what a client was sent, and never said that it has.
     fn write_down_broken(&self, id: TransferId, of: &Transfer, sent: ByteCount, fault: &Fault) {
+        let more = sent.minus(of.told);
         if let (Some(scribe), Direction::Get) = (&self.scribe, of.direction)
-            && sent > ByteCount::ZERO
+            && more > ByteCount::ZERO
             && fault.code != Code::Partial
         {
-            scribe.broken_off((id, &of.path), sent, fault);
+            scribe.broken_off((id, &of.path), more, fault);
         }
     }
 }
@@ -213,6 +217,11 @@ impl Ear {
 impl Listener for Ear {
     fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
+        if let Event::EntryFinished { entry, object: Some((size, _)), .. } = &event
+            && let Some(of) = self.transfers.get_mut(&entry.transfer)
+        {
+            of.told = of.told.plus(*size);
+        }
         match event {
             Event::TransferBegun { transfer, direction, path } => {
                 self.hall.registry.transfer_begins(&self.session);

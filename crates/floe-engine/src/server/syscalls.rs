@@ -37,7 +37,8 @@ pub(super) fn refuse() -> CallFilter {
 fn install() -> Result<(), Box<dyn Error>> {
     // What clone3 is asked for stands in memory, where no filter looks: it is not there, and the C
     // library starts its threads with clone.
-    apply(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?;
+    let clone3 = [libc::SYS_clone3, libc::SYS_clone3 | X32].map(|call| (call, Vec::new()));
+    apply(BTreeMap::from(clone3), libc::ENOSYS)?;
     apply(never()?, libc::EPERM)
 }
 

@@ -279,7 +279,7 @@ fn keep_twin<D: Disk>(
     let disk = &*parents.ground.disk;
     let doing = format_args!("commit {}", sink.shown);
     let kept = parents.with(&sink.spec.path, |parent, last| {
-        if disk.stat_at(parent, last)?.size != size {
+        if disk.stat_at(parent, last).is_ok_and(|stat| stat.size != size) {
             return Ok(None);
         }
         let found = standing::look(disk, (parent, last), &sink.spec, doing, &|_, _| {});

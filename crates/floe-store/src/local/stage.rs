@@ -222,9 +222,9 @@ pub(super) fn written<D: Disk>(
     }
 }
 
-/// Removes an orphaned journal.
+/// Removes an orphaned journal, unless another process has begun its key anew.
 pub(super) fn clear<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) {
-    let _ = remove(disk, area, &Key::of(spec).journal());
+    let _ = others::remove(disk, area, &Key::of(spec));
 }
 
 /// Whether something was there to be removed.

@@ -186,6 +186,8 @@ impl World {
             if self.piped.contains(&name) {
                 self.offer_everywhere(&name, &content, metadata);
             } else {
+                // A machine and its copy do not write at one instant: one version would be two.
+                self.now = self.now.plus(Micros(1));
                 self.write_source(&name, &content, Change::InPlace);
             }
         }

@@ -142,3 +142,17 @@ fn a_file_with_many_holes_is_held_in_few_ranges() {
         assert!(sink.holes_written >= 60, "{} holes", sink.holes_written);
     }
 }
+
+#[test]
+fn no_chunk_begins_where_its_object_ends() {
+    for said in [Some(1), None] {
+        let mut it = Hand::receiving();
+        it.hears(LEAD, entries(vec![file(0, "", 2 * GRAIN, 1)]));
+        it.does(is_open);
+        assert!(it.try_hears(LEAD, header(0, 0, 2 * GRAIN, said)).is_err(), "{said:?}");
+        let mut it = Hand::receiving();
+        it.hears(LEAD, entries(vec![file(0, "", 2 * GRAIN, 1)]));
+        it.does(is_open);
+        assert!(it.try_hears(LEAD, header(0, 0, GRAIN, said.map(|_| GRAIN))).is_ok());
+    }
+}

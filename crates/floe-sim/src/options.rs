@@ -147,6 +147,8 @@ pub struct Machines {
     pub other_limits: Tries,
     /// Of what is held of an object so many ranges are told; at both ends, which must agree.
     pub have_ranges_max: u32,
+    /// Two processes serve one directory.
+    pub two_servers: Tries,
 }
 
 /// What people and other programs do.
@@ -381,6 +383,7 @@ impl Machines {
                 0 => u32::try_from(dice.between(2, 6)).unwrap_or(2),
                 _ => Limits::default().have_ranges_max,
             },
+            two_servers: tries(dice, 4),
         }
     }
 }

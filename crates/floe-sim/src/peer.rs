@@ -26,13 +26,15 @@ pub struct PeerId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct LinkId(pub u32);
 
-/// What makes a stage.
-pub type StageKey = (ObjectPath, OwnerId);
+/// What makes a stage, and which process of the server has it.
+pub type StageKey = (ObjectPath, OwnerId, usize);
 
 /// One end of a session.
 pub struct Peer {
     /// Where it runs.
     pub machine: usize,
+    /// In which process of a server.
+    pub process: usize,
     /// Whose it is, as a client.
     pub client: usize,
     /// Which end.

@@ -42,7 +42,7 @@ pub struct World {
     trace: Trace,
     oracle: Oracle,
     machines: Vec<Machine>,
-    /// The server's process, while there is one.
+    /// The server's process or processes, while there are any.
     server: Option<Serving>,
     clients: Vec<Client>,
     sources: BTreeMap<Name, (Content, Metadata)>,
@@ -125,9 +125,9 @@ pub struct Broken {
     pub trace: Vec<String>,
 }
 
-/// The server's process.
+/// The server's processes: what is of their machine, and what each has.
 struct Serving {
-    store: Arc<Local>,
+    stores: Vec<Arc<Local>>,
     pool: Pool,
     limits: Limits,
 }

@@ -99,11 +99,17 @@ impl World {
     fn host(&mut self, client: usize) -> PeerId {
         self.tally.sessions += 1;
         let (owner, verbs) = (self.clients[client].owner, self.clients[client].verbs);
+        let process = match &self.server {
+            Some(serving) if serving.stores.len() > 1 => self.dice.index(serving.stores.len()),
+            _ => 0,
+        };
         let (pool, limits, store) = match &self.server {
             Some(serving) => {
-                let store = Arc::clone(&serving.store) as Arc<dyn Store>;
-                let store: Arc<dyn Store> = Arc::new(Fence::new(store, verbs, None));
-                (serving.pool.clone(), serving.limits.clone(), Some(store))
+                let store = serving.stores.get(process).map(|store| {
+                    let store = Arc::clone(store) as Arc<dyn Store>;
+                    Arc::new(Fence::new(store, verbs, None)) as Arc<dyn Store>
+                });
+                (serving.pool.clone(), serving.limits.clone(), store)
             }
             None => (Pool::new(ByteCount::ZERO), Limits::default(), None),
         };
@@ -112,7 +118,7 @@ impl World {
             Some(store) => Files::served(store, owner, pool.clone(), pages),
             None => Files::local(owner, pool.clone(), pages),
         };
-        let place = Place { machine: SERVER, client, role: Role::Server, verbs };
+        let place = Place { machine: SERVER, process, client, role: Role::Server, verbs };
         self.add_peer(place, files, pool, limits)
     }
 
@@ -141,6 +147,7 @@ impl World {
         };
         let peer = Peer {
             machine: place.machine,
+            process: place.process,
             client: place.client,
             role: place.role,
             core: Core::new(place.role, config, self.now),
@@ -245,6 +252,8 @@ impl World {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) machine: usize,
+    /// Which of a server's processes.
+    pub(super) process: usize,
     pub(super) client: usize,
     pub(super) role: Role,
     /// What the session's ticket allows, as this end has it.

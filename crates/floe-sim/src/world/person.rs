@@ -228,7 +228,8 @@ impl World {
         let finds = stdin.clone();
         // It knows what its ticket allows, or asks all the same.
         let verbs = if self.dice.one_in(2) { client.verbs } else { Verbs::ALL };
-        let place = Place { machine: client.machine, client: nth, role: Role::Client, verbs };
+        let place =
+            Place { machine: client.machine, process: 0, client: nth, role: Role::Client, verbs };
         let id = self.add_peer(place, files, pool, limits);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.other = Some(host);

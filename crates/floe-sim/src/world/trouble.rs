@@ -13,7 +13,7 @@ use floe_proto::command::{Command, Role};
 use floe_store::disk::{Access, Disk, Name as FileName};
 use floe_store::faulty::Faults;
 use floe_store::simulated::SimulatedDisk;
-use floe_types::{ByteCount, Metadata, Micros, Mode, Offset};
+use floe_types::{ByteCount, Fault, Metadata, Micros, Mode, Offset};
 use std::sync::Arc;
 
 /// A trouble that finds nobody to meet it comes again after so many events.
@@ -305,13 +305,18 @@ impl World {
             self.options.machines.other_limits
         };
         let limits = self.options.limits(&mut self.dice, other);
-        match machine.store() {
-            Ok(store) => {
-                // What cannot be swept now is swept later.
-                let _ = store.sweep(machine.civil(self.now));
+        let processes = if self.options.machines.two_servers == Tries::Yes { 2 } else { 1 };
+        let start = || {
+            let store = machine.store()?;
+            // What cannot be swept now is swept later.
+            let _ = store.sweep(machine.civil(self.now));
+            Ok::<_, Fault>(Arc::new(store))
+        };
+        match (0..processes).map(|_| start()).collect() {
+            Ok(stores) => {
                 let pool = Pool::new(ByteCount(1 << 20));
-                self.server = Some(Serving { store: Arc::new(store), pool, limits });
-                self.trace.say(self.now, || "the server starts".to_owned());
+                self.server = Some(Serving { stores, pool, limits });
+                self.trace.say(self.now, || format!("{processes} processes serve"));
             }
             Err(_) => self.at(self.now.plus(Micros::from_secs(1)), Happening::ServerStarts),
         }

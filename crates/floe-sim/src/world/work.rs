@@ -126,7 +126,7 @@ impl World {
         }
         match &what {
             DiskOp::Open { entry, path, how: OpenHow::Sink(_) } => {
-                let key: StageKey = (path.clone(), peer.files.owner());
+                let key: StageKey = (path.clone(), peer.files.owner(), peer.process);
                 peer.claims.insert(*entry, key.clone());
                 let held = self.claims.get(&key).copied().filter(|owner| *owner != id);
                 let live = |owner: &PeerId| {

@@ -93,6 +93,9 @@ impl<D: Disk> Branch<'_, D> {
         if page.names.is_empty() {
             return Ok(Round::Empty);
         }
+        if page.names.iter().any(|bytes| bytes == Name::RESERVED.as_bytes()) {
+            spare(self.disk, directory)?;
+        }
         for bytes in page.names {
             if !(self.wanted)() {
                 return Err(DiskError::new(Code::Interrupted));
@@ -133,6 +136,15 @@ impl<D: Disk> Branch<'_, D> {
             }
         }
         Ok(own)
+    }
+}
+
+/// What stands under the reserved name is of some root: of its stages none goes, and nothing beside
+/// it. One that is empty is of nobody.
+fn spare<D: Disk>(disk: &D, at: &D::Handle) -> DiskResult<()> {
+    match disk.remove_directory(at, Name::RESERVED).map_err(DiskError::code) {
+        Ok(()) | Err(Code::NotFound) => Ok(()),
+        Err(_) => Err(DiskError::new(Code::NotEmpty)),
     }
 }
 

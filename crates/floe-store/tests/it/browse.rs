@@ -267,13 +267,24 @@ fn stats_without_following() {
 }
 
 #[test]
+fn what_stands_under_the_reserved_name_is_not_removed_with_its_tree() {
+    let tree = Tree::new();
+    tree.file("d/other-root/f", b"kept");
+    tree.file("d/other-root/.floe/a.stage", b"what somebody sends there");
+    let store = tree.store();
+    let removed = store.remove(&path("d"), Depth::Recursive, &|| true).map_err(|f| f.code);
+    assert_eq!(removed, Err(Code::NotEmpty));
+    assert!(tree.at("d/other-root/.floe/a.stage").exists() && tree.at("d/other-root/f").exists());
+}
+
+#[test]
 fn removes_one_name_or_a_whole_tree() {
     let tree = Tree::new();
     tree.file("keep/f", b"kept");
     for nth in 0..700 {
         tree.file(&format!("d/{}/{nth}", nth % 3), b"x");
     }
-    tree.file("d/0/sub/.floe/stage", b"x");
+    std::fs::create_dir_all(tree.at("d/0/sub/.floe")).unwrap();
     tree.link("../keep", "d/to-keep");
     std::fs::create_dir(tree.at("d/empty")).unwrap();
     let remove =

@@ -29,6 +29,9 @@ const TICKETS: &[(&str, u32)] = &[
     ("read,list,write-new,overwrite,remove,mkdir", READ | LIST | CHANGE),
 ];
 
+/// Takes seconds where it is allowed; it is asked where it is not.
+const MEASURE: &str = "MEASURE";
+
 /// What is asked, the verbs it needs, and what says it.
 fn asked() -> Vec<(&'static str, u32, Vec<u8>)> {
     let ask = |what, path: &str| request(0, what, at(path));
@@ -53,12 +56,20 @@ fn asked() -> Vec<(&'static str, u32, Vec<u8>)> {
         ),
         ("MKDIR", MKDIR, ask(wire::MKDIR, "made")),
         ("MKDIR of two", MKDIR, ask(wire::MKDIR, "made/within")),
+        (MEASURE, WRITE, ask(wire::MEASURE, "")),
     ];
     let mut all: Vec<_> = requests
         .into_iter()
         .map(|(name, needs, body)| (name, needs, cold(kind::REQUEST, &body)))
         .collect();
+    let probe = |direction: u64| cold(kind::OPEN, &wire::open(0, direction, at("")).with(11, 9));
     all.extend([
+        ("probe of a get", READ, probe(1)),
+        (
+            "probe of a put",
+            WRITE,
+            [probe(0), wire::entries(0, only(&wire::file(0, at(""), 9)))].concat(),
+        ),
         ("get of a file", READ, get("f")),
         ("get of a directory", READ | LIST, get("d")),
         ("put of a file", WRITE, put("new", only(&file))),
@@ -123,17 +134,20 @@ fn stands(fort: &Fort) -> impl PartialEq + std::fmt::Debug {
 
 fn try_all(fort: &Fort, ticket: &super::peer::Ticket, verbs: u32, frozen: bool) {
     for (name, needs, bytes) in asked() {
+        let frozen = frozen && needs & CHANGE != 0;
+        let allowed = !frozen && needs & !verbs == 0;
+        if name == MEASURE && allowed {
+            continue;
+        }
         furnish(fort);
         let before = stands(fort);
         let mut peer = fort.peer_of(ticket);
         peer.say(&bytes);
         let judged = judged(&mut peer);
-        let refused = if frozen && needs & CHANGE != 0 {
-            Err(code::READ_ONLY)
-        } else if needs & !verbs == 0 {
-            Ok(())
-        } else {
-            Err(code::NOT_ALLOWED)
+        let refused = match (frozen, allowed) {
+            (true, _) => Err(code::READ_ONLY),
+            (false, true) => Ok(()),
+            (false, false) => Err(code::NOT_ALLOWED),
         };
         assert_eq!(judged, refused, "{name} with {verbs:#x}");
         if refused.is_err() {

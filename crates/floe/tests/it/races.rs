@@ -3,6 +3,7 @@
 //! removed.
 
 use crate::stage::{Server, Stage, census};
+use crate::tickets::grant;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -77,7 +78,7 @@ fn says_nothing(stage: &Stage, args: &[&str]) -> bool {
 fn no_verb_leads_out_of_what_is_served() {
     let stage = Stage::new();
     let outside = outside(&stage);
-    let _server: Server = stage.serve_and_log_in(&[]);
+    let server: Server = stage.serve_and_log_in(&[]);
     let srv = stage.path("srv");
     let mut pairs = vec![pair(&srv, "d", &outside)];
     fs::write(srv.join("f"), "inside").unwrap();
@@ -87,11 +88,31 @@ fn no_verb_leads_out_of_what_is_served() {
     stage.file("large", 1_000_000);
     stage.file("t/a", 10);
     stage.file("t/sub/b", 10);
+    // What is exchanged is all that this one's holder sees.
+    grant(&stage, &server, "boxed", &["--prefix", "d", "--allow", "all"]);
     let before = census(&outside);
     let done = AtomicU32::new(0);
     let run = |args: &[&str]| {
         if says_nothing(&stage, args) {
             done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let boxed_done = AtomicU32::new(0);
+    let boxed = |nth: u32| {
+        let made = format!("boxed:/made{}", nth % 3);
+        for args in [
+            &["get", "boxed:/secret", "-"][..],
+            &["get", "boxed:/", "copy"],
+            &["ls", "boxed:/"],
+            &["stat", "boxed:/sub/only-outsid"],
+            &["put", "new", "boxed:/sub/new"],
+            &["put", "t", &made],
+            &["mv", "boxed:/secret", "boxed:/sub/secret"],
+            &["rm", "-r", &made],
+        ] {
+            if says_nothing(&stage, args) {
+                boxed_done.fetch_add(1, Ordering::Relaxed);
+            }
         }
     };
     let reads = |_: u32| {
@@ -116,9 +137,10 @@ fn no_verb_leads_out_of_what_is_served() {
         run(&["rm", "-r", "nas:/d/sub"]);
         run(&["rm", "nas:/d/secret"]);
     };
-    while_exchanged(&pairs, &[&reads, &writes, &renames]);
+    while_exchanged(&pairs, &[&reads, &writes, &renames, &boxed]);
     assert_eq!(census(&outside), before);
     assert!(done.load(Ordering::Relaxed) > 20, "the race never went our way");
+    assert!(boxed_done.load(Ordering::Relaxed) > 5, "nor that of the ticket");
 }
 
 #[test]

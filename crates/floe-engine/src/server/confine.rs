@@ -3,13 +3,14 @@
 //! Paths are resolved beneath the root's handle anyway, by the kernel (`floe_store::kernel`). This
 //! is the second fence, for the mistake nobody has found: Landlock refuses the thread that asks for
 //! it, and every thread that it starts, all other files, whoever the process runs as. It cannot be
-//! taken back. TCP is not touched. Without it (a kernel before 5.13, or one that has it switched
-//! off) a server serves all the same, and says so.
+//! taken back. Nor does a server connect to anybody: where the kernel can refuse TCP (6.7), it
+//! does. Without it (a kernel before 5.13, or one that has it switched off) a server serves all the
+//! same, and says so.
 
 use super::ReadOnly;
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use std::error::Error;
 use std::path::Path;
@@ -65,6 +66,7 @@ fn restrict(
     let mut rules = rules
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
+        .handle_access(AccessNet::ConnectTcp)?
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     for (path, access) in [(root, beneath_root), (state, written())] {
@@ -115,6 +117,25 @@ mod tests {
 
     fn denied<T>(result: std::io::Result<T>) -> bool {
         result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    }
+
+    #[test]
+    fn a_server_connects_to_nobody_and_hears_whoever_comes() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let _ = confined(ReadOnly::No, |_| {
+            let connected = std::net::TcpStream::connect(at);
+            // A kernel before 6.7 cannot refuse it.
+            assert!(denied(connected) || !refuses_tcp());
+        });
+        let came = std::thread::spawn(move || std::net::TcpStream::connect(at).unwrap());
+        listener.accept().unwrap();
+        came.join().unwrap();
+    }
+
+    fn refuses_tcp() -> bool {
+        let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        rules.handle_access(AccessNet::ConnectTcp).is_ok()
     }
 
     #[test]

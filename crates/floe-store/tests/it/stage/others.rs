@@ -51,10 +51,13 @@ fn a_sweep_goes_on_where_one_place_fails() {
         write(&*stage(&store, &spec(&format!("{place}/x"), 2)).0, 0);
     }
     // Something else has the area's name.
-    store.remove(&path("a"), floe_store::Depth::Recursive, &|| true).unwrap();
     let root = disk.root().unwrap();
-    disk.make_directory(&root, Name::new(b"a").unwrap(), Mode::from_bits(0o755)).unwrap();
     let a = disk.open_child(&root, Name::new(b"a").unwrap()).unwrap();
+    let area = disk.open_child(&a, Name::RESERVED).unwrap();
+    for name in disk.list(&area, None, 100).unwrap().names {
+        disk.remove_file(&area, Name::new(&name).unwrap()).unwrap();
+    }
+    disk.remove_directory(&a, Name::RESERVED).unwrap();
     disk.create_file(&a, Name::RESERVED, Mode::from_bits(0o644)).unwrap();
     let b = disk.open_child(&root, Name::new(b"b").unwrap()).unwrap();
     assert!(disk.open_child(&b, Name::RESERVED).is_ok());

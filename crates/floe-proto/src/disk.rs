@@ -350,6 +350,22 @@ pub enum DiskDone<P> {
     Failed(Fault),
 }
 
+impl<P> DiskDone<P> {
+    /// The same with its faults cut to what the wire carries.
+    #[must_use]
+    pub(crate) fn told(self) -> Self {
+        let each = |results: Vec<Result<(), Fault>>| {
+            results.into_iter().map(|result| result.map_err(Fault::told)).collect()
+        };
+        match self {
+            Self::Failed(fault) => Self::Failed(fault.told()),
+            Self::Committed(results) => Self::Committed(each(results)),
+            Self::Signed(results, receipt) => Self::Signed(each(results), receipt),
+            done => done,
+        }
+    }
+}
+
 /// What an opened entry is.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Opened {

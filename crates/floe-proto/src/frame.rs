@@ -305,6 +305,24 @@ pub enum EntryBody {
     },
 }
 
+impl Entry {
+    /// What it counts of what a session may have announced (PROTOCOL.md 3).
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.path.footprint() + self.body.link_len()
+    }
+}
+
+impl EntryBody {
+    /// Bytes of a link's text.
+    pub(crate) const fn link_len(&self) -> usize {
+        match self {
+            Self::Link { target, .. } => target.len(),
+            Self::File { .. } | Self::Directory | Self::DirectoryEnd { .. } => 0,
+        }
+    }
+}
+
 /// What the receiver holds of a file.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Want {

@@ -7,8 +7,9 @@
 use crate::causes::CauseClock;
 use crate::command::Event;
 use crate::disk::{DiskOp, Lane};
-use crate::frame::{CommittedEntry, DoneEntry, Entry, EntryBody, Frame, SeqRange};
+use crate::frame::{CommittedEntry, DoneEntry, Entry, Frame, SeqRange};
 use crate::turns::Turns;
+use crate::unsaid::Unsaid;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use floe_types::{
@@ -140,7 +141,7 @@ pub(crate) struct Io<P> {
     pub(crate) pipes: BTreeMap<StreamId, Pipe<P>>,
     pub(crate) lead: Option<StreamId>,
     /// Cold frames for the lead stream, in order.
-    pub(crate) cold: VecDeque<Frame<P>>,
+    pub(crate) cold: Unsaid<P>,
     pub(crate) session_ops: VecDeque<(OpId, DiskOp<P>)>,
     owners: BTreeMap<OpId, Owner>,
     next_op: u64,
@@ -206,7 +207,7 @@ impl<P> Io<P> {
         Self {
             pipes: BTreeMap::new(),
             lead: None,
-            cold: VecDeque::new(),
+            cold: Unsaid::new(),
             session_ops: VecDeque::new(),
             owners: BTreeMap::new(),
             next_op: 0,
@@ -273,55 +274,32 @@ impl<P> Io<P> {
 
     /// A cold frame for the lead stream.
     pub(crate) fn say(&mut self, frame: Frame<P>) {
-        self.cold.push_back(frame);
+        self.cold.push(frame);
         self.wake_lead();
     }
 
-    /// An announcement: joins the last batch if that is still queued and has room.
+    /// An announcement.
     pub(crate) fn say_entry(&mut self, transfer: TransferId, entry: Entry) {
-        let cost = entry_cost(&entry);
-        let room =
-            |list: &Vec<Entry>| list.iter().map(entry_cost).sum::<usize>() + cost <= COLD_BYTES;
-        for frame in self.cold.iter_mut().rev() {
-            match frame {
-                Frame::Entries(of, list)
-                    if *of == transfer && list.len() < BATCH_MAX && room(list) =>
-                {
-                    return list.push(entry);
-                }
-                Frame::Done(..) => {}
-                _ => break,
-            }
-        }
-        self.say(Frame::Entries(transfer, alloc::vec![entry]));
+        self.say_with(|cold| cold.push_entry(transfer, entry));
     }
 
-    /// An entry is whole: joins the last batch if that is still queued and has room.
+    /// An entry is whole.
     pub(crate) fn say_done(&mut self, transfer: TransferId, done: DoneEntry) {
-        for frame in self.cold.iter_mut().rev() {
-            match frame {
-                Frame::Done(of, list) if *of == transfer && list.len() < BATCH_MAX => {
-                    return list.push(done);
-                }
-                Frame::Entries(..) => {}
-                _ => break,
-            }
-        }
-        self.say(Frame::Done(transfer, alloc::vec![done]));
+        self.say_with(|cold| cold.push_done(transfer, done));
     }
 
-    /// An entry is committed: joins the last batch if that is still queued and has room.
+    /// An entry is committed.
     pub(crate) fn say_committed(&mut self, transfer: TransferId, committed: CommittedEntry) {
-        for frame in self.cold.iter_mut().rev() {
-            match frame {
-                Frame::Committed(of, list) if *of == transfer && list.len() < BATCH_MAX => {
-                    return list.push(committed);
-                }
-                Frame::Want(_) => {}
-                _ => break,
-            }
+        self.say_with(|cold| cold.push_committed(transfer, committed));
+    }
+
+    /// One that joins another wakes nobody.
+    fn say_with(&mut self, push: impl FnOnce(&mut Unsaid<P>)) {
+        let before = self.cold.len();
+        push(&mut self.cold);
+        if self.cold.len() > before {
+            self.wake_lead();
         }
-        self.say(Frame::Committed(transfer, alloc::vec![committed]));
     }
 
     /// A hot frame for `stream`; dropped where that is gone (what it was about comes back by
@@ -408,21 +386,6 @@ impl<P> Io<P> {
         let rounded = if share.is_power_of_two() { share } else { share.next_power_of_two() / 2 };
         ByteCount(rounded).clamp(piece_min.min(piece_max), piece_max)
     }
-}
-
-/// What a batch of announcements may come to; well below the longest frame.
-const COLD_BYTES: usize = 40 << 10;
-/// Entries of one batch: at most 70 bytes each where they are not announcements.
-const BATCH_MAX: usize = 512;
-
-/// An upper bound of the bytes an announcement takes.
-fn entry_cost(entry: &Entry) -> usize {
-    let path: usize = entry.path.components().iter().map(|name| name.as_bytes().len() + 3).sum();
-    let target = match &entry.body {
-        EntryBody::Link { target, .. } => target.len(),
-        EntryBody::File { .. } | EntryBody::Directory | EntryBody::DirectoryEnd { .. } => 0,
-    };
-    160 + path + target
 }
 
 /// Pieces a stream may hold at once: one under way with the disk, two queued, one spare.

@@ -18,6 +18,7 @@ pub mod bucket; // the rate limit
 mod background; // how fast a transfer goes that gives way
 mod turns; // whose turn it is to pay
 pub mod causes; // where the time goes, and what that says
+mod unsaid; // cold frames that wait to be taken
 mod io; // what waits to be taken, and what is under way
 mod entries; // entries, counted as they change
 mod plan; // what is still to be sent of an object

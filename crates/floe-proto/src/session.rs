@@ -282,6 +282,8 @@ impl<P: Clone> Session<P> {
         }
         let Some(owner) = self.io.end(op) else { return };
         self.moved = now;
+        // Nobody reads more of it at a server than it says.
+        let done = if self.role == Role::Server { done.told() } else { done };
         let inline = took.queued == Micros::ZERO || took.waited == Waited::No;
         let queued = if inline { Queued::Inline } else { Queued::Waited };
         if let (Owner::Receive(_, ReceiveOp::Write(_, _, stream, _)), Waited::No) =

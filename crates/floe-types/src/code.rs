@@ -228,6 +228,21 @@ impl Fault {
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into() }
     }
+
+    /// The longest line that the wire carries, in bytes.
+    pub const DETAIL_BYTES_MAX: usize = 512;
+
+    /// As it is said, and kept to be said again: its line is no longer than the wire carries, and
+    /// takes no memory beyond that. A path as it is shown may take six times its bytes.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        if self.detail.len() > Self::DETAIL_BYTES_MAX {
+            let fits = |end: &usize| self.detail.is_char_boundary(*end);
+            let end = (0..=Self::DETAIL_BYTES_MAX).rev().find(fits).unwrap_or(0);
+            self.detail = String::from(&self.detail[..end]);
+        }
+        self
+    }
 }
 
 impl fmt::Display for Fault {
@@ -244,7 +259,7 @@ impl core::error::Error for Fault {}
 
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use super::{Code, Fault};
 
     #[test]
     fn numbers_are_unique_ascending_and_read_back() {
@@ -254,5 +269,13 @@ mod tests {
             assert!(code.exit_status() != 0);
         }
         assert_eq!(Code::from_wire(60_000), Code::Other);
+    }
+
+    #[test]
+    fn what_is_told_is_cut_between_characters_and_keeps_no_more() {
+        let short = Fault::new(Code::Io, "x".repeat(512));
+        assert_eq!(short.clone().told(), short);
+        let long = Fault::new(Code::Io, alloc::format!("x{}", "\u{e4}".repeat(400))).told();
+        assert_eq!((long.detail.len(), long.detail.capacity()), (511, 511));
     }
 }

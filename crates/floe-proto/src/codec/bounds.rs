@@ -1,14 +1,14 @@
 //! The bounds a decoder holds a peer to: the constants of floe/1, and this end's own `Limits`.
 
 use crate::command::Violation;
-use floe_types::{ChunkSize, Limits};
+use floe_types::{ChunkSize, Fault, Limits};
 
 /// The longest frame of floe/1 but DATA, in bytes behind the head.
 pub const FRAME_BYTES_MAX: usize = 64 << 10;
 /// The longest name and version of a program, in bytes.
 pub const AGENT_BYTES_MAX: usize = 128;
 /// The longest line of a fault, in bytes.
-pub const DETAIL_BYTES_MAX: usize = 512;
+pub const DETAIL_BYTES_MAX: usize = Fault::DETAIL_BYTES_MAX;
 /// The longest transfer handle, in bytes.
 pub const HANDLE_BYTES_MAX: usize = 1024;
 /// The longest cursor of a directory page, in bytes.

@@ -180,7 +180,8 @@ impl Receiver {
             }
             self.count_failure(entry, path, fault, io);
         }
-        self.directory_settled(index, DirState::Failed(fault), io);
+        // What is announced in it fails with it, and that costs its sender next to nothing.
+        self.directory_settled(index, DirState::Failed(fault.told()), io);
     }
 
     /// Whether an entry is in, or the end of, a directory that could not be made.

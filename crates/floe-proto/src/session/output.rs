@@ -21,16 +21,25 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// Whether frames of a stream are to be taken now. A server leaves them in the socket while the
+    /// Whether a frame of a stream is to be taken now: asked before each, since one may have many
+    /// answers. A server leaves them in the socket while the
     /// peer does not read what it is answered: what waits to be said is bounded, and the peer is
     /// found by its silence.
     #[must_use]
     pub fn hearing(&self, stream: StreamId) -> Asked {
-        let unsaid = self.io.unsaid(stream);
+        let is_lead = self.io.lead == Some(stream);
+        let full = self.io.unsaid(stream) >= UNSAID_MAX
+            || is_lead && self.unsaid_bytes().0 >= UNSAID_BYTES_MAX;
         match self.role {
-            Role::Server if unsaid >= UNSAID_MAX => Asked::No,
+            Role::Server if full => Asked::No,
             Role::Server | Role::Client => Asked::Yes,
         }
+    }
+
+    /// About what the frames take that wait to be taken, but for those of chunks.
+    #[must_use]
+    pub const fn unsaid_bytes(&self) -> ByteCount {
+        ByteCount(self.io.cold.bytes() as u64)
     }
 
     /// Bytes of a frame came that is not whole yet: the peer is alive.
@@ -68,7 +77,7 @@ impl<P: Clone> Session<P> {
             return Some(Frame::Ping(number));
         }
         if self.io.lead == Some(stream)
-            && let Some(frame) = self.io.cold.pop_front()
+            && let Some(frame) = self.io.cold.pop()
         {
             if let (Frame::Reply(id, _), Role::Server) = (&frame, self.role) {
                 self.requests.remove(id);
@@ -233,5 +242,7 @@ pub enum Asked {
 
 /// Frames that wait for a peer that does not read, before it is not listened to any more.
 const UNSAID_MAX: usize = 1024;
+/// The same in bytes: far more than an honest client leaves, which reads at all times.
+const UNSAID_BYTES_MAX: u64 = 4 << 20;
 /// Ranges of one STORED: 16 bytes each.
 const STORED_RANGES: usize = 1024;

@@ -117,7 +117,7 @@ impl<P: Clone> Session<P> {
             return;
         }
         let ends = |frame: &Frame<P>| matches!(frame, Frame::Complete(..) | Frame::Completed(_));
-        if let Some(at) = self.io.cold.iter().rposition(ends) {
+        if let Some(at) = self.io.cold.last(ends) {
             let stats = self.stats(now);
             self.io.cold.insert(at, stats);
         }

@@ -16,6 +16,7 @@ mod reach; // where chunks may be
 mod answers; // verdicts, refusals, and frames that contradict each other
 mod endings; // entries that fail, are replaced, or are stopped
 mod bounds; // what a peer can cause is bounded
+mod memory; // and what it can have a session remember
 mod holes;
 mod packed; // pieces that travel packed
 mod liars; // peers that lie about what they were told

@@ -13,6 +13,8 @@ use floe_types::EntryIndex;
 pub(crate) struct Tally {
     /// Announced and not ended.
     pub(crate) ahead: usize,
+    /// What these count of what a session may have announced.
+    pub(crate) ahead_bytes: usize,
     /// Objects that are open, or about to be,
     pub(crate) open: usize,
     /// and those of them that are small.
@@ -26,6 +28,7 @@ pub(crate) struct Tally {
 impl Tally {
     fn add(&mut self, other: Self) {
         self.ahead += other.ahead;
+        self.ahead_bytes += other.ahead_bytes;
         self.open += other.open;
         self.open_small += other.open_small;
         self.waiting += other.waiting;
@@ -34,6 +37,7 @@ impl Tally {
 
     fn subtract(&mut self, other: Self) {
         self.ahead -= other.ahead;
+        self.ahead_bytes -= other.ahead_bytes;
         self.open -= other.open;
         self.open_small -= other.open_small;
         self.waiting -= other.waiting;
@@ -61,7 +65,8 @@ const LENT_MAX: usize = 4;
 
 impl<E: Tallied> Entries<E> {
     pub(crate) const fn new() -> Self {
-        const NONE: Tally = Tally { ahead: 0, open: 0, open_small: 0, waiting: 0, timed: 0 };
+        const NONE: Tally =
+            Tally { ahead: 0, ahead_bytes: 0, open: 0, open_small: 0, waiting: 0, timed: 0 };
         Self { map: BTreeMap::new(), sum: NONE, lent: Vec::new() }
     }
 
@@ -156,6 +161,7 @@ mod tests {
             let bit = |nth: u8| usize::from(self.0 >> nth & 1);
             Tally {
                 ahead: bit(0),
+                ahead_bytes: usize::from(self.0),
                 open: bit(1),
                 open_small: bit(2),
                 waiting: bit(3),

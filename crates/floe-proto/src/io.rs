@@ -135,6 +135,33 @@ impl OpenObjects {
     }
 }
 
+/// What is announced to the peer and has not ended, as it counts there.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Announced {
+    pub(crate) entries: usize,
+    /// Directories that have not ended: what ends them may wait to be announced.
+    pub(crate) dirs: usize,
+    pub(crate) next: Next,
+}
+
+/// Whether an announcement waits until others have ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) enum Next {
+    #[default]
+    Free,
+    HeldBack,
+}
+
+impl Announced {
+    /// Whether there may be one more: half of the bound is for what the peer counts and this end
+    /// does not any more. Where nothing can end before it, there must be.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        // More than by default no peer has to take.
+        let most = limits.announced_bytes_max.min(Limits::default().announced_bytes_max);
+        self.entries == 0 || ByteCount::of_len(self.entries + self.dirs).0 <= most.0 / 2
+    }
+}
+
 /// The queues of a session.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Io<P> {
@@ -153,6 +180,8 @@ pub(crate) struct Io<P> {
     pub(crate) open: OpenObjects,
     /// Ranges that receivers hold of them.
     pub(crate) ranges_held: usize,
+    /// What senders have announced.
+    pub(crate) announced: Announced,
     /// Streams that wait for a rate limit.
     pub(crate) turns: Turns,
     /// Payload bytes the core and its operations hold.
@@ -217,6 +246,7 @@ impl<P> Io<P> {
             last_ping: 0,
             open: OpenObjects::default(),
             ranges_held: 0,
+            announced: Announced::default(),
             turns: Turns::default(),
             buffered: ByteCount::ZERO,
             buffers_max,

@@ -63,6 +63,8 @@ pub(crate) struct Receiver {
     holes: Holes,
     entries: Entries<RecvEntry>,
     dirs: BTreeMap<ObjectPath, Dir>,
+    /// What their paths count of what the session may have announced.
+    dirs_bytes: usize,
     /// Files that wait until fewer objects are open.
     queue: VecDeque<EntryIndex>,
     /// By an entry that ends: the one that replaces it, and begins once it is gone.
@@ -138,6 +140,7 @@ impl Receiver {
             holes: config.holes,
             entries: Entries::new(),
             dirs: BTreeMap::new(),
+            dirs_bytes: 0,
             queue: VecDeque::new(),
             behind: BTreeMap::new(),
             chunks: BTreeMap::new(),

@@ -361,6 +361,7 @@ impl<P: Clone> Sender<P> {
         for index in indices {
             self.end_entry(index, io);
         }
+        self.discount_directories(io);
     }
 
     /// Drops an entry's work; releases its handle once nothing of it is under way.
@@ -372,8 +373,9 @@ impl<P: Clone> Sender<P> {
         if let Some(entry) = self.entries.lend(&index) {
             entry.stage = Stage::Ending;
             if let Some(EntryBody::DirectoryEnd { begun, .. }) = entry.body {
-                self.dirs.end(begun);
+                io.announced.dirs -= self.dirs.end(begun);
             }
+            io.announced.entries -= core::mem::take(&mut entry.announced_bytes);
             entry.drop_payloads(io);
             entry.checks = VecDeque::new();
             if entry.ops > 0 {

@@ -353,6 +353,7 @@ impl<P: Clone> Session<P> {
                 half.open_queued(&mut self.io, now);
             }
         }
+        self.go_on_announcing();
         self.say_last_stats(now);
         self.report_finished();
         self.tend_background(now);

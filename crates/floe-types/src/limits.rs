@@ -28,6 +28,10 @@ pub struct Limits {
     pub requests_max: u32,
     /// Entries announced and not finished, per transfer.
     pub entries_ahead_max: u32,
+    /// What the paths and link texts take of all entries of a session that are announced and have
+    /// not ended, directories until their end has: `ObjectPath::footprint`, PROTOCOL.md 3. A sender
+    /// stops well below.
+    pub announced_bytes_max: ByteCount,
     /// Entries that hold a file open at once, per session.
     pub objects_open_max: u32,
     /// Objects of at most `UNASKED_BYTES` that may be open at once.
@@ -77,6 +81,7 @@ impl Default for Limits {
             transfers_max: 16,
             requests_max: 64,
             entries_ahead_max: 4096,
+            announced_bytes_max: ByteCount(48 << 20),
             objects_open_max: 128,
             small_objects_open_max: 1024,
             window_bytes_max: ByteCount(256 << 20),

@@ -170,7 +170,8 @@ impl ObjectPath {
         self.0.iter().map(Component::as_bytes).collect::<Vec<_>>().join(&b'/')
     }
 
-    /// About what it takes to remember it: each name is memory of its own.
+    /// About what it takes to remember it: each name is memory of its own. Both ends of a session
+    /// count this (PROTOCOL.md 3).
     #[must_use]
     pub fn footprint(&self) -> usize {
         const OWN_BYTES: usize = 96;

@@ -56,10 +56,16 @@ impl Receiver {
         if self.dirs.len() > self.limits.entries_ahead_max as usize + DEPTH_MAX {
             return violation("too many directories that have not ended");
         }
+        self.dirs_bytes += path.footprint();
         match self.dirs.insert(path, Dir::making(index)) {
             None => Ok(()),
             Some(_) => violation("a directory twice"),
         }
+    }
+
+    /// What all that was announced and has not ended counts.
+    pub(crate) fn announced_bytes(&self) -> usize {
+        self.entries.tally().ahead_bytes + self.dirs_bytes
     }
 
     /// Begins an entry, or lets it wait until its directory is made.

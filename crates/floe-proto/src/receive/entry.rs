@@ -48,6 +48,8 @@ pub(crate) enum LastWish {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct RecvEntry {
     pub(super) path: ObjectPath,
+    /// What it counts of what the session may have announced.
+    footprint: usize,
     pub(super) body: EntryBody,
     pub(super) stage: Stage,
     pub(super) size: Option<ByteCount>,
@@ -437,6 +439,7 @@ impl Tallied for RecvEntry {
         let is_end = matches!(self.body, EntryBody::DirectoryEnd { .. });
         Tally {
             ahead: usize::from(ahead),
+            ahead_bytes: if ahead { self.footprint } else { 0 },
             open: stage(&[Stage::Opening, Stage::Open]),
             open_small: 0,
             waiting: if is_end { 0 } else { stage(&[Stage::Waiting]) },
@@ -464,6 +467,7 @@ impl RecvEntry {
         now: Time,
     ) -> Self {
         Self {
+            footprint: path.footprint() + body.link_len(),
             path,
             body,
             stage: Stage::Waiting,

@@ -76,6 +76,8 @@ pub(super) struct SendEntry<P> {
     pub(super) holes: RangeSet,
     /// What the receiver says it holds, collected over WANT frames, then to be read and compared.
     pub(super) checks: VecDeque<Subtree>,
+    /// What it counts of what the session has announced, until this ends.
+    pub(super) announced_bytes: usize,
     /// Checks and chunks that streams have under way.
     pub(super) tasks: u32,
     /// The receiver's whole object has this root: everything is hashed before anything is sent.
@@ -126,6 +128,7 @@ impl<P> SendEntry<P> {
             plan: ChunkPlan::new(ByteCount::ZERO, &RangeSet::new(), &RangeSet::new()),
             holes: RangeSet::new(),
             checks: VecDeque::new(),
+            announced_bytes: 0,
             tasks: 0,
             whole: None,
             known: Subtrees::new(),

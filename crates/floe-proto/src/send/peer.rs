@@ -221,6 +221,7 @@ impl<P: Clone> Sender<P> {
             let next = self.walk.take_index();
             let followed = if path.is_root() { Followed::Named } else { Followed::Found };
             self.entries.insert(next, SendEntry::replacing(path, index, before, dropped));
+            self.count_announced(next, io);
             let how = self.open_how(followed);
             let op = DiskOp::Open { entry: self.entry_id(next), path: full, how };
             return self.submit(next, Lane::Session, op, SendOp::Open(next), io);

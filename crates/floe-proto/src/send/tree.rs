@@ -8,7 +8,7 @@ use crate::command::{Event, Walk as WalkState};
 use crate::disk::{DiskOp, Followed, Lane, OpenHow, Opened, Reread};
 use crate::entries::Tally;
 use crate::frame::{Entry, EntryBody, Failed, Frame, Pace, Unasked};
-use crate::io::{Io, Owner, SendOp};
+use crate::io::{Io, Next, Owner, SendOp};
 use crate::plan::ChunkPlan;
 use crate::walk::{OpenedChild, Room, Step};
 use floe_types::{
@@ -19,7 +19,7 @@ impl<P: Clone> Sender<P> {
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
         loop {
-            match self.walk.step(self.room()) {
+            match self.walk.step(self.room(io)) {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),
                 Step::NoPath { index, dir, name, why } => {
@@ -32,9 +32,15 @@ impl<P: Clone> Sender<P> {
                     let body = EntryBody::DirectoryEnd { begun, metadata };
                     self.entries
                         .insert(index, SendEntry::announced_end(path.clone(), body.clone()));
+                    self.count_announced(index, io);
                     self.queue_announcement(Entry { index, path, replaces: None, body }, io);
                 }
-                Step::Wait => return,
+                Step::Wait => {
+                    if !io.announced.has_room(&self.limits) {
+                        io.announced.next = Next::HeldBack;
+                    }
+                    return;
+                }
                 Step::Over => break,
             }
         }
@@ -47,8 +53,8 @@ impl<P: Clone> Sender<P> {
         }
     }
 
-    /// What the peer's limit of entries ahead and this end's of open objects leave.
-    fn room(&self) -> Room {
+    /// What the peer's limits of entries ahead and this end's of open objects leave.
+    fn room(&self, io: &Io<P>) -> Room {
         let Tally { ahead, open, open_small, .. } = self.entries.tally();
         let limits = &self.limits;
         // More than by default no client takes, and it says of itself nothing else.
@@ -57,7 +63,10 @@ impl<P: Clone> Sender<P> {
         let small = (limits.small_objects_open_max as usize).saturating_sub(open_small + open);
         Room {
             open: (limits.objects_open_max as usize).saturating_sub(open).min(small),
-            announce: (ahead_max as usize).saturating_sub(ahead),
+            announce: match io.announced.has_room(limits) {
+                true => (ahead_max as usize).saturating_sub(ahead),
+                false => 0,
+            },
         }
     }
 
@@ -133,10 +142,12 @@ impl<P: Clone> Sender<P> {
         if matches!(body, EntryBody::Directory) {
             let metadata = entry.metadata;
             self.entries.remove(&index);
-            self.dirs.begin(index, path.clone());
+            self.begin_directory(index, path.clone(), io);
             if let Some(metadata) = metadata {
                 self.walk.enter(index, path.clone(), metadata);
             }
+        } else {
+            self.count_announced(index, io);
         }
         self.queue_announcement(Entry { index, path, replaces: None, body }, io);
         self.send_unasked(index);

@@ -11,7 +11,9 @@ use crate::io::Owner;
 use crate::receive::{Receiver, Replacing};
 use crate::send::{Listing, Sender};
 use crate::session::ending::State;
-use floe_types::{Code, Fault, Limits, RequestId as Id, Seq, StreamId, Time, TransferId};
+use floe_types::{
+    ByteCount, Code, Fault, Limits, RequestId as Id, Seq, StreamId, Time, TransferId,
+};
 
 type Heard = Result<(), Violation>;
 
@@ -107,7 +109,8 @@ impl<P: Clone> Session<P> {
                 Ok(())
             }
             Frame::Entries(id, list) => {
-                self.with_receiver(id, |half, io| half.handle_entries(list, io, now))
+                self.with_receiver(id, |half, io| half.handle_entries(list, io, now))?;
+                self.announced_within_bound()
             }
             Frame::Done(id, list) => {
                 self.with_receiver(id, |half, io| half.handle_done(&list, io, now))
@@ -199,6 +202,19 @@ impl<P: Clone> Session<P> {
             }
             _ => violation("a frame that has no place here"),
         }
+    }
+
+    /// Whether what the peer announced may be remembered; within a frame it is not looked at.
+    fn announced_within_bound(&self) -> Heard {
+        let bytes = |half: &Half<P>| match half {
+            Half::Receive(half) => half.announced_bytes(),
+            Half::Send(_) => 0,
+        };
+        let all = self.transfers.values().map(bytes).sum();
+        if ByteCount::of_len(all) > self.config.limits.announced_bytes_max {
+            return violation("entries ahead take too much memory");
+        }
+        Ok(())
     }
 
     fn heard_open(&mut self, open: Open, now: Time) -> Heard {

@@ -5,6 +5,7 @@
 use super::{Half, Session};
 use crate::bucket::Bucket;
 use crate::command::Role;
+use crate::io::Next;
 use alloc::vec::Vec;
 use floe_types::{ByteCount, Rate, Time, TransferId};
 
@@ -33,6 +34,20 @@ impl<P: Clone> Session<P> {
                 if let Half::Receive(half) = half {
                     half.settle(&mut self.io, now);
                 }
+            }
+        }
+    }
+
+    /// What waited until others of the session ended is announced.
+    pub(super) fn go_on_announcing(&mut self) {
+        let has_room = self.io.announced.has_room(&self.config.limits);
+        if self.io.announced.next == Next::Free || !has_room {
+            return;
+        }
+        self.io.announced.next = Next::Free;
+        for half in self.transfers.values_mut() {
+            if let Half::Send(half) = half {
+                half.advance(&mut self.io);
             }
         }
     }

@@ -117,6 +117,7 @@ fn the_tables_are_complete() {
         ("ranges of all WANT of one entry", limits.have_ranges_max.into()),
         ("names of one page", limits.page_entries_max.into()),
         ("entries of one frame, and not ended in a transfer", limits.entries_ahead_max.into()),
+        ("bytes announced and not ended in a session", limits.announced_bytes_max.0),
         ("transfers at once", limits.transfers_max.into()),
         ("requests at once", limits.requests_max.into()),
         ("attempts of one chunk", limits.chunk_attempts_max.into()),

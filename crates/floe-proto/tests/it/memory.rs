@@ -1,12 +1,15 @@
 //! What a peer can have a session remember is bounded in bytes.
 
-use crate::disk::Bytes;
+use crate::disk::{Bytes, Disk};
 use crate::hand::*;
+use crate::transfers::path;
 use floe_proto::command::{Config, Role};
 use floe_proto::disk::{DiskDone, DiskOp};
-use floe_proto::frame::{Direction, Entry, Frame, Open, Recursive, Request, Verbs};
+use floe_proto::frame::{Direction, Entry, Failed, Frame, Open, Recursive, Request, Verbs};
 use floe_proto::session::Asked;
-use floe_types::{Code, Component, Fault, ObjectPath, RequestId};
+use floe_types::{
+    ByteCount, Code, Component, EntryId, Fault, Limits, ObjectPath, RequestId, TransferId,
+};
 
 /// A path of names of 0x7f, each of which is shown as six bytes.
 fn shown_long() -> ObjectPath {
@@ -103,6 +106,112 @@ fn a_server_does_not_listen_while_what_it_says_takes_much_memory() {
     it.poll();
     assert!(said_bytes(&it) < 5 << 20, "{}", said_bytes(&it));
     assert_eq!(it.session.hearing(LEAD), Asked::Yes);
+}
+
+/// Announces what it may in some transfers, in directories that are not made: what of it all was
+/// heard counts so much.
+fn announced(entry: impl Fn(u64) -> Entry) -> usize {
+    let mut it = Hand::new(Role::Server, config());
+    let mut bytes = 0;
+    for transfer in (0..16).map(TransferId) {
+        it.hears(LEAD, open(transfer, Direction::Put));
+        let dirs = (0..=253).map(|names| at(deep(names), dir(names as u64, "")));
+        it.hears(LEAD, Frame::Entries(transfer, dirs.collect()));
+        for nth in 0..4000 {
+            let entry = entry(1000 + nth);
+            bytes += entry.path.footprint();
+            if it.try_hears(LEAD, Frame::Entries(transfer, vec![entry])).is_err() {
+                return bytes;
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn what_is_announced_in_all_transfers_is_bounded_in_bytes() {
+    let files = announced(|nth| at(beneath(&deep(253), nth), file(nth, "", 5, nth)));
+    assert!((16 << 20..=49 << 20).contains(&files), "{files}");
+    let dirs = announced(|nth| at(beneath(&deep(253), nth), dir(nth, "")));
+    assert!((16 << 20..=49 << 20).contains(&dirs), "{dirs}");
+}
+
+#[test]
+fn a_sender_holds_back_what_would_take_much_memory_until_others_have_ended() {
+    let mut config = config();
+    config.limits.small_objects_open_max = 8192;
+    config.limits.objects_open_max = 512;
+    let mut disk = Disk::default();
+    disk.dirs.extend((1..=253).map(deep));
+    disk.files.extend((0..2500).map(|nth| (beneath(&deep(253), nth), vec![7; 5])));
+    let mut it = Hand::putting(disk, "d", options(), config);
+    it.does_all();
+    let mut told = Vec::new();
+    let hear = |it: &mut Hand, told: &mut Vec<Entry>| {
+        let lists = it.said.drain(..).filter_map(|(_, frame)| match frame {
+            Frame::Entries(_, list) => Some(list),
+            _ => None,
+        });
+        told.extend(lists.flatten());
+    };
+    hear(&mut it, &mut told);
+    let bytes: usize = told.iter().map(|entry| entry.path.footprint()).sum();
+    assert!((20 << 20..25 << 20).contains(&bytes), "{bytes}");
+    // What was told fails there, one by one.
+    let is_file = |entry: &Entry| entry.path.components().len() == 253;
+    let mut at = 0;
+    while let Some(entry) = told.get(at) {
+        at += 1;
+        if !is_file(entry) {
+            continue;
+        }
+        let (entry, path) = (EntryId { transfer: T, index: entry.index }, entry.path.clone());
+        let fault = Fault::new(Code::NoSpace, "");
+        it.hears(LEAD, Frame::Failed(Failed { entry, path, fault }));
+        it.does_all();
+        hear(&mut it, &mut told);
+    }
+    assert_eq!(told.iter().filter(|entry| is_file(entry)).count(), 2500);
+}
+
+#[test]
+fn a_sender_goes_on_however_much_memory_one_entry_takes() {
+    let mut config = config();
+    config.limits.announced_bytes_max = ByteCount(64);
+    let mut disk = Disk::default();
+    disk.dirs.insert(path("t"));
+    for name in ["t/a", "t/b", "t/c"] {
+        disk.files.insert(path(name), vec![7; 5]);
+    }
+    let mut it = Hand::putting(disk, "t", options(), config);
+    it.does_all();
+    for index in 1..=3 {
+        let list = |(_, frame): &(_, Frame<Bytes>)| match frame {
+            Frame::Entries(_, list) => list.len(),
+            _ => 0,
+        };
+        let count: usize = it.said.iter().map(list).sum();
+        assert_eq!(count, 1 + index, "the directory, and one more at a time");
+        let (path, fault) = (path("x"), Fault::new(Code::NoSpace, ""));
+        let entry = entry(index as u64);
+        it.hears(LEAD, Frame::Failed(Failed { entry, path, fault }));
+        it.does_all();
+    }
+}
+
+#[test]
+fn honest_senders_never_meet_the_bound_of_what_is_announced() {
+    let limits = Limits::default();
+    // The longest path: its first names are as long as they may be.
+    let mut names = vec![Component::new(&[b'x'; 255]).unwrap(); 14];
+    names.extend(vec![Component::new(b"x").unwrap(); 241]);
+    let longest = ObjectPath::from_components(names.clone()).unwrap().footprint();
+    let prefix = |len: usize| ObjectPath::from_components(names[..len].to_vec()).unwrap();
+    let chain: usize = (0..=255).map(|len| prefix(len).footprint()).sum();
+    // Directories that lie in each other, in every transfer, with nothing else: or up to half.
+    let most = chain * limits.transfers_max as usize + longest;
+    assert!((most as u64) < limits.announced_bytes_max.0, "{most}");
+    assert!(limits.announced_bytes_max.0 / 2 + longest as u64 + 512 < limits.announced_bytes_max.0);
 }
 
 /// What is counted of frames goes as they go.

@@ -12,7 +12,7 @@ mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
-use crate::buffer::Piece;
+use crate::buffer::{Charge, Piece};
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
 
@@ -58,6 +58,8 @@ pub struct Running {
     expected: AtomicUsize,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
+    /// The frames that the peer has not taken yet.
+    unsaid: Mutex<Charge>,
     late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
@@ -132,6 +134,7 @@ impl Running {
         threads: DiskThreads,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
+        let unsaid = Mutex::new(files.pool().charge());
         let running = Arc::new(Self {
             core: Mutex::new(core),
             toll: throttle.map(Toll::new),
@@ -140,6 +143,7 @@ impl Running {
             terms,
             files,
             threads,
+            unsaid,
             traffic: Arc::default(),
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
@@ -174,6 +178,7 @@ impl Running {
             events.push_back(event);
         }
         let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
+        lock(&self.unsaid).set(core.unsaid_bytes().to_len().unwrap_or(usize::MAX));
         drop(core);
         let news = !events.is_empty();
         if news {

@@ -16,6 +16,7 @@ mod gauge; // how the path is, and the pace
 mod thrift; // whether packing pays
 mod packer; // what of it is packed
 mod outlet;
+mod rest; // what is left of it
 
 use crate::buffer::{Bell, Charge, Piece};
 use crate::port::{Ended, Port};
@@ -31,7 +32,9 @@ use gauge::{Gauge, Look};
 use inlet::{Inlet, Taken};
 use outlet::Outlet;
 use packer::{Means, Packer};
+use rest::Rest;
 use share::Share;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use thrift::Nearness;
@@ -52,7 +55,8 @@ pub struct Stream {
     /// and taken the same piece.
     taking_since: Option<Instant>,
     ended: Vec<Ended>,
-    frames: Vec<Frame<Piece>>,
+    /// Taken from the socket and not told yet.
+    frames: VecDeque<Frame<Piece>>,
     room: ByteCount,
     hearing: Hearing,
     asked: Asked,
@@ -117,7 +121,7 @@ impl Stream {
         });
         let (traffic, packed) = (Arc::clone(&running.traffic), running.terms.packed_entries);
         Self {
-            inlet: Inlet::new(&running.limits, running.terms, traffic),
+            inlet: Inlet::new(&running.limits, running.terms, traffic, files.pool().charge()),
             bell,
             charge: files.pool().charge(),
             place,
@@ -127,7 +131,7 @@ impl Stream {
             sending_since: None,
             taking_since: None,
             ended: Vec::new(),
-            frames: Vec::new(),
+            frames: VecDeque::new(),
             room: ByteCount::ZERO,
             hearing: Hearing::Yes,
             asked: Asked::Yes,
@@ -190,7 +194,7 @@ impl Stream {
         self.port.take_ended(&mut self.ended);
         let mut activity = Activity::None;
         let mut end = self.take_in(moved, &mut activity);
-        if !self.ended.is_empty() || !self.frames.is_empty() {
+        if !self.ended.is_empty() || self.has_to_tell() {
             activity = Activity::Some;
         }
         self.write()?;
@@ -222,7 +226,7 @@ impl Stream {
 
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount, activity: &mut Activity) -> Option<Fault> {
-        let mut skipped = 0;
+        let (mut skipped, mut listed) = (0, ByteCount::ZERO);
         while self.frames.len() + skipped < FRAMES_A_ROUND && self.hears() {
             let pool = self.place.running.files.pool();
             let taken = self.inlet.take(&mut self.link, pool, self.room, &self.bell);
@@ -235,9 +239,12 @@ impl Stream {
                         _ => self.room,
                     };
                     *moved = moved.plus(len);
-                    self.frames.push(frame);
+                    // Memory for what a list says is many times its bytes.
+                    let is_data = matches!(frame, Frame::Data(_));
+                    listed = listed.plus(if is_data { ByteCount::ZERO } else { len });
+                    self.frames.push_back(frame);
                     self.taking_since = None;
-                    if len.0 >= SMALL_BYTES {
+                    if len.max(listed).0 >= SMALL_BYTES {
                         return None;
                     }
                 }
@@ -267,6 +274,11 @@ impl Stream {
         self.hearing == Hearing::Yes && self.asked == Asked::Yes
     }
 
+    /// Whether frames wait here to be told, and are asked for.
+    fn has_to_tell(&self) -> bool {
+        !self.frames.is_empty() && self.hears()
+    }
+
     /// One round of the core: tells what happened, takes operations and frames.
     fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
         let Look { sample, glance } = self.gauge.look(self.link.socket());
@@ -283,11 +295,13 @@ impl Stream {
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
-            for frame in frames.drain(..) {
+            while core.hearing(id) == Asked::Yes
+                && let Some(frame) = frames.pop_front()
+            {
                 if let Err(violation) = core.handle_frame(id, frame, now) {
                     tracing::debug!(what = violation.what, "the peer broke the protocol");
                     *hearing = Hearing::No;
-                    break;
+                    frames.clear();
                 }
             }
             if let Some(sample) = sample {
@@ -317,7 +331,7 @@ impl Stream {
         let roomier = self.inlet.is_full() && self.room == ByteCount::ZERO && room > self.room;
         let heard = self.hears();
         (self.room, self.asked) = (room, asked);
-        let opened = roomier || !heard && self.hears();
+        let opened = roomier || !heard && self.hears() || self.has_to_tell();
         let busy = opened || !ops.is_empty() || !out.is_empty();
         self.port.submit(ops);
         if let (Some(sample), Some(theirs)) = (sample, theirs) {
@@ -426,36 +440,7 @@ impl Stream {
     }
 }
 
-/// What is left of a stream whose connection is gone: operations that were begun.
-struct Rest {
-    running: Arc<Running>,
-    seat: Arc<Seat>,
-    port: Port,
-    ended: Vec<Ended>,
-}
-
-impl Rest {
-    /// Waits for them; they end through the core.
-    async fn end(mut self) {
-        loop {
-            self.port.take_ended(&mut self.ended);
-            let ended = std::mem::take(&mut self.ended);
-            if !ended.is_empty() && !self.running.is_broken() {
-                self.running.round(|core, now| {
-                    for Ended { op, done, took } in ended {
-                        core.handle_disk(op, done, took, now);
-                    }
-                });
-            }
-            if self.port.is_idle() {
-                return;
-            }
-            self.seat.inbox.rung().await;
-        }
-    }
-}
-
-/// Pieces from this size on have a round of their own.
+/// Pieces from this size on have a round of their own, and other frames that come to it.
 const SMALL_BYTES: u64 = 16 << 10;
 
 /// A place in a session, which the core knows of. Given up by being dropped, whether its stream ran

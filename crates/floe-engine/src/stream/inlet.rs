@@ -4,7 +4,7 @@
 //! the peer. An idle stream holds no buffer. The short buffer belongs to the connection, as its TLS
 //! state does; those of pieces are bounded for all connections together.
 
-use crate::buffer::{Bell, Blank, Piece, Pool, Turn};
+use crate::buffer::{Bell, Blank, Charge, Piece, Pool, Turn};
 use crate::pack::unpack;
 use crate::running::{Terms, Traffic};
 use crate::secure::{Ending, Scratch, Secured, Took};
@@ -26,6 +26,10 @@ const AHEAD_BYTES: usize = 16 << 10;
 /// What a stream has of its next frame.
 pub(super) struct Inlet {
     decoder: Decoder,
+    /// The part of a frame that the decoder holds.
+    held: Charge,
+    /// Bytes of the frame that comes.
+    frame_len: usize,
     ahead: Option<Ahead>,
     step: Step,
     /// Bytes of a piece came since this was last asked.
@@ -57,7 +61,7 @@ enum Step {
 
 /// What was taken.
 pub(super) enum Taken {
-    /// A frame, and how much of it came or was unpacked that costs: a piece, a packed list.
+    /// A frame, and how much of it came or was unpacked.
     Frame(Frame<Piece>, ByteCount),
     /// There is nothing more in the socket.
     Nothing,
@@ -83,7 +87,7 @@ impl From<Fault> for Broken {
 
 impl Inlet {
     /// Before the first frame.
-    pub(super) fn new(limits: &Limits, terms: Terms, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn new(limits: &Limits, terms: Terms, traffic: Arc<Traffic>, held: Charge) -> Self {
         let mut decoder = Decoder::new(limits);
         decoder.agree_piece_bytes_max(terms.piece_bytes_max);
         if terms.packing.is_some() {
@@ -95,6 +99,8 @@ impl Inlet {
         decoder.enter_session();
         Self {
             decoder,
+            held,
+            frame_len: 0,
             ahead: None,
             step: Step::Frames,
             came: Came::Nothing,
@@ -135,14 +141,22 @@ impl Inlet {
                 }
                 Step::Frames => match self.decode()? {
                     Some(Decoded::Frame(frame)) => {
-                        return Ok(Taken::Frame(frame, ByteCount::ZERO));
+                        let len = std::mem::take(&mut self.frame_len);
+                        return Ok(Taken::Frame(frame, ByteCount::of_len(len)));
                     }
-                    Some(Decoded::Data(head)) => self.step = Step::Announced(head),
+                    Some(Decoded::Data(head)) => {
+                        self.frame_len = 0;
+                        self.step = Step::Announced(head);
+                    }
                     Some(Decoded::Entries(entries)) => {
+                        self.frame_len = 0;
                         let frame = self.unpack_entries(&entries).map_err(Broken::Violation)?;
                         return Ok(Taken::Frame(frame, ByteCount::of_len(entries.len)));
                     }
-                    Some(Decoded::Skipped(_)) => return Ok(Taken::Skipped),
+                    Some(Decoded::Skipped(_)) => {
+                        self.frame_len = 0;
+                        return Ok(Taken::Skipped);
+                    }
                     None => {
                         if !self.read_ahead(link)? {
                             return Ok(Taken::Nothing);
@@ -161,6 +175,8 @@ impl Inlet {
         }
         let Fed { used, decoded } = self.decoder.feed(bytes).map_err(Broken::Violation)?;
         ahead.from += used;
+        self.frame_len += used;
+        self.held.set(self.decoder.held_bytes());
         Ok(decoded)
     }
 
@@ -248,9 +264,10 @@ impl Inlet {
         matches!(self.step, Step::Announced(_))
     }
 
-    /// Whether it holds a buffer for a piece that is not whole.
+    /// Whether it holds memory for a piece, or a long frame, that is not whole.
     pub(super) fn is_filling(&self) -> bool {
-        matches!(self.step, Step::Filling { .. })
+        let holds = self.decoder.held_bytes() > AHEAD_BYTES;
+        matches!(self.step, Step::Filling { .. }) || holds
     }
 
     /// Gives the buffer back while there is nothing in it.

@@ -5,7 +5,7 @@
 use super::{Activity, Place, Stream};
 use crate::running::Running;
 use crate::secure::plaintext;
-use floe_proto::codec::encode;
+use floe_proto::codec::{Kind, encode};
 use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Frame, Open};
 use floe_types::{ByteCount, ObjectPath, TransferId};
@@ -44,27 +44,60 @@ const OPENS: u32 = 1000;
 
 /// Transfers that are opened from an id on.
 fn opens(first: u32) -> Vec<u8> {
-    let options = TransferOptions::default();
     let mut bytes = Vec::new();
     for id in first..first + OPENS {
-        let open = Open {
-            transfer: TransferId(id),
-            direction: Direction::Put,
-            path: ObjectPath::root(),
-            chunk: options.chunk,
-            window: options.window,
-            pace: options.pace,
-            precondition: options.precondition,
-            resume: options.resume,
-            recognise: options.recognise,
-            unasked: options.unasked,
-            receipts: options.receipts,
-            probe: options.probe,
-            packing: options.packing,
-            priority: options.priority,
-            rate: None,
-        };
-        encode(&Frame::<()>::Open(open), &mut bytes).unwrap();
+        encode(&open::<()>(id), &mut bytes).unwrap();
     }
     bytes
+}
+
+fn open<P>(id: u32) -> Frame<P> {
+    let options = TransferOptions::default();
+    Frame::Open(Open {
+        transfer: TransferId(id),
+        direction: Direction::Put,
+        path: ObjectPath::root(),
+        chunk: options.chunk,
+        window: options.window,
+        pace: options.pace,
+        precondition: options.precondition,
+        resume: options.resume,
+        recognise: options.recognise,
+        unasked: options.unasked,
+        receipts: options.receipts,
+        probe: options.probe,
+        packing: options.packing,
+        priority: options.priority,
+        rate: None,
+    })
+}
+
+#[tokio::test]
+async fn frames_wait_while_their_peer_does_not_take_the_answers_of_others() {
+    let (near, _far) = pair().await;
+    let running = Running::unjoined();
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
+    stream.frames.extend((0..2 * OPENS).map(open));
+    stream.round(&mut ByteCount(0)).unwrap();
+    assert!(stream.frames.len() > 900, "{} are left", stream.frames.len());
+    let unsaid = running.round(|core, _| core.unsaid_bytes());
+    assert!(unsaid.0 > 0 && running.files.pool().held() >= unsaid, "{unsaid:?} is not charged");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_whole_is_charged() {
+    let (near, far) = pair().await;
+    let running = Running::unjoined();
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
+    let mut bytes = vec![0, 0, 0xea, 0x60, Kind::Entries.wire(), 0, 0, 0];
+    bytes.resize(40_000, 0);
+    far.writable().await.unwrap();
+    assert_eq!(far.try_write(&bytes).unwrap(), bytes.len());
+    while running.files.pool().held().0 < 39_000 {
+        stream.link.socket().readable().await.unwrap();
+        stream.turn(&mut ByteCount(0)).unwrap();
+    }
+    assert!(stream.inlet.is_filling());
+    drop(stream);
+    assert_eq!(running.files.pool().held(), ByteCount(0));
 }

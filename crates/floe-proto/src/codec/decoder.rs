@@ -206,6 +206,12 @@ impl Decoder {
         matches!(self.step, Step::Head) && self.held.is_empty()
     }
 
+    /// Memory for the part of a frame that came.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Takes bytes up to the end of one frame.
     ///
     /// # Errors

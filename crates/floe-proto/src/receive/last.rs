@@ -106,10 +106,10 @@ impl Receiver {
         self.forget_ranges(index, io);
         let Some(entry) = self.entries.remove(&index) else { return };
         let now = io.now;
-        if let EntryBody::DirectoryEnd { .. } = entry.body {
-            if self.dirs.remove(&entry.path).is_some() {
-                self.dirs_bytes -= entry.path.footprint();
-            }
+        if let EntryBody::DirectoryEnd { .. } = entry.body
+            && self.dirs.remove(&entry.path).is_some()
+        {
+            self.dirs_bytes -= entry.path.footprint();
         }
         if let Slot::Taken(extent) = entry.slot {
             io.open.remove(extent);

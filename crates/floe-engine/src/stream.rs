@@ -152,8 +152,8 @@ impl Stream {
                 self.place.running.lose(self.place.id, Lost::Connection);
             }
         }
-        let Self { place, mut port, ended, link, inlet, outlet, charge, .. } = self;
-        drop((link, inlet, outlet, charge));
+        let Self { place, mut port, ended, link, inlet, outlet, charge, frames, .. } = self;
+        drop((link, inlet, outlet, charge, frames));
         port.give_up();
         let (running, seat) = (Arc::clone(&place.running), Arc::clone(&place.seat));
         Rest { running, seat, port, ended }.end().await;
@@ -202,7 +202,9 @@ impl Stream {
         // What ended at once goes on at once: the frames of many small files leave together.
         for _ in 0..ROUNDS {
             let gathered = self.outlet.len();
-            if self.round(moved)? == Activity::Some {
+            // Behind the end nobody is left who could take the answers, or not.
+            let told = if end.is_some() { Told::All } else { Told::WhatIsAskedFor };
+            if self.round(moved, told)? == Activity::Some {
                 activity = Activity::Some;
             }
             self.port.take_ended(&mut self.ended);
@@ -226,6 +228,10 @@ impl Stream {
 
     /// Takes frames from the socket, one piece at most; the fault that ended the connection, if.
     fn take_in(&mut self, moved: &mut ByteCount, activity: &mut Activity) -> Option<Fault> {
+        // What there is room for is known once all that came before has been told.
+        if !self.frames.is_empty() {
+            return None;
+        }
         let (mut skipped, mut listed) = (0, ByteCount::ZERO);
         while self.frames.len() + skipped < FRAMES_A_ROUND && self.hears() {
             let pool = self.place.running.files.pool();
@@ -280,7 +286,7 @@ impl Stream {
     }
 
     /// One round of the core: tells what happened, takes operations and frames.
-    fn round(&mut self, moved: &mut ByteCount) -> Result<Activity, Fault> {
+    fn round(&mut self, moved: &mut ByteCount, told: Told) -> Result<Activity, Fault> {
         let Look { sample, glance } = self.gauge.look(self.link.socket());
         let (id, outlet, link) = (self.place.id, &mut self.outlet, &self.link);
         let (ended, frames) = (&mut self.ended, &mut self.frames);
@@ -295,7 +301,7 @@ impl Stream {
             for Ended { op, done, took } in ended.drain(..) {
                 core.handle_disk(op, done, took, now);
             }
-            while core.hearing(id) == Asked::Yes
+            while (told == Told::All || core.hearing(id) == Asked::Yes)
                 && let Some(frame) = frames.pop_front()
             {
                 if let Err(violation) = core.handle_frame(id, frame, now) {
@@ -438,6 +444,13 @@ impl Stream {
         let ready = self.link.socket().writable().await;
         ready.map_err(|error| Fault::new(Code::ConnectionLost, socket::reason(&error)))
     }
+}
+
+/// Which of the frames that came are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    WhatIsAskedFor,
+    All,
 }
 
 /// Pieces from this size on have a round of their own, and other frames that come to it.

@@ -2,12 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::{Activity, Place, Stream};
+use super::{Activity, Place, Stream, Told};
 use crate::running::Running;
 use crate::secure::plaintext;
 use floe_proto::codec::{Kind, encode};
 use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Frame, Open};
+use floe_proto::session::Asked;
 use floe_types::{ByteCount, ObjectPath, TransferId};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -78,10 +79,52 @@ async fn frames_wait_while_their_peer_does_not_take_the_answers_of_others() {
     let running = Running::unjoined();
     let mut stream = Stream::new(Place::take(&running), plaintext(near));
     stream.frames.extend((0..2 * OPENS).map(open));
-    stream.round(&mut ByteCount(0)).unwrap();
+    stream.round(&mut ByteCount(0), Told::WhatIsAskedFor).unwrap();
     assert!(stream.frames.len() > 900, "{} are left", stream.frames.len());
     let unsaid = running.round(|core, _| core.unsaid_bytes());
     assert!(unsaid.0 > 0 && running.files.pool().held() >= unsaid, "{unsaid:?} is not charged");
+}
+
+/// What there is room for was said before the core heard them.
+#[tokio::test]
+async fn nothing_is_taken_from_the_socket_before_all_that_was_has_been_told() {
+    let (near, far) = pair().await;
+    let running = Running::unjoined();
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
+    let mut bytes = Vec::new();
+    encode(&open::<()>(1), &mut bytes).unwrap();
+    assert_eq!(far.try_write(&bytes).unwrap(), bytes.len());
+    stream.link.socket().readable().await.unwrap();
+    stream.frames.push_back(open(0));
+    assert!(stream.hears());
+    assert!(stream.take_in(&mut ByteCount(0), &mut Activity::None).is_none());
+    assert_eq!(stream.frames.len(), 1);
+    stream.frames.clear();
+    assert!(stream.take_in(&mut ByteCount(0), &mut Activity::None).is_none());
+    assert_eq!(stream.frames.len(), 1);
+}
+
+#[tokio::test]
+async fn what_came_before_the_end_of_a_connection_is_told_though_its_answers_wait() {
+    let (near, far) = pair().await;
+    let running = Running::unjoined();
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
+    // Ten more answers, and nothing would be heard.
+    let (id, most) = (stream.place.id, 1014);
+    running.round(|core, now| {
+        (0..most).for_each(|nth| core.handle_frame(id, open(nth), now).unwrap());
+        assert_eq!(core.hearing(id), Asked::Yes);
+    });
+    let mut bytes = Vec::new();
+    (most..most + 40).for_each(|nth| encode(&open::<()>(nth), &mut bytes).unwrap());
+    encode(&Frame::<()>::Close(None), &mut bytes).unwrap();
+    assert_eq!(far.try_write(&bytes).unwrap(), bytes.len());
+    drop(far);
+    stream.link.socket().readable().await.unwrap();
+    while stream.turn(&mut ByteCount(0)).is_ok() {
+        stream.link.socket().readable().await.unwrap();
+    }
+    assert_eq!(running.round(|core, _| core.poll_timeout()), None, "CLOSE was not heard");
 }
 
 #[tokio::test]

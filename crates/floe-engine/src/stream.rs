@@ -382,7 +382,8 @@ impl Stream {
         } else {
             self.sending_since.get_or_insert_with(Instant::now);
         }
-        if self.inlet.is_filling() {
+        // The rest of a frame that is not asked for cannot come.
+        if self.inlet.is_filling() || self.inlet.is_gathering() && self.hears() {
             self.taking_since.get_or_insert_with(Instant::now);
         } else {
             self.taking_since = None;

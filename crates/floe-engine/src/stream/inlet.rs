@@ -264,10 +264,14 @@ impl Inlet {
         matches!(self.step, Step::Announced(_))
     }
 
-    /// Whether it holds memory for a piece, or a long frame, that is not whole.
+    /// Whether it holds a buffer for a piece that is not whole.
     pub(super) fn is_filling(&self) -> bool {
-        let holds = self.decoder.held_bytes() > AHEAD_BYTES;
-        matches!(self.step, Step::Filling { .. }) || holds
+        matches!(self.step, Step::Filling { .. })
+    }
+
+    /// Whether it holds memory for a long frame that is not whole.
+    pub(super) fn is_gathering(&self) -> bool {
+        self.decoder.held_bytes() > AHEAD_BYTES
     }
 
     /// Gives the buffer back while there is nothing in it.

@@ -136,11 +136,28 @@ async fn a_frame_that_is_not_whole_is_charged() {
     bytes.resize(40_000, 0);
     far.writable().await.unwrap();
     assert_eq!(far.try_write(&bytes).unwrap(), bytes.len());
-    while !stream.inlet.is_filling() {
+    while !stream.inlet.is_gathering() {
         stream.link.socket().readable().await.unwrap();
         stream.turn(&mut ByteCount(0)).unwrap();
     }
     assert!(running.files.pool().held() > ByteCount(16 << 10));
     drop(stream);
     assert_eq!(running.files.pool().held(), ByteCount(0));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_heard_is_not_slow_to_send_the_rest_of_a_frame() {
+    let (near, far) = pair().await;
+    let running = Running::unjoined();
+    let mut stream = Stream::new(Place::take(&running), plaintext(near));
+    let mut bytes = vec![0, 0, 0xea, 0x60, Kind::Entries.wire(), 0, 0, 0];
+    bytes.resize(40_000, 0);
+    assert_eq!(far.try_write(&bytes).unwrap(), bytes.len());
+    while stream.taking_since.is_none() {
+        stream.link.socket().readable().await.unwrap();
+        stream.turn(&mut ByteCount(0)).unwrap();
+    }
+    stream.asked = Asked::No;
+    stream.give_way().unwrap();
+    assert!(stream.inlet.is_gathering() && stream.taking_since.is_none());
 }

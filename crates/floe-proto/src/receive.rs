@@ -343,7 +343,12 @@ impl Receiver {
     }
 
     /// The sender says that an entry failed, or passed one over.
-    pub(crate) fn handle_failed<P: Clone>(&mut self, failed: Failed, io: &mut Io<P>, now: Time) {
+    pub(crate) fn handle_failed<P: Clone>(
+        &mut self,
+        failed: Failed,
+        io: &mut Io<P>,
+        now: Time,
+    ) -> Heard {
         let index = failed.entry.index;
         let known = self.entries.get(&index);
         let passed_over = match failed.fault.code {
@@ -355,10 +360,14 @@ impl Receiver {
         if passed_over && known.is_none() {
             self.summary.entries_skipped.0 += 1;
             io.events.push_back(Event::EntrySkipped { path: failed.path, fault: failed.fault });
-            return;
+            return Ok(());
+        }
+        // It would be forgotten while it is being made.
+        if known.is_some_and(|entry| matches!(entry.body, EntryBody::DirectoryEnd { .. })) {
+            return violation("the end of a directory failed at its sender");
         }
         if known.is_some_and(|entry| entry.stage == Stage::Ending) {
-            return;
+            return Ok(());
         }
         let path = known.map_or(failed.path, |entry| entry.path.clone());
         // A directory that fails at the sender (it cannot be listed) ends with its end all the
@@ -368,6 +377,7 @@ impl Receiver {
         }
         self.count_failure(failed.entry, path, failed.fault, io);
         self.settle(io, now);
+        Ok(())
     }
 
     pub(crate) fn handle_complete<P: Clone>(

@@ -48,7 +48,7 @@ pub(crate) enum LastWish {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct RecvEntry {
     pub(super) path: ObjectPath,
-    /// What it counts of what the session may have announced.
+    /// What it counts of what the session may have announced, until nothing of it is under way.
     footprint: usize,
     pub(super) body: EntryBody,
     pub(super) stage: Stage,
@@ -439,7 +439,7 @@ impl Tallied for RecvEntry {
         let is_end = matches!(self.body, EntryBody::DirectoryEnd { .. });
         Tally {
             ahead: usize::from(ahead),
-            ahead_bytes: if ahead { self.footprint } else { 0 },
+            ahead_bytes: if ahead || self.stage == Stage::Ending { self.footprint } else { 0 },
             open: stage(&[Stage::Opening, Stage::Open]),
             open_small: 0,
             waiting: if is_end { 0 } else { stage(&[Stage::Waiting]) },

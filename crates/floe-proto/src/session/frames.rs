@@ -135,7 +135,7 @@ impl<P: Clone> Session<P> {
                 self.known(failed.entry.transfer)?;
                 match self.transfers.get_mut(&failed.entry.transfer) {
                     Some(Half::Send(half)) => half.handle_failed(failed, &mut self.io)?,
-                    Some(Half::Receive(half)) => half.handle_failed(failed, &mut self.io, now),
+                    Some(Half::Receive(half)) => half.handle_failed(failed, &mut self.io, now)?,
                     None => {}
                 }
                 Ok(())

@@ -229,3 +229,40 @@ fn what_is_not_said_yet_counts_until_it_is() {
     it.poll();
     assert_eq!(it.session.unsaid_bytes().0, 0);
 }
+
+#[test]
+fn a_directory_that_is_being_made_counts_until_it_is_though_its_end_fails_at_its_sender() {
+    let mut it = Hand::receiving();
+    it.hears(LEAD, entries(vec![dir(0, ""), dir(1, "d"), end_of(2, "d", 1)]));
+    let fault = Fault::new(Code::Io, "");
+    let failed = Failed { entry: entry(2), path: path("d"), fault };
+    assert!(it.try_hears(LEAD, Frame::Failed(failed)).is_err());
+}
+
+#[test]
+fn directories_of_transfers_that_are_stopped_count_while_they_are_being_made() {
+    let mut it = Hand::new(Role::Server, config());
+    let mut transfers = (0..16).map(TransferId);
+    let broken = transfers.find(|transfer| {
+        it.hears(LEAD, open(*transfer, Direction::Put));
+        let chain = (0..=253).map(|names| at(deep(names), dir(names as u64, "")));
+        if it.try_hears(LEAD, Frame::Entries(*transfer, chain.collect())).is_err() {
+            return true;
+        }
+        for _ in 0..=253 {
+            it.does(|op| matches!(op, DiskOp::Open { path, .. } if path.components().len() < 255));
+        }
+        let broken = (0..1500).any(|nth| {
+            let path = beneath(&deep(253), nth);
+            let (begun, ended) = (1000 + 2 * nth, 1001 + 2 * nth);
+            let ends = at(path.clone(), end_of(ended, "", begun));
+            let both = vec![at(path, dir(begun, "")), ends];
+            it.try_hears(LEAD, Frame::Entries(*transfer, both)).is_err()
+        });
+        if !broken {
+            it.hears(LEAD, Frame::Cancel(*transfer, Fault::new(Code::Io, "")));
+        }
+        broken
+    });
+    assert!(broken.is_some_and(|transfer| transfer.0 < 4), "{broken:?}");
+}

@@ -144,7 +144,7 @@ pub(crate) struct Announced {
     pub(crate) next: Next,
 }
 
-/// Whether an announcement waits until others have ended.
+/// Whether a walk waits until others have ended, or until what was said is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) enum Next {
     #[default]

@@ -18,6 +18,8 @@ pub(crate) struct Unsaid<P> {
     bytes: usize,
 }
 
+/// What they may take before that: far more than an honest peer leaves, which reads at all times.
+const BYTES_MAX: usize = 4 << 20;
 /// What a batch of announcements may come to; well below the longest frame.
 const COLD_BYTES: usize = 40 << 10;
 /// Entries of one batch: at most 70 bytes each where they are not announcements.
@@ -39,6 +41,11 @@ impl<P> Unsaid<P> {
     /// About what all of them take.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether they take so much that nothing is done which would add to them.
+    pub(crate) const fn is_long(&self) -> bool {
+        self.bytes >= BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, frame: Frame<P>) {

@@ -19,6 +19,11 @@ impl<P: Clone> Sender<P> {
     /// Goes on with the walk as far as bounds allow, and says COMPLETE when all is ended.
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
         loop {
+            // What is found may be refused name by name, and each time that is said.
+            if io.cold.is_long() {
+                io.announced.next = Next::HeldBack;
+                return;
+            }
             match self.walk.step(self.room(io)) {
                 Step::Open(index, path) => self.open(index, path, io),
                 Step::List(index, path, after) => self.list(index, &path, after, io),

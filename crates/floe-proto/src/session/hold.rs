@@ -38,10 +38,15 @@ impl<P: Clone> Session<P> {
         }
     }
 
-    /// What waited until others of the session ended is announced.
-    pub(super) fn go_on_announcing(&mut self) {
+    /// Whether walks wait, and what they waited for has come.
+    pub(super) fn may_go_on_announcing(&self) -> bool {
         let has_room = self.io.announced.has_room(&self.config.limits);
-        if self.io.announced.next == Next::Free || !has_room {
+        self.io.announced.next == Next::HeldBack && has_room && !self.io.cold.is_long()
+    }
+
+    /// What waited until others of the session ended, or what was said was taken, is announced.
+    pub(super) fn go_on_announcing(&mut self) {
+        if !self.may_go_on_announcing() {
             return;
         }
         self.io.announced.next = Next::Free;

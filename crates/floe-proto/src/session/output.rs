@@ -22,14 +22,12 @@ impl<P: Clone> Session<P> {
     }
 
     /// Whether a frame of a stream is to be taken now: asked before each, since one may have many
-    /// answers. A server leaves them in the socket while the
-    /// peer does not read what it is answered: what waits to be said is bounded, and the peer is
-    /// found by its silence.
+    /// answers. A server leaves them in the socket while the peer does not read what it is
+    /// answered: what waits to be said is bounded, and the peer is found by its silence.
     #[must_use]
     pub fn hearing(&self, stream: StreamId) -> Asked {
         let is_lead = self.io.lead == Some(stream);
-        let full = self.io.unsaid(stream) >= UNSAID_MAX
-            || is_lead && self.unsaid_bytes().0 >= UNSAID_BYTES_MAX;
+        let full = self.io.unsaid(stream) >= UNSAID_MAX || is_lead && self.io.cold.is_long();
         match self.role {
             Role::Server if full => Asked::No,
             Role::Server | Role::Client => Asked::Yes,
@@ -79,8 +77,11 @@ impl<P: Clone> Session<P> {
         if self.io.lead == Some(stream)
             && let Some(frame) = self.io.cold.pop()
         {
-            if let (Frame::Reply(id, _), Role::Server) = (&frame, self.role) {
-                self.requests.remove(id);
+            let answers = match (&frame, self.role) {
+                (Frame::Reply(id, _), Role::Server) => self.requests.remove(id),
+                _ => false,
+            };
+            if answers || self.may_go_on_announcing() {
                 self.settle(now);
             }
             return Some(frame);
@@ -242,7 +243,5 @@ pub enum Asked {
 
 /// Frames that wait for a peer that does not read, before it is not listened to any more.
 const UNSAID_MAX: usize = 1024;
-/// The same in bytes: far more than an honest client leaves, which reads at all times.
-const UNSAID_BYTES_MAX: u64 = 4 << 20;
 /// Ranges of one STORED: 16 bytes each.
 const STORED_RANGES: usize = 1024;

@@ -230,6 +230,36 @@ fn what_is_not_said_yet_counts_until_it_is() {
     assert_eq!(it.session.unsaid_bytes().0, 0);
 }
 
+/// A get of what lies at the deepest paths, whose client takes nothing of what is said.
+fn getting_from_the_deep(names: u64) -> Hand {
+    let mut it = Hand::new(Role::Server, config());
+    it.disk.dirs.extend((1..=253).map(deep));
+    it.disk.files.extend((0..names).map(|nth| (beneath(&deep(253), nth), vec![7; 5])));
+    it.hears(LEAD, Frame::Open(Open { path: path("d"), ..opening(T, Direction::Get) }));
+    it.stuck = vec![LEAD];
+    it
+}
+
+#[test]
+fn a_server_walks_no_further_while_what_it_says_takes_much_memory() {
+    let mut it = getting_from_the_deep(2000);
+    while let Some((_, _, op)) = it.ops.first() {
+        let fails = matches!(op, DiskOp::Open { path, .. } if path.components().len() == 254);
+        match fails {
+            true => it.fails(is_open, Code::PermissionDenied),
+            false => it.does(|_| true),
+        }
+        assert!(it.session.unsaid_bytes().0 < 6 << 20, "{:?}", it.session.unsaid_bytes());
+    }
+    it.stuck.clear();
+    it.poll();
+    while !it.ops.is_empty() {
+        it.fails(is_open, Code::PermissionDenied);
+    }
+    let failed = |frame: &&(_, Frame<Bytes>)| matches!(frame.1, Frame::Failed(_));
+    assert_eq!(it.said.iter().filter(failed).count(), 2000);
+}
+
 #[test]
 fn a_directory_that_is_being_made_counts_until_it_is_though_its_end_fails_at_its_sender() {
     let mut it = Hand::receiving();

@@ -20,6 +20,9 @@ pub(crate) struct Unsaid<P> {
 
 /// What they may take before that: far more than an honest peer leaves, which reads at all times.
 const BYTES_MAX: usize = 4 << 20;
+/// What they may take before a walk waits: enough for a fast path, and what a slow client leaves of
+/// a large tree is little.
+const WALKED_BYTES_MAX: usize = 512 << 10;
 /// What a batch of announcements may come to; well below the longest frame.
 const COLD_BYTES: usize = 40 << 10;
 /// Entries of one batch: at most 70 bytes each where they are not announcements.
@@ -43,9 +46,14 @@ impl<P> Unsaid<P> {
         self.bytes
     }
 
-    /// Whether they take so much that nothing is done which would add to them.
+    /// Whether they take so much that nothing is heard which would add to them.
     pub(crate) const fn is_long(&self) -> bool {
         self.bytes >= BYTES_MAX
+    }
+
+    /// Whether they take so much that no walk goes on.
+    pub(crate) const fn holds_walks(&self) -> bool {
+        self.bytes >= WALKED_BYTES_MAX
     }
 
     pub(crate) fn push(&mut self, frame: Frame<P>) {

@@ -20,7 +20,7 @@ impl<P: Clone> Sender<P> {
     pub(crate) fn advance(&mut self, io: &mut Io<P>) {
         loop {
             // What is found may be refused name by name, and each time that is said.
-            if io.cold.is_long() {
+            if io.cold.holds_walks() {
                 io.announced.next = Next::HeldBack;
                 return;
             }

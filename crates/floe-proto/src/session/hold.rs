@@ -41,7 +41,7 @@ impl<P: Clone> Session<P> {
     /// Whether walks wait, and what they waited for has come.
     pub(super) fn may_go_on_announcing(&self) -> bool {
         let has_room = self.io.announced.has_room(&self.config.limits);
-        self.io.announced.next == Next::HeldBack && has_room && !self.io.cold.is_long()
+        self.io.announced.next == Next::HeldBack && has_room && !self.io.cold.holds_walks()
     }
 
     /// What waited until others of the session ended, or what was said was taken, is announced.

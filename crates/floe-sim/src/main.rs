@@ -5,16 +5,19 @@ use floe_proto::frame::Direction;
 use floe_sim::cuts::{self, Kind};
 use floe_sim::explore::{self, Bounds};
 use floe_sim::run::{self, Seeds};
-use floe_sim::trace::Telling;
-use floe_sim::world::{Broken, Tally};
+use floe_sim::trace::{Telling, tell};
+use floe_sim::world::{Broken, Tally, World};
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: floe-sim seeds [--count N] [--from SEED] [--failures N]
-       floe-sim replay SEED
-       floe-sim explore [--states N] [--faults N] [--restarts N]
-       floe-sim cuts [--every N]
-       floe-sim planted [--count N] [BUG]    with --features planted; then any of these
-                                             takes --bug BUG, too
+const USAGE: &str = "\
+usage: floe-sim seeds [--count N] [--from SEED] [--failures N]     500 from 1, until 10 failed
+       floe-sim replay SEED                                        all that happens, told
+       floe-sim explore [--states N] [--faults N] [--restarts N]   1000000, 2, 1
+       floe-sim cuts [--every N]                                   a death at each Nth operation: 1
+       floe-sim planted [--count N] [BUG]                          300 seeds a bug, or that one
+
+The last with --features planted; then each of them takes --bug BUG, too.
+Status 0: no promise was broken (planted: each bug was caught). 1: else. 2: usage.
 ";
 
 fn main() -> ExitCode {
@@ -23,6 +26,10 @@ fn main() -> ExitCode {
     #[cfg(feature = "planted")]
     let Some(words) = planted(words) else { return usage() };
     match words[..] {
+        ["--help" | "-h"] | [_, "--help" | "-h"] => {
+            tell(USAGE.trim_end());
+            ExitCode::SUCCESS
+        }
         ["seeds", ref flags @ ..] => match seeds(flags) {
             Some(seeds) => run_seeds(seeds),
             None => usage(),
@@ -78,8 +85,9 @@ fn run_seeds(seeds: Seeds) -> ExitCode {
     let began = std::time::Instant::now();
     let report = run::seeds(seeds, &|seed, result| {
         if let Err(broken) = result {
-            println!("seed {seed}: {}", broken.what);
-            println!("  again: cargo run --release -p floe-sim -- replay {seed}");
+            tell(&format!("seed {seed}: {}", broken.what));
+            broken.trace.iter().for_each(|line| tell(&format!("    {line}")));
+            tell(&format!("  again: cargo run --release -p floe-sim{} replay {seed}", again()));
         }
     });
     let Tally { events, elapsed, succeeded, failed, sessions, kills, cuts, looks, answers, .. } =
@@ -93,17 +101,31 @@ fn run_seeds(seeds: Seeds) -> ExitCode {
         began.elapsed().as_secs(),
         elapsed.0 / 3_600_000_000,
     );
-    if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.failed.is_empty() && report.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What goes before the words of a command that is given again.
+fn again() -> String {
+    use floe_types::planted::{Bug, is};
+    Bug::ALL
+        .into_iter()
+        .find(|bug| is(*bug))
+        .map_or_else(|| " --".to_owned(), |bug| format!(" --features planted -- --bug {bug:?}"))
 }
 
 fn replay(seed: u64) -> ExitCode {
+    tell(&format!("{:#?}", World::new(seed, Telling::Nothing).options()));
     match run::seed(seed, Telling::Everything) {
         Ok(tally) => {
-            println!("seed {seed} passes: {tally:?}");
+            tell(&format!("seed {seed} passes: {tally:?}"));
             ExitCode::SUCCESS
         }
         Err(Broken { what, .. }) => {
-            println!("seed {seed} fails: {what}");
+            tell(&format!("seed {seed} fails: {what}"));
             ExitCode::FAILURE
         }
     }

@@ -34,8 +34,20 @@ pub struct Report {
 /// The promise that was broken, or the panic.
 pub fn seed(seed: u64, telling: Telling) -> Result<Tally, Broken> {
     match attempt(seed, telling) {
-        Err(_) if telling == Telling::Nothing => attempt(seed, Telling::Last),
+        Err(broken) if telling == Telling::Nothing => {
+            Err(told(broken, attempt(seed, Telling::Last)))
+        }
         result => result,
+    }
+}
+
+/// What failed first, with the trace of the same seed again; that it does not fail again is a
+/// fault of its own.
+fn told(first: Broken, again: Result<Tally, Broken>) -> Broken {
+    match again {
+        Err(again) if again.what == first.what => again,
+        Err(again) => Broken { what: format!("{}; again: {}", first.what, again.what), ..again },
+        Ok(_) => Broken { what: format!("{}; again it passes", first.what), ..first },
     }
 }
 
@@ -88,5 +100,19 @@ fn note(report: &Mutex<Report>, seed: u64, result: Result<Tally, Broken>) {
             report.passed += 1;
             report.sum = report.sum.plus(tally);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fail_again_has_failed() {
+        let broken = |what: &str| Broken { what: what.to_owned(), trace: vec![what.to_owned()] };
+        assert_eq!(told(broken("a"), Ok(Tally::default())).what, "a; again it passes");
+        assert_eq!(told(broken("a"), Err(broken("a"))), broken("a"));
+        let other = told(broken("a"), Err(broken("b")));
+        assert_eq!((&*other.what, &*other.trace[0]), ("a; again: b", "b"));
     }
 }

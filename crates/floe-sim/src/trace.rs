@@ -2,6 +2,7 @@
 
 use floe_types::Time;
 use std::collections::VecDeque;
+use std::io::Write;
 
 /// Whether lines are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +25,13 @@ pub struct Trace {
     pub events: u64,
 }
 
+/// Prints a line; where nobody reads any more, that is the end.
+pub fn tell(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(1);
+    }
+}
+
 /// So many lines are shown with a failure.
 const KEPT: usize = 40;
 
@@ -44,8 +52,7 @@ impl Trace {
         let (secs, micros) = (now.0 / 1_000_000, now.0 % 1_000_000);
         let line = format!("{secs:>5}.{micros:06} {line}");
         if self.telling == Telling::Everything {
-            println!("{line}");
-            return;
+            return tell(&line);
         }
         if self.kept.len() == KEPT {
             self.kept.pop_front();

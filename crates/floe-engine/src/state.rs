@@ -14,7 +14,7 @@ use floe_types::{Code, Fault};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -205,13 +205,13 @@ impl State {
         let created = match linked {
             Ok(()) => Created::ByUs,
             Err(Errno::EXIST) => Created::Before,
-            Err(error) => return Err(self.fault("create", name, &error.kind().to_string())),
+            Err(error) => return Err(self.failed("create", name, error.kind())),
         };
         // The directory's own name too: whoever made it may have died before that was durable.
         removed
             .and_then(|()| rustix::fs::fsync(self.dir.as_fd()))
             .and_then(|()| sync_above(&self.path))
-            .map_err(|error| self.fault("create", name, &error.kind().to_string()))?;
+            .map_err(|error| self.failed("create", name, error.kind()))?;
         Ok(created)
     }
 
@@ -222,15 +222,14 @@ impl State {
             .and_then(|()| rustix::fs::fsync(self.dir.as_fd()))
             .map_err(|error| {
                 let _ = rustix::fs::unlinkat(self.dir.as_fd(), &beside, AtFlags::empty());
-                self.fault("replace", name, &error.kind().to_string())
+                self.failed("replace", name, error.kind())
             })
     }
 
     /// Makes durable whatever names are as they are: whoever finds that nothing needs to be changed
     /// may find what an earlier change left whose own sync failed.
     pub(crate) fn sync(&self) -> Result<(), Fault> {
-        rustix::fs::fsync(self.dir.as_fd())
-            .map_err(|error| self.fault("sync", ".", &error.kind().to_string()))
+        rustix::fs::fsync(self.dir.as_fd()).map_err(|error| self.failed("sync", ".", error.kind()))
     }
 
     /// Holds `name` against other processes (and other calls) until dropped; waits a bounded time.
@@ -242,7 +241,7 @@ impl State {
 
     /// As `hold`, waiting so long at most; nothing where it is held for longer.
     pub(crate) fn hold_within(&self, name: &str, wait: Duration) -> Result<Option<OwnedFd>, Fault> {
-        let fail = |error: Errno| self.fault("lock", name, &error.kind().to_string());
+        let fail = |error: Errno| self.failed("lock", name, error.kind());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(self.dir.as_fd(), name, flags, PRIVATE).map_err(fail)?;
         let until = Instant::now() + wait;
@@ -270,6 +269,16 @@ impl State {
         Fault::new(Code::State, format!("{operation} \"{shown}\": {why}"))
     }
 
+    /// What the system refused: a full disk has a status of its own.
+    fn failed(&self, operation: &str, name: &str, why: ErrorKind) -> Fault {
+        let code = match why {
+            ErrorKind::StorageFull => Code::NoSpace,
+            ErrorKind::QuotaExceeded => Code::Quota,
+            _ => return self.fault(operation, name, &why.to_string()),
+        };
+        Fault::new(code, format!("{operation} \"{}\"", show(&self.path.join(name))))
+    }
+
     fn write_beside(&self, name: &str, bytes: &[u8]) -> Result<String, Fault> {
         let nonce = data_encoding::HEXLOWER.encode(&random::<8>()?);
         let beside = format!(".{name}.{nonce}");
@@ -283,7 +292,7 @@ impl State {
             });
         written.map(|()| beside.clone()).map_err(|error| {
             let _ = rustix::fs::unlinkat(self.dir.as_fd(), &beside, AtFlags::empty());
-            self.fault("write", name, &error.kind().to_string())
+            self.failed("write", name, error.kind())
         })
     }
 }

@@ -75,6 +75,17 @@ fn client_id_is_made_once_by_many_at_once() {
 }
 
 #[test]
+fn a_full_disk_is_told_as_one() {
+    let (_dir, state) = fresh();
+    let fault = |why| state.failed("write", "x", why);
+    let path = state.path().join("x").display().to_string();
+    let full = format!("write \"{path}\": no space left");
+    assert!(fault(ErrorKind::StorageFull).to_string().starts_with(&full));
+    assert_eq!(fault(ErrorKind::QuotaExceeded).code, Code::Quota);
+    assert_eq!(fault(ErrorKind::PermissionDenied).code, Code::State);
+}
+
+#[test]
 fn stamp_changes_when_a_file_is_replaced() {
     let (_dir, state) = fresh();
     assert_eq!(state.stamp("x").unwrap(), None);

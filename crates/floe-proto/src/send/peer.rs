@@ -303,6 +303,7 @@ impl<P: Clone> Sender<P> {
         let (index, attempts) = (flight.entry, flight.attempts);
         if attempts >= attempts_max {
             let path = self.entries.get(&index).map(|entry| entry.path.clone()).unwrap_or_default();
+            let path = self.full_path(&path).unwrap_or(path);
             let detail = alloc::format!("send \"{path}\": {attempts} attempts");
             return self.fail(index, Fault::new(Code::Integrity, detail), Tell::Peer, io);
         }

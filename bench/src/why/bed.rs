@@ -92,19 +92,46 @@ impl Bed {
 
     /// Moves the file; answers what was said to be the limit, and how long it took.
     pub fn transfer(&mut self, nth: u32, form: Form, cap: Duration) -> Result<(String, f64)> {
-        if self.server.is_over() {
-            return Err(format!("the server is gone: {}", self.server.words()));
-        }
         let name = format!("arrived-{nth}");
         let script = match self.way {
             Way::Put => r#"exec "$FLOE" put $FORM "$FROM/file" "floe://$ADDRESS/$NAME""#,
             Way::Get => r#"exec "$FLOE" get $FORM "floe://$ADDRESS/file" "$TO/$NAME""#,
         };
+        let form_flag = if form == Form::Events { "--json" } else { "" };
+        let (text, seconds) = self.client(script, &[("NAME", &name), ("FORM", form_flag)], cap)?;
+        let arrived = self.to.join(name);
+        fs::remove_file(&arrived).map_err(|e| format!("remove {}: {e}", arrived.display()))?;
+        let named = match form {
+            Form::Events => named_in_events(&text),
+            Form::Text => named_in_text(&text),
+        };
+        Ok((named.unwrap_or_else(|| "nothing".to_owned()), seconds))
+    }
+
+    /// What `floe doctor` foretells, bytes a second.
+    pub fn foretold(&mut self, cap: Duration) -> Result<f64> {
+        let script = r#"exec "$FLOE" doctor --json --dir "$DISK" "floe://$ADDRESS/""#;
+        let disk = if self.way == Way::Put { &self.from } else { &self.to };
+        let disk = disk.to_string_lossy().into_owned();
+        let (text, _) = self.client(script, &[("DISK", &disk)], cap)?;
+        foretold_in_events(&text, self.way)
+            .ok_or_else(|| format!("doctor foretells nothing: {text}"))
+    }
+
+    /// Runs a client; answers what it wrote, and how long it took.
+    fn client(
+        &mut self,
+        script: &str,
+        env: &[(&str, &str)],
+        cap: Duration,
+    ) -> Result<(String, f64)> {
+        if self.server.is_over() {
+            return Err(format!("the server is gone: {}", self.server.words()));
+        }
         let script = format!("[ -z \"$DOOR\" ] || echo $$ > \"$DOOR\"\n{script}");
         let mut command = self.site.command(End::Near, &script, self.dir.path());
         command.env("FLOE", &self.program).env("ADDRESS", format!("{}:{PORT}", self.site.host));
-        command.env("FROM", &self.from).env("TO", &self.to).env("NAME", &name);
-        command.env("FORM", if form == Form::Events { "--json" } else { "" });
+        command.env("FROM", &self.from).env("TO", &self.to).envs(env.iter().copied());
         command.env("FLOE_TICKET", &self.ticket).env("FLOE_STATE", "client");
         let held = self.held.is_some_and(|side| side != server_is(self.way));
         command.env("DOOR", door(self.quota.as_ref().filter(|_| held)));
@@ -117,15 +144,9 @@ impl Bed {
         let seconds = begun.elapsed().as_secs_f64();
         client.finish()?;
         drop(disk);
-        let arrived = self.to.join(name);
-        fs::remove_file(&arrived).map_err(|e| format!("remove {}: {e}", arrived.display()))?;
         let text =
             fs::read_to_string(&said).map_err(|e| format!("read {}: {e}", said.display()))?;
-        let named = match form {
-            Form::Events => named_in_events(&text),
-            Form::Text => named_in_text(&text),
-        };
-        Ok((named.unwrap_or_else(|| "nothing".to_owned()), seconds))
+        Ok((text, seconds))
     }
 }
 
@@ -163,6 +184,14 @@ fn named_in_events(text: &str) -> Option<String> {
     summary["limit"].as_str().map(str::to_owned)
 }
 
+/// The rate of a way that doctor's event has.
+fn foretold_in_events(text: &str, way: Way) -> Option<f64> {
+    let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let doctor = events.find(|event: &serde_json::Value| event["event"] == "doctor")?;
+    let way = if way == Way::Put { "put" } else { "get" };
+    doctor[way]["rate"].as_f64()
+}
+
 /// The words behind the percentage in the summary's own line.
 fn named_in_text(text: &str) -> Option<String> {
     let words = |line: &str| {
@@ -181,6 +210,9 @@ mod tests {
         let events = "{\"event\":\"progress\"}\n{\"event\":\"summary\",\"limit\":\"loss\"}\n";
         assert_eq!(named_in_events(events).as_deref(), Some("loss"));
         assert_eq!(named_in_events("{\"event\":\"summary\",\"limit\":null}"), None);
+        let doctor = "{\"event\":\"doctor\",\"put\":{\"rate\":5},\"get\":null}\n";
+        assert_eq!(foretold_in_events(doctor, Way::Put), Some(5.0));
+        assert_eq!(foretold_in_events(doctor, Way::Get), None);
         let lines = "a: 1 MiB, 87 % held back by --limit\na: 1 MiB in 2 s\n  87 % waiting for x\n";
         assert_eq!(named_in_text(lines).as_deref(), Some("waiting for x"));
         assert_eq!(named_in_text("a: 1 MiB in 2 s\n  5 skipped\n"), None);

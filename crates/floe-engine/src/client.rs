@@ -70,8 +70,8 @@ pub enum Credential {
     Anonymous,
 }
 
-/// How hard a client tries. First contact with a server that takes the connection and loses it, or
-/// does not answer, is made again a few times within half a minute.
+/// How hard a client tries. First contact with a server that takes the connection and loses it,
+/// does not answer or is busy is made again within half a minute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retry {
     /// Give up when so long nothing got any further. Zero: at the first loss.

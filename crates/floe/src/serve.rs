@@ -61,8 +61,9 @@ use tokio::sync::watch;
 /// another user's, nothing begins. Ports below 1024 are opened before root gives anything up.
 ///
 /// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
-/// limits, another --keep-free and another certificate hold for who comes next, and connections
-/// that are there go on. A certificate of another key is another server to clients, who pin the
+/// limits and another certificate hold for who comes next, and connections that are there go on.
+/// Another --keep-free holds at once: what finds no room any more ends as on a full disk, and the
+/// same command continues. A certificate of another key is another server to clients, who pin the
 /// key. What else has changed needs a restart, and the log says so; where a file is wrong,
 /// everything stays as it was. Without them SIGHUP ends it like SIGTERM.
 #[derive(clap::Args, Clone, Debug)]
@@ -400,7 +401,9 @@ const fn confined(to: Confinement) -> &'static str {
     match to {
         Confinement::Full => "to this directory and the state directory",
         Confinement::Partial => "to both directories, as far as this kernel can (Landlock)",
-        Confinement::None => "no (this kernel's Landlock, if it has one, cannot)",
+        Confinement::None => {
+            "no (Landlock is not there, or kept from this process by what started it)"
+        }
     }
 }
 

@@ -35,29 +35,33 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// What standard output may have to hold back for one chunk that is late.
 const OUTPUT_WINDOW: ByteCount = ByteCount(16 << 20);
 
-/// How often a server is asked to begin, and for how long, if it takes the connection and then does
-/// not answer: it is busy, or was killed just now.
-const CONTACTS_MAX: u32 = 5;
+/// How long a server is asked to begin, if it takes the connection and then does not answer, or
+/// says that it is busy;
 const CONTACT: Duration = Duration::from_secs(25);
+/// and for how long if it loses the connection: it was killed just now, or there is a crowd.
+const CONTACT_LOST: Duration = Duration::from_secs(12);
+/// The longest pause between two of these, unless the server asks for more.
+const CONTACT_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// The first session. A server that cannot be reached at all is not waited for.
 pub(super) async fn first_contact(shared: &Arc<Shared>) -> Result<Arc<Live>, Fault> {
     let (started, mut pause) = (Instant::now(), BACKOFF_MIN);
-    let patience = CONTACT.min(shared.connect.retry.give_up_after);
-    for _ in 1..CONTACTS_MAX {
-        match Live::begin(shared).await {
-            Err(fault)
-                if matches!(fault.code, Code::ConnectionLost | Code::TimedOut)
-                    && started.elapsed() < patience =>
-            {
-                tracing::info!(%fault, "first contact is made again");
-                sleep(with_jitter(pause)).await;
-                pause *= 2;
-            }
+    loop {
+        let (fault, most) = match Live::begin(shared).await {
+            Err(fault) if fault.code == Code::ConnectionLost => (fault, CONTACT_LOST),
+            Err(fault) if matches!(fault.code, Code::TimedOut | Code::Busy) => (fault, CONTACT),
             result => return result,
+        };
+        let now = Instant::now();
+        let asked = shared.patience.until().map_or(Duration::ZERO, |until| until - now);
+        let next = with_jitter(pause).max(asked);
+        if now + next - started > most.min(shared.connect.retry.give_up_after) {
+            return Err(fault);
         }
+        tracing::info!(%fault, "first contact is made again");
+        sleep(next).await;
+        pause = (pause * 2).min(CONTACT_PAUSE_MAX);
     }
-    Live::begin(shared).await
 }
 
 /// Carries an errand to its end.

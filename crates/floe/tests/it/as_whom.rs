@@ -207,3 +207,20 @@ fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
         assert_eq!(server.terminate(), 0);
     }
 }
+
+/// Else the calls by which a server confines itself fail, and it serves unconfined.
+#[test]
+fn the_unit_lets_a_server_confine_itself() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/floe.service");
+    let unit = fs::read_to_string(unit).unwrap();
+    let filters = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    let allowed: Vec<_> = filters.filter(|line| !line.starts_with('~')).collect();
+    let allowed: Vec<_> = allowed.iter().flat_map(|line| line.split(' ')).collect();
+    // Groups that older systemds do not know would be passed over.
+    for call in
+        ["create_ruleset", "add_rule", "restrict_self"].map(|call| format!("landlock_{call}"))
+    {
+        assert!(allowed.contains(&&*call), "{call}");
+    }
+    assert!(allowed.contains(&"seccomp"));
+}

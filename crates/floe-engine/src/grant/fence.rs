@@ -9,10 +9,12 @@ use super::metered::{self, MeteredSink};
 use floe_proto::frame::Verbs;
 use floe_store::measure::MEASURE_BYTES_MAX;
 use floe_store::{
-    Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted, commit_admitted,
+    Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, OwnerId,
+    Page, Progress, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted, commit_admitted,
 };
-use floe_types::{ByteCount, Code, DiskSpeed, Fault, Metadata, Mode, ObjectPath, Precondition};
+use floe_types::{
+    ByteCount, Code, DiskSpeed, Fault, Metadata, Mode, ObjectPath, Precondition, SourceVersion,
+};
 use std::sync::Arc;
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -134,6 +136,19 @@ impl Fence {
     fn may_write(&self, path: &ObjectPath) -> Result<()> {
         path.split_last().map_or(Ok(()), |(parent, _)| self.may_enter(&parent))
     }
+
+    /// What a source's version is called here. Who may not read is known by what it sent itself:
+    /// anybody can say a version that somebody else's source has, and would be told its root.
+    fn known_as(&self, version: Option<SourceVersion>, owner: OwnerId) -> Option<SourceVersion> {
+        if self.verbs.allow(Verbs::READ) {
+            return version;
+        }
+        version.map(|version| {
+            let digest = blake3::keyed_hash(&owner.0, &version.inode.to_be_bytes());
+            let bytes = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+            SourceVersion { inode: u64::from_be_bytes(bytes), ..version }
+        })
+    }
 }
 
 impl Store for Fence {
@@ -153,7 +168,8 @@ impl Store for Fence {
 
     fn open_sink(&self, spec: SinkSpec, progress: Progress<'_>) -> Result<OpenedSink> {
         self.may_write(&spec.path)?;
-        let spec = SinkSpec { metadata: self.masked(spec.metadata), ..spec };
+        let version = self.known_as(spec.version, spec.owner);
+        let spec = SinkSpec { metadata: self.masked(spec.metadata), version, ..spec };
         let Some(meter) = &self.meter else { return self.store.open_sink(spec, progress) };
         let parent = spec.path.split_last().map(|(parent, _)| parent).unwrap_or_default();
         let open = || self.make(&parent, || self.store.open_sink(spec.clone(), progress));

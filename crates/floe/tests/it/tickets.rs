@@ -147,6 +147,12 @@ fn a_drop_box_takes_and_tells_nothing() {
     assert_eq!(fs::read(stage.path("srv/box/new")).unwrap(), fs::read(&f).unwrap());
     // Whoever was not told that it was done does it again.
     stage.run(&["put", "f", "drop:/new"]).ok();
+    // Not so somebody else, who has the very file.
+    grant(&stage, &server, "other", &["--prefix", "box", "--allow", "write-new"]);
+    let receipt = ["put", "f", "other:/new", "--receipt", "r"];
+    stage.run(&receipt).fails(4, &["overwrite \"new\": not allowed"]);
+    stage.run(&["put", "f", "nas:/box/owners"]).ok();
+    stage.run(&["put", "f", "drop:/owners"]).fails(4, &["overwrite \"owners\": not allowed"]);
     // A name that is taken has one answer, whatever has it.
     let told = |name: &str| {
         let ended = stage.run(&["put", "f", &format!("drop:/{name}")]);

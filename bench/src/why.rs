@@ -162,7 +162,7 @@ pub fn run(args: &WhyArgs) -> Result<()> {
             if outcome.right * 10 < outcome.said.len() * RIGHT_OF_TEN {
                 missed.push(format!("{} {way:?} was named right too seldom", bottleneck.name));
             }
-            if (outcome.doctor(bottleneck) - 1.0).abs() > FORETOLD_ERROR_MAX {
+            if (outcome.doctor() - 1.0).abs() > FORETOLD_ERROR_MAX {
                 missed.push(format!("doctor is wrong of {} {way:?}", bottleneck.name));
             }
         }
@@ -179,8 +179,8 @@ struct Outcome {
     right: usize,
     said: Vec<String>,
     seconds: Vec<f64>,
-    /// What doctor foretold, bytes a second.
-    foretold: f64,
+    /// What doctor foretold, and what came of it, bytes a second.
+    foretold: (f64, f64),
 }
 
 impl Outcome {
@@ -188,9 +188,9 @@ impl Outcome {
         Figure::of(self.seconds.iter().copied()).map_or(0.0, |figure| figure.median)
     }
 
-    /// What doctor foretold, of what the transfers came to.
-    fn doctor(&self, bottleneck: &Bottleneck) -> f64 {
-        self.foretold * self.median() / number(bottleneck.size.0)
+    /// What doctor foretold, of what came of it.
+    fn doctor(&self) -> f64 {
+        self.foretold.0 / self.foretold.1
     }
 
     fn row(&self, bottleneck: &Bottleneck, way: Way) -> String {
@@ -202,7 +202,7 @@ impl Outcome {
         }
         let others: Vec<_> =
             others.iter().map(|(name, count)| format!("{name} ({count})")).collect();
-        let (median, doctor) = (self.median(), self.doctor(bottleneck));
+        let (median, doctor) = (self.median(), self.doctor());
         let rate = number(bottleneck.size.0 / MIB) / median;
         let (name, right, all) = (bottleneck.name, self.right, self.said.len());
         let others = others.join(", ");
@@ -224,10 +224,14 @@ impl Bottleneck {
         let cap = Duration::from_secs(args.cap);
         let mut bed = Bed::make(&args.memory, program, site, self, way)?;
         let foretold = bed.foretold(cap)?;
+        if args.verbose {
+            let (foretold, rate) = foretold;
+            eprintln!("{} {way:?}: doctor {foretold:.0} B/s, then {rate:.0}", self.name);
+        }
         let mut outcome = Outcome { foretold, ..Outcome::default() };
         for nth in 0..args.runs {
             let form = if nth % 2 == 0 { bed::Form::Events } else { bed::Form::Text };
-            let (said, seconds) = bed.transfer(nth, form, cap)?;
+            let (said, seconds) = bed.transfer(form, cap)?;
             if args.verbose {
                 eprintln!("{} {way:?} {nth}: {said} in {seconds:.1} s", self.name);
             }

@@ -6,6 +6,7 @@ use super::quota::Quota;
 use super::{Bottleneck, Made, Side, Way};
 use crate::Result;
 use crate::content::Content;
+use crate::figure::number;
 use crate::process::Process;
 use crate::site::{End, Site};
 use floe_types::ByteCount;
@@ -17,6 +18,11 @@ use tempfile::TempDir;
 
 const START: Duration = Duration::from_secs(60);
 const PORT: u16 = 23_000;
+/// How long a transfer is to take whose rate doctor foretells,
+const LONG_SECONDS: u64 = 10;
+/// within these sizes.
+const LONG_BYTES_MIN: u64 = 16 << 20;
+const LONG_BYTES_MAX: u64 = 2 << 30;
 
 /// A server and what is moved.
 pub struct Bed {
@@ -91,16 +97,8 @@ impl Bed {
     }
 
     /// Moves the file; answers what was said to be the limit, and how long it took.
-    pub fn transfer(&mut self, nth: u32, form: Form, cap: Duration) -> Result<(String, f64)> {
-        let name = format!("arrived-{nth}");
-        let script = match self.way {
-            Way::Put => r#"exec "$FLOE" put $FORM "$FROM/file" "floe://$ADDRESS/$NAME""#,
-            Way::Get => r#"exec "$FLOE" get $FORM "floe://$ADDRESS/file" "$TO/$NAME""#,
-        };
-        let form_flag = if form == Form::Events { "--json" } else { "" };
-        let (text, seconds) = self.client(script, &[("NAME", &name), ("FORM", form_flag)], cap)?;
-        let arrived = self.to.join(name);
-        fs::remove_file(&arrived).map_err(|e| format!("remove {}: {e}", arrived.display()))?;
+    pub fn transfer(&mut self, form: Form, cap: Duration) -> Result<(String, f64)> {
+        let (text, seconds) = self.moved("file", form, cap)?;
         let named = match form {
             Form::Events => named_in_events(&text),
             Form::Text => named_in_text(&text),
@@ -108,8 +106,30 @@ impl Bed {
         Ok((named.unwrap_or_else(|| "nothing".to_owned()), seconds))
     }
 
-    /// What `floe doctor` foretells, bytes a second.
-    pub fn foretold(&mut self, cap: Duration) -> Result<f64> {
+    /// Moves a file of the sender's; answers what was said, and how long it took.
+    fn moved(&mut self, file: &str, form: Form, cap: Duration) -> Result<(String, f64)> {
+        let script = match self.way {
+            Way::Put => r#"exec "$FLOE" put $FORM "$FROM/$FILE" "floe://$ADDRESS/arrived""#,
+            Way::Get => r#"exec "$FLOE" get $FORM "floe://$ADDRESS/$FILE" "$TO/arrived""#,
+        };
+        let form_flag = if form == Form::Events { "--json" } else { "" };
+        let moved = self.client(script, &[("FILE", file), ("FORM", form_flag)], cap)?;
+        let arrived = self.to.join("arrived");
+        fs::remove_file(&arrived).map_err(|e| format!("remove {}: {e}", arrived.display()))?;
+        Ok(moved)
+    }
+
+    /// What `floe doctor` foretells, bytes a second, and what a file that takes some time at that
+    /// rate comes to.
+    pub fn foretold(&mut self, cap: Duration) -> Result<(f64, f64)> {
+        let foretold = self.asked_doctor(cap)?;
+        let size = ByteCount((foretold * LONG_SECONDS).clamp(LONG_BYTES_MIN, LONG_BYTES_MAX));
+        Content::File(size).make(&self.from.join("long"))?;
+        let (_, seconds) = self.moved("long", Form::Events, cap)?;
+        Ok((number(foretold), number(size.0) / seconds))
+    }
+
+    fn asked_doctor(&mut self, cap: Duration) -> Result<u64> {
         let script = r#"exec "$FLOE" doctor --json --dir "$DISK" "floe://$ADDRESS/""#;
         let disk = if self.way == Way::Put { &self.from } else { &self.to };
         let disk = disk.to_string_lossy().into_owned();
@@ -185,11 +205,11 @@ fn named_in_events(text: &str) -> Option<String> {
 }
 
 /// The rate of a way that doctor's event has.
-fn foretold_in_events(text: &str, way: Way) -> Option<f64> {
+fn foretold_in_events(text: &str, way: Way) -> Option<u64> {
     let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
     let doctor = events.find(|event: &serde_json::Value| event["event"] == "doctor")?;
     let way = if way == Way::Put { "put" } else { "get" };
-    doctor[way]["rate"].as_f64()
+    doctor[way]["rate"].as_u64()
 }
 
 /// The words behind the percentage in the summary's own line.
@@ -211,7 +231,7 @@ mod tests {
         assert_eq!(named_in_events(events).as_deref(), Some("loss"));
         assert_eq!(named_in_events("{\"event\":\"summary\",\"limit\":null}"), None);
         let doctor = "{\"event\":\"doctor\",\"put\":{\"rate\":5},\"get\":null}\n";
-        assert_eq!(foretold_in_events(doctor, Way::Put), Some(5.0));
+        assert_eq!(foretold_in_events(doctor, Way::Put), Some(5));
         assert_eq!(foretold_in_events(doctor, Way::Get), None);
         let lines = "a: 1 MiB, 87 % held back by --limit\na: 1 MiB in 2 s\n  87 % waiting for x\n";
         assert_eq!(named_in_text(lines).as_deref(), Some("waiting for x"));

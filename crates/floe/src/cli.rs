@@ -15,7 +15,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use floe_types::Code;
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 
 /// Move large files between machines: whole, verified, resumable
 ///
@@ -61,12 +60,12 @@ fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs what was typed.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs what was typed; the exit status.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
     let words: Vec<OsString> = words.into_iter().collect();
     let mut verb = match read(&words) {
         Ok(cli) => cli.verb,
-        Err(Refusal::Shown) => return ExitCode::SUCCESS,
+        Err(Refusal::Shown) => return 0,
         Err(Refusal::Wrong(failure)) => {
             let json = words.iter().any(|word| word == "--json").then_some(Channel::Output);
             return end(Err(failure), json);
@@ -194,10 +193,10 @@ impl Verb {
     }
 }
 
-fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
+fn end(result: Result<()>, json: Option<Channel>) -> u8 {
     let failure = match result {
         Ok(()) | Err(Failure::ReaderGone) => match event::unsaid() {
-            None => return ExitCode::SUCCESS,
+            None => return 0,
             Some(failure) => failure,
         },
         Err(failure) => failure,
@@ -208,7 +207,7 @@ fn end(result: Result<()>, json: Option<Channel>) -> ExitCode {
         let event = Event::new("error").with_fault_and_hint(fault, failure.hint());
         event.with("exit_status", status).send(channel);
     }
-    ExitCode::from(status)
+    status
 }
 
 /// `-v` shows a command's own `first`, `-vv` what the layers below log, `-vvv` everything.

@@ -11,6 +11,7 @@
 pub mod fault; // how a command fails: line, hint, exit status
 pub mod civil; // time and quantities as text
 mod output; // standard output as data
+mod exit; // how the process ends
 mod args; // the flags that commands share
 pub mod remote; // what an argument names
 mod place; // where a SRC goes
@@ -53,3 +54,4 @@ mod man; // floe man
 mod cli; // the command line as a whole
 
 pub use cli::run;
+pub use exit::exit;

@@ -5,9 +5,8 @@ const _: () = assert!(!floe_types::planted::POSSIBLE);
 
 mod heap; // where memory comes from
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> ! {
     heap::set_up();
-    floe::run(std::env::args_os())
+    let status = floe::run(std::env::args_os());
+    floe::exit(status)
 }

@@ -9,6 +9,7 @@
 //! They are heard on a thread of its own, which waits for nothing else: not for a terminal that
 //! takes no more lines, nor for a peer, nor for whatever the command does just then.
 
+use crate::exit::exit;
 use crate::fault::{Failure, Result};
 use floe_types::{Code, Fault};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -197,7 +198,7 @@ fn end_now(end: End, last: &LastDeed) -> ! {
     if end == End::Late {
         say_if_heard(&format!("floe: {}\n", Failure::new(Code::Interrupted, "")));
     }
-    std::process::exit(i32::from(Code::Interrupted.exit_status()))
+    exit(Code::Interrupted.exit_status())
 }
 
 /// Says a line on standard error, unless that would wait: what holds the command up may be this.

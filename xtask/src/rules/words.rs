@@ -11,6 +11,7 @@ use crate::shape::Shape;
 /// A file that may use `unsafe`, and why.
 const UNSAFE: &[(&str, &str)] = &[
     ("bench/src/os.rs", "wait4, unshare, TUNSETIFF and seccomp have no safe wrapper"),
+    ("crates/floe/src/exit.rs", "_exit has no safe wrapper"),
     ("crates/floe-engine/src/clock.rs", "getrusage of a thread has no safe wrapper"),
     ("crates/floe-engine/src/socket.rs", "TCP_INFO has no safe wrapper"),
     ("crates/floe-store/src/kernel/write_back.rs", "sync_file_range has no safe wrapper"),

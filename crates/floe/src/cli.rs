@@ -13,8 +13,9 @@ use crate::{
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use floe_types::Code;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 
 /// Move large files between machines: whole, verified, resumable
 ///
@@ -98,8 +99,37 @@ fn read(words: &[OsString]) -> std::result::Result<Cli, Refusal> {
         }
         _ => Refusal::Wrong(wrong(&error, words)),
     };
-    let matches = command().try_get_matches_from(words).map_err(refuse)?;
+    let matches = command().try_get_matches_from(names_last(words)).map_err(refuse)?;
     Cli::from_arg_matches(&matches).map_err(refuse)
+}
+
+/// SRC... DEST with the options first, as the parser takes the name before an option for DEST.
+fn names_last(words: &[OsString]) -> Vec<OsString> {
+    let verb = words.get(1).filter(|verb| *verb == "put" || *verb == "get");
+    let Some(verb) = verb.and_then(|verb| command().find_subcommand(verb).cloned()) else {
+        return words.to_vec();
+    };
+    let takes_value = |word: &OsStr| {
+        let mut valued = verb.get_arguments().filter(|arg| arg.get_action().takes_values());
+        valued.any(|arg| arg.get_long().is_some_and(|long| word == &*format!("--{long}")))
+    };
+    let (mut options, mut names) = (words[..2].to_vec(), vec![OsString::from("--")]);
+    let mut rest = words[2..].iter().cloned();
+    while let Some(word) = rest.next() {
+        if word == "--" {
+            names.extend(rest);
+            break;
+        }
+        if word == "-" || !word.as_bytes().starts_with(b"-") {
+            names.push(word);
+            continue;
+        }
+        let value = if takes_value(&word) { rest.next() } else { None };
+        options.push(word);
+        options.extend(value);
+    }
+    options.extend(names);
+    options
 }
 
 /// What clap says on several lines, on one.

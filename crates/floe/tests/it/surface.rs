@@ -1,6 +1,6 @@
 //! Help, completions, manual, version, configuration file, JSON of serve.
 
-use crate::stage::{Server, Stage, words};
+use crate::stage::{Server, Stage, content, words};
 use std::fs;
 
 const VERBS: [&str; 21] = [
@@ -51,6 +51,39 @@ fn what_is_not_here_is_an_unknown_option() {
     ] {
         stage.run(args).fails(2, &["see floe"]);
     }
+}
+
+/// As with any other command.
+#[test]
+fn options_stand_between_names_too() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    for name in ["a", "b", "-q"] {
+        stage.file(name, 3);
+    }
+    stage.run(&["put", "-q", "a", "--limit", "1G", "nas:/x"]).ok();
+    stage.run(&["put", "a", "--limit=1G", "b", "-q", "nas:/d/"]).ok();
+    // What stands behind '--' is a name, whatever it looks like.
+    stage.run(&["put", "--limit", "1G", "--", "-q", "nas:/d/"]).ok();
+    for name in ["x", "d/a", "d/b", "d/-q"] {
+        assert_eq!(fs::read(stage.path("srv").join(name)).unwrap(), content(3), "{name}");
+    }
+    stage.run(&["get", "nas:/x", "--limit", "1M", "o", "-q"]).ok();
+    assert_eq!(fs::read(stage.path("here/o")).unwrap(), content(3));
+    assert_eq!(stage.run(&["get", "nas:/x", "-q", "-"]).ok().out, content(3));
+    stage.run(&["mv", "nas:/x", "--overwrite", "nas:/d/a"]).ok();
+    for (verb, alone) in [
+        ("put", &["a"][..]),
+        ("put", &["a", "-q"]),
+        ("put", &["--limit", "1M", "a"]),
+        ("get", &["nas:/a", "--json"]),
+    ] {
+        let help = format!("see floe {verb} --help");
+        stage.run(&[&[verb], alone].concat()).fails(2, &["not provided: <DEST>:", &help]);
+    }
+    stage.run(&["put", "a", "--limit"]).fails(2, &["a value is required", "--limit"]);
+    stage.run(&["put", "a", "--limit", "-q", "nas:/a"]).fails(2, &["--limit"]);
+    stage.run(&["put", "a", "--none", "nas:/a"]).fails(2, &["unexpected argument '--none'"]);
 }
 
 #[test]

@@ -83,18 +83,30 @@ impl State {
     /// # Errors
     /// `State`: it cannot be made or written, belongs to another user, or others may write in it.
     pub fn open(path: &Path) -> Result<Self, Fault> {
-        let shown = show(path);
-        let refuse = |why: String| Fault::new(Code::State, format!("open \"{shown}\": {why}"));
+        let refuse = |error: std::io::Error| refused(path, &error.kind().to_string());
         let missing: Vec<&Path> =
             path.ancestors().take_while(|one| one.symlink_metadata().is_err()).collect();
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(|error| refuse(error.kind().to_string()))?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refuse)?;
+        let state = Self::open_standing(path)?;
+        for made in missing {
+            sync_above(made).map_err(|error| refuse(error.into()))?;
+        }
+        Ok(state)
+    }
+
+    /// Opens a state directory that stands, and makes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none. As `open`.
+    pub fn open_standing(path: &Path) -> Result<Self, Fault> {
+        let refuse = |why: String| refused(path, &why);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| refuse(error.kind().to_string()))?;
+        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT => {
+                Fault::new(Code::NotFound, format!("open the state directory \"{}\"", show(path)))
+            }
+            error => refuse(error.kind().to_string()),
+        })?;
         let stat = rustix::fs::fstat(&dir).map_err(|error| refuse(error.kind().to_string()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(refuse("it belongs to another user".into()));
@@ -109,9 +121,6 @@ impl State {
             AtFlags::EACCESS,
         )
         .map_err(|error| refuse(error.kind().to_string()))?;
-        for made in missing {
-            sync_above(made).map_err(|error| refuse(error.kind().to_string()))?;
-        }
         Ok(Self { path: path.to_path_buf(), dir: Arc::new(dir) })
     }
 
@@ -327,6 +336,11 @@ fn sync_above(directory: &Path) -> Result<(), Errno> {
             answer => answer,
         },
     }
+}
+
+/// A state directory that cannot be used.
+fn refused(path: &Path, why: &str) -> Fault {
+    Fault::new(Code::State, format!("open \"{}\": {why}", show(path)))
 }
 
 /// A path safe to show.

@@ -5,7 +5,7 @@ mod verify;
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::fault::{Failure, Result};
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::audit::Shelf;
 use floe_types::Code;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ impl LogFlags {
         let hint = "name a file, or the state directory of a server with --state";
         let shelf = match &self.file {
             Some(file) => Shelf::one(file),
-            None => Shelf::of(&open_state(&self.state)?),
+            None => Shelf::of(&find_state(&self.state)?),
         };
         shelf.map_err(|fault| Failure::from(fault).hinting(Code::NotFound, hint))
     }

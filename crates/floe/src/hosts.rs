@@ -6,9 +6,10 @@ use crate::fault::Result;
 use crate::output;
 use crate::remote::Address;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::hosts::{Host, Hosts, OwnKey};
 use floe_engine::secure::Security;
+use floe_types::Code;
 
 /// List the servers that are known by name
 ///
@@ -29,7 +30,11 @@ pub struct HostsArgs {
 /// `State`.
 pub fn run(args: &HostsArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    for (name, host) in Hosts::new(&open_state(&args.state)?).list()? {
+    let known = match find_state(&args.state) {
+        Err(failure) if failure.code() == Code::NotFound => return Ok(()),
+        state => Hosts::new(&state?).list()?,
+    };
+    for (name, host) in known {
         match voice.form {
             Form::Json(channel) => event(&name, &host).send(channel),
             Form::Text => output::line(&line(&name, &host))?,

@@ -4,7 +4,7 @@ use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result};
 use crate::report::Voice;
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::hosts::Hosts;
 use floe_types::{Code, Fault};
 
@@ -29,7 +29,7 @@ pub struct LogoutArgs {
 /// `NotFound`, `State`.
 pub fn run(args: &LogoutArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    Hosts::new(&open_state(&args.state)?).remove(&args.name).map_err(|fault: Fault| match fault
+    Hosts::new(&find_state(&args.state)?).remove(&args.name).map_err(|fault: Fault| match fault
         .code
     {
         Code::NotFound => Failure::hinted(fault.code, fault.detail, "see floe hosts"),

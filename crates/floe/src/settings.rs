@@ -160,6 +160,15 @@ pub fn open_state(flag: &StateFlag) -> Result<State> {
     Ok(State::open(&state_dir_or(flag, None)?)?)
 }
 
+/// Opens it to look into it: none is made.
+///
+/// # Errors
+/// `NotFound`: there is none. As `open_state`.
+pub fn find_state(flag: &StateFlag) -> Result<State> {
+    let found = State::open_standing(&state_dir_or(flag, None)?);
+    found.map_err(|fault| Failure::from(fault).hinting(Code::NotFound, NO_STATE))
+}
+
 /// Where that is; what a configuration file says comes after the environment.
 ///
 /// # Errors
@@ -338,6 +347,7 @@ pub fn parse_audit_file_size(text: &str) -> std::result::Result<ByteCount, Strin
 /// What to do about an address that is not of this machine.
 pub const OF_THIS_MACHINE: &str = "name an address of this machine, or :PORT for all of them";
 
+const NO_STATE: &str = "name one that is there with --state or FLOE_STATE";
 const AUDIT_FILE_MIN: ByteCount = ByteCount(64 << 10);
 const MEMORY_MIN: ByteCount = ByteCount(32 << 20);
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -6,7 +6,7 @@ use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result};
 use crate::output;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::find_state;
 use data_encoding::HEXLOWER;
 use floe_engine::control::{Answer, Ask, LiveSession, LiveTransfer, Shown, ask};
 use floe_types::escape::is_hidden;
@@ -152,7 +152,7 @@ pub fn run(args: &StatusArgs) -> Result<()> {
         Some(verb) => (&verb.named().state, verb.asked()),
         None => (&args.state, Ask::Show),
     };
-    let answers = ask(&open_state(state)?, &what)
+    let answers = ask(&find_state(state)?, &what)
         .map_err(|fault| Failure::from(fault).hinting(Code::NotFound, NONE_RUNS))?;
     if args.verb.is_some() {
         return acted(answers);

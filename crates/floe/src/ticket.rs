@@ -13,7 +13,7 @@ mod set;
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag};
 use crate::fault::{Failure, Result};
 use crate::place::refuse_reserved;
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::server::root_id_of;
 use floe_engine::state::State;
 use floe_engine::ticket::{RootId, TicketStore};
@@ -55,7 +55,8 @@ impl PlaceFlags {
     /// # Errors
     /// `State`, and as `root_id`.
     fn open(&self) -> Result<(TicketStore, RootId)> {
-        let state = open_state(&self.state)?;
+        refuse_reserved(&self.root)?;
+        let state = find_state(&self.state)?;
         let root = self.root_id(&state)?;
         Ok((TicketStore::open(&state)?, root))
     }

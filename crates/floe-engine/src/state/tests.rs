@@ -25,6 +25,17 @@ fn makes_a_private_directory_and_private_files() {
 }
 
 #[test]
+fn looks_into_what_stands_and_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = dir.path().join("none");
+    assert_eq!(State::open_standing(&none).unwrap_err().code, Code::NotFound);
+    assert!(!none.exists());
+    let state = State::open(&none).unwrap();
+    state.replace("x", b"1").unwrap();
+    assert!(State::open_standing(&none).unwrap().read("x", Privacy::Any).unwrap().is_some());
+}
+
+#[test]
 fn refuses_what_others_can_reach() {
     let (_dir, state) = fresh();
     state.replace("key", b"1").unwrap();

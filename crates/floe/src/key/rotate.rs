@@ -6,7 +6,7 @@ use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result};
 use crate::output;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::{find_state, open_state};
 use floe_engine::clock::timestamp;
 use floe_engine::identity::ServerKeys;
 use floe_engine::ticket::TicketStore;
@@ -97,7 +97,7 @@ pub(super) fn rotate(args: &RotateArgs) -> Result<()> {
 
 pub(super) fn retire(args: &RetireArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.state)?;
+    let state = find_state(&args.state)?;
     let Some(gone) = ServerKeys::retire(&state, timestamp())? else {
         return Err(Failure::hinted(Code::NotFound, "retire the old key", NOTHING));
     };

@@ -6,7 +6,7 @@ use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::{find_state, open_state};
 use floe_engine::clock::timestamp;
 use floe_engine::identity::{Identity, KeyPin, ServerKeys};
 use floe_types::{Code, Timestamp};
@@ -34,10 +34,11 @@ pub(super) struct ShowArgs {
 
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
-    let state = open_state(&args.state)?;
     if args.client {
-        return tell(voice, "client", Identity::of_client(&state)?.pin(), None);
+        let own = Identity::of_client(&open_state(&args.state)?)?;
+        return tell(voice, "client", own.pin(), None);
     }
+    let state = find_state(&args.state)?;
     let Some(keys) = ServerKeys::load(&state, timestamp())? else {
         let detail = format!("show the key of {}", Shown(state.path()));
         return Err(Failure::hinted(Code::NotFound, detail, NONE));

@@ -8,7 +8,7 @@ use crate::event::{Channel, Event};
 use crate::fault::Result;
 use crate::output;
 use crate::report::{Form, Voice};
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::grant::{Account, Meter, Uses};
 use floe_engine::ticket::Entry;
 use floe_types::Escaped;
@@ -76,7 +76,7 @@ struct Gone {
 
 impl Gone {
     fn of(place: &PlaceFlags, entry: &Entry) -> Result<Self> {
-        let (state, ticket) = (open_state(&place.state)?, entry.id.to_string());
+        let (state, ticket) = (find_state(&place.state)?, entry.id.to_string());
         let account = entry.bounds.quota.is_some().then(|| Meter::peek(&state, &ticket));
         let uses = entry.bounds.uses.map(|_| Uses::peek(&state, &ticket));
         let uses = uses.transpose()?.map(|uses| uses.begun());

@@ -5,7 +5,7 @@ use crate::args::{AFTER_HELP, OutputFlags};
 use crate::event::{Channel, Event};
 use crate::fault::Result;
 use crate::report::Voice;
-use crate::settings::open_state;
+use crate::settings::find_state;
 use floe_engine::grant::{Meter, Uses};
 use floe_types::Escaped;
 
@@ -30,7 +30,7 @@ pub(super) fn run(args: &RevokeArgs) -> Result<()> {
     let (tickets, root) = args.place.open()?;
     let gone = tickets.revoke(root, &args.ticket).map_err(unknown)?;
     // It counts for nothing any more, and a session that is still to be closed may write it again.
-    let (state, id) = (open_state(&args.place.state)?, gone.id.to_string());
+    let (state, id) = (find_state(&args.place.state)?, gone.id.to_string());
     let _ = Meter::remove(&state, &id);
     let _ = Uses::remove(&state, &id);
     voice.say(&format_args!("\"{}\" is revoked", Escaped(gone.name.as_bytes())));

@@ -274,6 +274,7 @@ fn sessions_that_begin_with_the_old_key_are_counted() {
 #[test]
 fn a_key_that_is_not_there_is_not_shown_and_one_that_was_taken_away_not_made_anew() {
     let stage = Stage::new();
+    fs::create_dir(stage.path("state-server")).unwrap();
     key(&stage, &["show"]).fails(3, &["state-server", "floe serve makes one"]);
     key(&stage, &["retire"]).fails(3, &["no overlap"]);
     key(&stage, &["rotate", "--overlap", "soon"]).fails(2, &["--overlap"]);

@@ -1,6 +1,6 @@
 //! Help, completions, manual, version, configuration file, JSON of serve.
 
-use crate::stage::{Server, Stage, content, words};
+use crate::stage::{Ended, Server, Stage, content, words};
 use std::fs;
 
 const VERBS: [&str; 21] = [
@@ -84,6 +84,37 @@ fn options_stand_between_names_too() {
     stage.run(&["put", "a", "--limit"]).fails(2, &["a value is required", "--limit"]);
     stage.run(&["put", "a", "--limit", "-q", "nas:/a"]).fails(2, &["--limit"]);
     stage.run(&["put", "a", "--none", "nas:/a"]).fails(2, &["unexpected argument '--none'"]);
+}
+
+/// What is asked changes nothing: where there is no state directory, it is said.
+#[test]
+fn questions_make_no_state_directory() {
+    let stage = Stage::new();
+    let none = stage.path("none");
+    let ask = |args: &[&str]| -> Ended {
+        let ended = stage.run_env(args, "FLOE_STATE", &none);
+        assert!(!none.exists(), "{args:?}");
+        ended
+    };
+    for args in [
+        &["status"][..],
+        &["status", "end", "3f2a9c1d"],
+        &["audit", "verify"],
+        &["audit", "show"],
+        &["key", "show"],
+        &["key", "retire"],
+        &["ticket", "list"],
+        &["ticket", "show", "x"],
+        &["ticket", "set", "x", "--allow", "all"],
+        &["ticket", "revoke", "x"],
+    ] {
+        ask(args).fails(3, &["the state directory \"", "/none\"", "not found", "--state"]);
+    }
+    assert!(!stage.path("here/.floe").exists());
+    ask(&["logout", "nas"]).fails(3, &["not found"]);
+    assert_eq!(ask(&["hosts"]).ok().text(), "");
+    stage.run_env(&["key", "show", "--client"], "FLOE_STATE", &none).ok();
+    assert!(none.is_dir());
 }
 
 #[test]

@@ -40,8 +40,9 @@ use tokio::sync::watch;
 /// Serve a directory to clients with a ticket
 ///
 /// Clients put files into DIR, get them from it, and list, rename and remove what is there, as far
-/// as their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and an
-/// owner ticket that allows everything; both lie in the state directory.
+/// as their tickets allow. Everything is encrypted (TLS 1.3). The first start makes a key, and
+/// a start makes an owner ticket, which allows everything, whenever there is none: also where 'floe
+/// ticket revoke owner' took it away. Both lie in the state directory.
 ///
 /// SIGTERM and Ctrl-C let nobody in any more and give running transfers 30 seconds to finish; those
 /// that do not are ended, with a checkpoint, and continue with the same command (10 seconds more at
@@ -93,7 +94,7 @@ pub struct ServeArgs {
     /// Permission bits that nothing that clients put gets, as in 027 [default: 000]
     #[arg(long, value_name = "MODE", value_parser = parse_umask)]
     umask: Option<Mode>,
-    /// Read settings from FILE (TOML, the names of these flags); flags come first
+    /// Read settings from FILE (TOML, the names of these flags); flags and FLOE_STATE come first
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use this certificate (PEM) in place of the one in the state directory

@@ -23,7 +23,8 @@ use std::path::PathBuf;
 /// Make, list, show, change and revoke tickets (on the server)
 ///
 /// A ticket lets a client in to one served directory, or to a part of it, for what it says. The
-/// owner ticket, made at the first 'floe serve', allows everything there.
+/// owner ticket allows everything there; 'floe serve' makes it at its start whenever there is none,
+/// also where it was revoked.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct TicketArgs {

@@ -118,6 +118,20 @@ fn questions_make_no_state_directory() {
 }
 
 #[test]
+fn help_says_when_the_owner_ticket_is_made_and_what_comes_before_the_file() {
+    let stage = Stage::new();
+    let help = |verb: &str| {
+        let text = stage.run(&[verb, "--help"]).ok().text();
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for verb in ["serve", "ticket"] {
+        let text = help(verb);
+        assert!(text.contains("whenever there is none"), "{text}");
+    }
+    assert!(help("serve").contains("flags and FLOE_STATE come first"));
+}
+
+#[test]
 fn completions_and_manual_know_every_command() {
     let stage = Stage::new();
     for shell in ["bash", "zsh", "fish"] {

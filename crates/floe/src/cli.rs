@@ -134,11 +134,12 @@ fn names_last(words: &[OsString]) -> Vec<OsString> {
 
 /// What clap says on several lines, on one.
 fn wrong(error: &clap::Error, words: &[OsString]) -> Failure {
+    let hint = format!("see {} --help", typed(words));
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::hinted(Code::Usage, "a command is missing", "see floe --help");
+        return Failure::hinted(Code::Usage, "a command is missing", hint);
     }
     let text = error.render().to_string();
-    let (said, rest) = text.split_once("Usage:").unwrap_or((text.as_str(), ""));
+    let said = text.split("Usage:").next().unwrap_or(&text);
     let said = said.split("For more information").next().unwrap_or(said);
     let said: Vec<&str> = said.split_whitespace().collect();
     let said = said.join(" ");
@@ -149,11 +150,18 @@ fn wrong(error: &clap::Error, words: &[OsString]) -> Failure {
         false => said.to_owned(),
     };
     let said: String = said.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    let known = |word: &&str| command().find_subcommand(word).is_some();
-    let typed = words.iter().filter_map(|word| word.to_str()).nth(1);
-    let verb = rest.split_whitespace().nth(1).filter(known).or(typed.filter(known));
-    let hint = verb.map_or("see floe --help".to_owned(), |verb| format!("see floe {verb} --help"));
     Failure::hinted(Code::Usage, said, hint)
+}
+
+/// The command that was typed, as far as there is one.
+fn typed(words: &[OsString]) -> String {
+    let (mut typed, mut at) = ("floe".to_owned(), command());
+    for word in words.iter().skip(1) {
+        let Some(below) = at.find_subcommand(word).cloned() else { break };
+        typed = format!("{typed} {}", below.get_name());
+        at = below;
+    }
+    typed
 }
 
 fn run_verb(verb: Verb) -> Result<()> {

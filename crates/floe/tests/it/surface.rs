@@ -86,6 +86,25 @@ fn options_stand_between_names_too() {
     stage.run(&["put", "a", "--none", "nas:/a"]).fails(2, &["unexpected argument '--none'"]);
 }
 
+#[test]
+fn a_wrong_command_line_names_the_help_of_its_own_command() {
+    let stage = Stage::new();
+    for (args, own) in [
+        (&["ticket", "create", "x", "--allow", "fly"][..], "ticket create"),
+        (&["ticket", "create"], "ticket create"),
+        (&["ticket", "set", "x", "--expires", "long"], "ticket set"),
+        (&["ticket", "set", "x"], "ticket set"),
+        (&["ticket", "frob"], "ticket"),
+        (&["ticket"], "ticket"),
+        (&["key", "rotate", "--overlap", "long"], "key rotate"),
+        (&["status", "limit", "3f2a9c1d", "0"], "status limit"),
+        (&["put", "a", "nas:/a", "--limit", "0"], "put"),
+    ] {
+        stage.run(args).fails(2, &[&format!("see floe {own} --help")]);
+    }
+    stage.run(&["--frob", "put"]).fails(2, &["see floe --help"]);
+}
+
 /// What is asked changes nothing: where there is no state directory, it is said.
 #[test]
 fn questions_make_no_state_directory() {

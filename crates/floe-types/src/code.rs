@@ -139,6 +139,9 @@ codes! {
     ClientKeyNeeded = 16, exit 4, User, "the ticket needs its client's key",
         "use it where that key is, with --own-key ('floe key show --client' shows it there); on \
         the server, floe ticket set --client-key binds it to another";
+    /// The server's operator ended it (floe status end).
+    Ended = 17, exit 4, User, "ended by the server's operator",
+        "ask them; the same command continues";
     /// A digest did not agree after every retry.
     Integrity = 20, exit 5, Environment, "the bytes do not match their digest",
         "run the same command again; if it stays, check memory, disk and network hardware";

@@ -97,7 +97,7 @@ async fn answer(hall: &Hall, ask: Ask) -> Result<Answer, Fault> {
 
 /// Why a client's work ended.
 fn ended() -> Fault {
-    Fault::new(Code::NotAllowed, "ended by the server's operator")
+    Fault::new(Code::Ended, "")
 }
 
 async fn show(hall: &Hall) -> crate::control::Shown {

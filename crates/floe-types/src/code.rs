@@ -109,7 +109,7 @@ codes! {
     TicketExpired = 7, exit 4, User, "the ticket has expired",
         "ask for a new one (floe ticket create)";
     /// The server's key is not the pinned one.
-    ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one the ticket names",
+    ServerKeyMismatch = 8, exit 4, Peer, "the server's key is not the one expected",
         "either this is another server, or its key was replaced: ask its operator whether that is \
         its key (floe key show there), then log in again with a ticket made now (floe ticket \
         create)";

@@ -119,7 +119,8 @@ fn scripts_bring_ticket_or_key_in_the_environment() {
     // Flags come before the environment.
     let other = "0".repeat(64);
     let args = ["ls", url.as_str(), "--key", other.as_str()];
-    stage.run_env(&args, "FLOE_KEY", &key).fails(4, &["key"]);
+    let wrong = stage.run_env(&args, "FLOE_KEY", &key).fails(4, &["key is not the one expected"]);
+    assert!(!wrong.err.contains("the ticket names"), "{}", wrong.err);
 }
 
 #[test]

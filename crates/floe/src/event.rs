@@ -3,8 +3,8 @@
 //! Names are bytes: `path` is their escaped text, and where they are not UTF-8 `path_bytes` carries
 //! them in base64. Numbers are bytes, microseconds or counts; `elapsed` is in seconds.
 
-use crate::fault::{Failure, code_of};
-use crate::packed;
+use crate::fault::Failure;
+use crate::{output, packed};
 use data_encoding::BASE64;
 use floe_proto::command::{Summary, Walk};
 use floe_proto::frame::Causes;
@@ -106,8 +106,7 @@ impl Event {
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
         {
-            let _first =
-                UNSAID.set(Failure::new(code_of(error.kind()), format!("write events: {error}")));
+            let _first = UNSAID.set(output::failure_of("write events", &error));
         }
     }
 }

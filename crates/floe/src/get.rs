@@ -160,6 +160,7 @@ async fn plan(
 /// A reader that ends before the end is the one failure there that has no code of its own.
 const INTO_A_PIPE: Hints = &[
     (Code::Other, "what reads standard output must take all of it; another run starts over"),
+    (Code::NoSpace, "make room where standard output goes; another run starts over"),
     (Code::IsDirectory, "standard output takes one file"),
 ];
 

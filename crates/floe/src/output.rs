@@ -2,7 +2,8 @@
 //!
 //! A reader that went away (`floe ls | head`) ends the command quietly; any other failure is one.
 
-use crate::fault::{Failure, Result};
+use crate::fault::{Failure, Result, code_of};
+use floe_types::Code;
 use std::io::{self, Write};
 
 /// Writes bytes whole.
@@ -18,9 +19,18 @@ pub fn failure(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::ReaderGone;
     }
-    let code = crate::fault::code_of(error.kind());
-    Failure::new(code, format!("write to standard output: {error}"))
+    failure_of("write to standard output", error)
 }
+
+/// What the system refused where this program's words go.
+pub fn failure_of(operation: &str, error: &io::Error) -> Failure {
+    match code_of(error.kind()) {
+        code @ (Code::NoSpace | Code::Quota) => Failure::hinted(code, operation, MAKE_ROOM),
+        code => Failure::new(code, format!("{operation}: {error}")),
+    }
+}
+
+const MAKE_ROOM: &str = "make room where it goes, and run the same command again";
 
 /// Writes one line.
 ///

@@ -270,7 +270,8 @@ fn write_all(file: &mut File, pieces: &[Piece]) -> Result<(), Fault> {
 pub fn output_fault(error: &std::io::Error) -> Fault {
     let (code, why) = match error.kind() {
         ErrorKind::BrokenPipe => (Code::Other, "its reader is gone".to_owned()),
-        ErrorKind::StorageFull => (Code::NoSpace, reason(error)),
+        // The code says it all.
+        ErrorKind::StorageFull => return Fault::new(Code::NoSpace, "write standard output"),
         _ => (Code::Io, reason(error)),
     };
     Fault::new(code, format!("write standard output: {why}"))

@@ -74,6 +74,25 @@ fn events_that_cannot_be_written_are_a_failure() {
 }
 
 #[test]
+fn a_full_standard_output_is_said_once() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&[]);
+    fs::write(stage.path("srv/f"), content(4_000_000)).unwrap();
+    for args in
+        [&["ls", "nas:/"][..], &["ls", "nas:/", "--json"], &["get", "nas:/f", "-"], &["hosts"]]
+    {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = stage.command();
+        command.args(args).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(7), "{args:?}: {said}");
+        assert_eq!(said.matches("no space left").count(), 1, "{args:?}: {said}");
+        assert!(!said.contains("it continues"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn a_reader_that_has_enough_is_not_a_broken_disk() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);

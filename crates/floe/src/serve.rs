@@ -1,16 +1,15 @@
 //! `floe serve`: let clients in to one directory.
 
+mod announce; // what is said at the beginning
 mod early; // what is done before there are threads
 mod reload; // what is read again
 
 use crate::args::{AFTER_HELP, OutputFlags, StateFlag, packing};
 use crate::civil;
-use crate::event::{Channel, Event};
+use crate::event::Channel;
 use crate::fault::{Failure, Result, Shown, of_path};
-use crate::output;
 use crate::place::refuse_reserved;
-use crate::remote::Address;
-use crate::report::{Form, Voice};
+use crate::report::Voice;
 use crate::settings::{
     LogFormat, METRICS, OF_THIS_MACHINE, ServeFile, everywhere, own_identity,
     parse_audit_file_size, parse_listen, parse_memory, parse_metrics, parse_umask, read_serve_file,
@@ -19,15 +18,14 @@ use crate::settings::{
 use crate::signals::{Manner, Signals};
 use early::Early;
 use floe_engine::audit::{Auditing, FILE_BYTES};
-use floe_engine::identity::{Identity, KeyPin};
+use floe_engine::identity::Identity;
 use floe_engine::rules::Rules;
 use floe_engine::server::{
-    Access, CallFilter, Confine, Confinement, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity,
-    Server,
+    Access, Confine, MEMORY_BYTES, Public, ReadOnly, Serve, ServeSecurity, Server,
 };
 use floe_engine::state::State;
 use floe_proto::frame::Packing;
-use floe_types::{ByteCount, Code, Mode, Timestamp};
+use floe_types::{ByteCount, Code, Mode};
 use reload::Reload;
 use rustix::process::{Resource, Rlimit};
 use std::fs;
@@ -249,7 +247,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
             .hinting(Code::Usage, OF_THIS_MACHINE)
             .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
     })?;
-    announce(&server, &settled)?;
+    announce::announce(&server, &settled)?;
     let (stop, stopped) = watch::channel(false);
     if let Some(reload) = reload {
         reload.serves(server.control(), settled);
@@ -265,38 +263,6 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     }
     // A second signal ends the process.
     Ok(work.await?)
-}
-
-/// Says where it listens, and what is worth knowing.
-fn announce(server: &Server, settled: &Settled) -> Result<()> {
-    let voice = settled.voice;
-    let addresses = server.addresses();
-    for address in addresses {
-        match voice.form {
-            Form::Text => output::announce(&format_args!("listening on {address}"))?,
-            Form::Json(channel) => {
-                Event::new("listening").with("address", address.to_string()).send(channel);
-            }
-        }
-    }
-    voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
-    if settled.early.is_bare() {
-        voice.say(&"running as    root without its capabilities: only what root owns (see --user)");
-    }
-    let (files, calls) = server.confinement();
-    let programs = match calls {
-        CallFilter::Refuses => "; it can run no program",
-        CallFilter::None => "",
-    };
-    voice.say(&format_args!("confined      {}{programs}", confined(files)));
-    voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
-    voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
-    if let Some(at) = server.metrics_address() {
-        voice.say(&format_args!("metrics       http://{at}/metrics, /healthz"));
-        voice.send(|| Event::new("metrics").with("address", at.to_string()));
-    }
-    tell_login(voice, addresses, (settled.wire == Wire::Tls).then(|| server.pins()));
-    Ok(())
 }
 
 fn settle(args: ServeArgs) -> Result<Settled> {
@@ -397,75 +363,9 @@ fn there<T>(path: &Path, answer: std::io::Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// What a mistake in this program could still touch.
-const fn confined(to: Confinement) -> &'static str {
-    match to {
-        Confinement::Full => "to this directory and the state directory",
-        Confinement::Partial => "to both directories, as far as this kernel can (Landlock)",
-        Confinement::None => {
-            "no (Landlock is not there, or kept from this process by what started it)"
-        }
-    }
-}
-
-/// Where it is written who moved what.
-fn logged(audit: Auditing, state_dir: &Path) -> String {
-    match audit {
-        Auditing::Log(_) => Shown(&state_dir.join("audit.jsonl")).to_string(),
-        Auditing::Nothing => "none".to_owned(),
-    }
-}
-
-/// The key that is shown, and the one that goes, and when.
-type Pins = (KeyPin, Option<(KeyPin, Timestamp)>);
-
-/// The line to type on the other machine.
-fn tell_login(voice: Voice, addresses: &[SocketAddr], pins: Option<Pins>) {
-    let system = rustix::system::uname();
-    let this = system.nodename().to_string_lossy().into_owned();
-    let Some(first) = addresses.first() else { return };
-    let host = if first.ip().is_unspecified() { this.clone() } else { first.ip().to_string() };
-    let address = Address { host, port: first.port() };
-    let plain = match pins {
-        Some((pin, retiring)) => {
-            voice.say(&format_args!("fingerprint   {pin}"));
-            if let Some((old, until)) = retiring {
-                let until = civil::utc(until);
-                voice.say(&format_args!("old key       {old} until {until}"));
-            }
-            ""
-        }
-        None => {
-            voice.say(&"no encryption: whoever is between can read everything");
-            " --plaintext"
-        }
-    };
-    voice.say(&"on the other machine (it asks for the ticket):");
-    voice.say(&format_args!("  floe login {} {address}{plain}", login_name(&this)));
-    voice.send(|| {
-        Event::new("serving")
-            .with("fingerprint", pins.map(|(pin, _)| pin.to_string()))
-            .with("retiring", pins.and_then(|(_, old)| Some(old?.0.to_string())))
-            .with("url", address.to_string())
-    });
-}
-
-/// A NAME made of this machine's.
-fn login_name(this: &str) -> &str {
-    let first = this.split('.').next().unwrap_or_default();
-    if floe_engine::hosts::Hosts::is_name(first) { first } else { "NAME" }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_login_name_is_the_machine_without_its_domain() {
-        assert_eq!(login_name("nas.example.org"), "nas");
-        assert_eq!(login_name(""), "NAME");
-        assert_eq!(login_name("(none)"), "NAME");
-    }
 
     #[test]
     fn what_cannot_be_seen_to_be_outside_is_not_served() {

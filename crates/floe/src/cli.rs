@@ -113,13 +113,13 @@ fn names_last(words: &[OsString]) -> Vec<OsString> {
         let mut valued = verb.get_arguments().filter(|arg| arg.get_action().takes_values());
         valued.any(|arg| arg.get_long().is_some_and(|long| word == &*format!("--{long}")))
     };
+    // Behind it names may begin with a dash, which the parser takes in no other place.
+    if words.iter().any(|word| word == "--") {
+        return words.to_vec();
+    }
     let (mut options, mut names) = (words[..2].to_vec(), vec![OsString::from("--")]);
     let mut rest = words[2..].iter().cloned();
     while let Some(word) = rest.next() {
-        if word == "--" {
-            names.extend(rest);
-            break;
-        }
         if word == "-" || !word.as_bytes().starts_with(b"-") {
             names.push(word);
             continue;

@@ -54,7 +54,7 @@ pub(super) async fn first_contact(shared: &Arc<Shared>) -> Result<Arc<Live>, Fau
         };
         let now = Instant::now();
         let asked = shared.patience.until().map_or(Duration::ZERO, |until| until - now);
-        let next = with_jitter(pause).max(asked);
+        let next = asked + with_jitter(pause);
         if now + next - started > most.min(shared.connect.retry.give_up_after) {
             return Err(fault);
         }

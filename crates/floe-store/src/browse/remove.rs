@@ -89,14 +89,13 @@ impl<D: Disk> Branch<'_, D> {
             Some(own) => own,
             None => self.held.last().ok_or(DiskError::new(Code::Usage))?,
         };
+        spare(self.disk, directory)?;
         let page = self.disk.list(directory, None, PAGE_NAMES)?;
         if page.names.is_empty() {
             return Ok(Round::Empty);
         }
-        if page.names.iter().any(|bytes| bytes == Name::RESERVED.as_bytes()) {
-            spare(self.disk, directory)?;
-        }
-        for bytes in page.names {
+        // That one may have been made since.
+        for bytes in page.names.into_iter().filter(|bytes| bytes != Name::RESERVED.as_bytes()) {
             if !(self.wanted)() {
                 return Err(DiskError::new(Code::Interrupted));
             }
@@ -142,9 +141,11 @@ impl<D: Disk> Branch<'_, D> {
 /// What stands under the reserved name is of some root: of its stages none goes, and nothing beside
 /// it. One that is empty is of nobody.
 fn spare<D: Disk>(disk: &D, at: &D::Handle) -> DiskResult<()> {
-    match disk.remove_directory(at, Name::RESERVED).map_err(DiskError::code) {
+    let answer = disk.remove_directory(at, Name::RESERVED);
+    match answer.map_err(DiskError::code) {
         Ok(()) | Err(Code::NotFound) => Ok(()),
-        Err(_) => Err(DiskError::new(Code::NotEmpty)),
+        Err(Code::NotEmpty | Code::NotDirectory) => Err(DiskError::new(Code::NotEmpty)),
+        Err(_) => answer,
     }
 }
 

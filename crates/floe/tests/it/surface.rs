@@ -65,7 +65,8 @@ fn options_stand_between_names_too() {
     stage.run(&["put", "a", "--limit=1G", "b", "-q", "nas:/d/"]).ok();
     // What stands behind '--' is a name, whatever it looks like.
     stage.run(&["put", "--limit", "1G", "--", "-q", "nas:/d/"]).ok();
-    for name in ["x", "d/a", "d/b", "d/-q"] {
+    stage.run(&["put", "a", "--", "-q", "nas:/e/"]).ok();
+    for name in ["x", "d/a", "d/b", "d/-q", "e/a", "e/-q"] {
         assert_eq!(fs::read(stage.path("srv").join(name)).unwrap(), content(3), "{name}");
     }
     stage.run(&["get", "nas:/x", "--limit", "1M", "o", "-q"]).ok();

@@ -159,11 +159,15 @@ impl<P: Clone> Sender<P> {
                 self.summary.bytes_resumed = self.summary.bytes_resumed.plus(size);
                 self.summary.bytes_stored = self.summary.bytes_stored.plus(size);
             } else {
-                entry.known = Subtrees::new();
-                entry.plan = ChunkPlan::new(size, &RangeSet::new(), &entry.holes);
-                self.ready.insert(index);
-                io.say(Frame::Drop(id, alloc::vec![Range::new(Offset::ZERO, Offset(size.0))]));
-                return io.wake_streams();
+                // An empty object has no range: the first byte of what stands there is dropped.
+                let all = Range::new(Offset::ZERO, Offset(size.0.max(1)));
+                io.say(Frame::Drop(id, alloc::vec![all]));
+                if size > ByteCount::ZERO {
+                    entry.known = Subtrees::new();
+                    entry.plan = ChunkPlan::new(size, &RangeSet::new(), &entry.holes);
+                    self.ready.insert(index);
+                    return io.wake_streams();
+                }
             }
         }
         entry.stage = Stage::Checking;

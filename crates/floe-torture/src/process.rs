@@ -25,6 +25,11 @@ struct Life {
     ended: Option<ExitStatus>,
 }
 
+/// Behind the name in /proc/PID/stat: the kernel's flags of a process (proc(5)).
+const FLAGS_FIELD: usize = 6;
+/// It was forked, and runs no program yet.
+const FORK_NO_EXEC: u64 = 0x40;
+
 /// How a process ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -108,7 +113,19 @@ impl Process {
         format!("{state}; {}", threads.join(", "))
     }
 
+    /// Until its program begins, a child has the memory of who started it.
+    fn has_begun(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let flags = fields.split_whitespace().nth(FLAGS_FIELD).and_then(|text| text.parse().ok());
+        flags.is_some_and(|flags: u64| flags & FORK_NO_EXEC == 0)
+    }
+
     fn sample(&self) {
+        if !self.has_begun() {
+            return;
+        }
         let pid = self.pid.as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -138,6 +155,19 @@ mod tests {
             }
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn the_memory_that_counts_is_of_a_program_that_runs() {
+        let sleeping = Process::start(Command::new("sleep").arg("1000")).unwrap();
+        while sleeping.peak_bytes() == 0 {
+            assert_eq!(sleeping.ended().unwrap(), None);
+        }
+        // This process has some MiB more.
+        assert!(sleeping.has_begun() && sleeping.peak_bytes() < 8 << 20);
+        sleeping.send(Signal::KILL);
+        assert_eq!(end(&sleeping), Ended::Killed);
+        assert!(!sleeping.has_begun());
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(super) struct Client {
     pub(super) at: usize,
     pub(super) process: Option<Process>,
     pub(super) effort: Effort,
+    /// Errands that ended because something stood there: who is told so is told nothing durable.
+    pub(super) found: BTreeSet<usize>,
     /// Links of streams that were lost.
     lost: BTreeSet<LinkId>,
 }
@@ -119,6 +121,7 @@ impl Client {
             at: 0,
             process: None,
             effort: Effort::default(),
+            found: BTreeSet::new(),
             lost: BTreeSet::new(),
         }
     }
@@ -433,6 +436,9 @@ impl World {
                 if asked || self.is_refused(nth, &fault) {
                     // What stands there is not replaced, or the ticket does not allow it.
                     let client = &mut self.clients[nth];
+                    if asked {
+                        client.found.insert(client.at);
+                    }
                     client.at += 1;
                     client.effort = Effort::default();
                 } else {

@@ -188,8 +188,10 @@ impl World {
         }
         self.look_at_forbidden();
         for client in &self.clients {
-            let whole = client.errands().iter().filter(|errand| !client.lacks(errand));
-            for pair in whole.flat_map(|errand| &errand.pairs) {
+            let done = client.errands().iter().enumerate();
+            let done =
+                done.filter(|(nth, errand)| !client.found.contains(nth) && !client.lacks(errand));
+            for pair in done.flat_map(|(_, errand)| &errand.pairs) {
                 let (machine, path) = &pair.target;
                 let there = look(&self.machines[*machine].disk, path);
                 if there == crate::machine::Look::Absent {

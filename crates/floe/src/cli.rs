@@ -99,14 +99,16 @@ fn read(words: &[OsString]) -> std::result::Result<Cli, Refusal> {
         }
         _ => Refusal::Wrong(wrong(&error, words)),
     };
-    let matches = command().try_get_matches_from(names_last(words)).map_err(refuse)?;
+    let command = command();
+    let words_in_order = names_last(words, &command);
+    let matches = command.try_get_matches_from(words_in_order).map_err(refuse)?;
     Cli::from_arg_matches(&matches).map_err(refuse)
 }
 
 /// SRC... DEST with the options first, as the parser takes the name before an option for DEST.
-fn names_last(words: &[OsString]) -> Vec<OsString> {
+fn names_last(words: &[OsString], command: &clap::Command) -> Vec<OsString> {
     let verb = words.get(1).filter(|verb| *verb == "put" || *verb == "get");
-    let Some(verb) = verb.and_then(|verb| command().find_subcommand(verb).cloned()) else {
+    let Some(verb) = verb.and_then(|verb| command.find_subcommand(verb)) else {
         return words.to_vec();
     };
     let takes_value = |word: &OsStr| {

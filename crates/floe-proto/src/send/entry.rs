@@ -101,6 +101,7 @@ impl<P> Tallied for SendEntry<P> {
             ahead: usize::from(self.is_ahead()),
             open: usize::from(self.is_open() && !small),
             open_small: usize::from(self.is_open() && small),
+            ranges: self.checks.len() + self.known.count(),
             ..Tally::default()
         }
     }
@@ -202,9 +203,9 @@ impl<P> SendEntry<P> {
         }
     }
 
-    /// Whether a read of a source that cannot be read twice is under way.
+    /// Whether a chunk of a source that cannot be read twice is being read.
     pub(super) fn is_filling(&self) -> bool {
-        self.fill.as_ref().is_some_and(Fill::is_reading)
+        self.fill.as_ref().is_some_and(Fill::is_within_chunk)
     }
 
     /// Gives up the payloads that are held for a source that cannot be read twice.

@@ -76,8 +76,9 @@ impl<P> Fill<P> {
         self.chunks.push_front(chunk);
     }
 
-    pub(super) fn is_reading(&self) -> bool {
-        self.reading.is_some()
+    /// Whether a chunk is being read: until it is whole, nothing else may be hashed there.
+    pub(super) fn is_within_chunk(&self) -> bool {
+        self.reading.is_some() || !self.pieces.is_empty()
     }
 
     pub(super) fn is_over(&self) -> bool {

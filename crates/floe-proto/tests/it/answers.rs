@@ -4,15 +4,15 @@
 use crate::disk::{Bytes, Disk, METADATA};
 use crate::hand::*;
 use crate::transfers::path;
-use floe_proto::command::{Config, Event, Role, TransferOptions};
+use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::{DiskDone, DiskOp};
 use floe_proto::frame::{
-    Await, Direction, DoneEntry, Entry, Frame, Header, Pace, Reply, Request, RootWish, Seal,
-    SeqRange, Stat, Verbs, Verdict,
+    Await, Basis, Direction, DoneEntry, Entry, Frame, Header, More, Opened, Pace, Reply, Request,
+    RootWish, Seal, SeqRange, Stat, Verbs, Verdict, Want,
 };
 use floe_types::{
-    ByteCount, ChunkDigest, ChunkHasher, Code, Component, EntryCount, EntryIndex, EntryKind, Fault,
-    Offset, RequestId, Root, Seq, StreamId,
+    ByteCount, ChunkDigest, ChunkHasher, ChunkSize, Code, Component, EntryCount, EntryId,
+    EntryIndex, EntryKind, Fault, Offset, RequestId, Root, Seq, StreamId, TransferId,
 };
 
 pub fn digest(start: u64, end: u64) -> ChunkDigest {
@@ -342,4 +342,47 @@ fn where_an_empty_object_stands_as_another_its_first_byte_is_dropped() {
     let first = floe_types::Range::new(Offset(0), Offset(1));
     assert!(it.has_said(|frame| *frame == Frame::Drop(entry(0), vec![first])), "{:?}", it.said);
     assert!(it.has_said(|frame| *frame == done(0, 0)));
+}
+
+/// The fuzz target session: two transfers whose bytes come once share the lead stream, and one
+/// hasher reads for both.
+#[test]
+fn a_chunk_that_comes_once_is_read_whole_before_another_transfer_reads() {
+    let mut disk = Disk::default();
+    let bytes = [content(0, 2 * GRAIN), content(GRAIN, 3 * GRAIN)];
+    for (name, bytes) in ["f", "g"].into_iter().zip(&bytes) {
+        disk.files.insert(path(name), bytes.clone());
+        disk.streams.insert(path(name));
+    }
+    let wide = |name: &str| {
+        let options = TransferOptions { chunk: ChunkSize::new(4 * GRAIN).unwrap(), ..options() };
+        let (local, remote) = (path(name), path(name));
+        Command::Transfer { direction: Direction::Put, local, remote, options }
+    };
+    let mut it = Hand::new(Role::Client, config());
+    it.disk = disk;
+    let transfers = [T, TransferId(1)];
+    for name in ["f", "g"] {
+        it.session.handle_command(wide(name), it.now).unwrap();
+    }
+    it.poll();
+    it.does_all();
+    // The later one is wanted first, and has read a piece when the earlier one is.
+    for transfer in transfers.into_iter().rev() {
+        let opened = Opened { transfer, handle: vec![], window: ByteCount(8 * GRAIN) };
+        it.hears(LEAD, Frame::Opened(opened));
+        let entry = EntryId { transfer, index: EntryIndex(0) };
+        let (have, finished, more) = (Vec::new(), None, More::Last);
+        it.hears(LEAD, Frame::Want(Want { entry, basis: Basis::Version, have, finished, more }));
+        it.does(|op| matches!(op, DiskOp::Read { .. }));
+    }
+    it.does_all();
+    for bytes in &bytes {
+        let Frame::Seal(whole) = seal_of(0, 0, bytes) else { unreachable!() };
+        let sealed = |frame: &Frame<Bytes>| match frame {
+            Frame::Seal(seal) => seal.digest == whole.digest,
+            _ => false,
+        };
+        assert!(it.has_said(sealed));
+    }
 }

@@ -1,9 +1,10 @@
 //! A server's sessions by id, for JOIN, and who owns which stage, for take-over.
 //!
 //! A stage has one live owner. Whoever opens one that another session of this server holds ends
-//! that session first: it is the same client, come back. A claim lasts as long as the entry is
-//! open, not as long as its session. The share of the buffers that a session may hold changes as
-//! sessions come and go.
+//! that session first: it is the same client, come back. Unless that one came later: then the one
+//! that asks is what a killed command left on its way. A claim lasts as long as the entry is open,
+//! not as long as its session. The share of the buffers that a session may hold changes as sessions
+//! come and go.
 
 mod shares; // what each may hold in buffers
 
@@ -18,6 +19,7 @@ use floe_types::ByteCount;
 use shares::Shares;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A session as JOIN finds it.
@@ -157,11 +159,33 @@ struct Strangers {
     seats: usize,
 }
 
+/// When a session's first connection was accepted, among all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Arrival(u64);
+
+impl Arrival {
+    /// After all before.
+    #[must_use]
+    pub fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// Whose a stage is.
 struct Holder {
     /// Weak: the session holds the claim.
     running: Weak<Running>,
+    arrival: Arrival,
     nth: u64,
+}
+
+/// The other session that holds a stage.
+pub struct Held {
+    /// That session.
+    pub by: Arc<Running>,
+    /// Whether it came after the one that asks.
+    pub came_later: bool,
 }
 
 impl State {
@@ -305,7 +329,7 @@ impl Registry {
         self.lock().members.values().cloned().collect()
     }
 
-    /// Claims a stage.
+    /// Claims a stage for a session that came when it did.
     ///
     /// # Errors
     /// The session that holds it, if another does.
@@ -313,20 +337,24 @@ impl Registry {
         self: &Arc<Self>,
         key: &StageKey,
         by: &Arc<Running>,
-    ) -> Result<Claim, Arc<Running>> {
+        arrival: Arrival,
+    ) -> Result<Claim, Held> {
         let mut state = self.lock();
-        let holder = state.claims.get(key).and_then(|holder| holder.running.upgrade());
-        if let Some(other) = &holder
-            && !Arc::ptr_eq(other, by)
-            && !other.is_released()
-        {
-            return Err(Arc::clone(other));
+        let holder = state.claims.get(key).and_then(|holder| {
+            let running = holder.running.upgrade()?;
+            Some(Held { by: running, came_later: holder.arrival > arrival })
+        });
+        let mine = holder.as_ref().is_some_and(|held| Arc::ptr_eq(&held.by, by));
+        match holder {
+            Some(held) if !mine && !held.by.is_released() => return Err(held),
+            _ => {}
         }
         state.claimed += 1;
         let nth = state.claimed;
         // Opened twice in one session, the first claim stands: the store refuses the second.
-        if holder.is_none_or(|holder| !Arc::ptr_eq(&holder, by)) {
-            state.claims.insert(key.clone(), Holder { running: Arc::downgrade(by), nth });
+        if !mine {
+            let running = Arc::downgrade(by);
+            state.claims.insert(key.clone(), Holder { running, arrival, nth });
         }
         Ok(Claim { registry: Arc::clone(self), key: key.clone(), nth })
     }

@@ -26,13 +26,16 @@ use crate::trace::{Telling, Trace};
 use dial::Greeting;
 use floe_engine::buffer::Pool;
 use floe_engine::files::{Done, Op};
-use floe_proto::disk::Lane;
+use floe_proto::disk::{Lane, Took, Waited};
 use floe_proto::frame::Request;
-use floe_types::{Code, Limits, Metadata, ObjectPath, OpId, RequestId, StreamId, Time};
+use floe_types::{Code, Limits, Metadata, Micros, ObjectPath, OpId, RequestId, StreamId, Time};
 use person::Client;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use trouble::Trouble;
+
+/// What an operation takes, as the core is told.
+const TOOK: Took = Took { queued: Micros(1), busy: Micros(1), waited: Waited::Yes };
 
 /// One world.
 pub struct World {

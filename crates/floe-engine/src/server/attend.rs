@@ -18,7 +18,7 @@ use crate::grant::{Fence, Throttle};
 use crate::greeting::{Greeted, check_hello, check_join, receive, refuse, send, successor};
 use crate::identity::KeyPin;
 use crate::lane::Load;
-use crate::registry::{Member, Party, Pass, SessionId};
+use crate::registry::{Arrival, Member, Party, Pass, SessionId};
 use crate::rules::Rules;
 use crate::running::{Running, Terms, drive};
 use crate::secure::{Secured, first_record, hear_client, plaintext};
@@ -55,6 +55,8 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit
     let own = Arc::clone(hall);
     let rules = hall.rules();
     let deadline = Instant::now() + duration(rules.limits.greeting);
+    // Here, where they come one after the other.
+    let arrival = Arrival::next();
     hall.porch.spawn(hall.porch.least_loaded(), move || async move {
         let hall = own;
         let served = async {
@@ -74,7 +76,7 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit
                     return Err(Fault::new(Code::Busy, "another took its place"));
                 }
             };
-            let visit = Visit { hall: &hall, rules, peer, deadline };
+            let visit = Visit { hall: &hall, rules, peer, arrival, deadline };
             // What a greeting needs, those that wait do not.
             tokio::select! {
                 greeted = Box::pin(visit.greet(socket)) => greeted,
@@ -94,6 +96,7 @@ struct Visit<'a> {
     /// Those that hold for this connection.
     rules: Arc<Rules>,
     peer: SocketAddr,
+    arrival: Arrival,
     deadline: Instant,
 }
 
@@ -196,7 +199,9 @@ impl Visit<'_> {
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
-        let (whose, at) = (Whose { owner, client, pass: pass.clone() }, Arc::clone(&running));
+        let arrival = self.arrival;
+        let whose = Whose { owner, client, pass: pass.clone(), arrival };
+        let at = Arc::clone(&running);
         let member = Member { running: at, secret, channel, pass, streams_max, party };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);

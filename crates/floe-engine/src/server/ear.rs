@@ -2,7 +2,8 @@
 //!
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
 //! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot
-//! be called back may take a while; past the bound the client is told to come again.
+//! be called back may take a while; past the bound the client is told to come again. What a killed
+//! command had on its way may be read only after its next run opened: it ends nobody but itself.
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};
@@ -11,7 +12,7 @@ use crate::audit::Scribe;
 use crate::clock::duration;
 use crate::files::Op;
 use crate::grant::Deed;
-use crate::registry::{Claim, Pass, SessionId};
+use crate::registry::{Arrival, Claim, Held, Pass, SessionId};
 use crate::rules::TreeCaps;
 use crate::running::{Listener, Running};
 use floe_proto::command::{Command, Event, Summary};
@@ -45,6 +46,8 @@ pub(super) struct Whose {
     pub(super) client: [u8; 16],
     /// With what it was let in.
     pub(super) pass: Option<Pass>,
+    /// Whoever came later takes over from it.
+    pub(super) arrival: Arrival,
 }
 
 /// A transfer of a session.
@@ -151,7 +154,8 @@ impl Ear {
         match (how, &self.scribe) {
             (OpenHow::Sink(wish), _) => {
                 let owner = self.whose.owner;
-                Want::Claim(entry, StageKey { path: path.clone(), owner, version: wish.version })
+                let key = StageKey { path: path.clone(), owner, version: wish.version };
+                Want::Claim(entry, key, self.whose.arrival)
             }
             (_, Some(scribe)) if scribe.is_behind() => Want::Lines(Arc::clone(scribe)),
             _ => Want::Nothing,
@@ -313,13 +317,13 @@ impl Listener for Ear {
         let mut holder = None;
         match &want {
             Want::Nothing if shut.is_empty() => return Some(what),
-            Want::Claim(entry, key) if shut.is_empty() => {
-                match self.hall.registry.claim(key, running) {
+            Want::Claim(entry, key, _) if shut.is_empty() => {
+                match self.hall.registry.claim(key, running, self.whose.arrival) {
                     Ok(claim) => {
                         running.files.keep(*entry, Box::new(claim));
                         return Some(what);
                     }
-                    Err(old) => holder = Some(old),
+                    Err(held) => holder = Some(held),
                 }
             }
             _ => {}
@@ -349,8 +353,8 @@ enum Want {
     Nothing,
     /// That fewer lines wait to be written.
     Lines(Arc<Scribe>),
-    /// That the stage of an entry is its own.
-    Claim(EntryId, StageKey),
+    /// That the stage of an entry is its own, for a session that came then.
+    Claim(EntryId, StageKey, Arrival),
 }
 
 /// Waits until all gates have opened, and then for the rest.
@@ -362,7 +366,7 @@ async fn wait_for(
     running: &Arc<Running>,
     shut: Vec<Gate>,
     want: Want,
-    holder: Option<Arc<Running>>,
+    holder: Option<Held>,
 ) -> Result<(), Fault> {
     for gate in shut {
         ledger::pass(gate).await?;
@@ -374,8 +378,8 @@ async fn wait_for(
             let lines = timeout(duration(hall.rules().limits.silence), scribe.caught_up());
             lines.await.map_err(|_| Fault::new(Code::Busy, "the server's audit log is behind"))
         }
-        Want::Claim(entry, key) => {
-            let claim = take_over(hall, running, &key, holder).await?;
+        Want::Claim(entry, key, arrival) => {
+            let claim = take_over(hall, (running, arrival), &key, holder).await?;
             running.files.keep(entry, Box::new(claim));
             Ok(())
         }
@@ -385,30 +389,37 @@ async fn wait_for(
 /// Claims a stage: has whoever holds it end, and waits until it is free.
 ///
 /// # Errors
-/// `Busy`: it is not, after as long as a peer may be silent.
+/// `TakenOver`: who holds it came later, and the one that asks ends; `Busy`: it is not free after
+/// as long as a peer may be silent.
 async fn take_over(
     hall: &Hall,
-    running: &Arc<Running>,
+    (running, arrival): (&Arc<Running>, Arrival),
     key: &StageKey,
-    mut holder: Option<Arc<Running>>,
+    mut holder: Option<Held>,
 ) -> Result<Claim, Fault> {
     let claimed = timeout(duration(hall.rules().limits.silence), async {
         loop {
-            if let Some(old) = holder {
-                tracing::info!(path = %key.path, "taking over from an earlier session");
-                let fault = Fault::new(Code::TakenOver, "");
+            if let Some(held) = holder {
+                let taken_over = Fault::new(Code::TakenOver, "");
                 // One that is over already needs no command.
-                let _ = old.command(Command::Close(Some(fault)));
-                old.released().await;
+                if !held.came_later {
+                    tracing::info!(path = %key.path, "taking over from an earlier session");
+                    let _ = held.by.command(Command::Close(Some(taken_over)));
+                } else if held.by.ending().is_none() {
+                    tracing::info!(path = %key.path, "a later session has taken over");
+                    let _ = running.command(Command::Close(Some(taken_over.clone())));
+                    return Err(taken_over);
+                }
+                held.by.released().await;
             }
-            match hall.registry.claim(key, running) {
-                Ok(claim) => return claim,
+            match hall.registry.claim(key, running, arrival) {
+                Ok(claim) => return Ok(claim),
                 Err(next) => holder = Some(next),
             }
         }
     });
-    claimed.await.map_err(|_| {
-        tracing::warn!(path = %key.path, "an earlier session does not let go of its stage");
-        Fault::new(Code::Busy, "an earlier session still holds the stage")
+    claimed.await.unwrap_or_else(|_| {
+        tracing::warn!(path = %key.path, "another session does not let go of its stage");
+        Err(Fault::new(Code::Busy, "another session still holds the stage"))
     })
 }

@@ -4,15 +4,15 @@
 //! its socket can be read or written, or its timer came. So a wake that the core forgets is a
 //! session that stands still.
 
-use super::World;
 use super::flip::keeps_names;
+use super::{TOOK, World};
 use crate::link::{Break, Side};
 use crate::peer::{Core, Peer, PeerId, Phase, Stream};
 use crate::wire::Taken;
 use floe_engine::buffer::Piece;
 use floe_engine::files::Done;
 use floe_proto::command::{Command, Event, Lost, Role};
-use floe_proto::disk::{Lane, Took, Waited};
+use floe_proto::disk::Lane;
 use floe_proto::frame::Frame;
 use floe_types::{ByteCount, Code, Fault, Micros, OpId, StreamId, Time};
 
@@ -20,7 +20,6 @@ const FRAMES_A_ROUND: usize = 64;
 const FRAMES_OUT_MAX: usize = 32;
 const SMALL_BYTES: u64 = 16 << 10;
 const FAREWELL: Micros = Micros::from_secs(5);
-const TOOK: Took = Took { queued: Micros(1), busy: Micros(1), waited: Waited::Yes };
 
 impl World {
     pub(super) fn turn(&mut self, id: PeerId, lane: Lane) {
@@ -51,7 +50,7 @@ impl World {
     }
 
     /// One round of the core: who it wakes has a turn, its timer is set.
-    fn round<R>(
+    pub(super) fn round<R>(
         &mut self,
         id: PeerId,
         peer: &mut Peer,
@@ -374,7 +373,10 @@ impl World {
         // One that was hung up for its silence is lost as well, whichever end did it; at the end
         // of a session it is not.
         let silenced = why == Lost::HungUp && peer.ending.is_none();
-        if silenced || (peer.role == Role::Client && why != Lost::HungUp) {
+        // The server alone may see it: what went there goes again, and the client hears of no loss.
+        let seen =
+            peer.role == Role::Client || self.holders.contains_key(&(own.link, own.side.other()));
+        if silenced || (seen && why != Lost::HungUp) {
             self.clients[peer.client].count_loss(own.link);
         }
         self.leave_link(own.link, own.side);

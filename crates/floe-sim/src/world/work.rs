@@ -4,7 +4,7 @@
 //! has its effect at one instant between its start and its end, so a kill can come on either side
 //! of it; a kill within it comes by the disk's own count of operations.
 
-use super::{Happening, TakeOver, World};
+use super::{Happening, TOOK, TakeOver, World};
 use crate::machine::look;
 use crate::peer::{Peer, PeerId, Port, StageKey, Turn, Work};
 use crate::pipe::Stdin;
@@ -136,10 +136,20 @@ impl World {
                     self.claims.insert(key, id);
                     return Some(what);
                 };
+                let taken_over = Fault::new(Code::TakenOver, "");
+                if old > id {
+                    // What a killed command left on its way.
+                    self.trace.say(self.now, || format!("{old:?} has {} from {id:?}", key.0));
+                    self.round(id, peer, |core, now| {
+                        core.handle_disk(op, DiskDone::Failed(taken_over.clone()), TOOK, now);
+                        // One that is over already needs no command.
+                        let _ = core.handle_command(Command::Close(Some(taken_over)), now);
+                    });
+                    return None;
+                }
                 self.trace.say(self.now, || format!("{id:?} takes {} from {old:?}", key.0));
                 self.waiting.push(TakeOver { old, by: id, key, op, what });
-                let fault = Fault::new(Code::TakenOver, "");
-                self.command(old, Command::Close(Some(fault)));
+                self.command(old, Command::Close(Some(taken_over)));
                 None
             }
             _ => Some(what),

@@ -1,5 +1,6 @@
 //! Chunks that lie: of what they are, where they go, how long they are, and what was said of them.
 
+use super::channel::Link;
 use super::fort::Fort;
 use super::peer::{Answer, Peer, VIOLATION};
 use super::wire::{self, at, code, cold, data, head, header, hot, kind, map, seal, value};
@@ -15,12 +16,43 @@ fn putting(fort: &Fort) -> Peer {
 
 /// The same, of a peer that was let in already.
 pub fn putting_by(mut peer: Peer) -> Peer {
-    let open = wire::open(0, 0, at("x")).with(3, u64::from(CHUNK));
-    let entry = wire::file(0, at(""), SIZE.into());
-    peer.say(&[cold(kind::OPEN, &open), wire::entries(0, &[entry])].concat());
+    peer.say(&begins_to_put());
     peer.hears(kind::OPENED);
     peer.hears(kind::WANT);
     peer
+}
+
+fn begins_to_put() -> Vec<u8> {
+    let open = wire::open(0, 0, at("x")).with(3, u64::from(CHUNK));
+    let entry = wire::file(0, at(""), SIZE.into());
+    [cold(kind::OPEN, &open), wire::entries(0, &[entry])].concat()
+}
+
+/// A command that runs again may be served before the server has read what its killed run said.
+#[test]
+fn what_came_first_takes_no_stage_from_what_came_later() {
+    let fort = Fort::plain();
+    let again = || {
+        let mut peer = Peer::over(Link::Plain(Link::tcp(fort.server.port)));
+        let challenge = peer.hears(kind::CHALLENGE).body;
+        let hello = fort.owner.hello(b"floe/1 plaintext", &challenge.try_into().unwrap());
+        peer.enter(&hello.with(1, &[9; 16][..]))
+    };
+    let (mut first, second) = (again(), again());
+    let mut second = putting_by(second);
+    let taken_over = Answer::Close(Some(code::TAKEN_OVER));
+    first.say(&begins_to_put());
+    assert_eq!(first.verdict(), taken_over);
+    let asks = cold(kind::REQUEST, &wire::request(0, wire::STAT, at("kept")));
+    second.say(&asks);
+    assert_eq!(second.answer(), Answer::Done);
+    // And the later one takes over from it.
+    let mut third = putting_by(again());
+    assert_eq!(second.verdict(), taken_over);
+    third.say(&asks);
+    assert_eq!(third.answer(), Answer::Done);
+    drop((first, second, third));
+    fort.stands();
 }
 
 /// HEADER with flags and fields as they are given.

@@ -54,7 +54,9 @@ pub mod code {
     /// What says it does not look like floe at all.
     pub const MISMATCH: u64 = 33;
     pub const VIOLATION: u64 = 34;
+    pub const BUSY: u64 = 36;
     pub const ELSEWHERE: u64 = 38;
+    pub const TAKEN_OVER: u64 = 39;
     pub const LIMIT_EXCEEDED: u64 = 72;
 }
 

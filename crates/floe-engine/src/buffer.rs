@@ -7,8 +7,10 @@
 //! turn, in order (`buffer/turn.rs`). Records of TLS that wait for a slow reader count as well
 //! (`Charge`).
 
+mod remembered; // what peers have sessions remember
 mod turn; // who waits for a buffer
 
+pub use remembered::{Remembered, Weight};
 pub use turn::{Bell, Turn};
 
 use floe_types::ByteCount;
@@ -37,6 +39,8 @@ struct Shelves {
     keep: ByteCount,
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
+    /// Of it, what sessions remember.
+    remembered_bytes: AtomicU64,
     /// What may be held at once.
     bound: u64,
     line: Line,
@@ -59,6 +63,7 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
+                remembered_bytes: AtomicU64::new(0),
                 bound: bound.0,
                 line: Line::default(),
             }),

@@ -6,16 +6,16 @@
 //! runs timers, the operations of the session, and hands events on. If the core panics, the session
 //! is over and its streams leave; no other session notices.
 
+mod round; // one turn of the core
 mod toll; // a rate of several sessions
 mod terms; // what both ends agreed on
 mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
-use crate::buffer::{Charge, Piece};
+use crate::buffer::{Piece, Remembered};
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
-
 use crate::files::{Done, Files, Op};
 use crate::grant::Throttle;
 use crate::port::{Ended, Inbox, Port};
@@ -58,8 +58,8 @@ pub struct Running {
     expected: AtomicUsize,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
-    /// The frames that the peer has not taken yet.
-    unsaid: Mutex<Charge>,
+    /// What it remembers for its peer.
+    remembered: Mutex<Remembered>,
     late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
@@ -134,7 +134,7 @@ impl Running {
         threads: DiskThreads,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
-        let unsaid = Mutex::new(files.pool().charge());
+        let remembered = Mutex::new(files.pool().remembered());
         let running = Arc::new(Self {
             core: Mutex::new(core),
             toll: throttle.map(Toll::new),
@@ -143,7 +143,7 @@ impl Running {
             terms,
             files,
             threads,
-            unsaid,
+            remembered,
             traffic: Arc::default(),
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
@@ -159,52 +159,6 @@ impl Running {
         });
         running.look_at_rate();
         running
-    }
-
-    /// One round of the core.
-    pub fn round<R>(&self, turn: impl FnOnce(&mut Core, Time) -> R) -> R {
-        let mut wakes = Vec::new();
-        let mut events = VecDeque::new();
-        let mut core = lock(&self.core);
-        let now = self.clock.now();
-        let told = turn(&mut core, now);
-        if let Some(toll) = &self.toll {
-            toll.charge(&mut core, now);
-        }
-        while let Some(lane) = core.poll_wake() {
-            wakes.push(lane);
-        }
-        while let Some(event) = core.poll_event() {
-            events.push_back(event);
-        }
-        let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
-        lock(&self.unsaid).set(core.unsaid_bytes().to_len().unwrap_or(usize::MAX));
-        drop(core);
-        let news = !events.is_empty();
-        if news {
-            lock(&self.events).append(&mut events);
-        }
-        if news || timeout < self.armed.load(Ordering::Acquire) {
-            self.driver.ring();
-        }
-        if !wakes.is_empty() {
-            self.wake(&wakes);
-        }
-        told
-    }
-
-    fn wake(&self, lanes: &[Lane]) {
-        let seats = lock(&self.seats);
-        for lane in lanes {
-            match lane {
-                Lane::Session => self.driver.ring(),
-                Lane::Stream(stream) => {
-                    if let Some(seat) = seats.get(stream) {
-                        seat.inbox.ring();
-                    }
-                }
-            }
-        }
     }
 
     /// Gives the session a command.

@@ -6,7 +6,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
-use floe_types::EntryIndex;
+use core::mem::size_of;
+use floe_types::{EntryIndex, Subtree};
 
 /// What one entry, or all of them, count as.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Tally {
     pub(crate) ahead: usize,
     /// What these count of what a session may have announced.
     pub(crate) ahead_bytes: usize,
+    /// Ranges that are remembered of them.
+    pub(crate) ranges: usize,
     /// Objects that are open, or about to be,
     pub(crate) open: usize,
     /// and those of them that are small.
@@ -29,6 +32,7 @@ impl Tally {
     fn add(&mut self, other: Self) {
         self.ahead += other.ahead;
         self.ahead_bytes += other.ahead_bytes;
+        self.ranges += other.ranges;
         self.open += other.open;
         self.open_small += other.open_small;
         self.waiting += other.waiting;
@@ -38,6 +42,7 @@ impl Tally {
     fn subtract(&mut self, other: Self) {
         self.ahead -= other.ahead;
         self.ahead_bytes -= other.ahead_bytes;
+        self.ranges -= other.ranges;
         self.open -= other.open;
         self.open_small -= other.open_small;
         self.waiting -= other.waiting;
@@ -49,6 +54,14 @@ impl Tally {
 pub(crate) trait Tallied {
     /// What it counts as now.
     fn tally(&self) -> Tally;
+}
+
+impl Tally {
+    /// About what a process has in memory of entries of a type.
+    pub(crate) const fn footprint<E>(&self) -> usize {
+        // What a map's node costs beside what is in it, generously.
+        self.ahead_bytes + self.ahead * size_of::<E>() + self.ranges * 2 * size_of::<Subtree>()
+    }
 }
 
 /// Entries by their index.
@@ -65,8 +78,15 @@ const LENT_MAX: usize = 4;
 
 impl<E: Tallied> Entries<E> {
     pub(crate) const fn new() -> Self {
-        const NONE: Tally =
-            Tally { ahead: 0, ahead_bytes: 0, open: 0, open_small: 0, waiting: 0, timed: 0 };
+        const NONE: Tally = Tally {
+            ahead: 0,
+            ahead_bytes: 0,
+            ranges: 0,
+            open: 0,
+            open_small: 0,
+            waiting: 0,
+            timed: 0,
+        };
         Self { map: BTreeMap::new(), sum: NONE, lent: Vec::new() }
     }
 
@@ -162,6 +182,7 @@ mod tests {
             Tally {
                 ahead: bit(0),
                 ahead_bytes: usize::from(self.0),
+                ranges: usize::from(self.0 / 2),
                 open: bit(1),
                 open_small: bit(2),
                 waiting: bit(3),

@@ -210,6 +210,11 @@ impl<P: Clone> Sender<P> {
         self.summary.bytes_sent = self.summary.bytes_sent.plus(len);
     }
 
+    /// About what it remembers, but for what is announced.
+    pub(crate) fn footprint(&self) -> usize {
+        self.entries.tally().footprint::<SendEntry<P>>()
+    }
+
     /// Bytes that streams could pull now: whether more streams would have work.
     pub(crate) fn backlog(&self) -> ByteCount {
         ByteCount(self.entries.values().map(|entry| entry.plan.len().0).sum())

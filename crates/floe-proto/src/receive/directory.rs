@@ -68,6 +68,11 @@ impl Receiver {
         self.entries.tally().ahead_bytes + self.dirs_bytes
     }
 
+    /// About what it remembers.
+    pub(crate) fn footprint(&self) -> usize {
+        self.entries.tally().footprint::<RecvEntry>() + self.dirs_bytes
+    }
+
     /// Begins an entry, or lets it wait until its directory is made.
     pub(super) fn begin_in<P: Clone>(
         &mut self,

@@ -440,6 +440,7 @@ impl Tallied for RecvEntry {
         Tally {
             ahead: usize::from(ahead),
             ahead_bytes: if ahead || self.stage == Stage::Ending { self.footprint } else { 0 },
+            ranges: self.held.count() + self.suspects.len(),
             open: stage(&[Stage::Opening, Stage::Open]),
             open_small: 0,
             waiting: if is_end { 0 } else { stage(&[Stage::Waiting]) },
@@ -493,8 +494,5 @@ impl RecvEntry {
 
 /// The size that an ENTRY names.
 const fn size_of(body: &EntryBody) -> Option<ByteCount> {
-    match body {
-        EntryBody::File { size, .. } => *size,
-        _ => None,
-    }
+    if let EntryBody::File { size, .. } = body { *size } else { None }
 }

@@ -40,6 +40,25 @@ impl<P: Clone> Session<P> {
         ByteCount(self.io.cold.bytes() as u64)
     }
 
+    /// About what it has in memory on the peer's behalf, but for pieces: frames that wait to be
+    /// taken, what was announced, and what ranges are held.
+    #[must_use]
+    pub fn remembered(&self) -> ByteCount {
+        let half = |half: &Half<P>| match half {
+            Half::Send(half) => half.footprint(),
+            Half::Receive(half) => half.footprint(),
+        };
+        let halves: usize = self.transfers.values().map(half).sum();
+        let announced = self.io.announced.entries + self.io.announced.dirs;
+        self.unsaid_bytes().plus(ByteCount::of_len(halves + announced))
+    }
+
+    /// What the session may hold in pieces.
+    #[must_use]
+    pub const fn budget(&self) -> ByteCount {
+        self.io.buffers_max
+    }
+
     /// Bytes of a frame came that is not whole yet: the peer is alive.
     pub fn handle_bytes(&mut self, stream: StreamId, now: Time) {
         if let Some(pipe) = self.io.pipes.get_mut(&stream) {

@@ -224,6 +224,7 @@ fn what_is_not_said_yet_counts_until_it_is() {
     root_fails(&mut it);
     (1..9).for_each(|nth| it.hears(LEAD, entries(vec![file(nth, &nth.to_string(), 5, nth)])));
     assert!(it.session.unsaid_bytes().0 > 9 * 512);
+    assert!(it.session.remembered() > it.session.unsaid_bytes());
     assert!(!it.ops.iter().any(|(_, _, op)| matches!(op, DiskOp::Open { .. })));
     it.stuck.clear();
     it.poll();

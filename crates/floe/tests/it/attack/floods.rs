@@ -104,6 +104,42 @@ fn all_floods_at_once_stay_within_memory_and_keep_nobody_out() {
     fort.stands();
 }
 
+/// The longest names that there are, announced by several at once: each may for itself, and all
+/// together not.
+#[test]
+fn what_several_have_announced_stays_within_memory_and_keeps_nobody_out() {
+    let fort = Fort::plain();
+    let long = |nth: u64| {
+        let name = [&[b'n'; 235][..], format!("{nth:020}").as_bytes()].concat();
+        wire::path(&[&vec![&[b'd'; 255][..]; 14][..], &[&name[..]]].concat())
+    };
+    let announces = || {
+        let mut peer = fort.peer();
+        peer.say(&tree());
+        let dirs: Vec<_> = (1..15_u8)
+            .map(|depth| wire::dir(depth.into(), wire::path(&vec![&[b'd'; 255][..]; depth.into()])))
+            .collect();
+        peer.say(&wire::entries(0, &dirs));
+        for first in (15..4000).step_by(200) {
+            let some: Vec<_> =
+                (first..first + 200).map(|nth| wire::file(nth, long(nth), 1 << 30)).collect();
+            some.chunks(10).for_each(|few| peer.say(&wire::entries(0, few)));
+        }
+        peer
+    };
+    let mut peers: Vec<_> = (0..8).map(|_| announces()).collect();
+    fort.serves();
+    assert!(fort.resident());
+    let busy = Answer::Close(Some(code::BUSY));
+    let mut answers = peers.iter_mut().map(|peer| {
+        peer.say(&cold(kind::REQUEST, &request(7, wire::STAT, at("kept"))));
+        peer.until(&[busy, Answer::Done])
+    });
+    assert!(answers.any(|answer| answer == busy), "nobody was sent away");
+    drop(peers);
+    fort.stands();
+}
+
 /// What is counted is refused by count, not held.
 #[test]
 fn more_than_is_allowed_at_once_is_refused() {

@@ -1,0 +1,66 @@
+//! One round of a session's core: what it says is done about at once, and who waits is called.
+
+use super::{Core, Running, lock};
+use crate::buffer::Weight;
+use floe_proto::command::Command;
+use floe_proto::disk::Lane;
+use floe_types::{Code, Fault, Time};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+impl Running {
+    /// One round of the core.
+    pub fn round<R>(&self, turn: impl FnOnce(&mut Core, Time) -> R) -> R {
+        let mut wakes = Vec::new();
+        let mut events = VecDeque::new();
+        let mut core = lock(&self.core);
+        let now = self.clock.now();
+        let told = turn(&mut core, now);
+        let weight = lock(&self.remembered).set(core.remembered(), core.budget());
+        if weight == Weight::TooMuch {
+            let fault =
+                Fault::new(Code::Busy, "memory is short, and this session takes much of it");
+            // One that is over needs no command.
+            let _ = core.handle_command(Command::Close(Some(fault)), now);
+        }
+        if let Some(toll) = &self.toll {
+            toll.charge(&mut core, now);
+        }
+        while let Some(lane) = core.poll_wake() {
+            wakes.push(lane);
+        }
+        while let Some(event) = core.poll_event() {
+            events.push_back(event);
+        }
+        let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
+        drop(core);
+        let news = !events.is_empty();
+        if news {
+            lock(&self.events).append(&mut events);
+        }
+        if news || timeout < self.armed.load(Ordering::Acquire) {
+            self.driver.ring();
+        }
+        if !wakes.is_empty() {
+            self.wake(&wakes);
+        }
+        if weight == Weight::TooMuch {
+            self.files.desert();
+        }
+        told
+    }
+
+    fn wake(&self, lanes: &[Lane]) {
+        let seats = lock(&self.seats);
+        for lane in lanes {
+            match lane {
+                Lane::Session => self.driver.ring(),
+                Lane::Stream(stream) => {
+                    if let Some(seat) = seats.get(stream) {
+                        seat.inbox.ring();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -204,12 +204,12 @@ fn named_in_events(text: &str) -> Option<String> {
     summary["limit"].as_str().map(str::to_owned)
 }
 
-/// The rate of a way that doctor's event has.
+/// What doctor's event says of the first ten seconds of a way.
 fn foretold_in_events(text: &str, way: Way) -> Option<u64> {
     let mut events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
     let doctor = events.find(|event: &serde_json::Value| event["event"] == "doctor")?;
     let way = if way == Way::Put { "put" } else { "get" };
-    doctor[way]["rate"].as_u64()
+    doctor[way]["early_rate"].as_u64()
 }
 
 /// The words behind the percentage in the summary's own line.
@@ -230,7 +230,7 @@ mod tests {
         let events = "{\"event\":\"progress\"}\n{\"event\":\"summary\",\"limit\":\"loss\"}\n";
         assert_eq!(named_in_events(events).as_deref(), Some("loss"));
         assert_eq!(named_in_events("{\"event\":\"summary\",\"limit\":null}"), None);
-        let doctor = "{\"event\":\"doctor\",\"put\":{\"rate\":5},\"get\":null}\n";
+        let doctor = "{\"event\":\"doctor\",\"put\":{\"early_rate\":5},\"get\":null}\n";
         assert_eq!(foretold_in_events(doctor, Way::Put), Some(5));
         assert_eq!(foretold_in_events(doctor, Way::Get), None);
         let lines = "a: 1 MiB, 87 % held back by --limit\na: 1 MiB in 2 s\n  87 % waiting for x\n";

@@ -117,6 +117,7 @@ fn event(figures: &Figures) -> Event {
         forecast.map_or(Value::Null, |forecast| {
             json!({
                 "rate": forecast.rate,
+                "early_rate": forecast.early,
                 "limit": forecast.limit,
                 "helps": forecast.helps,
                 "missing": forecast.missing,

@@ -33,8 +33,9 @@ use tokio::sync::oneshot;
 /// 128 MiB.
 ///
 /// Nothing outside that directory is touched, and it is removed in the end. If a promise broke it
-/// is kept, and the last line is the command that does the same again. What is not shown here: what
-/// a loss of power does to this disk.
+/// is kept, and the last line is the command that does the same again. Who kills this very command
+/// (SIGKILL) finds that directory with what ran in it, and perhaps a mount: end those servers,
+/// unmount, remove. What is not shown here: what a loss of power does to this disk.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(AFTER))]
 pub struct TortureArgs {

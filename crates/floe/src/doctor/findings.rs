@@ -15,8 +15,10 @@ pub type Found<T> = std::result::Result<T, String>;
 /// A rate of the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Path {
-    /// Bytes a second.
+    /// Bytes a second, once it has gathered speed.
     pub rate: u64,
+    /// The average of the first ten seconds.
+    pub early: u64,
     /// Connections at the end.
     pub streams: u32,
     /// What its streams waited for most.
@@ -76,8 +78,10 @@ pub struct Stage {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Forecast {
     verb: &'static str,
-    /// Bytes a second.
+    /// Bytes a second, once it has gathered speed.
     pub rate: u64,
+    /// The average of its first ten seconds.
+    pub early: u64,
     /// What limits it, for programs.
     pub limit: &'static str,
     words: &'static str,
@@ -133,7 +137,7 @@ const DISK_HERE: &str = "a faster disk here; more streams will not";
 const DISK_THERE: &str = "a faster disk there; more streams will not";
 
 fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Pass>; 2]) -> Option<Forecast> {
-    let Path { rate, limit, .. } = way.as_ref().ok()?.many;
+    let Path { rate, early, limit, .. } = way.as_ref().ok()?.many;
     let (words, helps) = path_words(limit);
     let limit = limit.map_or("path", why::name);
     let missing = match &disks {
@@ -144,7 +148,8 @@ fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Pass>; 2]) -> Op
     let path = Pass { rate: ByteCount(rate), limit, words, helps };
     let slowest = disks.into_iter().flatten().chain([path]).min_by_key(|stage| stage.rate)?;
     let Pass { rate, limit, words, helps } = slowest;
-    Some(Forecast { verb, rate: rate.0, limit, words, helps, missing })
+    let early = early.min(rate.0);
+    Some(Forecast { verb, rate: rate.0, early, limit, words, helps, missing })
 }
 
 /// What limits a path on which no disk is, and what would help.
@@ -186,7 +191,7 @@ pub fn stages(figures: &Figures) -> Vec<Stage> {
         |what: fn(&Speeds) -> Measured| figures.server.as_ref().map(what).map_err(String::clone);
     let path = |id, name, way: &Found<Way>, which: fn(&Way) -> Path| match way {
         Ok(way) => {
-            let Path { rate, streams, limit } = which(way);
+            let Path { rate, streams, limit, .. } = which(way);
             let plural = if streams == 1 { "stream" } else { "streams" };
             let limit = limit.map(|limit| format!(", limit: {}", why::name(limit)));
             let note = format!("{streams} {plural}{}", limit.unwrap_or_default());
@@ -235,12 +240,14 @@ pub fn table(figures: &Figures) -> String {
     };
     let mut lines: Vec<String> = stages(figures).into_iter().map(line).collect();
     for forecast in [put(figures), get(figures)].into_iter().flatten() {
-        let Forecast { verb, rate, words, helps, missing, .. } = forecast;
+        let Forecast { verb, rate, early, words, helps, missing, .. } = forecast;
         let about = if missing.is_some() { "at most" } else { "about" };
         let but = missing.map(|what| format!(" ({what} was not measured)")).unwrap_or_default();
-        let rate = text(rate);
+        let slow_start = early < rate - rate / 10;
+        let first = slow_start.then(|| format!(", {} in its first 10 s", text(early)));
+        let (rate, first) = (text(rate), first.unwrap_or_default());
         lines.push(format!(
-            "{verb}: {about} {rate}{but}, limited by {words}; what would help: {helps}"
+            "{verb}: {about} {rate}{but}{first}, limited by {words}; what would help: {helps}"
         ));
     }
     lines.push(OF_WHAT.to_owned());
@@ -265,7 +272,7 @@ mod tests {
     }
 
     fn figures(read: u64, up: u64, limit: Option<Limit>, write: Found<u64>) -> Figures {
-        let path = Path { rate: up * MIB, streams: 2, limit };
+        let path = Path { rate: up * MIB, early: up * MIB * 3 / 4, streams: 2, limit };
         let sync = Micros(1500);
         let disk = DiskSpeed { read: mib(read), write: mib(1), sync };
         let server = write.map(|write| {
@@ -294,6 +301,7 @@ mod tests {
         ] {
             let forecast = put(&figures).unwrap();
             assert_eq!((forecast.rate, forecast.limit), (rate * MIB, limit));
+            assert_eq!(forecast.early, figures.up.as_ref().unwrap().many.early.min(rate * MIB));
             assert_eq!(forecast.missing.is_some(), figures.server.is_err());
             assert_eq!(get(&figures), None);
         }
@@ -307,6 +315,8 @@ mod tests {
         assert!(text.contains("1.500 ms"), "{text}");
         assert!(text.contains("95.00 MiB/s   2 streams, limit: network"), "{text}");
         let put = text.lines().rev().nth(1).unwrap();
-        assert!(put.starts_with("put: about 95.00 MiB/s, limited by the network; "), "{put}");
+        let first =
+            "put: about 95.00 MiB/s, 71.25 MiB/s in its first 10 s, limited by the network; ";
+        assert!(put.starts_with(first), "{put}");
     }
 }

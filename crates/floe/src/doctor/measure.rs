@@ -36,6 +36,8 @@ struct Sample {
 
 const MIB: u64 = 1 << 20;
 const ONE_STREAM: Duration = Duration::from_secs(1);
+/// What a short transfer takes: while it gathers speed it is slower than in the end.
+const EARLY: Duration = Duration::from_secs(10);
 /// With as many streams as floe chooses: until no more came for this long, and they bring no more,
 const SETTLED: Duration = Duration::from_secs(2);
 /// or until
@@ -171,8 +173,9 @@ impl Bench<'_> {
             _ => {}
         }
         let rate = steady(&samples).unwrap_or_default();
+        let early = early(&samples, rate);
         let limit = last.causes.limit(direction).map(|limited| limited.by);
-        Ok(Path { rate, streams: last.streams, limit })
+        Ok(Path { rate, early, streams: last.streams, limit })
     }
 }
 
@@ -203,6 +206,15 @@ fn steady(samples: &[Sample]) -> Option<u64> {
     let (at, bytes) = if first.at < last.at { (first.at, first.bytes) } else { Default::default() };
     let (span, came) = (last.at.checked_sub(at)?, last.bytes.checked_sub(bytes)?);
     Some(per_second(ByteCount(came), span))
+}
+
+/// The average of the first ten seconds; what was not measured of them goes at the rate of the end.
+fn early(samples: &[Sample], rate: u64) -> u64 {
+    let within = samples.iter().rfind(|sample| sample.at <= EARLY);
+    let (at, bytes) = within.map_or_else(Default::default, |last| (last.at, last.bytes));
+    let rest = u128::from(rate) * (EARLY - at).as_micros() / 1_000_000;
+    let all = bytes.saturating_add(u64::try_from(rest).unwrap_or(u64::MAX));
+    per_second(ByteCount(all), EARLY)
 }
 
 /// Whether no stream came of late, and the last second brought no tenth more than the one before.
@@ -244,5 +256,8 @@ mod tests {
         assert!(!has_shown(&slow, StreamCount::Fixed(1)), "a chunk is no rate");
         assert!(has_shown(&[at(20_000, 0)], StreamCount::Fixed(1)));
         assert_eq!(steady(&[]), None);
+        assert_eq!(early(&ramp, 100 * MIB), (150 + 800) * MIB / 10);
+        assert_eq!(early(&[at(4000, 40), at(12_000, 1000)], 100 * MIB), (40 + 600) * MIB / 10);
+        assert_eq!(early(&[], 5 * MIB), 5 * MIB);
     }
 }

@@ -48,6 +48,7 @@ fn is_sound(event: &Value) {
     let get = [of("local_disk_write"), of("from_server"), of("server_disk_read")];
     for (found, stages) in [(&event["put"], put), (&event["get"], get)] {
         assert_eq!(Some(rate(found)), stages.into_iter().min(), "{event}");
+        assert!(found["early_rate"].as_u64().unwrap() <= found["rate"].as_u64().unwrap());
         assert!(found["limit"].is_string() && found["helps"].is_string(), "{event}");
     }
 }

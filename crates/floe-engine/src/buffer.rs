@@ -39,8 +39,8 @@ struct Shelves {
     keep: ByteCount,
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
-    /// Of it, what sessions remember.
-    remembered_bytes: AtomicU64,
+    /// What sessions remember beside them.
+    memory: remembered::Memory,
     /// What may be held at once.
     bound: u64,
     line: Line,
@@ -63,7 +63,7 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
-                remembered_bytes: AtomicU64::new(0),
+                memory: remembered::Memory::default(),
                 bound: bound.0,
                 line: Line::default(),
             }),

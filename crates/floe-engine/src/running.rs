@@ -13,7 +13,7 @@ mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
-use crate::buffer::{Piece, Remembered};
+use crate::buffer::{Charge, Piece, Remembered};
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
 use crate::files::{Done, Files, Op};
@@ -58,7 +58,9 @@ pub struct Running {
     expected: AtomicUsize,
     driver: Arc<Inbox>,
     events: Mutex<VecDeque<Event>>,
-    /// What it remembers for its peer.
+    /// The frames that the peer has not taken yet.
+    unsaid: Mutex<Charge>,
+    /// What it remembers for its peer, these among it.
     remembered: Mutex<Remembered>,
     late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
@@ -134,6 +136,7 @@ impl Running {
         threads: DiskThreads,
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
+        let unsaid = Mutex::new(files.pool().charge());
         let remembered = Mutex::new(files.pool().remembered());
         let running = Arc::new(Self {
             core: Mutex::new(core),
@@ -143,6 +146,7 @@ impl Running {
             terms,
             files,
             threads,
+            unsaid,
             remembered,
             traffic: Arc::default(),
             seats: Mutex::default(),

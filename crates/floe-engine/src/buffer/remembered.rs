@@ -1,16 +1,29 @@
-//! What sessions remember on behalf of their peers, as a part of what a pool may lend: names that
-//! were announced, ranges that are held, answers that wait.
+//! What sessions remember on behalf of their peers: names that were announced, ranges that are held,
+//! answers that wait.
 //!
-//! Peers choose how much that is. Together they may have half of the pool; past that, whoever has
-//! more than half of its share ends, and comes again. An honest session is far below.
+//! Peers choose how much that is. Past half of what the pool may lend, all sessions together, who
+//! has more than half of its share ends, and comes again; not who has as little as a tree takes
+//! whose paths are of usual length.
 
-use super::{Charge, Pool};
+use super::Pool;
 use floe_types::ByteCount;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A tree of 4,096 entries ahead, with paths of some hundred bytes, and the answers of it.
+const USUAL: ByteCount = ByteCount(6 << 20);
+
+/// Of all sessions of a pool.
+#[derive(Default)]
+pub(super) struct Memory {
+    bytes: AtomicU64,
+}
 
 /// What one session remembers, while this lives.
 pub struct Remembered {
-    charge: Charge,
+    bytes: u64,
+    pool: Pool,
+    /// It was told to end: what it still has goes with it.
+    over: bool,
 }
 
 /// Whether a session may go on with what it remembers.
@@ -18,7 +31,7 @@ pub struct Remembered {
 pub enum Weight {
     /// It may.
     Fair,
-    /// Memory is short, and it has more than its part.
+    /// Memory is short, and it has more than its part: told once.
     TooMuch,
 }
 
@@ -26,30 +39,43 @@ impl Pool {
     /// Counts what a session remembers.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
-        Remembered { charge: self.charge() }
+        Remembered { bytes: 0, pool: self.clone(), over: false }
     }
 }
 
 impl Remembered {
     /// So much now, of a session that may hold `share` in buffers.
     pub fn set(&mut self, now: ByteCount, share: ByteCount) -> Weight {
-        let before = self.charge.bytes as u64;
-        self.charge.set(now.to_len().unwrap_or(usize::MAX));
-        let home = &self.charge.home;
-        if now.0 >= before {
-            home.remembered_bytes.fetch_add(now.0 - before, Ordering::Relaxed);
-        } else {
-            home.remembered_bytes.fetch_sub(before - now.0, Ordering::Relaxed);
+        let now = if self.over { 0 } else { now.0 };
+        if now == self.bytes {
+            return Weight::Fair;
         }
-        let all = home.remembered_bytes.load(Ordering::Relaxed);
-        let short = all > home.bound / 2 && now.0 > share.0 / 2;
-        if short { Weight::TooMuch } else { Weight::Fair }
+        let all = self.count(now);
+        let grown = now > (share.0 / 2).max(USUAL.0) && all > self.pool.store.bound / 2;
+        if !grown {
+            return Weight::Fair;
+        }
+        // Nobody else has to end for what is about to be freed.
+        self.over = true;
+        self.count(0);
+        Weight::TooMuch
+    }
+
+    /// What all have then.
+    fn count(&mut self, now: u64) -> u64 {
+        let before = std::mem::replace(&mut self.bytes, now);
+        let all = &self.pool.store.memory.bytes;
+        if now > before {
+            all.fetch_add(now - before, Ordering::Relaxed) + (now - before)
+        } else {
+            all.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
+        }
     }
 }
 
 impl Drop for Remembered {
     fn drop(&mut self) {
-        self.set(ByteCount::ZERO, ByteCount::ZERO);
+        self.count(0);
     }
 }
 
@@ -59,16 +85,23 @@ mod tests {
 
     #[test]
     fn who_has_more_than_its_part_ends_while_memory_is_short() {
-        let pool = Pool::bounded(ByteCount(0), ByteCount(1000));
-        let share = ByteCount(400);
-        let (mut small, mut large) = (pool.remembered(), pool.remembered());
-        assert_eq!(large.set(ByteCount(450), share), Weight::Fair);
-        assert_eq!(small.set(ByteCount(100), share), Weight::Fair);
-        assert_eq!(large.set(ByteCount(450), share), Weight::TooMuch);
-        assert_eq!(pool.held(), ByteCount(550));
+        let mib = |count: u64| ByteCount(count << 20);
+        let (pool, share) = (Pool::bounded(ByteCount(0), mib(32)), mib(16));
+        let [mut usual, mut large, mut next] = [(); 3].map(|()| pool.remembered());
+        assert_eq!(large.set(mib(10), share), Weight::Fair);
+        assert_eq!(usual.set(mib(6), share), Weight::Fair);
+        assert_eq!(large.set(mib(11), share), Weight::TooMuch);
+        // Once, and it is not counted any more.
+        assert_eq!(large.set(mib(12), share), Weight::Fair);
+        assert_eq!(next.set(mib(9), share), Weight::Fair);
         drop(large);
-        assert_eq!(small.set(ByteCount(300), share), Weight::Fair);
-        drop(small);
-        assert_eq!(pool.held(), ByteCount::ZERO);
+        assert_eq!(next.set(mib(10), share), Weight::Fair);
+        assert_eq!(next.set(mib(11), share), Weight::TooMuch);
+        // Whoever has no more than a tree takes stays, however many they are.
+        let many: Vec<_> = (0..9).map(|_| pool.remembered()).collect();
+        for mut one in many {
+            assert_eq!(one.set(mib(6), ByteCount(0)), Weight::Fair);
+        }
+        assert_eq!(usual.set(mib(5), share), Weight::Fair);
     }
 }

@@ -33,6 +33,7 @@ impl Running {
             events.push_back(event);
         }
         let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
+        lock(&self.unsaid).set(core.unsaid_bytes().to_len().unwrap_or(usize::MAX));
         drop(core);
         let news = !events.is_empty();
         if news {

@@ -3,7 +3,7 @@
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
 //! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot
 //! be called back may take a while; past the bound the client is told to come again. What a killed
-//! command had on its way may be read only after its next run opened: it ends nobody but itself.
+//! command had on its way may be read only after its next run opened: it gets no stage of that.
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};
@@ -389,7 +389,7 @@ async fn wait_for(
 /// Claims a stage: has whoever holds it end, and waits until it is free.
 ///
 /// # Errors
-/// `TakenOver`: who holds it came later, and the one that asks ends; `Busy`: it is not free after
+/// `TakenOver`: who holds it came later, and is left alone; `Busy`: it is not free after
 /// as long as a peer may be silent.
 async fn take_over(
     hall: &Hall,
@@ -407,7 +407,6 @@ async fn take_over(
                     let _ = held.by.command(Command::Close(Some(taken_over)));
                 } else if held.by.ending().is_none() {
                     tracing::info!(path = %key.path, "a later session has taken over");
-                    let _ = running.command(Command::Close(Some(taken_over.clone())));
                     return Err(taken_over);
                 }
                 held.by.released().await;

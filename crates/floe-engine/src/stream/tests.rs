@@ -81,7 +81,7 @@ async fn frames_wait_while_their_peer_does_not_take_the_answers_of_others() {
     stream.frames.extend((0..2 * OPENS).map(open));
     stream.round(&mut ByteCount(0), Told::WhatIsAskedFor).unwrap();
     assert!(stream.frames.len() > 900, "{} are left", stream.frames.len());
-    let unsaid = running.round(|core, _| core.remembered());
+    let unsaid = running.round(|core, _| core.unsaid_bytes());
     assert!(unsaid.0 > 0 && running.files.pool().held() >= unsaid, "{unsaid:?} is not charged");
 }
 

@@ -140,11 +140,8 @@ impl World {
                 if old > id {
                     // What a killed command left on its way.
                     self.trace.say(self.now, || format!("{old:?} has {} from {id:?}", key.0));
-                    self.round(id, peer, |core, now| {
-                        core.handle_disk(op, DiskDone::Failed(taken_over.clone()), TOOK, now);
-                        // One that is over already needs no command.
-                        let _ = core.handle_command(Command::Close(Some(taken_over)), now);
-                    });
+                    let failed = DiskDone::Failed(taken_over);
+                    self.round(id, peer, |core, now| core.handle_disk(op, failed, TOOK, now));
                     return None;
                 }
                 self.trace.say(self.now, || format!("{id:?} takes {} from {old:?}", key.0));

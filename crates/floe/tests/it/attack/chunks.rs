@@ -42,7 +42,7 @@ fn what_came_first_takes_no_stage_from_what_came_later() {
     let mut second = putting_by(second);
     let taken_over = Answer::Close(Some(code::TAKEN_OVER));
     first.say(&begins_to_put());
-    assert_eq!(first.verdict(), taken_over);
+    assert_eq!(first.verdict(), Answer::Failed(code::TAKEN_OVER));
     let asks = cold(kind::REQUEST, &wire::request(0, wire::STAT, at("kept")));
     second.say(&asks);
     assert_eq!(second.answer(), Answer::Done);

@@ -127,7 +127,7 @@ fn what_several_have_announced_stays_within_memory_and_keeps_nobody_out() {
         }
         peer
     };
-    let mut peers: Vec<_> = (0..8).map(|_| announces()).collect();
+    let mut peers: Vec<_> = (0..6).map(|_| announces()).collect();
     fort.serves();
     assert!(fort.resident());
     let busy = Answer::Close(Some(code::BUSY));

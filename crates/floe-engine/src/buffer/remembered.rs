@@ -1,5 +1,5 @@
-//! What sessions remember on behalf of their peers: names that were announced, ranges that are held,
-//! answers that wait.
+//! What sessions remember on behalf of their peers: names that were announced, ranges that are
+//! held, answers that wait.
 //!
 //! Peers choose how much that is. Past half of what the pool may lend, all sessions together, who
 //! has more than half of its share ends, and comes again; not who has as little as a tree takes

@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) found: BTreeSet<usize>,
     /// Links of streams that were lost.
     lost: BTreeSet<LinkId>,
+    /// How often another run took over from its commands.
+    taken_over: u32,
 }
 
 /// What an errand cost so far.
@@ -123,6 +125,7 @@ impl Client {
             effort: Effort::default(),
             found: BTreeSet::new(),
             lost: BTreeSet::new(),
+            taken_over: 0,
         }
     }
 
@@ -424,8 +427,10 @@ impl World {
                 self.tally.failed += 1;
                 client.effort.losses += 1;
                 if fault.code == Code::TakenOver {
-                    // Whoever took over gets on first.
-                    pause_max = Micros::from_secs(60);
+                    // Whoever took over gets on first; two who would each have the other's bytes
+                    // dropped let each other finish in the end.
+                    pause_max = Micros::from_secs(60 << client.taken_over.min(3));
+                    client.taken_over += 1;
                 }
                 let absent = |errand: &Errand| errand.options.precondition == Precondition::Absent;
                 // Of a tree some entries may stand there, and others not.

@@ -13,7 +13,7 @@ mod clerk; // the thread that writes, and the desk before it
 mod scribe; // one session's hand
 mod shelf; // the files as those read them who do not write
 
-pub use chain::{Break, Ended, Walk, walk};
+pub use chain::{Break, Ended, Torn, Walk, walk};
 pub use line::{Head, Record, record_of};
 pub use scribe::{Scribe, Who};
 pub use shelf::{Shelf, Volume};
@@ -66,7 +66,7 @@ impl Audit {
             .spawn(move || clerk.run())
             .map_err(|error| Fault::new(Code::Other, format!("start a thread: {error}")))?;
         found.into_iter().for_each(|draft| desk.note(draft));
-        desk.note(Record { about: Some(about.to_owned()), ..Record::now("start") }.draft());
+        desk.note(Record { about: Some(about.to_owned()), ..Record::now(line::BEGINS) }.draft());
         let refusals = Mutex::new(Refusals::new(Instant::now()));
         Ok(Arc::new(Self { desk, present: watch::Sender::new(0), refusals }))
     }

@@ -72,7 +72,9 @@ impl TreeCaps {
     pub(crate) fn check_count(&self, count: u64) -> Result<(), Fault> {
         match self.entries {
             Some(most) if count > u64::from(most) => {
-                let detail = format!("transfer more than {most} entries at once");
+                let detail = format!(
+                    "transfer more than {most} entries at once: the server takes no larger tree"
+                );
                 Err(Fault::new(Code::LimitExceeded, detail))
             }
             _ => Ok(()),
@@ -84,10 +86,13 @@ impl TreeCaps {
     /// # Errors
     /// `LimitExceeded`.
     pub(crate) fn check_depth(&self, path: &ObjectPath) -> Result<(), Fault> {
-        if path.components().len() <= self.depth as usize {
+        let most = self.depth;
+        if path.components().len() <= most as usize {
             return Ok(());
         }
-        let detail = format!("make {path:?}, deeper than {} directories", self.depth);
+        let detail = format!(
+            "make {path:?}: the server takes no more than {most} directories beneath one another"
+        );
         Err(Fault::new(Code::LimitExceeded, detail))
     }
 }

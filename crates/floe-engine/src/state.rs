@@ -109,7 +109,9 @@ impl State {
         })?;
         let stat = rustix::fs::fstat(&dir).map_err(|error| refuse(error.kind().to_string()))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(refuse("it belongs to another user".into()));
+            let whose = stat.st_uid;
+            let why = format!("it belongs to another user: run this as that one (uid {whose})");
+            return Err(refuse(why));
         }
         if stat.st_mode & 0o022 != 0 {
             return Err(refuse("others may write in it (chmod go-w)".into()));

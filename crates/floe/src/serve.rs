@@ -92,7 +92,8 @@ pub struct ServeArgs {
     /// Permission bits that nothing that clients put gets, as in 027 [default: 000]
     #[arg(long, value_name = "MODE", value_parser = parse_umask)]
     umask: Option<Mode>,
-    /// Read settings from FILE (TOML, the names of these flags); flags and FLOE_STATE come first
+    /// Read settings from FILE (TOML: the names of these flags, and bounds under [limits], all of
+    /// them in packaging/floe.toml); flags and FLOE_STATE come first
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Use this certificate (PEM) in place of the one in the state directory
@@ -291,6 +292,14 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     let mut output = args.output;
     output.json |= file.json;
+    let log_format = args.log_format.unwrap_or(file.log_format);
+    let voice = match (output.json, log_format) {
+        // Whoever reads the log reads nothing else there.
+        (false, LogFormat::Json) => {
+            Voice::of(&OutputFlags { json: true, ..output }, Channel::Error)
+        }
+        _ => Voice::of(&output, Channel::Output),
+    };
     let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
     refuse_reserved(&dir)?;
     let read_only = match args.read_only || file.read_only {
@@ -323,8 +332,8 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         metrics: args.metrics.or(file.metrics),
         state,
         early: args.early,
-        manner: (args.user.or(file.user), args.log_format.unwrap_or(file.log_format)),
-        voice: Voice::of(&output, Channel::Output),
+        manner: (args.user.or(file.user), log_format),
+        voice,
     })
 }
 
@@ -332,6 +341,9 @@ fn settle(args: ServeArgs) -> Result<Settled> {
 fn own_files(dir: &Path, cert: &Path, key: &Path) -> Result<Identity> {
     let own = own_identity(cert, key)?;
     refuse_within(dir, key, "the key")?;
+    if fs::metadata(key).is_ok_and(|stat| stat.mode() & 0o044 != 0) {
+        tracing::warn!(key = %key.display(), "others may read the private key (chmod go-r)");
+    }
     Ok(own)
 }
 

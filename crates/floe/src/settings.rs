@@ -11,6 +11,7 @@ use crate::civil;
 use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::hosts::OwnKey;
 use floe_engine::identity::{Identity, KeyPin};
+use floe_engine::secure::TlsServer;
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_proto::frame::Packing;
@@ -230,10 +231,14 @@ fn variable(name: &str) -> Option<OsString> {
 /// The system's; `Usage` with the line where it is not understood.
 pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
     let file = fs::File::open(path).map_err(|error| of_path("open", path, &error))?;
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut text)
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut bytes)
         .map_err(|error| of_path("read", path, &error))?;
-    parse_serve_file(&text).map_err(|why| {
+    let parsed = match std::str::from_utf8(&bytes) {
+        Ok(text) => parse_serve_file(text),
+        Err(error) => Err(format!("line {}: it is no UTF-8", line_at(&bytes, error.valid_up_to()))),
+    };
+    parsed.map_err(|why| {
         let detail = format!("{} {why}", Shown(path));
         Failure::hinted(Code::Usage, detail, "its names are those of the flags of 'floe serve'")
     })
@@ -245,11 +250,15 @@ pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
 /// What is wrong with it, with its line.
 pub fn parse_serve_file(text: &str) -> std::result::Result<ServeFile, String> {
     toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = line_at(text.as_bytes(), error.span().map_or(0, |span| span.start));
         let message: String = error.message().lines().collect::<Vec<_>>().join(", ");
         format!("line {line}: {message}")
     })
+}
+
+/// The line of a place in a text, counted from 1.
+fn line_at(text: &[u8], at: usize) -> usize {
+    text.iter().take(at).filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// Reads where `floe serve` listens: see `parse_listen_or`.
@@ -305,8 +314,11 @@ fn everywhere_if(refused: Option<Errno>, port: u16) -> SocketAddr {
 /// The system's; `Usage` where they are no PEM.
 pub fn own_identity(cert: &Path, key: &Path) -> Result<Identity> {
     let hint = "--cert takes a chain with the server's certificate first, --key its private key";
-    Identity::from_pem(cert, key)
-        .map_err(|fault| Failure::from(fault).of_this_machine().hinting(Code::Usage, hint))
+    let own = Identity::from_pem(cert, key)
+        .map_err(|fault| Failure::from(fault).of_this_machine().hinting(Code::Usage, hint))?;
+    let hint = "check that the key of --key belongs to the certificate of --cert";
+    TlsServer::new(&own).map_err(|fault| Failure::from(fault).hinting(Code::Tls, hint))?;
+    Ok(own)
 }
 
 /// Reads the memory a server may use.
@@ -367,6 +379,38 @@ mod tests {
         assert_eq!(file.compress, packing("9").ok());
         assert_eq!(file.metrics, METRICS.parse().ok());
         assert_eq!(file.dir.as_deref(), Some(Path::new("/srv")));
+    }
+
+    /// All that a file may say stands in the example, and it shows what holds without it.
+    #[test]
+    fn the_example_has_every_name_and_no_other_default() {
+        let example = include_str!("../../../packaging/floe.toml");
+        let said = |line: &str| match line.strip_prefix("# ") {
+            Some(words) => words.contains(" = ").then(|| words.to_owned()),
+            None => Some(line.to_owned()),
+        };
+        let text = example.lines().filter_map(said).collect::<Vec<_>>().join("\n");
+        let file = parse_serve_file(&text).unwrap();
+        for unknown in ["none = 1", "[limits]\nnone = 1"] {
+            let known = parse_serve_file(unknown).unwrap_err();
+            let names = known.split('`').skip(3).step_by(2).filter(|name| *name != "limits");
+            for name in names {
+                assert!(text.lines().any(|line| line.starts_with(&format!("{name} ="))), "{name}");
+            }
+        }
+        let nothing = parse_serve_file("").unwrap();
+        let (mut rules, plain) =
+            (file.limits.rules(ByteCount::ZERO), nothing.limits.rules(ByteCount::ZERO));
+        let (ticket, address) = (rules.caps.sessions / 2, rules.caps.sessions / 16);
+        assert_eq!(rules.caps.sessions_per_ticket.take(), Some(ticket));
+        assert_eq!(rules.caps.sessions_per_address.take(), Some(address));
+        assert_eq!(rules.trees.entries.take(), Some(1_000_000));
+        assert_eq!(rules, plain);
+        assert_eq!(file.memory, Some(floe_engine::server::MEMORY_BYTES));
+        assert_eq!(file.audit_file_size, Some(floe_engine::audit::FILE_BYTES));
+        assert_eq!((file.umask, file.keep_free), (Some(Mode::NONE), Some(ByteCount::ZERO)));
+        assert_eq!((file.compress, file.metrics), (Some(Packing::default()), METRICS.parse().ok()));
+        assert_eq!((file.log_format, file.public, file.read_only), Default::default());
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! allocated ahead, behind the file's end, so that a disk that fills up meanwhile cannot keep a
 //! line from being written.
 
-use super::chain::{Ended, TORN_BYTES_MAX, walk};
+use super::chain::{Ended, TORN_BYTES_MAX, Torn, walk};
 use super::line::{Draft, Head, Record};
 use crate::state::State;
 use floe_types::{Code, Fault};
@@ -320,7 +320,7 @@ fn settle(
     let walked = walk(&*file, None, |_, _| {})?;
     match walked.ended {
         Ended::Whole => Ok((walked.head, walked.bytes)),
-        Ended::Torn(bytes) => {
+        Ended::Torn(Torn { bytes, .. }) => {
             let torn = bytes_from(file, walked.bytes, bytes)?;
             let kept = keep(state, walked.head.map_or(0, |head| head.n), &torn)?;
             tracing::warn!(name, bytes, kept, "the audit log had a torn end, which is moved");

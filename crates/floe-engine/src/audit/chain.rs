@@ -3,9 +3,11 @@
 //! A crash can leave less than was written last, which was then not synced and has told nobody
 //! anything: a line without its end, or, where bytes never reached the disk, zeros or what the
 //! device held there before. That is torn, not broken, as long as it is no more than one sync
-//! covers. Everything else that does not follow is broken: somebody changed it, or the disk did.
+//! covers, and no server has begun behind it. Lines may stand behind such a hole; so they may
+//! behind what somebody changed, and who reads is told of them. Everything else that does not
+//! follow is broken: somebody changed it, or the disk did.
 
-use super::line::{Head, link_of};
+use super::line::{BEGINS, Head, link_of, record_of};
 use std::io::{self, BufRead, Read};
 
 /// The longest line: the longest path, each byte of it escaped twice, and what stands around it.
@@ -39,10 +41,19 @@ pub struct Walk {
 pub enum Ended {
     /// Nothing.
     Whole,
-    /// So many bytes that a crash left, or that are being written.
-    Torn(u64),
+    /// What a crash left, or what is being written.
+    Torn(Torn),
     /// Something that does not follow.
     Broken(Break),
+}
+
+/// What a crash left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Torn {
+    /// So many bytes,
+    pub bytes: u64,
+    /// with so many lines of a log among them: none while it is being written.
+    pub lines: u64,
 }
 
 /// Where a chain breaks.
@@ -96,12 +107,16 @@ pub fn walk(
                     each(bare, &head);
                 }
                 Err(why) => {
-                    bad = Some(Bad { line: count, why, foreign: false, end, stops: at });
+                    bad = Some(Bad { line: count, why, end, stops: at, ..Bad::default() });
                 }
             }
         }
         if let Some(bad) = &mut bad {
             bad.foreign |= !bare.iter().all(|byte| matches!(byte, b' '..=b'~'));
+            if let Some((_, record)) = record_of(bare).filter(|_| end == End::There) {
+                bad.lines += 1;
+                bad.begun |= record.event == BEGINS;
+            }
         }
         if end == End::There {
             let n = link_of(bare).or(walk.last).map_or(0, |link| link.n);
@@ -109,10 +124,11 @@ pub fn walk(
         }
     }
     if let Some(bad) = bad {
-        let rest = at - walk.bytes;
+        let bytes = at - walk.bytes;
         let unfinished = bad.end == End::Missing && bad.stops == at;
-        walk.ended = if (unfinished || bad.foreign) && rest <= TORN_BYTES_MAX {
-            Ended::Torn(rest)
+        let torn = (unfinished || bad.foreign) && !bad.begun && bytes <= TORN_BYTES_MAX;
+        walk.ended = if torn {
+            Ended::Torn(Torn { bytes, lines: bad.lines })
         } else {
             Ended::Broken(Break { line: bad.line, why: bad.why })
         };
@@ -121,19 +137,25 @@ pub fn walk(
 }
 
 /// The first line that does not follow.
+#[derive(Default)]
 struct Bad {
     line: u64,
     why: &'static str,
     /// Whether it, or what follows it, holds bytes that no line does.
     foreign: bool,
+    /// Lines of a log, from it on.
+    lines: u64,
+    /// Whether a server began with one of them: it had found all before in order, or cut it.
+    begun: bool,
     end: End,
     stops: u64,
 }
 
 /// Whether a line has its line feed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum End {
     There,
+    #[default]
     Missing,
 }
 
@@ -198,7 +220,7 @@ mod tests {
             assert_eq!(found.lines, whole, "{len}");
             match len as u64 - found.bytes {
                 0 => assert_eq!(found.ended, Ended::Whole),
-                rest => assert_eq!(found.ended, Ended::Torn(rest)),
+                bytes => assert_eq!(found.ended, Ended::Torn(Torn { bytes, lines: 0 })),
             }
         }
     }
@@ -210,7 +232,26 @@ mod tests {
         bytes[second + 10..second + 300].fill(0);
         let found = walked(&bytes);
         assert_eq!((found.lines, found.bytes), (1, second as u64));
-        assert_eq!(found.ended, Ended::Torn((bytes.len() - second) as u64));
+        let bytes = (bytes.len() - second) as u64;
+        assert_eq!(found.ended, Ended::Torn(Torn { bytes, lines: 3 }));
+    }
+
+    #[test]
+    fn a_byte_that_no_line_has_hides_nothing_before_a_server_began() {
+        let mut text = String::new();
+        let events = ["start", "commit", "commit", "start", "commit"];
+        let record = |event: &str| Record { size: Some(7), ..Record::now(event) }.draft();
+        events.iter().fold(Head::START, |head, event| head.write(&record(event), &mut text));
+        let starts: Vec<_> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        for byte in [0, 0xff, b'\r'] {
+            let mut bytes = text.clone().into_bytes();
+            bytes[starts[0] + 20] = byte;
+            assert_eq!(broken_at(&bytes), Some(2));
+            let mut bytes = text.clone().into_bytes();
+            bytes[starts[3] + 20] = byte;
+            assert!(matches!(walked(&bytes).ended, Ended::Torn(Torn { lines: 0, .. })));
+        }
+        assert_eq!(broken_at(text.replace('\n', "\r\n").as_bytes()), Some(2));
     }
 
     #[test]
@@ -222,7 +263,8 @@ mod tests {
             bytes[second + 10..second + 10 + stale.len()].copy_from_slice(stale);
             let found = walked(&bytes);
             assert_eq!(found.lines, 1);
-            assert_eq!(found.ended, Ended::Torn((bytes.len() - second) as u64));
+            let bytes = (bytes.len() - second) as u64;
+            assert_eq!(found.ended, Ended::Torn(Torn { bytes, lines: 4 }));
         }
     }
 

@@ -13,6 +13,9 @@ use floe_types::{Code, Fault, Utc};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+/// The event of the line that a server's run begins with.
+pub(super) const BEGINS: &str = "start";
+
 /// What a line says, behind what chains it. What does not apply to an event is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -6,15 +6,18 @@ use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
 use crate::report::{Form, Voice};
-use floe_engine::audit::{Ended, Head, Volume};
-use floe_types::Code;
+use floe_engine::audit::{Ended, Head, Torn, Volume, record_of};
+use floe_types::{Code, Escaped};
+use serde_json::{Value, json};
 
 /// Say whether the log is whole, or where its chain breaks
 ///
 /// Whole means: every line carries the hash of the line before, none is missing between the first
-/// and the last, and nothing was changed. What this cannot see is whether lines at the end were cut
-/// off, or the whole log was written anew, by somebody who may write there: keep the last hash that
-/// it prints somewhere else, and give it with --seen the next time.
+/// and the last, and nothing was changed. What this cannot see is whether the last line was
+/// changed, lines at the end were cut off, or the whole log was written anew, by somebody who may
+/// write there: keep the last hash that it prints somewhere else, and give it with --seen the next
+/// time. What a server found behind the end when it began, and moved to a file of its own, is told
+/// as cut: a crash leaves such, and so may somebody.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct VerifyArgs {
@@ -50,7 +53,16 @@ struct Found {
     first: Option<u64>,
     head: Option<Head>,
     torn: u64,
+    cuts: Vec<Cut>,
     seen: bool,
+}
+
+/// What a server moved away when it began.
+struct Cut {
+    line: u64,
+    bytes: u64,
+    /// The file that it is in, and its hash.
+    about: String,
 }
 
 /// Runs `floe audit verify`.
@@ -86,14 +98,21 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
 
 fn read(volume: &Volume, seen: Option<&str>, found: &mut Found) -> Result<()> {
     let mut met = false;
-    let walked = volume.walk(found.head, |_, head| {
+    let cuts = &mut found.cuts;
+    let walked = volume.walk(found.head, |line, head| {
         met |= seen.is_some_and(|seen| head.prev.to_hex().as_str() == seen);
+        cuts.extend(cut_of(line));
     })?;
     if let Ended::Broken(at) = walked.ended {
         let detail = format!("verify {}: line {}: {}", Shown(volume.path()), at.line, at.why);
         return Err(Failure::hinted(Code::Integrity, detail, CHANGED));
     }
-    if let Ended::Torn(bytes) = walked.ended {
+    if let Ended::Torn(Torn { bytes, lines }) = walked.ended {
+        if lines > 0 {
+            let (path, line) = (Shown(volume.path()), walked.lines + 1);
+            let detail = format!("verify {path}: line {line} is torn, and {lines} stand behind it");
+            return Err(Failure::hinted(Code::Integrity, detail, HOLE));
+        }
         found.torn = bytes;
     }
     found.files += 1;
@@ -104,12 +123,28 @@ fn read(volume: &Volume, seen: Option<&str>, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
+fn cut_of(line: &[u8]) -> Option<Cut> {
+    // Not every line is read whole.
+    const CUT: &[u8] = br#""event":"cut""#;
+    line.windows(CUT.len()).any(|part| part == CUT).then_some(())?;
+    let (line, record) = record_of(line).filter(|(_, record)| record.event == "cut")?;
+    let (bytes, about) = (record.count.unwrap_or_default(), record.about.unwrap_or_default());
+    Some(Cut { line, bytes, about })
+}
+
 fn lines(found: &Found) -> Vec<String> {
     let mut lines = vec![format!("whole  {} lines in {} files", found.lines, found.files)];
     if let (Some(first), Some(head)) = (found.first, found.head) {
         let before = if first > 1 { "; what came before is not here" } else { "" };
         lines.push(format!("lines  {first} to {}{before}", head.n - 1));
         lines.push(format!("last   {}", head.prev.to_hex()));
+    }
+    for Cut { line, bytes, about } in &found.cuts {
+        let file = Escaped(about.split(' ').next().unwrap_or_default().as_bytes());
+        let from = line - 1;
+        lines.push(format!(
+            "cut    {bytes} bytes behind line {from}, now in {file}: after a crash?"
+        ));
     }
     if found.torn > 0 {
         lines.push(format!("torn   {} bytes behind it: a crash, or being written", found.torn));
@@ -125,8 +160,17 @@ fn event(found: &Found) -> Event {
         .with("last", found.head.map(|head| head.n - 1))
         .with("hash", found.head.map(|head| head.prev.to_hex().to_string()))
         .with("torn_bytes", found.torn)
+        .with("cuts", found.cuts.iter().map(Cut::event).collect::<Vec<_>>())
 }
 
+impl Cut {
+    fn event(&self) -> Value {
+        json!({ "line": self.line, "bytes": self.bytes, "about": self.about })
+    }
+}
+
+const HOLE: &str = "after a power loss start the server, which moves what cannot be vouched for to \
+                    a file of its own; else somebody changed that line";
 const CHANGED: &str = "somebody changed, removed or inserted lines, or the disk did: compare with \
                        a copy that is kept elsewhere";
 const NOT_SEEN: &str = "lines were cut off, or this is another log; a log's last hash is that of \

@@ -2,7 +2,7 @@
 
 use super::{Settled, Wire};
 use crate::civil;
-use crate::event::Event;
+use crate::event::{Channel, Event};
 use crate::fault::{Result, Shown};
 use crate::output;
 use crate::remote::Address;
@@ -20,7 +20,10 @@ pub(super) fn announce(server: &Server, settled: &Settled) -> Result<()> {
     let addresses = server.addresses();
     for address in addresses {
         match voice.form {
-            Form::Text => output::announce(&format_args!("listening on {address}"))?,
+            // Beside a log of JSON standard output says this alone.
+            Form::Text | Form::Json(Channel::Error) => {
+                output::announce(&format_args!("listening on {address}"))?;
+            }
             Form::Json(channel) => {
                 Event::new("listening").with("address", address.to_string()).send(channel);
             }

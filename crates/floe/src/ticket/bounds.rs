@@ -69,7 +69,9 @@ pub(super) fn client_key(text: &str) -> std::result::Result<KeyPin, String> {
 /// `Usage`: it is too long.
 pub(super) fn expiry(now: SystemTime, span: Duration) -> Result<Timestamp> {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let at = since.checked_add(span).and_then(|at| i64::try_from(at.as_secs()).ok());
+    // Whole seconds, and no less than was asked for.
+    let whole = |at: Duration| at.as_secs() + u64::from(at.subsec_nanos() > 0);
+    let at = since.checked_add(span).and_then(|at| i64::try_from(whole(at)).ok());
     at.and_then(|secs| Timestamp::new(secs, 0))
         .ok_or_else(|| Failure::new(Code::Usage, "--expires is too long"))
 }

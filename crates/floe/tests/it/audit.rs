@@ -131,7 +131,10 @@ fn what_is_committed_is_in_the_log_of_a_server_that_is_killed() {
     assert_eq!(server.terminate(), 0);
     let log = log(&stage);
     assert_eq!((of(&log, "cut").len(), of(&log, "start").len()), (1, 2));
-    assert_eq!(audit(&stage, &["verify", "--json"]).ok().event("verified")["torn_bytes"], 0);
+    let verified = audit(&stage, &["verify", "--json"]).ok().event("verified");
+    assert_eq!((&verified["torn_bytes"], &verified["cuts"][0]["bytes"]), (&0.into(), &17.into()));
+    let text = audit(&stage, &["verify"]).ok().text();
+    assert!(text.contains("cut    17 bytes behind line "), "{text}");
 }
 
 #[test]
@@ -154,6 +157,12 @@ fn verify_says_where_a_chain_breaks() {
     fs::write(&path, &text[..cut]).unwrap();
     audit(&stage, &["verify"]).ok();
     audit(&stage, &["verify", "--seen", hash]).fails(5, &["no line has the hash"]);
+    fs::write(&path, &text).unwrap();
+    // A byte that no line has hides nothing that stands behind it.
+    let mut bytes = text.clone().into_bytes();
+    bytes[text.find('\n').unwrap() + 9] = 0xff;
+    fs::write(&path, &bytes).unwrap();
+    audit(&stage, &["verify"]).fails(5, &["line 2 is torn", "stand behind it"]);
     fs::write(&path, &text).unwrap();
     // A digit of the first file, a line of it, a file.
     let first = stage.path("state-server/audit.1.jsonl");

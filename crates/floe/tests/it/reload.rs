@@ -81,7 +81,7 @@ fn a_transfer_has_no_more_entries_than_the_file_says() {
         std::os::unix::fs::symlink("x", stage.path("here/links").join(nth.to_string())).unwrap();
     }
     // The directory is one of them.
-    let words = ["transfer more than 5 entries at once: a limit was exceeded"];
+    let words = ["transfer more than 5 entries at once: the server takes no larger tree"];
     stage.run(&["put", "four", "nas:/four"]).ok();
     stage.run(&["put", "five", "nas:/five"]).fails(1, &words);
     stage.run(&["put", "links", "nas:/links"]).fails(1, &words);
@@ -103,7 +103,9 @@ fn no_directory_is_made_deeper_than_the_file_says() {
     let _server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
     stage.file("t/1/2/3/deep", 10);
     stage.file("t/1/high", 10);
-    let words = |path| format!("make \"{path}\", deeper than 3 directories: a limit was exceeded");
+    let words = |path| {
+        format!("make \"{path}\": the server takes no more than 3 directories beneath one another")
+    };
     let ended = stage.run(&["put", "t", "nas:/t"]);
     assert!(ended.status == 10 && ended.err.contains(&words("t/1/2/3")), "{}", ended.err);
     assert!(stage.path("srv/t/1/high").exists() && !stage.path("srv/t/1/2/3").exists());

@@ -316,6 +316,14 @@ fn an_operators_own_certificate_is_pinned_like_any_other() {
     let args = words([&"serve", &"--cert", &cert, &"--key", &cert, &"--state", &state]);
     stage.run(&args).fails(3, &["none.pem"]);
     stage.run(&["serve", "--cert", "x"]).fails(2, &["--key"]);
+    // A key of another certificate is found before anybody relies on it.
+    let other = Stage::new();
+    other.serve(&[]);
+    let key = other.path("state-server/identity.pem");
+    let mixed = words([&"serve", &"../srv", &"--cert", &pem, &"--key", &key, &"--state", &state]);
+    stage.run(&mixed).fails(6, &["belongs to the certificate"]);
+    let create = ["create", "guest", "--cert", pem, "--key", key.to_str().unwrap()];
+    crate::tickets::ticket(&stage, &create).fails(6, &["belongs to the certificate"]);
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn check_sums(task: &Task, said: &Said, bytes: u64) {
     let disruptions = task.history.disruptions.load(Ordering::Acquire) + passed.disturbed;
     let entries = task.source.present().len() as u64;
     let talk = passed.accepted * (TALK_BYTES + entries * ENTRY_BYTES);
+    let bytes = bytes * (1 + task.history.unheard.load(Ordering::Acquire));
     let most = bytes + bytes / 50 + window * disruptions + talk;
     if moved > most {
         let seen = format!(

@@ -4,12 +4,13 @@ use crate::case::{Case, lock};
 use crate::client::{Clients, Piped, Run, number};
 use crate::entry::Compare;
 use crate::place::Place;
-use crate::plan::{TaskPlan, Verb};
+use crate::plan::{Shape, TaskPlan, Verb};
 use crate::proxy::Proxy;
 use crate::source::Source;
 use crate::tree::Tree;
 use rustix::process::Signal;
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -59,6 +60,9 @@ pub(crate) struct History {
     pub(crate) filled: AtomicBool,
     /// What a run that was killed had stored for certain.
     pub(crate) stored: AtomicU64,
+    /// How often a run was killed before it heard that all of standard input was committed. No
+    /// version says that the next one brings the same.
+    pub(crate) unheard: AtomicU64,
     /// Whether a run ended with status 0.
     pub(crate) succeeded: AtomicBool,
     /// Whether it is through.
@@ -108,6 +112,15 @@ impl Task {
             Verb::Get => "get",
         };
         format!("task {} ({verb} of {:?})", self.nth, self.plan.shape)
+    }
+
+    /// Before the command runs again: whether it stands there already, and must be sent anew.
+    pub(crate) fn note_unheard(&self) -> io::Result<()> {
+        let piped = self.plan.verb == Verb::Put && matches!(self.plan.shape, Shape::Pipe(_));
+        if piped && self.place.holds(&self.source.present(), self.compare(Compare::Bytes))? {
+            self.history.unheard.fetch_add(1, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// What a run's last progress says is stored.

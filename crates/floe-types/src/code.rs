@@ -177,7 +177,8 @@ codes! {
         "let the newer one finish";
     /// The file system is full.
     NoSpace = 40, exit 7, Local, "no space left",
-        "free some space and run the same command again: it continues";
+        "free some space (beyond what --keep-free of a server keeps) and run the same command \
+        again: it continues";
     /// A quota is used up.
     Quota = 41, exit 7, Local, "quota exceeded",
         "on the server, floe ticket set --quota raises a ticket's; on a file system that has one, \

@@ -97,8 +97,7 @@ codes! {
     NotFound = 3, exit 3, User, "not found", "check the name; floe ls shows what a server has";
     /// The file system refuses.
     PermissionDenied = 4, exit 4, User, "permission denied",
-        "the user that runs floe there needs access to it; a link that leads out of what is served \
-        is never followed";
+        "the user that runs floe there needs access to it";
     /// The ticket does not allow it, or there is none.
     NotAllowed = 5, exit 4, User, "not allowed",
         "it takes a ticket that allows it: floe ticket create on the server makes one, floe login \

@@ -173,11 +173,8 @@ mod tests {
     fn a_failure_is_one_line_with_its_hint() {
         let failure = of_path("read", Path::new("a\nb"), &io::ErrorKind::PermissionDenied.into());
         let line = failure.to_string();
-        assert_eq!(
-            line,
-            "read \"a\\u{a}b\": permission denied (the user that runs floe there needs access to \
-             it)"
-        );
+        let hint = Code::PermissionDenied.hint();
+        assert_eq!(line, format!("read \"a\\u{{a}}b\": permission denied ({hint})"));
         let own = Failure::hinted(Code::Usage, "put", "name a SRC");
         assert_eq!(own.to_string(), "put: not a valid request (name a SRC)");
         assert_eq!(own.code().exit_status(), 2);

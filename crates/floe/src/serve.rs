@@ -341,8 +341,8 @@ fn settle(args: ServeArgs) -> Result<Settled> {
 fn own_files(dir: &Path, cert: &Path, key: &Path) -> Result<Identity> {
     let own = own_identity(cert, key)?;
     refuse_within(dir, key, "the key")?;
-    if fs::metadata(key).is_ok_and(|stat| stat.mode() & 0o044 != 0) {
-        tracing::warn!(key = %key.display(), "others may read the private key (chmod go-r)");
+    if fs::metadata(key).is_ok_and(|stat| stat.mode() & 0o004 != 0) {
+        tracing::warn!(key = %key.display(), "everybody may read the private key (chmod o-r)");
     }
     Ok(own)
 }

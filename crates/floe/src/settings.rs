@@ -401,9 +401,9 @@ mod tests {
         let nothing = parse_serve_file("").unwrap();
         let (mut rules, plain) =
             (file.limits.rules(ByteCount::ZERO), nothing.limits.rules(ByteCount::ZERO));
-        let (ticket, address) = (rules.caps.sessions / 2, rules.caps.sessions / 16);
-        assert_eq!(rules.caps.sessions_per_ticket.take(), Some(ticket));
-        assert_eq!(rules.caps.sessions_per_address.take(), Some(address));
+        // Where nothing holds by itself, or no number, stands an example.
+        assert_eq!(rules.caps.sessions_per_ticket.take(), Some(100));
+        assert_eq!(rules.caps.sessions_per_address.take(), Some(10));
         assert_eq!(rules.trees.entries.take(), Some(1_000_000));
         assert_eq!(rules, plain);
         assert_eq!(file.memory, Some(floe_engine::server::MEMORY_BYTES));

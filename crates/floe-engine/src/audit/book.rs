@@ -294,6 +294,8 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
     let mut found = Vec::new();
     let (head, end) = settle(state, &mut file, &mut found).map_err(|error| io_fault(&error))?;
     let head = head.or(before).unwrap_or(Head::START);
+    // What another process wrote and did not sync may not be missing before what follows.
+    file.sync_data().map_err(|error| io_fault(&error))?;
     let page = Page { file, inode: meta.ino(), end, allocated: end };
     Ok((page, head, found))
 }

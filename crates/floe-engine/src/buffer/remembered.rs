@@ -3,7 +3,7 @@
 //!
 //! Peers choose how much that is. Past half of what the pool may lend, all sessions together, who
 //! has more than half of its share ends, and comes again; not who has as little as a tree takes
-//! whose paths are of usual length.
+//! whose paths are of usual length, unless all together have as much as the pool may lend.
 
 use super::Pool;
 use floe_types::ByteCount;
@@ -47,12 +47,9 @@ impl Remembered {
     /// So much now, of a session that may hold `share` in buffers.
     pub fn set(&mut self, now: ByteCount, share: ByteCount) -> Weight {
         let now = if self.over { 0 } else { now.0 };
-        if now == self.bytes {
-            return Weight::Fair;
-        }
-        let all = self.count(now);
-        let grown = now > (share.0 / 2).max(USUAL.0) && all > self.pool.store.bound / 2;
-        if !grown {
+        let (all, bound) = (self.count(now), self.pool.store.bound);
+        let least = if all > bound { 0 } else { USUAL.0 };
+        if now <= (share.0 / 2).max(least) || all <= bound / 2 {
             return Weight::Fair;
         }
         // Nobody else has to end for what is about to be freed.
@@ -65,7 +62,9 @@ impl Remembered {
     fn count(&mut self, now: u64) -> u64 {
         let before = std::mem::replace(&mut self.bytes, now);
         let all = &self.pool.store.memory.bytes;
-        if now > before {
+        if now == before {
+            all.load(Ordering::Relaxed)
+        } else if now > before {
             all.fetch_add(now - before, Ordering::Relaxed) + (now - before)
         } else {
             all.fetch_sub(before - now, Ordering::Relaxed) - (before - now)
@@ -97,11 +96,15 @@ mod tests {
         drop(large);
         assert_eq!(next.set(mib(10), share), Weight::Fair);
         assert_eq!(next.set(mib(11), share), Weight::TooMuch);
-        // Whoever has no more than a tree takes stays, however many they are.
-        let many: Vec<_> = (0..9).map(|_| pool.remembered()).collect();
-        for mut one in many {
-            assert_eq!(one.set(mib(6), ByteCount(0)), Weight::Fair);
-        }
-        assert_eq!(usual.set(mib(5), share), Weight::Fair);
+        // Whoever has no more than a tree takes stays, while all have less than there is.
+        let mut many: Vec<_> = (0..5).map(|_| pool.remembered()).collect();
+        let set = |one: &mut Remembered| one.set(mib(6), mib(6));
+        let told: Vec<_> = many.iter_mut().map(set).collect();
+        assert_eq!(told[..4], [Weight::Fair; 4]);
+        assert_eq!(told[4], Weight::TooMuch);
+        // Who does not grow is looked at all the same.
+        let mut late = pool.remembered();
+        assert_eq!(late.set(mib(3), mib(6)), Weight::Fair);
+        assert_eq!(many[0].set(mib(6), mib(6)), Weight::TooMuch);
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     let mut found = Found::default();
     let last = shelf.volumes().len().saturating_sub(1);
     for (nth, volume) in shelf.volumes().iter().enumerate() {
-        read(volume, args.seen.as_deref(), &mut found)?;
+        read(volume, args.seen.as_deref(), nth == last, &mut found)?;
         if found.torn > 0 && nth < last {
             let detail = format!("verify {}: its end is torn", Shown(volume.path()));
             return Err(Failure::hinted(Code::Integrity, detail, CHANGED));
@@ -96,7 +96,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
     Ok(())
 }
 
-fn read(volume: &Volume, seen: Option<&str>, found: &mut Found) -> Result<()> {
+fn read(volume: &Volume, seen: Option<&str>, is_last: bool, found: &mut Found) -> Result<()> {
     let mut met = false;
     let cuts = &mut found.cuts;
     let walked = volume.walk(found.head, |line, head| {
@@ -111,7 +111,8 @@ fn read(volume: &Volume, seen: Option<&str>, found: &mut Found) -> Result<()> {
         if lines > 0 {
             let (path, line) = (Shown(volume.path()), walked.lines + 1);
             let detail = format!("verify {path}: line {line} is torn, and {lines} stand behind it");
-            return Err(Failure::hinted(Code::Integrity, detail, HOLE));
+            let hint = if is_last { HOLE } else { CHANGED };
+            return Err(Failure::hinted(Code::Integrity, detail, hint));
         }
         found.torn = bytes;
     }
@@ -141,7 +142,7 @@ fn lines(found: &Found) -> Vec<String> {
     }
     for Cut { line, bytes, about } in &found.cuts {
         let file = Escaped(about.split(' ').next().unwrap_or_default().as_bytes());
-        let from = line - 1;
+        let from = line.saturating_sub(1);
         lines.push(format!(
             "cut    {bytes} bytes behind line {from}, now in {file}: after a crash?"
         ));

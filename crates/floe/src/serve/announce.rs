@@ -31,14 +31,18 @@ pub(super) fn announce(server: &Server, settled: &Settled) -> Result<()> {
     }
     voice.say(&format_args!("serving       {}", Shown(&settled.dir)));
     if settled.early.is_bare() {
-        voice.say(&"running as    root without its capabilities: only what root owns (see --user)");
+        caution(voice, "running as    root without its capabilities: only what root owns (--user)");
     }
     let (files, calls) = server.confinement();
     let programs = match calls {
         CallFilter::Refuses => "; it can run no program",
         CallFilter::None => "",
     };
-    voice.say(&format_args!("confined      {}{programs}", confined(files)));
+    let confinement = format!("confined      {}{programs}", confined(files));
+    match files {
+        Confinement::Full => voice.say(&confinement),
+        Confinement::Partial | Confinement::None => caution(voice, &confinement),
+    }
     voice.say(&format_args!("audit log     {}", logged(settled.audit, settled.state.path())));
     voice.say(&format_args!("owner ticket  {}", Shown(&server.owner_ticket().path)));
     if let Some(at) = server.metrics_address() {
@@ -47,6 +51,14 @@ pub(super) fn announce(server: &Server, settled: &Settled) -> Result<()> {
     }
     tell_login(voice, addresses, (settled.wire == Wire::Tls).then(|| server.pins()));
     Ok(())
+}
+
+/// Says what somebody should know, also where the log is all that is read.
+fn caution(voice: Voice, line: &str) {
+    match voice.form {
+        Form::Json(Channel::Error) => tracing::warn!("{line}"),
+        Form::Text | Form::Json(Channel::Output) => voice.say(&line),
+    }
 }
 
 /// What a mistake in this program could still touch.
@@ -88,7 +100,7 @@ fn tell_login(voice: Voice, addresses: &[SocketAddr], pins: Option<Pins>) {
             ""
         }
         None => {
-            voice.say(&"no encryption: whoever is between can read everything");
+            caution(voice, "no encryption: whoever is between can read everything");
             " --plaintext"
         }
     };

@@ -23,10 +23,7 @@ impl Task {
         while self.case.goes_on() {
             let Some((run, ended, phase)) = self.run()? else { break };
             match judge::judge(self, &run, &ended, phase)? {
-                Verdict::Again => {
-                    self.case.pause(Duration::from_millis(dice.scaled(400)));
-                    self.note_unheard()?;
-                }
+                Verdict::Again => self.case.pause(Duration::from_millis(dice.scaled(400))),
                 Verdict::Done if again => again = false,
                 Verdict::Done => break,
             }

@@ -102,7 +102,7 @@ fn succeeded(task: &Task, said: &Said, phase: Phase, drawn: u64) -> io::Result<V
     if phase == Phase::Calm {
         check_calm(task, said);
     }
-    check_sums(task, said, bytes[0]);
+    check_sums(task, said, bytes[0])?;
     Ok(Verdict::Done)
 }
 
@@ -129,11 +129,11 @@ fn check_calm(task: &Task, said: &Said) {
 
 /// All runs together send everything once, and at most a window again for everything that was
 /// taken away.
-fn check_sums(task: &Task, said: &Said, bytes: u64) {
+fn check_sums(task: &Task, said: &Said, bytes: u64) -> io::Result<()> {
     let passed = task.proxy.passed();
     task.case.add("connections", passed.accepted);
     if !is_lasting(task) || task.is_drawn() || task.history.twins.load(Ordering::Acquire) > 0 {
-        return;
+        return Ok(());
     }
     let moved = match task.plan.verb {
         Verb::Put => passed.up,
@@ -144,7 +144,7 @@ fn check_sums(task: &Task, said: &Said, bytes: u64) {
     let disruptions = task.history.disruptions.load(Ordering::Acquire) + passed.disturbed;
     let entries = task.source.present().len() as u64;
     let talk = passed.accepted * (TALK_BYTES + entries * ENTRY_BYTES);
-    let bytes = bytes * (1 + task.history.unheard.load(Ordering::Acquire));
+    let bytes = bytes * task.whole_sends()?;
     let most = bytes + bytes / 50 + window * disruptions + talk;
     if moved > most {
         let seen = format!(
@@ -157,6 +157,7 @@ fn check_sums(task: &Task, said: &Said, bytes: u64) {
     }
     let again = moved.saturating_sub(bytes + bytes / 50 + talk);
     task.case.add("bytes sent again", again);
+    Ok(())
 }
 
 /// What a connection says beside data.

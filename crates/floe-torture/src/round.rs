@@ -229,6 +229,7 @@ impl Ground {
         let state = self.dir.join(format!("state-{nth}"));
         let clients = Clients { program: self.program.clone(), ticket: ticket.to_owned(), state };
         let log = self.dir.join(format!("task-{nth}.log"));
+        let audit = self.dir.join("server-state/audit.jsonl");
         self.case.note(&format_args!("task {nth}: {args:?}"));
         Ok(Task {
             case: Arc::clone(&self.case),
@@ -243,6 +244,7 @@ impl Ground {
             args,
             piped,
             log,
+            audit,
             rivalled: plan.rival,
             history: Default::default(),
             current: Default::default(),

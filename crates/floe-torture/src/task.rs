@@ -8,6 +8,7 @@ use crate::plan::{Shape, TaskPlan, Verb};
 use crate::proxy::Proxy;
 use crate::source::Source;
 use crate::tree::Tree;
+use floe_types::Escaped;
 use rustix::process::Signal;
 use std::ffi::OsString;
 use std::io;
@@ -41,6 +42,8 @@ pub(crate) struct Task {
     pub(crate) piped: Piped,
     /// Where what it says goes.
     pub(crate) log: PathBuf,
+    /// The server's audit log.
+    pub(crate) audit: PathBuf,
     /// Whether another task writes the same name.
     pub(crate) rivalled: bool,
     /// What happened to it.
@@ -60,9 +63,6 @@ pub(crate) struct History {
     pub(crate) filled: AtomicBool,
     /// What a run that was killed had stored for certain.
     pub(crate) stored: AtomicU64,
-    /// How often a run was killed before it heard that all of standard input was committed. No
-    /// version says that the next one brings the same.
-    pub(crate) unheard: AtomicU64,
     /// Whether a run ended with status 0.
     pub(crate) succeeded: AtomicBool,
     /// Whether it is through.
@@ -114,13 +114,20 @@ impl Task {
         format!("task {} ({verb} of {:?})", self.nth, self.plan.shape)
     }
 
-    /// Before the command runs again: whether it stands there already, and must be sent anew.
-    pub(crate) fn note_unheard(&self) -> io::Result<()> {
-        let piped = self.plan.verb == Verb::Put && matches!(self.plan.shape, Shape::Pipe(_));
-        if piped && self.place.holds(&self.source.present(), self.compare(Compare::Bytes))? {
-            self.history.unheard.fetch_add(1, Ordering::AcqRel);
+    /// How often all of it goes over the wire: standard input again for each commit, as the
+    /// server's audit log has them. No version says that the next run brings the same, and a run
+    /// that is ended may not have heard of its commit.
+    pub(crate) fn whole_sends(&self) -> io::Result<u64> {
+        if self.plan.verb == Verb::Get || !matches!(self.plan.shape, Shape::Pipe(_)) {
+            return Ok(1);
         }
-        Ok(())
+        let log = std::fs::read_to_string(&self.audit)?;
+        let path = Escaped(&self.names.join(&b'/')).to_string();
+        let records = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let commits = records.filter(|record: &serde_json::Value| {
+            record["event"] == "commit" && record["result"] == "ok" && record["path"] == *path
+        });
+        Ok((commits.count() as u64).max(1))
     }
 
     /// What a run's last progress says is stored.

@@ -40,7 +40,7 @@ struct Shelves {
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
     /// What sessions remember beside them.
-    memory: remembered::Memory,
+    remembered_bytes: AtomicU64,
     /// What may be held at once.
     bound: u64,
     line: Line,
@@ -63,7 +63,7 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
-                memory: remembered::Memory::default(),
+                remembered_bytes: AtomicU64::new(0),
                 bound: bound.0,
                 line: Line::default(),
             }),

@@ -7,16 +7,10 @@
 
 use super::Pool;
 use floe_types::ByteCount;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A tree of 4,096 entries ahead, with paths of some hundred bytes, and the answers of it.
 const USUAL: ByteCount = ByteCount(6 << 20);
-
-/// Of all sessions of a pool.
-#[derive(Default)]
-pub(super) struct Memory {
-    bytes: AtomicU64,
-}
 
 /// What one session remembers, while this lives.
 pub struct Remembered {
@@ -61,7 +55,7 @@ impl Remembered {
     /// What all have then.
     fn count(&mut self, now: u64) -> u64 {
         let before = std::mem::replace(&mut self.bytes, now);
-        let all = &self.pool.store.memory.bytes;
+        let all = &self.pool.store.remembered_bytes;
         if now == before {
             all.load(Ordering::Relaxed)
         } else if now > before {

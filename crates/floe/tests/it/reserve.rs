@@ -1,7 +1,7 @@
 //! `--keep-free` at the door: many writers at once, and a server that is killed under them.
 
 use crate::bad_place::may_mount;
-use crate::stage::{Running, Server, Stage, content, wait_until};
+use crate::stage::{Ended, Running, Server, Stage, content, wait_until};
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
@@ -69,9 +69,14 @@ fn eight_writers_leave_free_what_is_kept_free_also_after_a_kill() {
     let start = |nth: usize| {
         let (from, name) = (if nth.is_multiple_of(2) { "f" } else { "-" }, format!("nas:/f{nth}"));
         let mut command = stage.command();
-        Running::start(command.args(["put", from, &name, "--limit", "4M"]), &input)
+        let flags = ["--limit", "2M", "--json"];
+        Running::start(command.args(["put", from, &name]).args(flags), &input)
     };
     let writers: Vec<_> = (0..8).map(start).collect();
+    // Whoever comes to a server that is not there gives up at once.
+    for writer in &writers {
+        writer.wait_for("\"event\":");
+    }
     wait_until("half of it is staged", || disk.free() < whole - (24 << 20));
     server.kill();
     let server = disk.serve(&stage, &listen);
@@ -84,12 +89,12 @@ fn eight_writers_leave_free_what_is_kept_free_also_after_a_kill() {
     let ends: Vec<_> = ends.into_iter().map(|end| end.join().unwrap()).collect();
     // Journals are not counted: a few pages each.
     assert!(least + 8 * 3 * 4096 >= 16 << 20, "{least} free");
-    let said: Vec<_> = ends.iter().map(|end| &end.err).collect();
+    let said: Vec<_> = ends.iter().map(Ended::text).collect();
     assert!(ends.iter().all(|end| [0, 7].contains(&end.status)), "{said:?}");
     assert!(ends.iter().any(|end| end.status == 7), "eight fit");
     for (nth, end) in ends.iter().enumerate() {
         let stands = fs::read(disk.seen.join(format!("f{nth}"))).ok();
-        assert_eq!(stands.as_ref(), (end.status == 0).then_some(&input), "{nth}: {}", end.err);
+        assert_eq!(stands.as_ref(), (end.status == 0).then_some(&input), "{nth}: {}", said[nth]);
     }
     drop(server);
 }

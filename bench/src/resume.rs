@@ -72,6 +72,15 @@ const KILL_S_MAX: f64 = 1.0;
 /// killed, and so much for headers.
 const OVERHEAD: ByteCount = ByteCount(64 << 20);
 
+/// What the receiver may have read by then: after a kill its journal; after a power loss what was
+/// under way at a checkpoint, and what came since the one before, 256 MiB each.
+const fn read_max(between: Between) -> ByteCount {
+    match between {
+        Between::Kill => ByteCount(16 << 20),
+        Between::PowerLoss => ByteCount(512 << 20),
+    }
+}
+
 /// Measures and prints.
 pub fn run(args: &ResumeArgs) -> Result<()> {
     let program = session::program(args.floe.as_deref())?;
@@ -163,6 +172,10 @@ fn misses(way: Way, between: Between, size: ByteCount, costs: &[Cost]) -> Vec<St
     let slowest = slowest(costs);
     if between == Between::Kill && slowest >= KILL_S_MAX {
         missed.push(format!("{way:?}: {slowest:.3} s until data were on the wire after a kill"));
+    }
+    let (read, may) = (largest(costs, |cost| cost.read_again), read_max(between).0);
+    if read > may {
+        missed.push(format!("{way:?}, {between:?}: {read} bytes were read again, more than {may}"));
     }
     let (wire, may) = (largest(costs, |cost| cost.wire), size.0 / 8 + OVERHEAD.0);
     if wire > may {

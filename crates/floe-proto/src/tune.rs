@@ -5,6 +5,9 @@
 //! long path starts with four and doubles, up to 32: there one stream's share of losses and of
 //! socket buffers is what limits. A short one starts with two and adds one at a time, up to eight.
 //!
+//! There is work for a further stream where what is left is as much as all of them would carry in a
+//! second, going by what those that are there carry.
+//!
 //! ```text
 //!  Climbing --(plateau)--> more streams --(up)--> Climbing --(plateau, a tenth gained)--> more ...
 //!                                                    \--(plateau, nothing gained)--> Settled
@@ -19,8 +22,8 @@ pub(crate) struct Tune {
     wish: StreamCount,
     /// What the server takes.
     streams_max: u32,
-    /// What a further stream needs to be worth its dial.
-    worth: ByteCount,
+    /// What a further stream needs to be worth its dial, at most.
+    worth_max: ByteCount,
     target: u32,
     dialing: u32,
     failures: u32,
@@ -61,6 +64,9 @@ const PERIOD_MAX: Micros = Micros(2_000_000);
 const SECOND: Micros = Micros::from_secs(1);
 const DIAL_FAILURES_MAX: u32 = 5;
 const LOOK: Micros = Micros(10_000);
+const WORTH_MIN: ByteCount = ByteCount(256 << 10);
+/// On a long path, before goodput is known.
+const WORTH_FAR: ByteCount = ByteCount(1 << 20);
 
 impl Tune {
     pub(crate) const fn new(wish: StreamCount, limits: &Limits, now: Time) -> Self {
@@ -71,7 +77,7 @@ impl Tune {
         Self {
             wish,
             streams_max: limits.streams_max,
-            worth: limits.stream_worth_bytes,
+            worth_max: limits.stream_worth_bytes,
             target,
             dialing: 0,
             failures: 0,
@@ -100,10 +106,22 @@ impl Tune {
             return 0;
         }
         self.look_at = now.plus(LOOK);
-        let worth = u32::try_from(backlog().0 / self.worth.0.max(1)).unwrap_or(u32::MAX);
-        let dials = room.min(worth.saturating_sub(streams + self.dialing));
+        let worth = self.worth(streams).0.max(1);
+        let busy = u32::try_from(backlog().0 / worth).unwrap_or(u32::MAX);
+        let dials = room.min(busy.saturating_sub(streams + self.dialing));
         self.dialing += dials;
         dials
+    }
+
+    /// What a stream of this path carries in a second, as far as that is known: with less left for
+    /// each, a further one would hardly be up before all is over.
+    fn worth(&self, streams: u32) -> ByteCount {
+        let worth = match self.last {
+            0 if self.is_long() => WORTH_FAR,
+            0 => self.worth_max,
+            second => ByteCount(second / u64::from(streams.max(1))).max(WORTH_MIN),
+        };
+        worth.min(self.worth_max)
     }
 
     pub(crate) fn came_up(&mut self) {
@@ -151,17 +169,13 @@ impl Tune {
         let second = moved.minus(self.bytes).0.saturating_mul(SECOND.0) / spent.0.max(1);
         self.sampled = now;
         self.bytes = moved;
-        let judged = self.wish == StreamCount::Auto && self.settled == Settled::No;
-        if !judged || second == 0 || self.dialing > 0 {
-            return;
-        }
-        if limit.is_some_and(|limit| a_tenth_above(second) >= limit) {
-            self.last = second;
+        if second == 0 || self.dialing > 0 {
             return;
         }
         let climbing = second > a_tenth_above(self.last);
         self.last = second;
-        if climbing {
+        let judged = self.wish == StreamCount::Auto && self.settled == Settled::No;
+        if !judged || climbing || limit.is_some_and(|limit| a_tenth_above(second) >= limit) {
             return;
         }
         let steps = if self.is_long() { LONG } else { SHORT };
@@ -189,11 +203,12 @@ mod tests {
     /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
     /// so many streams, each of which needs `ramp` to reach its share.
     fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
-        run_within(None, round_trip, ramp, rate_of)
+        run_within(None, ENDLESS, round_trip, ramp, rate_of)
     }
 
     fn run_within(
         limit: Option<u64>,
+        size: u64,
         round_trip: Micros,
         ramp: Micros,
         rate_of: impl Fn(u64) -> u64,
@@ -204,7 +219,8 @@ mod tests {
         for tick in 1..3_000 {
             let now = Time(tick * 10_000);
             let streams = u32::try_from(came.len()).unwrap();
-            for _ in 0..tune.dials(streams, || ByteCount(u64::MAX / 2), now) {
+            let left = ByteCount(size).minus(ByteCount(moved));
+            for _ in 0..tune.dials(streams, || left, now) {
                 tune.came_up();
                 came.push(now);
                 last = now;
@@ -229,6 +245,7 @@ mod tests {
     const NEAR: Micros = Micros(100);
     const FAR: Micros = Micros(100_000);
     const LINK: u64 = 25_000_000;
+    const ENDLESS: u64 = u64::MAX / 2;
 
     #[test]
     fn on_a_short_path_streams_are_added_while_they_pay() {
@@ -262,11 +279,20 @@ mod tests {
     #[test]
     fn within_a_limit_no_stream_is_added_that_could_bring_nothing() {
         let limited = |limit, trip, ramp| {
-            run_within(Some(limit), trip, ramp, |ready| (ready * 1_200).min(LINK)).0
+            run_within(Some(limit), ENDLESS, trip, ramp, |ready| (ready * 1_200).min(LINK)).0
         };
         assert_eq!((limited(1_000_000, NEAR, NEAR), limited(2_000_000, FAR, NEAR)), (2, 4));
         // Where losses keep four below it, more are.
         assert_eq!(limited(9_000_000, FAR, Micros(500_000)), 8);
+    }
+
+    #[test]
+    fn what_ends_within_seconds_has_the_streams_of_what_never_ends() {
+        // Each carries 250 kB a second: losses, or a small window, on a long path.
+        let streams = |size| run_within(None, size, FAR, FAR, |ready| ready * 250).0;
+        assert_eq!([40_000_000, 20_000_000, 2_000_000].map(streams), [32, 32, 4]);
+        // Nor are there more than what is left would keep busy.
+        assert_eq!(streams(500_000), 1);
     }
 
     #[test]

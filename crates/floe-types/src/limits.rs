@@ -20,7 +20,7 @@ pub struct Limits {
     pub piece_bytes_min: u32,
     /// Streams of one session.
     pub streams_max: u32,
-    /// Below this much work a further stream is not worth its dial.
+    /// With so much work for each a further stream is worth its dial on any path.
     pub stream_worth_bytes: ByteCount,
     /// Transfers of one session at once.
     pub transfers_max: u32,

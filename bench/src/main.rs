@@ -28,6 +28,7 @@ mod resume; // what it costs to continue
 mod siege; // what a transfer keeps while others besiege the server
 mod beside; // what a transfer leaves to others
 mod limit; // whether a limit is kept, and how smoothly
+mod further; // what small files cost on a long path, in round trips
 mod why; // whether floe names what limits it
 
 use clap::Parser;
@@ -51,11 +52,16 @@ enum Bench {
     Beside(beside::BesideArgs),
     /// Whether a transfer keeps to its limit to the end, and how evenly
     Limit(limit::LimitArgs),
+    /// How many round trips a small file takes, with its session and in one that stands
+    Further(further::FurtherArgs),
     /// How often floe names the limit of a transfer that has one constructed for it
     Why(why::WhyArgs),
     /// The emulated path, started by the others
     #[command(hide = true)]
     Link(link::LinkArgs),
+    /// The client of `further`, started by it
+    #[command(hide = true)]
+    Fetch(further::Fetch),
     /// One end of a plain loop, started by the others
     #[command(subcommand, hide = true)]
     Plain(plain::Plain),
@@ -69,8 +75,10 @@ fn main() -> ExitCode {
         Bench::Siege(args) => siege::run(&args),
         Bench::Beside(args) => beside::run(&args),
         Bench::Limit(args) => limit::run(&args),
+        Bench::Further(args) => further::run(&args),
         Bench::Why(args) => why::run(&args),
         Bench::Link(link) => link.run(),
+        Bench::Fetch(fetch) => fetch.run(),
         Bench::Plain(plain) => plain.run(),
     };
     match result {

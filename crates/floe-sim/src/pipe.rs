@@ -30,10 +30,12 @@ impl Stdin {
         Self { content, metadata, spent: Arc::default(), ended: Arc::default() }
     }
 
-    /// Whether all of it was read and some of it is spent: whoever recorded that may have finished.
+    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded that
+    /// may have finished.
     #[must_use]
     pub fn may_be_finished(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) && self.spent().iter().next().is_some()
+        let some_spent = self.spent().iter().next().is_some() || self.content.bytes.is_empty();
+        self.ended.load(Ordering::Relaxed) && some_spent
     }
 
     /// Does an operation of its entry that moves no bytes; `None` where it is not for this.

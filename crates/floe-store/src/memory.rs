@@ -190,7 +190,10 @@ impl State {
             // It was written again, for nothing.
             self.stages.remove(&sink.key);
         }
-        let bytes = match (&sink.standing, self.stages.get(&sink.key)) {
+        // Nothing is written of what is empty, also where it takes another's place.
+        let is_kept = |standing: &&Arc<File>| size > ByteCount::ZERO || standing.size() == size;
+        let standing = sink.standing.as_ref().filter(is_kept);
+        let bytes = match (standing, self.stages.get(&sink.key)) {
             (Some(standing), None) => {
                 let stands = matches!(self.tree.nodes.get(&spec.path),
                     Some(Node::File(file)) if Arc::ptr_eq(file, standing));
@@ -209,7 +212,7 @@ impl State {
             (None, None) if size == ByteCount::ZERO && root == Root::of_nothing() => Vec::new(),
             _ => return Err(fault(Code::NotFound, doing)),
         };
-        let precondition = match &sink.standing {
+        let precondition = match standing {
             Some(_) if !self.stages.contains_key(&sink.key) => Precondition::None,
             _ => spec.precondition,
         };

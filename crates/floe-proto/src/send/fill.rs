@@ -266,10 +266,13 @@ impl<P: Clone> Sender<P> {
         };
         let size = ByteCount(fill.at.0);
         entry.size = Some(size);
-        if fill.claims.finished().is_some_and(|root| entry.known.root(size) != Some(root)) {
+        let other = fill.claims.finished().filter(|root| entry.known.root(size) != Some(*root));
+        let left = fill.claims.end(fill.at);
+        if other.is_some() && size > ByteCount::ZERO {
             return self.fail(index, lost(), Tell::Peer, io);
         }
-        let left = fill.claims.end(fill.at);
+        // Of nothing nothing was spent: what stands there is another's, and is dropped.
+        entry.whole = other;
         self.act_on(index, left, io);
     }
 }

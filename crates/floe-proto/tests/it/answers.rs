@@ -7,8 +7,8 @@ use crate::transfers::path;
 use floe_proto::command::{Command, Config, Event, Role, TransferOptions};
 use floe_proto::disk::{DiskDone, DiskOp};
 use floe_proto::frame::{
-    Await, Basis, Direction, DoneEntry, Entry, Frame, Header, More, Opened, Pace, Reply, Request,
-    RootWish, Seal, SeqRange, Stat, Verbs, Verdict, Want,
+    Await, Basis, Direction, DoneEntry, Entry, Frame, Header, More, Opened, Pace, RecogniseWish,
+    Reply, Request, RootWish, Seal, SeqRange, Stat, Verbs, Verdict, Want,
 };
 use floe_types::{
     ByteCount, ChunkDigest, ChunkHasher, ChunkSize, Code, Component, EntryCount, EntryId,
@@ -342,6 +342,24 @@ fn where_an_empty_object_stands_as_another_its_first_byte_is_dropped() {
     let first = floe_types::Range::new(Offset(0), Offset(1));
     assert!(it.has_said(|frame| *frame == Frame::Drop(entry(0), vec![first])), "{:?}", it.said);
     assert!(it.has_said(|frame| *frame == done(0, 0)));
+}
+
+/// Nothing of it was spent, so nothing is lost: it takes the place of what stands there.
+#[test]
+fn an_empty_stream_replaces_another_object_that_stands_there_whole() {
+    let mut disk = Disk::default();
+    disk.files.insert(path("f"), Vec::new());
+    disk.streams.insert(path("f"));
+    let options = TransferOptions { recognise: RecogniseWish::ByContent, ..options() };
+    let mut it = Hand::putting(disk, "f", options, config());
+    it.does(is_open);
+    it.does_all();
+    let Frame::Want(none) = want_all(0) else { panic!("no WANT") };
+    it.hears(LEAD, Frame::Want(floe_proto::frame::Want { finished: Some(Root([1; 32])), ..none }));
+    it.does_all();
+    let first = floe_types::Range::new(Offset(0), Offset(1));
+    assert!(it.has_said(|frame| *frame == Frame::Drop(entry(0), vec![first])), "{:?}", it.said);
+    assert!(it.has_said(|frame| *frame == done(0, 0)), "{:?}", it.said);
 }
 
 /// The fuzz target session: two transfers whose bytes come once share the lead stream, and one

@@ -153,6 +153,7 @@ impl World {
     /// What a command is given on standard input, each time: it is no file.
     fn make_stdin(&mut self, source: &Name) {
         let size = self.dice.index(self.options.work.file_bytes_max);
+        let size = if self.dice.one_in(6) { 0 } else { size };
         let content = Content::with_holes(self.dice.number(), size);
         let mtime = self.machines[source.0].civil(self.now);
         let metadata = Metadata { mode: Mode::from_bits(0o644), mtime };

@@ -14,6 +14,7 @@ pub(super) fn run(make: Make<'_>) {
     content_of_unknown_size_is_recognised_unless_a_stage_stands(make);
     a_kept_object_gets_its_metadata(make);
     a_finished_object_is_replaced_when_it_is_written(make);
+    an_empty_object_of_unknown_size_replaces_a_finished_one(make);
     what_stands_there_already_may_have_been_written_again(make);
     a_kept_object_that_a_rival_replaces_stays_replaced(make);
     a_version_that_has_settled_is_recognised_as_such_from_then_on(make);
@@ -153,6 +154,18 @@ fn a_finished_object_is_replaced_when_it_is_written(make: Make<'_>) {
     assert_ne!(root, new.root(), "the sender sees that, and sends");
     new.write_all(&*sink);
     old.assert_stands(&*store);
+    must(commit(&*store, new.committed(sink)));
+    new.assert_stands(&*store);
+}
+
+fn an_empty_object_of_unknown_size_replaces_a_finished_one(make: Make<'_>) {
+    let (old, mut new) = (sent("x", 5, 69), sent("x", 0, 70));
+    let subject = put(make, &old);
+    let store = subject.store();
+    (new.spec.size, new.spec.version) = (None, None);
+    new.spec.recognise = Recognise::ByContent;
+    let (root, _, sink) = finished(&*store, &new.spec);
+    assert_ne!(root, new.root(), "the sender sees that, and has nothing to send");
     must(commit(&*store, new.committed(sink)));
     new.assert_stands(&*store);
 }

@@ -8,6 +8,7 @@ use crate::Result;
 use crate::content::Content;
 use crate::figure::number;
 use crate::process::Process;
+use crate::ready::make_ready;
 use crate::site::{End, Site};
 use floe_types::ByteCount;
 use std::fs;
@@ -113,6 +114,9 @@ impl Bed {
             Way::Get => r#"exec "$FLOE" get $FORM "floe://$ADDRESS/$FILE" "$TO/arrived""#,
         };
         let form_flag = if form == Form::Events { "--json" } else { "" };
+        let source = self.from.join(file);
+        let size = fs::metadata(&source).map_err(|e| format!("stat {}: {e}", source.display()))?;
+        make_ready(&self.to, ByteCount(size.len()))?;
         let moved = self.client(script, &[("FILE", file), ("FORM", form_flag)], cap)?;
         let arrived = self.to.join("arrived");
         fs::remove_file(&arrived).map_err(|e| format!("remove {}: {e}", arrived.display()))?;

@@ -30,8 +30,8 @@ impl Stdin {
         Self { content, metadata, spent: Arc::default(), ended: Arc::default() }
     }
 
-    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded that
-    /// may have finished.
+    /// Whether all of it was read and some of it, or all of nothing, is spent: whoever recorded
+    /// that may have finished.
     #[must_use]
     pub fn may_be_finished(&self) -> bool {
         let some_spent = self.spent().iter().next().is_some() || self.content.bytes.is_empty();

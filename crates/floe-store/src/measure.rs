@@ -79,19 +79,21 @@ pub(crate) fn measure<D: Disk>(
     let bench = Bench { disk, file: disk.unnamed(directory)?, block: block(), progress };
     let started = Instant::now();
     let (mut from, mut size) = (0, FIRST);
-    let write = loop {
+    let (write, copied_in) = loop {
         let begun = Instant::now();
         bench.write(from, size)?;
-        let rate = per_second(size, begun.elapsed());
+        let written = begun.elapsed();
+        disk.sync_data(&bench.file)?;
         if started.elapsed() >= SPAN || from + size * 3 > room {
-            break rate;
+            break (per_second(size, begun.elapsed()), per_second(size, written));
         }
         (from, size) = (from + size, size * 2);
     };
     let sync = bench.sync()?;
+    let copied_out = bench.read(from, size)?;
     disk.drop_cache(&bench.file, Range::new(Offset::ZERO, Offset(from + size)))?;
     let read = bench.read(from, size)?;
-    Ok(DiskSpeed { write, read, sync })
+    Ok(DiskSpeed { write, read, sync, copied_in, copied_out })
 }
 
 /// Bytes a second.
@@ -128,13 +130,13 @@ struct Bench<'a, D: Disk> {
 }
 
 impl<D: Disk> Bench<'_, D> {
-    /// Writes a range, and makes it durable.
+    /// Writes a range.
     fn write(&self, from: u64, size: u64) -> DiskResult<()> {
         for at in (from..from + size).step_by(self.block.len()) {
             (self.progress)(ByteCount(at), MEASURE_BYTES_MAX);
             self.disk.write_at(&self.file, Offset(at), self.block)?;
         }
-        self.disk.sync_data(&self.file)
+        Ok(())
     }
 
     fn sync(&self) -> DiskResult<Micros> {
@@ -177,13 +179,20 @@ mod tests {
         let root = disk.root().unwrap();
         let speed = measure(&disk, &root, ByteCount(9 << 20), &|_, _| {}).unwrap();
         assert!(speed.write.0 > 0 && speed.read.0 > 0, "{speed:?}");
+        assert!(speed.copied_in >= speed.write && speed.copied_out.0 > 0, "{speed:?}");
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
     }
 
     #[test]
     fn a_disk_is_measured_once_a_minute() {
         let (gauge, path) = (Gauge::default(), |text: &[u8]| ObjectPath::parse(text).unwrap());
-        let speed = DiskSpeed { write: ByteCount(1), read: ByteCount(2), sync: Micros(3) };
+        let speed = DiskSpeed {
+            write: ByteCount(1),
+            read: ByteCount(2),
+            sync: Micros(3),
+            copied_in: ByteCount(4),
+            copied_out: ByteCount(5),
+        };
         let never = || panic!("it is not measured again");
         assert_eq!(gauge.read(path(b"a"), || Ok(speed)).map_err(|error| error.code()), Ok(speed));
         assert_eq!(gauge.read(path(b"a"), never).map_err(|error| error.code()), Ok(speed));

@@ -112,6 +112,10 @@ pub struct DiskSpeed {
     pub read: ByteCount,
     /// How long a few bytes take to be durable.
     pub sync: Micros,
+    /// Bytes a second that a processor copies into memory, as a write does before any sync.
+    pub copied_in: ByteCount,
+    /// Bytes a second that it copies out of memory, as a read does of what is there.
+    pub copied_out: ByteCount,
 }
 
 /// What must hold of the final name when an object is committed.

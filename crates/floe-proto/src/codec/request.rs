@@ -169,22 +169,39 @@ pub(super) fn write_reply(w: &mut Writer<'_>, id: RequestId, answer: &Result<Rep
 fn read_speeds(r: &mut Reader<'_>) -> Result<Speeds, Violation> {
     let (mut write, mut read, mut sync) = (Field::new(), Field::new(), Field::new());
     let (mut hash, mut cipher) = (Field::new(), Field::new());
+    let (mut copied_in, mut copied_out) = (Field::new(), Field::new());
     r.map(|r, key| match key {
         0 => write.set(r.size()),
         1 => read.set(r.size()),
         2 => sync.set(r.micros()),
         3 => hash.set(r.size()),
         4 => cipher.set(r.size()),
+        5 => copied_in.set(r.size()),
+        6 => copied_out.set(r.size()),
         _ => Ok(Key::Unknown),
     })?;
-    let disk = DiskSpeed { write: write.need()?, read: read.need()?, sync: sync.need()? };
+    let disk = DiskSpeed {
+        write: write.need()?,
+        read: read.need()?,
+        sync: sync.need()?,
+        copied_in: copied_in.need()?,
+        copied_out: copied_out.need()?,
+    };
     Ok(Speeds { disk, hash: hash.need()?, cipher: cipher.need()? })
 }
 
 fn write_speeds(w: &mut Writer<'_>, speeds: &Speeds) {
-    let Speeds { disk: DiskSpeed { write, read, sync }, hash, cipher } = speeds;
-    w.map(5, &[]).uint(0).uint(write.0).uint(1).uint(read.0).uint(2).uint(sync.0);
-    w.uint(3).uint(hash.0).uint(4).uint(cipher.0);
+    let Speeds { disk: DiskSpeed { write, read, sync, copied_in, copied_out }, hash, cipher } =
+        speeds;
+    w.map(7, &[]).uint(0).uint(write.0).uint(1).uint(read.0).uint(2).uint(sync.0);
+    w.uint(3)
+        .uint(hash.0)
+        .uint(4)
+        .uint(cipher.0)
+        .uint(5)
+        .uint(copied_in.0)
+        .uint(6)
+        .uint(copied_out.0);
 }
 
 fn read_name(r: &mut Reader<'_>) -> Result<(Component, Option<Stat>), Violation> {

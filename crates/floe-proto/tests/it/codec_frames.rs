@@ -237,8 +237,15 @@ fn want() -> impl Strategy<Value = Want> {
 
 fn speeds() -> impl Strategy<Value = Speeds> {
     let rate = || (0..1_u64 << 63).prop_map(ByteCount);
-    let disk = (rate(), rate(), any::<u64>().prop_map(Micros))
-        .prop_map(|(write, read, sync)| DiskSpeed { write, read, sync });
+    let disk = (rate(), rate(), any::<u64>().prop_map(Micros), rate(), rate()).prop_map(
+        |(write, read, sync, copied_in, copied_out)| DiskSpeed {
+            write,
+            read,
+            sync,
+            copied_in,
+            copied_out,
+        },
+    );
     (disk, rate(), rate()).prop_map(|(disk, hash, cipher)| Speeds { disk, hash, cipher })
 }
 

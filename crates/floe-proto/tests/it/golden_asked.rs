@@ -40,7 +40,13 @@ pub fn requests() -> Vec<(Frame<()>, &'static str)> {
 }
 
 const SPEEDS: Speeds = Speeds {
-    disk: DiskSpeed { write: ByteCount(1000), read: ByteCount(2000), sync: Micros(40) },
+    disk: DiskSpeed {
+        write: ByteCount(1000),
+        read: ByteCount(2000),
+        sync: Micros(40),
+        copied_in: ByteCount(4000),
+        copied_out: ByteCount(23),
+    },
     hash: ByteCount(3000),
     cipher: ByteCount(1_000_000),
 };
@@ -71,7 +77,8 @@ pub fn replies() -> Vec<(Frame<()>, &'static str)> {
         ),
         (
             reply(Ok(Reply::Measured(SPEEDS))),
-            "0000001c 31 00 0000 a300030104 06a5001903e8011907d002182803190bb8041a000f4240",
+            "00000022 31 00 0000 a300030104 \
+             06a7001903e8011907d002182803190bb8041a000f424005190fa00617",
         ),
         (reply(Ok(Reply::Done)), "00000005 31 00 0000 a200030101"),
         (

@@ -1,7 +1,8 @@
 //! What figures say: what a put and a get will come to, what limits them, and what would help.
 //!
 //! Disks are read and written while the network carries, so the slowest stage decides. The path is
-//! measured with all that its bytes need: its rate holds hash and cipher of both ends. Pure.
+//! measured with all that its bytes need: its rate holds hash and cipher of both ends, but not the
+//! copies to and from files. Where a processor is the limit it makes those as well. Pure.
 
 use crate::civil;
 use crate::why;
@@ -105,7 +106,11 @@ pub fn put(figures: &Figures) -> Option<Forecast> {
         words: "writing the server's disk",
         helps: DISK_THERE,
     });
-    slowest("put", &figures.up, [here, there])
+    let copies = Copies {
+        sender: figures.disk.as_ref().ok().map(|disk| disk.copied_out),
+        receiver: figures.server.as_ref().ok().map(|server| server.disk.copied_in),
+    };
+    slowest("put", &figures.up, copies, [here, there])
 }
 
 /// What a get will come to.
@@ -122,7 +127,48 @@ pub fn get(figures: &Figures) -> Option<Forecast> {
         words: "reading the server's disk",
         helps: DISK_THERE,
     });
-    slowest("get", &figures.down, [here, there])
+    let copies = Copies {
+        sender: figures.server.as_ref().ok().map(|server| server.disk.copied_out),
+        receiver: figures.disk.as_ref().ok().map(|disk| disk.copied_in),
+    };
+    slowest("get", &figures.down, copies, [here, there])
+}
+
+/// How fast the processors of both ends copy to and from files, as far as that was measured.
+struct Copies {
+    sender: Option<ByteCount>,
+    receiver: Option<ByteCount>,
+}
+
+impl Copies {
+    /// What a path comes to whose limit is a processor that copies as well.
+    fn with(&self, rate: u64, limit: Option<Limit>) -> u64 {
+        let copies = match end_of(limit) {
+            Some(End::Sender) => self.sender,
+            Some(End::Receiver) => self.receiver,
+            None => None,
+        };
+        let Some(ByteCount(copies)) = copies else { return rate };
+        let both = u128::from(rate) + u128::from(copies);
+        let product = u128::from(rate) * u128::from(copies);
+        u64::try_from(product / both.max(1)).unwrap_or(rate)
+    }
+}
+
+/// Whose processor it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Sender,
+    Receiver,
+}
+
+/// The end whose processor limits a path on which no disk is.
+const fn end_of(limit: Option<Limit>) -> Option<End> {
+    match limit {
+        Some(Limit::SenderCpu | Limit::SourceDisk) => Some(End::Sender),
+        Some(Limit::ReceiverCpu | Limit::SinkDisk | Limit::Sync) => Some(End::Receiver),
+        _ => None,
+    }
 }
 
 /// What every byte passes: the disk of an end, or the path between.
@@ -136,8 +182,14 @@ struct Pass {
 const DISK_HERE: &str = "a faster disk here; more streams will not";
 const DISK_THERE: &str = "a faster disk there; more streams will not";
 
-fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Pass>; 2]) -> Option<Forecast> {
+fn slowest(
+    verb: &'static str,
+    way: &Found<Way>,
+    copies: Copies,
+    disks: [Option<Pass>; 2],
+) -> Option<Forecast> {
     let Path { rate, early, limit, .. } = way.as_ref().ok()?.many;
+    let (rate, early) = (copies.with(rate, limit), copies.with(early, limit));
     let (words, helps) = path_words(limit);
     let limit = limit.map_or("path", why::name);
     let missing = match &disks {
@@ -152,14 +204,14 @@ fn slowest(verb: &'static str, way: &Found<Way>, disks: [Option<Pass>; 2]) -> Op
     Some(Forecast { verb, rate: rate.0, early, limit, words, helps, missing })
 }
 
+const PROCESSOR: &str = "a faster one, or more of its time";
+
 /// What limits a path on which no disk is, and what would help.
 const fn path_words(limit: Option<Limit>) -> (&'static str, &'static str) {
     match limit {
-        Some(Limit::SenderCpu | Limit::SourceDisk) => {
-            ("the sender's processor", "a faster one, or more of its time")
-        }
+        Some(Limit::SenderCpu | Limit::SourceDisk) => ("the sender's processor", PROCESSOR),
         Some(Limit::ReceiverCpu | Limit::SinkDisk | Limit::Sync) => {
-            ("the receiver's processor", "a faster one, or more of its time")
+            ("the receiver's processor", PROCESSOR)
         }
         Some(Limit::Loss) => (
             "losses on the path",
@@ -207,6 +259,16 @@ pub fn stages(figures: &Figures) -> Vec<Stage> {
             here(|disk| Measured::Rate(disk.write.0)),
         ),
         figure("local_sync", "disk here, a sync", here(|disk| Measured::Time(disk.sync))),
+        figure(
+            "local_copy_out",
+            "memory here, read from a file",
+            here(|disk| Measured::Rate(disk.copied_out.0)),
+        ),
+        figure(
+            "local_copy_in",
+            "memory here, written to a file",
+            here(|disk| Measured::Rate(disk.copied_in.0)),
+        ),
         figure("local_hash", "hash here, one core", Ok(rate(figures.hash))),
         figure("local_cipher", "cipher here, one core", figures.cipher.clone().map(rate)),
         path("to_server_one", "to the server, one stream", &figures.up, |way| way.one),
@@ -219,6 +281,16 @@ pub fn stages(figures: &Figures) -> Vec<Stage> {
             "server_disk_write",
             "disk there, written and synced",
             there(|it| Measured::Rate(it.disk.write.0)),
+        ),
+        figure(
+            "server_copy_in",
+            "memory there, written to a file",
+            there(|it| Measured::Rate(it.disk.copied_in.0)),
+        ),
+        figure(
+            "server_copy_out",
+            "memory there, read from a file",
+            there(|it| Measured::Rate(it.disk.copied_out.0)),
         ),
         figure("server_sync", "disk there, a sync", there(|it| Measured::Time(it.disk.sync))),
         figure("server_disk_read", "disk there, read", there(|it| Measured::Rate(it.disk.read.0))),
@@ -274,9 +346,16 @@ mod tests {
     fn figures(read: u64, up: u64, limit: Option<Limit>, write: Found<u64>) -> Figures {
         let path = Path { rate: up * MIB, early: up * MIB * 3 / 4, streams: 2, limit };
         let sync = Micros(1500);
-        let disk = DiskSpeed { read: mib(read), write: mib(1), sync };
+        let plain = DiskSpeed {
+            read: mib(1),
+            write: mib(1),
+            sync,
+            copied_in: mib(300),
+            copied_out: mib(900),
+        };
+        let disk = DiskSpeed { read: mib(read), ..plain };
         let server = write.map(|write| {
-            let disk = DiskSpeed { read: mib(1), write: mib(write), sync };
+            let disk = DiskSpeed { write: mib(write), ..plain };
             Speeds { disk, hash: mib(1), cipher: mib(1) }
         });
         Figures {
@@ -297,13 +376,24 @@ mod tests {
             (figures(500, 100, lossy, Ok(30)), 30, "server_disk_write"),
             (figures(500, 90, lossy, Ok(100)), 90, "loss"),
             (figures(500, 100, None, Err("refused".to_owned())), 100, "path"),
-            (figures(500, 100, Some(Limit::SenderCpu), Ok(120)), 100, "sender_cpu"),
         ] {
             let forecast = put(&figures).unwrap();
             assert_eq!((forecast.rate, forecast.limit), (rate * MIB, limit));
             assert_eq!(forecast.early, figures.up.as_ref().unwrap().many.early.min(rate * MIB));
             assert_eq!(forecast.missing.is_some(), figures.server.is_err());
             assert_eq!(get(&figures), None);
+        }
+    }
+
+    #[test]
+    fn a_processor_that_is_the_limit_copies_as_well() {
+        for (limit, rate) in [(Limit::SenderCpu, 90), (Limit::ReceiverCpu, 75)] {
+            let figures = figures(500, 100, Some(limit), Ok(120));
+            let forecast = put(&figures).unwrap();
+            assert_eq!((forecast.rate / MIB, forecast.limit), (rate, why::name(limit)));
+            assert!(forecast.early < forecast.rate);
+            let unknown = Figures { server: Err("no".into()), disk: Err("no".into()), ..figures };
+            assert_eq!(put(&unknown).unwrap().rate, 100 * MIB);
         }
     }
 

@@ -9,7 +9,7 @@
 //! allocated ahead, behind the file's end, so that a disk that fills up meanwhile cannot keep a
 //! line from being written.
 
-use super::chain::{Ended, TORN_BYTES_MAX, Torn, walk};
+use super::chain::{Ended, TORN_BYTES_MAX, Torn, Walk, walk};
 use super::line::{Draft, Head, Record};
 use crate::state::State;
 use floe_types::{Code, Fault};
@@ -287,13 +287,16 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
     if !meta.is_file() {
         return Err(state.fault("open", NOW, "it is no file"));
     }
-    let before = match meta.len() {
-        0 => end_of_kept(state)?,
-        _ => None,
-    };
+    let mut walked = walk(&file, None, |_, _| {}).map_err(|error| io_fault(&error))?;
+    if walked.bytes == 0 {
+        // It is new, and what came first in it may be torn.
+        let before = end_of_kept(state)?;
+        (walked.head, walked.last) = (before, walked.last.or(before));
+    }
     let mut found = Vec::new();
-    let (head, end) = settle(state, &mut file, &mut found).map_err(|error| io_fault(&error))?;
-    let head = head.or(before).unwrap_or(Head::START);
+    let settled = settle(state, &mut file, &walked, &mut found);
+    let (head, end) = settled.map_err(|error| io_fault(&error))?;
+    let head = head.unwrap_or(Head::START);
     // What another process wrote and did not sync may not be missing before what follows.
     file.sync_data().map_err(|error| io_fault(&error))?;
     let page = Page { file, inode: meta.ino(), end, allocated: end };
@@ -310,16 +313,15 @@ fn end_of_kept(state: &State) -> Result<Option<Head>, Fault> {
     Ok(walked.last)
 }
 
-/// Walks along a file and cuts what a crash left behind its end. Where the chain goes on, if there
-/// is any, and where the file ends.
+/// Cuts what a crash left behind the end of a file. Where the chain goes on, if there is any, and
+/// where the file ends.
 fn settle(
     state: &State,
     file: &mut File,
+    walked: &Walk,
     found: &mut Vec<Draft>,
 ) -> std::io::Result<(Option<Head>, u64)> {
     let name = NOW;
-    file.seek(SeekFrom::Start(0))?;
-    let walked = walk(&*file, None, |_, _| {})?;
     match walked.ended {
         Ended::Whole => Ok((walked.head, walked.bytes)),
         Ended::Torn(Torn { bytes, .. }) => {

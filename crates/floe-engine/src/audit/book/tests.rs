@@ -3,8 +3,15 @@ use super::*;
 fn house() -> (tempfile::TempDir, State, Book) {
     let dir = tempfile::tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
-    let (book, _) = Book::open(&state, 1 << 20).unwrap();
+    let book = open(&state).unwrap();
     (dir, state, book)
+}
+
+fn open(state: &State) -> Result<Book, Fault> {
+    Book::open(state, 1 << 20).map(|(mut book, said)| {
+        book.found = said;
+        book
+    })
 }
 
 fn line() -> [Draft; 1] {
@@ -13,6 +20,42 @@ fn line() -> [Draft; 1] {
 
 fn text(state: &State) -> String {
     std::fs::read_to_string(state.path().join(NOW)).unwrap()
+}
+
+/// The lines of the file of before and of that of now, which are one whole chain.
+fn events(state: &State) -> Vec<String> {
+    let (mut head, mut events) = (Some(Head::START), Vec::new());
+    for name in [&name_of(1), NOW] {
+        let file = File::open(state.path().join(name)).unwrap();
+        let walked = walk(file, head, |line, _| {
+            events.push(super::super::line::record_of(line).unwrap().1.event);
+        });
+        let walked = walked.unwrap();
+        assert_eq!(walked.ended, Ended::Whole, "{name}");
+        head = walked.head;
+    }
+    events
+}
+
+#[test]
+fn where_the_first_line_of_a_new_file_is_torn_the_chain_goes_on_from_the_file_before() {
+    for torn in [&[0; 4096][..], b"{\"n\":3,\"pr"] {
+        for starts_anew in [true, false] {
+            let (_dir, state, mut book) = house();
+            let mut other = open(&state).unwrap();
+            other.append(&line()).unwrap();
+            book.append(&line()).unwrap();
+            book.turn_page().unwrap();
+            drop(book);
+            std::fs::write(state.path().join(NOW), torn).unwrap();
+            if starts_anew {
+                other = open(&state).unwrap();
+            }
+            other.append(&line()).unwrap();
+            assert_eq!(events(&state), ["commit", "commit", "cut", "commit"], "{starts_anew}");
+            assert_eq!(std::fs::read(state.path().join("audit.cut.3.0")).unwrap(), torn);
+        }
+    }
 }
 
 #[test]

@@ -75,11 +75,10 @@ impl Book {
         let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
         let lock = Arc::new(lock);
         let held = hold(&lock).map_err(fail)?;
-        let (page, head, said) = stand(state)?;
-        if page.end == 0 {
-            // Its name may not be durable yet, whoever made it.
-            rustix::fs::fsync(state.handle()).map_err(fail)?;
-        }
+        let file = open_now(state)?;
+        let unsynced = |error: Errno| state.fault("sync", NOW, &error.kind().to_string());
+        sync_for_others(state, &file).map_err(unsynced)?;
+        let (page, head, said) = stand(state, file)?;
         drop(held);
         let (room, found) = (Room::CanBeKept, Vec::new());
         let state = state.clone();
@@ -223,16 +222,15 @@ impl Book {
         }
         self.sync()?;
         // Clients are told of it: not where the state directory lies.
-        let (page, head, found) = stand(&self.state).map_err(|fault| {
+        let hidden = |fault: Fault| {
             tracing::error!(%fault, "the audit log cannot be opened again");
             Fault::new(fault.code, "open the audit log")
-        })?;
+        };
+        let file = open_now(&self.state).map_err(hidden)?;
+        let synced = sync_for_others(&self.state, &file);
+        self.judge(synced)?;
+        let (page, head, found) = stand(&self.state, file).map_err(hidden)?;
         self.found.extend(found);
-        if page.end == 0 {
-            // Its name may not be durable yet, whoever made it.
-            let synced = rustix::fs::fsync(self.state.handle());
-            self.judge(synced)?;
-        }
         if head.n < self.head.n {
             // Lines that were there are gone: the chain shows it, too, where this goes on.
             self.found.push(damage("lines were taken away while the server ran"));
@@ -278,15 +276,31 @@ impl Book {
     }
 }
 
-/// Opens the file of now, under the lock, and finds where the chain goes on. Cuts a torn end.
-fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
+/// Opens the file of now, under the lock.
+fn open_now(state: &State) -> Result<File, Fault> {
     let fail = |error: Errno| state.fault("open", NOW, &error.kind().to_string());
     let fd = rustix::fs::openat(state.handle(), NOW, opened(), PRIVATE).map_err(fail)?;
-    let mut file = File::from(fd);
-    let meta = file.metadata().map_err(|error| io_fault(&error))?;
-    if !meta.is_file() {
+    let file = File::from(fd);
+    if !file.metadata().map_err(|error| io_fault(&error))?.is_file() {
         return Err(state.fault("open", NOW, "it is no file"));
     }
+    Ok(file)
+}
+
+/// What another process wrote and did not sync may not be missing before what follows. To be done
+/// before anything is cut: who begins once more after it failed must find the same.
+fn sync_for_others(state: &State, file: &File) -> Result<(), Errno> {
+    rustix::fs::fdatasync(file)?;
+    if rustix::fs::fstat(file)?.st_size == 0 {
+        // Its name may not be durable yet, whoever made it.
+        rustix::fs::fsync(state.handle())?;
+    }
+    Ok(())
+}
+
+/// Finds where the chain goes on in the file of now, under the lock. Cuts a torn end.
+fn stand(state: &State, mut file: File) -> Result<(Page, Head, Vec<Draft>), Fault> {
+    let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
     let mut walked = walk(&file, None, |_, _| {}).map_err(|error| io_fault(&error))?;
     if walked.bytes == 0 {
         // It is new, and what came first in it may be torn.
@@ -297,9 +311,7 @@ fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
     let settled = settle(state, &mut file, &walked, &mut found);
     let (head, end) = settled.map_err(|error| io_fault(&error))?;
     let head = head.unwrap_or(Head::START);
-    // What another process wrote and did not sync may not be missing before what follows.
-    file.sync_data().map_err(|error| io_fault(&error))?;
-    let page = Page { file, inode: meta.ino(), end, allocated: end };
+    let page = Page { file, inode, end, allocated: end };
     Ok((page, head, found))
 }
 
@@ -362,6 +374,7 @@ fn keep(state: &State, line: u64, torn: &[u8]) -> std::io::Result<String> {
                 let file = File::from(answer?);
                 file.write_all_at(torn, 0)?;
                 file.sync_all()?;
+                rustix::fs::fsync(state.handle())?;
                 return Ok(name);
             }
         }

@@ -1,4 +1,5 @@
 use super::*;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
 fn house() -> (tempfile::TempDir, State, Book) {
     let dir = tempfile::tempdir().unwrap();
@@ -20,6 +21,30 @@ fn line() -> [Draft; 1] {
 
 fn text(state: &State) -> String {
     std::fs::read_to_string(state.path().join(NOW)).unwrap()
+}
+
+/// A log whose last line is torn, and its text.
+fn torn(state: &State) -> String {
+    let text = text(state) + "{\"n\":2,\"pr";
+    std::fs::write(state.path().join(NOW), &text).unwrap();
+    text
+}
+
+/// In a thread of its own, as it cannot be taken back, where no file's bytes can be synced; `None`
+/// where the kernel has no filter of calls.
+fn without_fdatasync<R: Send>(then: impl FnOnce() -> R + Send) -> Option<R> {
+    let rules = [(libc::SYS_fdatasync, Vec::new())].into();
+    let refused = SeccompAction::Errno(libc::EIO.unsigned_abs());
+    let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    std::thread::scope(|scope| {
+        let refused = scope.spawn(|| {
+            seccompiler::apply_filter(&program).ok()?;
+            Some(then())
+        });
+        refused.join().unwrap()
+    })
 }
 
 /// The lines of the file of before and of that of now, which are one whole chain.
@@ -98,4 +123,32 @@ fn a_page_that_another_turned_counts_once_its_name_is_durable() {
     let failed = book.append(&line()).unwrap_err();
     book.state = state;
     assert_eq!(book.append(&line()), Err(failed));
+}
+
+#[test]
+fn a_torn_end_is_cut_once_what_is_kept_is_durable() {
+    let (_dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    drop(book);
+    let torn = torn(&state);
+    // What stands before it, and the name of the file that it is moved to.
+    let bytes = without_fdatasync(|| open(&state).map(drop));
+    for failed in [bytes, Some(open(&state.without_syncs()).map(drop))] {
+        assert!(failed.is_none_or(|failed| failed.is_err()));
+        assert_eq!(text(&state), torn);
+    }
+    open(&state).unwrap().append(&line()).unwrap();
+    assert_eq!(text(&state).matches("\"cut\"").count(), 1);
+}
+
+#[test]
+fn nothing_follows_what_another_wrote_and_nobody_could_sync() {
+    let (_dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    book.sync().unwrap();
+    torn(&state);
+    let Some(failed) = without_fdatasync(|| book.append(&line())) else { return };
+    // A second sync would find nothing to do, and call it durable.
+    assert_eq!(book.append(&line()), Err(failed.unwrap_err()));
+    assert_eq!((book.is_broken(), book.ahead()), (true, 0));
 }

@@ -65,11 +65,11 @@ impl Drop for Held {
 
 impl Book {
     /// Opens the log of a state directory where it ends; a torn end is cut. What was found wrong is
-    /// to be said in its next lines.
+    /// said.
     ///
     /// # Errors
-    /// `State`.
-    pub(super) fn open(state: &State, file_bytes_max: u64) -> Result<(Self, Vec<Draft>), Fault> {
+    /// `State`; that of a sync.
+    pub(super) fn open(state: &State, file_bytes_max: u64) -> Result<Self, Fault> {
         let fail = |error: Errno| state.fault("open", LOCK, &error.kind().to_string());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
@@ -78,13 +78,19 @@ impl Book {
         let file = open_now(state)?;
         let unsynced = |error: Errno| state.fault("sync", NOW, &error.kind().to_string());
         sync_for_others(state, &file).map_err(unsynced)?;
-        let (page, head, said) = stand(state, file)?;
-        drop(held);
-        let (room, found) = (Room::CanBeKept, Vec::new());
-        let state = state.clone();
+        let (page, head, found) = stand(state, file)?;
+        let (state, room) = (state.clone(), Room::CanBeKept);
         let (unsynced, broken) = (0, None);
-        let book = Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
-        Ok((book, said))
+        let mut book =
+            Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
+        // Without room for it, it comes before the next line.
+        if let Err(fault) = book.tell_found()
+            && book.is_broken()
+        {
+            return Err(fault);
+        }
+        drop(held);
+        Ok(book)
     }
 
     /// What there are blocks for behind the end; without end where that cannot be known. None for
@@ -152,14 +158,8 @@ impl Book {
             self.whole()?;
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
+        self.tell_found()?;
         let (mut text, mut head) = (String::new(), self.head);
-        if !self.found.is_empty() {
-            // A torn end is moved by now: nothing else would ever tell.
-            self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
-            self.put(&text, head)?;
-            self.found.clear();
-            text.clear();
-        }
         for draft in drafts {
             head = head.write(draft, &mut text);
             if text.len() as u64 >= UNSYNCED_BYTES_MAX {
@@ -168,6 +168,19 @@ impl Book {
             }
         }
         self.put(&text, head)
+    }
+
+    /// Says what was found wrong: a torn end is moved by now, and nothing else would ever tell.
+    /// Durably, as a hole before a `start` is not torn but broken.
+    fn tell_found(&mut self) -> Result<(), Fault> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let (mut text, mut head) = (String::new(), self.head);
+        self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
+        self.put(&text, head)?;
+        self.found.clear();
+        self.sync()
     }
 
     /// Writes lines behind the end, so many at most as a crash may tear.

@@ -1,5 +1,8 @@
 use super::*;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
 
 fn house() -> (tempfile::TempDir, State, Book) {
     let dir = tempfile::tempdir().unwrap();
@@ -9,10 +12,7 @@ fn house() -> (tempfile::TempDir, State, Book) {
 }
 
 fn open(state: &State) -> Result<Book, Fault> {
-    Book::open(state, 1 << 20).map(|(mut book, said)| {
-        book.found = said;
-        book
-    })
+    Book::open(state, 1 << 20)
 }
 
 fn line() -> [Draft; 1] {
@@ -33,8 +33,22 @@ fn torn(state: &State) -> String {
 /// In a thread of its own, as it cannot be taken back, where no file's bytes can be synced; `None`
 /// where the kernel has no filter of calls.
 fn without_fdatasync<R: Send>(then: impl FnOnce() -> R + Send) -> Option<R> {
-    let rules = [(libc::SYS_fdatasync, Vec::new())].into();
-    let refused = SeccompAction::Errno(libc::EIO.unsigned_abs());
+    where_fails((libc::SYS_fdatasync, Vec::new()), libc::EIO, then)
+}
+
+/// The same where nothing long can be written.
+fn without_room<R: Send>(then: impl FnOnce() -> R + Send) -> Option<R> {
+    let long = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ge, 100).unwrap();
+    let rules = vec![SeccompRule::new(vec![long]).unwrap()];
+    where_fails((libc::SYS_pwrite64, rules), libc::ENOSPC, then)
+}
+
+fn where_fails<R: Send>(
+    call: (i64, Vec<SeccompRule>),
+    error: i32,
+    then: impl FnOnce() -> R + Send,
+) -> Option<R> {
+    let (rules, refused) = ([call].into(), SeccompAction::Errno(error.unsigned_abs()));
     let arch = TargetArch::try_from(std::env::consts::ARCH).ok()?;
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
@@ -151,4 +165,34 @@ fn nothing_follows_what_another_wrote_and_nobody_could_sync() {
     // A second sync would find nothing to do, and call it durable.
     assert_eq!(book.append(&line()), Err(failed.unwrap_err()));
     assert_eq!((book.is_broken(), book.ahead()), (true, 0));
+}
+
+#[test]
+fn a_cut_is_durable_before_any_line_stands_behind_it() {
+    let (_dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    drop(book);
+    torn(&state);
+    let mut book = open(&state).unwrap();
+    let cuts = || text(&state).matches("\"cut\"").count();
+    assert_eq!((cuts(), book.unsynced()), (1, 0));
+    torn(&state);
+    book.append(&line()).unwrap();
+    let last = text(&state).lines().last().map_or(0, |line| line.len() as u64 + 1);
+    assert_eq!((cuts(), book.unsynced()), (2, last));
+}
+
+#[test]
+fn a_cut_without_room_for_its_line_has_it_before_the_next() {
+    let (_dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    drop(book);
+    torn(&state);
+    let Some(book) = without_room(|| open(&state)) else { return };
+    let mut book = book.unwrap();
+    assert_eq!(text(&state).lines().count(), 1);
+    book.append(&line()).unwrap();
+    let text = text(&state);
+    let second = text.lines().nth(1).unwrap();
+    assert!(text.lines().count() == 3 && second.contains("\"cut\""), "{text}");
 }

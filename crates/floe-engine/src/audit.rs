@@ -58,14 +58,13 @@ impl Audit {
         file_bytes_max: ByteCount,
         about: &str,
     ) -> Result<Arc<Self>, Fault> {
-        let (book, found) = Book::open(state, file_bytes_max.0)?;
+        let book = Book::open(state, file_bytes_max.0)?;
         let desk = Desk::new();
         let clerk = Clerk::new(&desk, book);
         std::thread::Builder::new()
             .name("floe-audit".to_owned())
             .spawn(move || clerk.run())
             .map_err(|error| Fault::new(Code::Other, format!("start a thread: {error}")))?;
-        found.into_iter().for_each(|draft| desk.note(draft));
         desk.note(Record { about: Some(about.to_owned()), ..Record::now(line::BEGINS) }.draft());
         let refusals = Mutex::new(Refusals::new(Instant::now()));
         Ok(Arc::new(Self { desk, present: watch::Sender::new(0), refusals }))

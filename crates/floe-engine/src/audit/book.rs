@@ -9,7 +9,7 @@
 //! allocated ahead, behind the file's end, so that a disk that fills up meanwhile cannot keep a
 //! line from being written.
 
-use super::chain::{Ended, TORN_BYTES_MAX, Torn, walk};
+use super::chain::{Ended, TORN_BYTES_MAX, Torn, Walk, walk};
 use super::line::{Draft, Head, Record};
 use crate::state::State;
 use floe_types::{Code, Fault};
@@ -65,27 +65,32 @@ impl Drop for Held {
 
 impl Book {
     /// Opens the log of a state directory where it ends; a torn end is cut. What was found wrong is
-    /// to be said in its next lines.
+    /// said.
     ///
     /// # Errors
-    /// `State`.
-    pub(super) fn open(state: &State, file_bytes_max: u64) -> Result<(Self, Vec<Draft>), Fault> {
+    /// `State`; that of a sync.
+    pub(super) fn open(state: &State, file_bytes_max: u64) -> Result<Self, Fault> {
         let fail = |error: Errno| state.fault("open", LOCK, &error.kind().to_string());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = rustix::fs::openat(state.handle(), LOCK, flags, PRIVATE).map_err(fail)?;
         let lock = Arc::new(lock);
         let held = hold(&lock).map_err(fail)?;
-        let (page, head, said) = stand(state)?;
-        if page.end == 0 {
-            // Its name may not be durable yet, whoever made it.
-            rustix::fs::fsync(state.handle()).map_err(fail)?;
+        let file = open_now(state)?;
+        let unsynced = |error: Errno| state.fault("sync", NOW, &error.kind().to_string());
+        sync_for_others(state, &file).map_err(unsynced)?;
+        let (page, head, found) = stand(state, file)?;
+        let (state, room) = (state.clone(), Room::CanBeKept);
+        let (unsynced, broken) = (0, None);
+        let mut book =
+            Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
+        // Without room for it, it comes before the next line.
+        if let Err(fault) = book.tell_found()
+            && book.is_broken()
+        {
+            return Err(fault);
         }
         drop(held);
-        let (room, found) = (Room::CanBeKept, Vec::new());
-        let state = state.clone();
-        let (unsynced, broken) = (0, None);
-        let book = Self { state, lock, page, head, file_bytes_max, unsynced, room, found, broken };
-        Ok((book, said))
+        Ok(book)
     }
 
     /// What there are blocks for behind the end; without end where that cannot be known. None for
@@ -153,14 +158,8 @@ impl Book {
             self.whole()?;
             tracing::warn!(%fault, "the audit log grows past its bound");
         }
+        self.tell_found()?;
         let (mut text, mut head) = (String::new(), self.head);
-        if !self.found.is_empty() {
-            // A torn end is moved by now: nothing else would ever tell.
-            self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
-            self.put(&text, head)?;
-            self.found.clear();
-            text.clear();
-        }
         for draft in drafts {
             head = head.write(draft, &mut text);
             if text.len() as u64 >= UNSYNCED_BYTES_MAX {
@@ -169,6 +168,19 @@ impl Book {
             }
         }
         self.put(&text, head)
+    }
+
+    /// Says what was found wrong: a torn end is moved by now, and nothing else would ever tell.
+    /// Durably, as a hole before a `start` is not torn but broken.
+    fn tell_found(&mut self) -> Result<(), Fault> {
+        if self.found.is_empty() {
+            return Ok(());
+        }
+        let (mut text, mut head) = (String::new(), self.head);
+        self.found.iter().for_each(|draft| head = head.write(draft, &mut text));
+        self.put(&text, head)?;
+        self.found.clear();
+        self.sync()
     }
 
     /// Writes lines behind the end, so many at most as a crash may tear.
@@ -223,16 +235,15 @@ impl Book {
         }
         self.sync()?;
         // Clients are told of it: not where the state directory lies.
-        let (page, head, found) = stand(&self.state).map_err(|fault| {
+        let hidden = |fault: Fault| {
             tracing::error!(%fault, "the audit log cannot be opened again");
             Fault::new(fault.code, "open the audit log")
-        })?;
+        };
+        let file = open_now(&self.state).map_err(hidden)?;
+        let synced = sync_for_others(&self.state, &file);
+        self.judge(synced)?;
+        let (page, head, found) = stand(&self.state, file).map_err(hidden)?;
         self.found.extend(found);
-        if page.end == 0 {
-            // Its name may not be durable yet, whoever made it.
-            let synced = rustix::fs::fsync(self.state.handle());
-            self.judge(synced)?;
-        }
         if head.n < self.head.n {
             // Lines that were there are gone: the chain shows it, too, where this goes on.
             self.found.push(damage("lines were taken away while the server ran"));
@@ -278,25 +289,42 @@ impl Book {
     }
 }
 
-/// Opens the file of now, under the lock, and finds where the chain goes on. Cuts a torn end.
-fn stand(state: &State) -> Result<(Page, Head, Vec<Draft>), Fault> {
+/// Opens the file of now, under the lock.
+fn open_now(state: &State) -> Result<File, Fault> {
     let fail = |error: Errno| state.fault("open", NOW, &error.kind().to_string());
     let fd = rustix::fs::openat(state.handle(), NOW, opened(), PRIVATE).map_err(fail)?;
-    let mut file = File::from(fd);
-    let meta = file.metadata().map_err(|error| io_fault(&error))?;
-    if !meta.is_file() {
+    let file = File::from(fd);
+    if !file.metadata().map_err(|error| io_fault(&error))?.is_file() {
         return Err(state.fault("open", NOW, "it is no file"));
     }
-    let before = match meta.len() {
-        0 => end_of_kept(state)?,
-        _ => None,
-    };
+    Ok(file)
+}
+
+/// What another process wrote and did not sync may not be missing before what follows. To be done
+/// before anything is cut: who begins once more after it failed must find the same.
+fn sync_for_others(state: &State, file: &File) -> Result<(), Errno> {
+    rustix::fs::fdatasync(file)?;
+    if rustix::fs::fstat(file)?.st_size == 0 {
+        // Its name may not be durable yet, whoever made it.
+        rustix::fs::fsync(state.handle())?;
+    }
+    Ok(())
+}
+
+/// Finds where the chain goes on in the file of now, under the lock. Cuts a torn end.
+fn stand(state: &State, mut file: File) -> Result<(Page, Head, Vec<Draft>), Fault> {
+    let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
+    let mut walked = walk(&file, None, |_, _| {}).map_err(|error| io_fault(&error))?;
+    if walked.bytes == 0 {
+        // It is new, and what came first in it may be torn.
+        let before = end_of_kept(state)?;
+        (walked.head, walked.last) = (before, walked.last.or(before));
+    }
     let mut found = Vec::new();
-    let (head, end) = settle(state, &mut file, &mut found).map_err(|error| io_fault(&error))?;
-    let head = head.or(before).unwrap_or(Head::START);
-    // What another process wrote and did not sync may not be missing before what follows.
-    file.sync_data().map_err(|error| io_fault(&error))?;
-    let page = Page { file, inode: meta.ino(), end, allocated: end };
+    let settled = settle(state, &mut file, &walked, &mut found);
+    let (head, end) = settled.map_err(|error| io_fault(&error))?;
+    let head = head.unwrap_or(Head::START);
+    let page = Page { file, inode, end, allocated: end };
     Ok((page, head, found))
 }
 
@@ -310,16 +338,15 @@ fn end_of_kept(state: &State) -> Result<Option<Head>, Fault> {
     Ok(walked.last)
 }
 
-/// Walks along a file and cuts what a crash left behind its end. Where the chain goes on, if there
-/// is any, and where the file ends.
+/// Cuts what a crash left behind the end of a file. Where the chain goes on, if there is any, and
+/// where the file ends.
 fn settle(
     state: &State,
     file: &mut File,
+    walked: &Walk,
     found: &mut Vec<Draft>,
 ) -> std::io::Result<(Option<Head>, u64)> {
     let name = NOW;
-    file.seek(SeekFrom::Start(0))?;
-    let walked = walk(&*file, None, |_, _| {})?;
     match walked.ended {
         Ended::Whole => Ok((walked.head, walked.bytes)),
         Ended::Torn(Torn { bytes, .. }) => {
@@ -360,6 +387,7 @@ fn keep(state: &State, line: u64, torn: &[u8]) -> std::io::Result<String> {
                 let file = File::from(answer?);
                 file.write_all_at(torn, 0)?;
                 file.sync_all()?;
+                rustix::fs::fsync(state.handle())?;
                 return Ok(name);
             }
         }

@@ -391,7 +391,7 @@ mod tests {
         for room in [Room::CanBeKept, Room::CannotBe] {
             let dir = tempfile::tempdir().unwrap();
             let state = crate::state::State::open(dir.path()).unwrap();
-            let (mut book, _) = Book::open(&state, 1 << 20).unwrap();
+            let mut book = Book::open(&state, 1 << 20).unwrap();
             book.reserve(1 << 16).unwrap();
             book.loses_its_disk(room);
             let desk = Desk::new();

@@ -1,7 +1,7 @@
 //! What a command came to, held against the promises.
 
 use super::World;
-use super::person::{Effort, Origin, Pair};
+use super::person::{Origin, Pair};
 use crate::machine::{Look, look};
 use floe_proto::frame::ResumeWish;
 use floe_types::{ByteCount, Code, Fault, Time};
@@ -62,12 +62,8 @@ impl World {
         let size: u64 = errand.pairs.iter().map(size).sum();
         // One chunk goes also where it is larger than the window.
         let once = errand.options.window.max(errand.options.chunk.bytes());
-        let most = size + effort.losses * once.0;
-        let Effort { sent, losses } = effort;
-        if sent > most {
-            self.oracle.break_promise(|| {
-                format!("{sent} bytes were sent of {size}, after {losses} losses: above {most}")
-            });
+        if let Some(what) = effort.excess(size, once.0) {
+            self.oracle.break_promise(|| what);
         }
     }
 

@@ -426,7 +426,7 @@ impl World {
                     client.at += 1;
                     client.effort = Effort::default();
                 } else {
-                    self.judge_fault(&fault, began);
+                    self.judge_fault(nth, (&fault, &failed), began);
                 }
             }
         }

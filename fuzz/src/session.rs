@@ -33,15 +33,22 @@ pub fn run(data: &[u8]) {
     let config = config(&mut dice);
     let memory_max = if config.limits.entries_ahead_max < 100 { SMALL_BYTES } else { LARGE_BYTES };
     let mut driver = Driver::new(role, config);
-    for _ in 0..STEPS_MAX {
+    for nth in 0..STEPS_MAX {
         if dice.is_over() || driver.is_ended() {
             break;
         }
         step(&mut driver, &mut dice);
+        if nth.is_multiple_of(MEASURED_EVERY) {
+            check_memory(&driver, memory_max);
+        }
     }
-    let bytes = driver.core_bytes();
-    assert!(bytes <= memory_max, "the core holds {bytes} bytes");
+    check_memory(&driver, memory_max);
     driver.comes_to_an_end();
+}
+
+fn check_memory(driver: &Driver, most: usize) {
+    let bytes = driver.core_bytes();
+    assert!(bytes <= most, "the core holds {bytes} bytes");
 }
 
 /// One thing happens.
@@ -170,6 +177,8 @@ fn options(dice: &mut Dice<'_>) -> TransferOptions {
 }
 
 const STEPS_MAX: usize = 400;
+/// So often, and at the end, its memory is looked at: a session that is over has hardly any.
+const MEASURED_EVERY: usize = 16;
 /// What the core may hold with the small limits, and with those that the product ships.
 const SMALL_BYTES: usize = 1 << 20;
 const LARGE_BYTES: usize = 8 << 20;

@@ -37,6 +37,8 @@ pub struct Peer {
     pub process: usize,
     /// Whose it is, as a client.
     pub client: usize,
+    /// Which errand of that client it is for.
+    pub errand: usize,
     /// Which end.
     pub role: Role,
     /// The protocol.

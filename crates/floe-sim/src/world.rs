@@ -9,6 +9,7 @@ mod flip; // bytes that change on the way
 mod turn; // rounds of the core
 mod dial; // connections come and go
 mod asking; // requests beside transfers
+mod effort; // what an errand costs
 mod person; // commands, and what becomes of them
 mod ticket; // what a client's ticket does not allow
 mod judge; // what they came to, held against the promises

@@ -50,11 +50,15 @@ pub enum Bug {
     LeaveWhatStoodInAHole,
     /// After a sync that failed every record counts, as if the next sync wrote what that one lost.
     TrustARetryOfAFailedSync,
+    /// The chunk that was recorded last counts for nothing when a stage is taken up again.
+    ForgetTheLastRecordedChunk,
+    /// A session holds as many pieces as it likes.
+    IgnoreTheBudget,
 }
 
 impl Bug {
     /// All of them: each must be caught.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::SkipTheSyncOfAStage,
         Self::CheckpointBeforeTheData,
         Self::CheckpointCoversMore,
@@ -76,6 +80,8 @@ impl Bug {
         Self::MissAChangedSource,
         Self::LeaveWhatStoodInAHole,
         Self::TrustARetryOfAFailedSync,
+        Self::ForgetTheLastRecordedChunk,
+        Self::IgnoreTheBudget,
     ];
 }
 

@@ -118,10 +118,8 @@ impl World {
     fn judge_refusal(&mut self, request: &Request, fault: &Fault) {
         let changes = matches!(request, Request::Remove { .. } | Request::Rename { .. });
         let odd = match fault.code {
-            Code::Other | Code::Usage => true,
             Code::NotFound | Code::Exists => changes,
-            Code::Violation => !self.has_flips(),
-            _ => false,
+            code => !self.has_reason(code),
         };
         if odd && !self.has_flipped_frames() {
             self.oracle.break_promise(|| format!("{request:?} was refused: {fault:?}"));

@@ -149,6 +149,7 @@ impl World {
             machine: place.machine,
             process: place.process,
             client: place.client,
+            errand: self.clients[place.client].at,
             role: place.role,
             core: Core::new(place.role, config, self.now),
             limits,

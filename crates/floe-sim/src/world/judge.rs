@@ -1,14 +1,19 @@
 //! What a command came to, held against the promises.
 
 use super::World;
-use super::person::{Effort, Origin, Pair};
+use super::person::{Origin, Pair};
 use crate::machine::{Look, look};
 use floe_proto::frame::ResumeWish;
-use floe_types::{ByteCount, Code, Fault, Time};
+use floe_types::{ByteCount, Code, Fault, Precondition, Time};
 
 impl World {
-    /// Promise 6: a fault is one that can be explained.
-    pub(super) fn judge_fault(&mut self, fault: &Fault, began: Time) {
+    /// Promise 6: a fault is one that can be explained, and so is that of each entry that failed.
+    pub(super) fn judge_fault(
+        &mut self,
+        nth: usize,
+        (fault, failed): (&Fault, &[Code]),
+        began: Time,
+    ) {
         let calm = self.calm.is_some_and(|calm| calm < began);
         // A rival may set mode and mtime of what stood there whole, or remove it, between open and
         // commit.
@@ -20,20 +25,49 @@ impl World {
         if calm && !waits && !fault.code.is_lost() {
             self.oracle.break_promise(|| format!("nothing goes wrong, and it failed: {fault}"));
         }
-        let people = self.options.people;
-        let explained = match fault.code {
-            Code::Other | Code::Usage => false,
+        let odd = |code: &&Code| !self.is_explained(nth, **code);
+        let odd = std::iter::once(&fault.code).chain(failed).find(odd).copied();
+        if let Some(code) = odd
+            && !self.has_flipped_frames()
+        {
+            let what = || format!("a fault that nothing explains: {code:?} in {fault:?}");
+            self.oracle.break_promise(what);
+        }
+    }
+
+    /// Whether the command that a client runs gives a reason for a code, or this world does.
+    fn is_explained(&self, nth: usize, code: Code) -> bool {
+        let client = &self.clients[nth];
+        let Some(errand) = client.errand() else { return false };
+        let lacks = client.lacks(errand);
+        match code {
+            Code::Partial => !errand.directories.is_empty(),
+            Code::Exists => lacks || errand.options.precondition == Precondition::Absent,
+            Code::NotAllowed | Code::NotFound => lacks,
+            code => self.has_reason(code),
+        }
+    }
+
+    /// Whether anything of this world gives a reason for a code. What a disk, a network or a person
+    /// never does here has none.
+    pub(super) fn has_reason(&self, code: Code) -> bool {
+        let (disk, people) = (&self.options.disk, &self.options.people);
+        match code {
             Code::Violation | Code::Integrity => self.has_flips(),
             Code::SourceChanged => people.changes > 0,
+            Code::Interrupted => people.cancels > 0,
             Code::Conflict => self.has_rivals(),
             // What was recorded of standard input outlives every process, where all is told of it.
             Code::SourceGone => {
                 !(self.options.loses_only_connections() && self.options.tells_all())
             }
-            _ => true,
-        };
-        if !explained && !self.has_flipped_frames() {
-            self.oracle.break_promise(|| format!("a fault that nothing explains: {fault:?}"));
+            Code::ShuttingDown => self.options.machines.drains > 0,
+            Code::Io => disk.spells > 0,
+            Code::NoSpace => disk.full > 0,
+            // Every world has links that may go, and sessions of before that still hold a stage.
+            Code::Unreachable | Code::ConnectionLost | Code::TimedOut => true,
+            Code::AlreadyRunning | Code::TakenOver => true,
+            _ => false,
         }
     }
 
@@ -62,12 +96,8 @@ impl World {
         let size: u64 = errand.pairs.iter().map(size).sum();
         // One chunk goes also where it is larger than the window.
         let once = errand.options.window.max(errand.options.chunk.bytes());
-        let most = size + effort.losses * once.0;
-        let Effort { sent, losses } = effort;
-        if sent > most {
-            self.oracle.break_promise(|| {
-                format!("{sent} bytes were sent of {size}, after {losses} losses: above {most}")
-            });
+        if let Some(what) = effort.excess(size, once.0) {
+            self.oracle.break_promise(|| what);
         }
     }
 

@@ -5,6 +5,7 @@
 //! network did, gives up after five minutes without getting further, and ends with any other fault.
 
 use super::dial::{Place, Purpose};
+use super::effort::Effort;
 use super::{Happening, World};
 use crate::link::Side;
 use crate::oracle::{Name, Replaces, Told};
@@ -36,19 +37,8 @@ pub(super) struct Client {
     pub(super) effort: Effort,
     /// Errands that ended because something stood there: who is told so is told nothing durable.
     pub(super) found: BTreeSet<usize>,
-    /// Links of streams that were lost.
-    lost: BTreeSet<LinkId>,
     /// How often another run took over from its commands.
     taken_over: u32,
-}
-
-/// What an errand cost so far.
-#[derive(Default)]
-pub(super) struct Effort {
-    /// Bytes of pieces.
-    pub(super) sent: u64,
-    /// How often something was lost: a session, a stream, a process.
-    pub(super) losses: u64,
 }
 
 /// What a person wants.
@@ -124,7 +114,6 @@ impl Client {
             process: None,
             effort: Effort::default(),
             found: BTreeSet::new(),
-            lost: BTreeSet::new(),
             taken_over: 0,
         }
     }
@@ -148,7 +137,6 @@ impl Client {
 
     /// The process is gone.
     pub(super) fn end_process(&mut self) {
-        self.effort.losses += 1;
         self.process = None;
         self.life += 1;
     }
@@ -158,16 +146,9 @@ impl Client {
         self.process.as_ref().and_then(|process| process.session)
     }
 
-    /// Pieces went over the network.
-    pub(super) const fn count_sent(&mut self, sent: ByteCount) {
-        self.effort.sent += sent.0;
-    }
-
-    /// A stream was lost to one of its ends, or to the second one.
-    pub(super) fn count_loss(&mut self, link: LinkId) {
-        if self.lost.insert(link) {
-            self.effort.losses += 1;
-        }
+    /// What an errand cost so far, while it is done.
+    pub(super) fn effort_of(&mut self, errand: usize) -> Option<&mut Effort> {
+        (errand == self.at).then_some(&mut self.effort)
     }
 }
 
@@ -320,7 +301,6 @@ impl World {
                 let sent = summary.bytes_sent;
                 self.judge_window(nth, summary.window_bytes_max);
                 self.trace.say(self.now, || format!("{id:?} is done: {result:?}, sent {sent}"));
-                self.clients[nth].count_sent(sent);
                 self.transfer_over(nth, id, result);
             }
             _ => {}
@@ -371,11 +351,11 @@ impl World {
         let Some(process) = self.clients[nth].process.as_mut() else { return };
         process.session = None;
         let (stopping, began) = (process.stopping, process.began);
+        if result.is_err() {
+            self.clients[nth].effort.lose_session();
+        }
         match result {
-            Err(fault) if fault.code.is_lost() && !stopping => {
-                self.clients[nth].effort.losses += 1;
-                self.lost(nth, fault.code);
-            }
+            Err(fault) if fault.code.is_lost() && !stopping => self.lost(nth, fault.code),
             result => {
                 self.command(id, Command::Close(None));
                 if result.is_ok() {
@@ -425,7 +405,6 @@ impl World {
             }
             Err(fault) => {
                 self.tally.failed += 1;
-                client.effort.losses += 1;
                 if fault.code == Code::TakenOver {
                     // Whoever took over gets on first; two who would each have the other's bytes
                     // dropped let each other finish in the end.
@@ -447,7 +426,7 @@ impl World {
                     client.at += 1;
                     client.effort = Effort::default();
                 } else {
-                    self.judge_fault(&fault, began);
+                    self.judge_fault(nth, (&fault, &failed), began);
                 }
             }
         }

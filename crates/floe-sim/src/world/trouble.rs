@@ -244,11 +244,8 @@ impl World {
         for id in ids {
             let Some(peer) = self.peers.remove(&id) else { continue };
             let client = &mut self.clients[peer.client];
-            if let Some((own, transfer)) = client.session()
-                && own == id
-                && let Some(summary) = peer.core.summary(transfer)
-            {
-                client.count_sent(summary.bytes_sent);
+            if client.session().is_some_and(|(own, _)| own == id) {
+                client.effort.lose_session();
             }
             for stream in peer.streams.values().filter(|stream| stream.is_up()) {
                 if let (Doom::Cut, Some(link)) = (doom, self.links.get_mut(&stream.link)) {

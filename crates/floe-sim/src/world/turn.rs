@@ -211,7 +211,7 @@ impl World {
             let at = (&mut own.port, &peer.files);
             self.submit(id, at, Lane::Stream(stream), (op, what));
         }
-        self.put(id, own, out);
+        self.put(id, peer, own, out);
         let waited = !own.outlet.is_empty();
         self.write(own);
         // Frames that wait in the core were not polled while this was full.
@@ -243,6 +243,8 @@ impl World {
                         Frame::Data(data) => data.len,
                         _ => ByteCount::ZERO,
                     };
+                    let effort = self.clients[peer.client].effort_of(peer.errand);
+                    effort.into_iter().for_each(|effort| effort.count_came(len.0));
                     // As in the engine: what there is room for in a chunk is for the core to say.
                     let begins = matches!(frame, Frame::Header(_));
                     own.room = if begins { ByteCount::ZERO } else { own.room.minus(len) };
@@ -280,11 +282,15 @@ impl World {
     }
 
     /// Turns frames into bytes, some of which change on the way.
-    fn put(&mut self, id: PeerId, own: &mut Stream, out: Vec<Frame<Piece>>) {
+    fn put(&mut self, id: PeerId, peer: &Peer, own: &mut Stream, out: Vec<Frame<Piece>>) {
         let network = self.options.network;
         for frame in out {
             let link = own.link;
             self.trace.say(self.now, || format!("{id:?} on {link:?}: {}", described(&frame)));
+            if let Frame::Data(data) = &frame {
+                let effort = self.clients[peer.client].effort_of(peer.errand);
+                effort.into_iter().for_each(|effort| effort.count_sent(data.len.0));
+            }
             // What a digest of the whole rests on is worth more flips.
             let sums = self.has_flipped_frames() && self.calm.is_none();
             let sums = sums && matches!(frame, Frame::Done(..) | Frame::Want(_));
@@ -357,7 +363,7 @@ impl World {
         self.write(own);
         while own.outlet.is_empty() && self.now < until {
             match self.round(id, peer, |core, now| core.poll_frame(stream, now)) {
-                Some(frame) => self.put(id, own, vec![frame]),
+                Some(frame) => self.put(id, peer, own, vec![frame]),
                 None => break,
             }
             self.write(own);
@@ -370,14 +376,10 @@ impl World {
     /// The connection is gone, for this end.
     fn lose(&mut self, id: PeerId, peer: &mut Peer, stream: StreamId, own: &mut Stream, why: Lost) {
         own.phase = Phase::Gone;
-        // One that was hung up for its silence is lost as well, whichever end did it; at the end
-        // of a session it is not.
-        let silenced = why == Lost::HungUp && peer.ending.is_none();
-        // The server alone may see it: what went there goes again, and the client hears of no loss.
-        let seen =
-            peer.role == Role::Client || self.holders.contains_key(&(own.link, own.side.other()));
-        if silenced || (seen && why != Lost::HungUp) {
-            self.clients[peer.client].count_loss(own.link);
+        // One that was hung up for its silence is lost as well, whichever end did it, and one that
+        // only the server sees go. Where the other end's session is over, all of it is one loss.
+        if peer.ending.is_none() && self.other_lives(id, peer) {
+            self.clients[peer.client].effort.lose_stream(own.link);
         }
         self.leave_link(own.link, own.side);
         self.trace.say(self.now, || format!("{id:?} loses {stream:?}: {why:?}"));
@@ -385,6 +387,17 @@ impl World {
             self.round(id, peer, |core, now| core.handle_stream_lost(stream, why, now));
         }
         self.rest(id, peer, own);
+    }
+
+    /// Whether the session of the other end goes on.
+    fn other_lives(&self, id: PeerId, peer: &Peer) -> bool {
+        let lives = |other: &Peer| other.ending.is_none();
+        match peer.role {
+            Role::Client => peer.other.and_then(|other| self.peers.get(&other)).is_some_and(lives),
+            Role::Server => {
+                self.peers.values().find(|other| other.other == Some(id)).is_some_and(lives)
+            }
+        }
     }
 
     /// Operations of a stream that is gone end through the core.

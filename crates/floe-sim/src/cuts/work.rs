@@ -34,6 +34,14 @@ pub(super) struct Answer {
     fault: Option<Fault>,
 }
 
+impl Answer {
+    /// With what a run before it was told.
+    pub(super) fn after(self, before: &Self) -> Self {
+        let committed = self.committed || before.committed;
+        Self { committed, covered: self.covered.max(before.covered), ..self }
+    }
+}
+
 /// A work.
 pub(super) struct Work {
     kind: Kind,

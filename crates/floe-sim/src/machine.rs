@@ -60,8 +60,8 @@ pub enum Look {
         /// Its mode and mtime.
         metadata: Metadata,
     },
-    /// A directory.
-    Directory,
+    /// A directory, with its mode and mtime.
+    Directory(Metadata),
     /// A link with this text.
     Link(Vec<u8>),
 }
@@ -190,6 +190,15 @@ impl Machine {
         Ok(at)
     }
 
+    /// Gives a directory a mode, made with its parents where it is missing; durable with the next
+    /// file or link that is written.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn directory_of_mode(&self, path: &ObjectPath, mode: Mode) -> DiskResult<()> {
+        self.disk.set_mode(&self.directory(path)?, mode)
+    }
+
     /// Makes a link as another program does.
     ///
     /// # Errors
@@ -227,7 +236,7 @@ pub fn look(disk: &SimulatedDisk, path: &ObjectPath) -> Look {
 pub fn look_at(found: Option<&Glance>) -> Look {
     let Some(found) = found else { return Look::Absent };
     match found.kind {
-        FileKind::Directory => Look::Directory,
+        FileKind::Directory => Look::Directory(found.metadata),
         FileKind::Link => Look::Link(found.bytes.to_vec()),
         FileKind::File | FileKind::Other => {
             Look::File { root: Root::of(&found.bytes), metadata: found.metadata }

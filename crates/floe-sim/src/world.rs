@@ -30,7 +30,7 @@ use floe_proto::disk::{Lane, Took, Waited};
 use floe_proto::frame::Request;
 use floe_types::{Code, Limits, Metadata, Micros, ObjectPath, OpId, RequestId, StreamId, Time};
 use person::Client;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use trouble::Trouble;
 
@@ -49,6 +49,8 @@ pub struct World {
     server: Option<Serving>,
     clients: Vec<Client>,
     sources: BTreeMap<Name, (Content, Metadata)>,
+    /// What the directories of sources have had: a name that comes or goes sets their mtime.
+    directories: BTreeMap<Name, HashSet<Metadata>>,
     /// Those that are standard input, and no file.
     piped: BTreeSet<Name>,
     /// Files that a request may remove or rename, by client.
@@ -202,6 +204,7 @@ impl World {
             server: None,
             clients: Vec::new(),
             sources: BTreeMap::new(),
+            directories: BTreeMap::new(),
             piped: BTreeSet::new(),
             toys: Vec::new(),
             forbidden: Vec::new(),

@@ -149,7 +149,7 @@ impl Work {
         }
         let (link, directory) = (look(disk, &path(LINK)), look(disk, &path("d")));
         let link_right = link == Look::Link(LINK_TEXT.to_vec());
-        let right = link_right && directory == Look::Directory;
+        let right = link_right && directory == Look::Directory(metadata_of_directory());
         let before = (link_right || link == Look::Absent) && !committed;
         if right || before { Ok(()) } else { Err(format!("{when}, {link:?} in {directory:?}")) }
     }

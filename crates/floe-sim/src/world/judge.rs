@@ -1,7 +1,7 @@
 //! What a command came to, held against the promises.
 
 use super::World;
-use super::person::{Effort, Origin, Pair};
+use super::person::{Client, Effort, Origin, Pair};
 use crate::machine::{Look, look};
 use floe_proto::frame::ResumeWish;
 use floe_types::{ByteCount, Code, Fault, Time};
@@ -87,9 +87,13 @@ impl World {
         let survivors = self.options.machines.survivors;
         let cut = (self.dice.number(), survivors);
         let fork = self.oracle.look_after_cut(machine, &self.machines[machine].disk, cut);
-        for (_, path) in &errand.directories {
-            if look(&fork, path) != Look::Directory {
-                self.oracle.break_promise(|| format!("directory {path} would be gone"));
+        let now = (&self.machines[machine].disk, "is");
+        for pair in &errand.directories {
+            for (disk, how) in [now, (&fork, "would be")] {
+                let (path, there) = (&pair.target.1, look(disk, &pair.target.1));
+                if !self.is_right(client, pair, &there) {
+                    self.oracle.break_promise(|| format!("directory {path} {how} {there:?}"));
+                }
             }
         }
         for ((_, path), text) in &errand.links {
@@ -97,5 +101,14 @@ impl World {
                 self.oracle.break_promise(|| format!("link {path} would be gone"));
             }
         }
+    }
+
+    /// Whether a directory that was told to be committed stands as it was sent.
+    fn is_right(&self, client: &Client, pair: &Pair, there: &Look) -> bool {
+        let Look::Directory(metadata) = there else { return false };
+        let had = self.directories.get(&pair.source);
+        // Where nothing may be replaced, one that stands stays as it is.
+        let keeps = client.errand().is_some_and(|errand| client.replaces_nothing(errand));
+        keeps || self.has_flipped_frames() || had.is_some_and(|had| had.contains(metadata))
     }
 }

@@ -4,7 +4,7 @@
 use super::{Happening, SERVER, START, Serving, World};
 use crate::content::Content;
 use crate::link::{Break, Side};
-use crate::machine::{Change, Doom};
+use crate::machine::{Change, Doom, Look, look};
 use crate::options::{CALM_FAULTS, Tries};
 use crate::oracle::Name;
 use crate::peer::Peer;
@@ -219,6 +219,7 @@ impl World {
                 self.tally.cuts += 1;
                 let (seed, survivors) = (self.dice.number(), self.options.machines.survivors);
                 self.machines[machine].disk.cut_keeping(seed, survivors);
+                self.note_directories();
                 self.rot(machine);
             }
         }
@@ -381,7 +382,17 @@ impl World {
         let Ok(metadata) = self.machines[*machine].write(path, content, change) else { return };
         self.trace.say(self.now, || format!("source {path} changes, {change:?}: {}", content.root));
         self.sources.insert(name.clone(), (content.clone(), metadata));
+        self.note_directories();
         self.offer_everywhere(name, content, metadata);
+    }
+
+    /// Whoever sends a directory may send it as it stands now.
+    pub(super) fn note_directories(&mut self) {
+        for ((machine, path), had) in &mut self.directories {
+            if let Look::Directory(metadata) = look(&self.machines[*machine].disk, path) {
+                had.insert(metadata);
+            }
+        }
     }
 
     /// Whoever may send a source may send this from now on.

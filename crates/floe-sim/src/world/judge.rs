@@ -3,7 +3,8 @@
 use super::World;
 use super::person::{Client, Effort, Origin, Pair};
 use crate::machine::{Look, look};
-use floe_proto::frame::ResumeWish;
+use floe_proto::frame::{RecogniseWish, ResumeWish};
+use floe_store::faulty::Offer;
 use floe_types::{ByteCount, Code, Fault, Time};
 
 impl World {
@@ -54,6 +55,12 @@ impl World {
         let Some(errand) = client.errands.get(client.at - 1) else { return };
         let again = errand.options.resume == ResumeWish::Discard || errand.origin == Origin::Stdin;
         if !self.options.loses_only_connections() || !self.options.tells_all() || again {
+            return;
+        }
+        // Without marks no version of what was committed is known: it goes again.
+        let is_blind = |pair: &Pair| self.machines[pair.target.0].lacks.xattr == Offer::Refused;
+        let by_version = errand.options.recognise == RecogniseWish::ByVersion;
+        if by_version && errand.pairs.iter().any(is_blind) {
             return;
         }
         let size = |pair: &Pair| {

@@ -21,6 +21,7 @@ impl World {
             let name = if nth == SERVER { "server".to_owned() } else { format!("client {nth}") };
             let machine = Machine::new(name, self.dice.number());
             machine.tick(self.now);
+            self.trace.say(self.now, || format!("{}: {:?}", machine.name, machine.lacks));
             self.machines.push(machine);
         }
         self.cut_off = vec![self.now; clients];

@@ -47,6 +47,8 @@ pub struct World {
     machines: Vec<Machine>,
     /// The server's process or processes, while there are any.
     server: Option<Serving>,
+    /// How many processes of the server there have been.
+    processes: usize,
     clients: Vec<Client>,
     sources: BTreeMap<Name, (Content, Metadata)>,
     /// What the directories of sources have had: a name that comes or goes sets their mtime.
@@ -130,8 +132,10 @@ pub struct Broken {
     pub trace: Vec<String>,
 }
 
-/// The server's processes: what is of their machine, and what each has.
+/// The server's processes that take new sessions: what is of their machine, and what each has.
 struct Serving {
+    /// The number of the first of them.
+    first: usize,
     stores: Vec<Arc<Local>>,
     pool: Pool,
     limits: Limits,
@@ -202,6 +206,7 @@ impl World {
             oracle: Oracle::default(),
             machines: Vec::new(),
             server: None,
+            processes: 0,
             clients: Vec::new(),
             sources: BTreeMap::new(),
             directories: BTreeMap::new(),

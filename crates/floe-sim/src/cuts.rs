@@ -109,17 +109,17 @@ fn broken_off(work: &Work, disk: &SimulatedDisk, after: u64) -> (Answer, u64) {
     (answer, disk.operations())
 }
 
-/// Every cut of a second run, where the first died after `death` operations.
+/// Every cut of a second run, where the first died after `death` operations: what that one was
+/// told holds as well.
 fn cuts_after(work: &Work, death: u64, judged: &Judged, (bounds, found): (Bounds, &Mutex<Found>)) {
     let all_of_max = if bounds.restarts == 0 { usize::MAX } else { SUBSETS_OF_MAX };
     let first = work.prepared();
-    if death > 0 {
-        broken_off(work, &first, death);
-    }
+    let told = (death > 0).then(|| broken_off(work, &first, death).0);
     first.set_breaks(Breaks::default());
     for operation in 0.. {
         let disk = first.twin();
-        let (answer, took) = broken_off(work, &disk, operation);
+        let (again, took) = broken_off(work, &disk, operation);
+        let answer = told.iter().fold(again, Answer::after);
         let unsynced = disk.unsynced();
         let place = format!("death after {death}, cut after {operation}");
         let (cases, broken) = subsets(work, &disk, (&answer, judged), all_of_max, &place);

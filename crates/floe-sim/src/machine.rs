@@ -2,9 +2,10 @@
 //! its files.
 
 use crate::content::Content;
+use crate::dice::Dice;
 use crate::options::CALM_FAULTS;
 use floe_store::disk::{Access, Disk, DiskResult, FileKind, Name};
-use floe_store::faulty::{Faults, FaultyDisk};
+use floe_store::faulty::{Faults, FaultyDisk, Offer};
 use floe_store::simulated::{Glance, SimulatedDisk, SimulatedHandle};
 use floe_store::{Overwrite, Result};
 use floe_types::{ByteCount, Component, Metadata, Mode, ObjectPath, Offset, Root, Time, Timestamp};
@@ -24,6 +25,8 @@ pub struct Machine {
     pub seen: Broken,
     /// What fails now.
     pub faults: Faults,
+    /// What its disk never offers, whatever fails.
+    pub lacks: Lacks,
     /// Its civil clock is off by so many microseconds.
     pub skew: i64,
     /// What happens once so many operations were asked of the disk.
@@ -48,6 +51,35 @@ pub enum Change {
     Replace,
 }
 
+/// What a disk does not offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lacks {
+    /// Extended attributes.
+    pub xattr: Offer,
+    /// To set space aside, and to make holes: what cannot do the one cannot do the other.
+    pub allocate: Offer,
+}
+
+impl Lacks {
+    /// Of a machine's own number; most disks offer all.
+    fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(!seed);
+        let is_poor = dice.one_in(6);
+        let mut offer = || if is_poor && dice.one_in(2) { Offer::Refused } else { Offer::AsBelow };
+        Self { xattr: offer(), allocate: offer() }
+    }
+
+    fn among(self, faults: Faults) -> Faults {
+        let both = |never, now| if never == Offer::Refused { never } else { now };
+        Faults {
+            without_xattr: both(self.xattr, faults.without_xattr),
+            without_allocate: both(self.allocate, faults.without_allocate),
+            without_holes: both(self.allocate, faults.without_holes),
+            ..faults
+        }
+    }
+}
+
 /// What stands at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Look {
@@ -60,8 +92,8 @@ pub enum Look {
         /// Its mode and mtime.
         metadata: Metadata,
     },
-    /// A directory.
-    Directory,
+    /// A directory, with its mode and mtime.
+    Directory(Metadata),
     /// A link with this text.
     Link(Vec<u8>),
 }
@@ -74,8 +106,9 @@ impl Machine {
     pub fn new(name: String, seed: u64) -> Self {
         let disk = SimulatedDisk::default();
         let lose = SimulatedDisk::fail_syncs;
-        let seen = FaultyDisk::losing(disk.clone(), seed, CALM_FAULTS, lose);
-        Self { name, disk, seen, faults: CALM_FAULTS, skew: 0, doom: None }
+        let lacks = Lacks::of(seed);
+        let seen = FaultyDisk::losing(disk.clone(), seed, lacks.among(CALM_FAULTS), lose);
+        Self { name, disk, seen, faults: CALM_FAULTS, lacks, skew: 0, doom: None }
     }
 
     /// A store on its disk.
@@ -103,7 +136,7 @@ impl Machine {
     pub fn set_faults(&mut self, faults: Faults) {
         self.faults = faults;
         let operations_max = self.doom.map(|(max, _)| max);
-        self.seen.set_faults(Faults { operations_max, ..faults });
+        self.seen.set_faults(Faults { operations_max, ..self.lacks.among(faults) });
     }
 
     /// After so many more operations it ends.
@@ -190,6 +223,15 @@ impl Machine {
         Ok(at)
     }
 
+    /// Gives a directory a mode, made with its parents where it is missing; durable with the next
+    /// file or link that is written.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn directory_of_mode(&self, path: &ObjectPath, mode: Mode) -> DiskResult<()> {
+        self.disk.set_mode(&self.directory(path)?, mode)
+    }
+
     /// Makes a link as another program does.
     ///
     /// # Errors
@@ -227,7 +269,7 @@ pub fn look(disk: &SimulatedDisk, path: &ObjectPath) -> Look {
 pub fn look_at(found: Option<&Glance>) -> Look {
     let Some(found) = found else { return Look::Absent };
     match found.kind {
-        FileKind::Directory => Look::Directory,
+        FileKind::Directory => Look::Directory(found.metadata),
         FileKind::Link => Look::Link(found.bytes.to_vec()),
         FileKind::File | FileKind::Other => {
             Look::File { root: Root::of(&found.bytes), metadata: found.metadata }

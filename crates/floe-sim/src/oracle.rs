@@ -259,7 +259,7 @@ impl Target {
                     Err(format!("a version with {metadata:?}, not {known:?}"))
                 }
             }
-            Look::Directory | Look::Link(_) => Err(format!("{look:?}")),
+            Look::Directory(_) | Look::Link(_) => Err(format!("{look:?}")),
         }
     }
 }

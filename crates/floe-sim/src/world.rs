@@ -31,7 +31,7 @@ use floe_proto::disk::{Lane, Took, Waited};
 use floe_proto::frame::Request;
 use floe_types::{Code, Limits, Metadata, Micros, ObjectPath, OpId, RequestId, StreamId, Time};
 use person::Client;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use trouble::Trouble;
 
@@ -48,8 +48,12 @@ pub struct World {
     machines: Vec<Machine>,
     /// The server's process or processes, while there are any.
     server: Option<Serving>,
+    /// How many processes of the server there have been.
+    processes: usize,
     clients: Vec<Client>,
     sources: BTreeMap<Name, (Content, Metadata)>,
+    /// What the directories of sources have had: a name that comes or goes sets their mtime.
+    directories: BTreeMap<Name, HashSet<Metadata>>,
     /// Those that are standard input, and no file.
     piped: BTreeSet<Name>,
     /// Files that a request may remove or rename, by client.
@@ -129,8 +133,10 @@ pub struct Broken {
     pub trace: Vec<String>,
 }
 
-/// The server's processes: what is of their machine, and what each has.
+/// The server's processes that take new sessions: what is of their machine, and what each has.
 struct Serving {
+    /// The number of the first of them.
+    first: usize,
     stores: Vec<Arc<Local>>,
     pool: Pool,
     limits: Limits,
@@ -201,8 +207,10 @@ impl World {
             oracle: Oracle::default(),
             machines: Vec::new(),
             server: None,
+            processes: 0,
             clients: Vec::new(),
             sources: BTreeMap::new(),
+            directories: BTreeMap::new(),
             piped: BTreeSet::new(),
             toys: Vec::new(),
             forbidden: Vec::new(),

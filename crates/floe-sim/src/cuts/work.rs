@@ -34,6 +34,14 @@ pub(super) struct Answer {
     fault: Option<Fault>,
 }
 
+impl Answer {
+    /// With what a run before it was told.
+    pub(super) fn after(self, before: &Self) -> Self {
+        let committed = self.committed || before.committed;
+        Self { committed, covered: self.covered.max(before.covered), ..self }
+    }
+}
+
 /// A work.
 pub(super) struct Work {
     kind: Kind,
@@ -141,7 +149,7 @@ impl Work {
         }
         let (link, directory) = (look(disk, &path(LINK)), look(disk, &path("d")));
         let link_right = link == Look::Link(LINK_TEXT.to_vec());
-        let right = link_right && directory == Look::Directory;
+        let right = link_right && directory == Look::Directory(metadata_of_directory());
         let before = (link_right || link == Look::Absent) && !committed;
         if right || before { Ok(()) } else { Err(format!("{when}, {link:?} in {directory:?}")) }
     }

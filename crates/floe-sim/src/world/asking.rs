@@ -100,7 +100,9 @@ impl World {
             (Request::Rename { from, to, .. }, Reply::Done) => {
                 there(from) == Look::Absent && matches!(there(to), Look::File { .. })
             }
-            (Request::MakeDirectory { path }, Reply::Done) => there(path) == Look::Directory,
+            (Request::MakeDirectory { path }, Reply::Done) => {
+                matches!(there(path), Look::Directory(_))
+            }
             (Request::List { .. }, Reply::Page { names, .. }) => {
                 let sorted = names.is_sorted_by(|(one, _), (next, _)| one < next);
                 sorted && names.iter().all(|(name, _)| name.as_bytes() != b".floe")

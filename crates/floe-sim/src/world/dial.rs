@@ -75,7 +75,8 @@ impl World {
                 let streams_max = serving.limits.streams_max as usize;
                 let other = self.peers.get(&peer).and_then(|peer| peer.other);
                 let live = other.filter(|other| {
-                    self.peers.get(other).is_some_and(|peer| {
+                    let here = |peer: &&Peer| peer.process >= serving.first;
+                    self.peers.get(other).filter(here).is_some_and(|peer| {
                         let up = peer.streams.values().filter(|stream| stream.is_up()).count();
                         peer.ending.is_none() && up < streams_max
                     })
@@ -103,6 +104,7 @@ impl World {
             Some(serving) if serving.stores.len() > 1 => self.dice.index(serving.stores.len()),
             _ => 0,
         };
+        let first = self.server.as_ref().map_or(0, |serving| serving.first);
         let (pool, limits, store) = match &self.server {
             Some(serving) => {
                 let store = serving.stores.get(process).map(|store| {
@@ -118,6 +120,7 @@ impl World {
             Some(store) => Files::served(store, owner, pool.clone(), pages),
             None => Files::local(owner, pool.clone(), pages),
         };
+        let process = first + process;
         let place = Place { machine: SERVER, process, client, role: Role::Server, verbs };
         self.add_peer(place, files, pool, limits)
     }

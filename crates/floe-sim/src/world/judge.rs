@@ -1,9 +1,10 @@
 //! What a command came to, held against the promises.
 
 use super::World;
-use super::person::{Origin, Pair};
+use super::person::{Client, Origin, Pair};
 use crate::machine::{Look, look};
-use floe_proto::frame::ResumeWish;
+use floe_proto::frame::{RecogniseWish, ResumeWish};
+use floe_store::faulty::Offer;
 use floe_types::{ByteCount, Code, Fault, Precondition, Time};
 
 impl World {
@@ -44,6 +45,8 @@ impl World {
             Code::Partial => !errand.directories.is_empty(),
             Code::Exists => lacks || errand.options.precondition == Precondition::Absent,
             Code::NotAllowed | Code::NotFound => lacks,
+            // Of nothing nothing can be lost.
+            Code::SourceGone if errand.pairs.iter().all(|pair| self.size_of(pair) == 0) => false,
             code => self.has_reason(code),
         }
     }
@@ -90,15 +93,22 @@ impl World {
         if !self.options.loses_only_connections() || !self.options.tells_all() || again {
             return;
         }
-        let size = |pair: &Pair| {
-            self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
-        };
-        let size: u64 = errand.pairs.iter().map(size).sum();
+        // Without marks no version of what was committed is known: it goes again.
+        let is_blind = |pair: &Pair| self.machines[pair.target.0].lacks.xattr == Offer::Refused;
+        let by_version = errand.options.recognise == RecogniseWish::ByVersion;
+        if by_version && errand.pairs.iter().any(is_blind) {
+            return;
+        }
+        let size: u64 = errand.pairs.iter().map(|pair| self.size_of(pair)).sum();
         // One chunk goes also where it is larger than the window.
         let once = errand.options.window.max(errand.options.chunk.bytes());
         if let Some(what) = effort.excess(size, once.0) {
             self.oracle.break_promise(|| what);
         }
+    }
+
+    fn size_of(&self, pair: &Pair) -> u64 {
+        self.sources.get(&pair.source).map_or(0, |(content, _)| content.bytes.len() as u64)
     }
 
     /// Promise 2: all of a tree stands.
@@ -117,9 +127,13 @@ impl World {
         let survivors = self.options.machines.survivors;
         let cut = (self.dice.number(), survivors);
         let fork = self.oracle.look_after_cut(machine, &self.machines[machine].disk, cut);
-        for (_, path) in &errand.directories {
-            if look(&fork, path) != Look::Directory {
-                self.oracle.break_promise(|| format!("directory {path} would be gone"));
+        let now = (&self.machines[machine].disk, "is");
+        for pair in &errand.directories {
+            for (disk, how) in [now, (&fork, "would be")] {
+                let (path, there) = (&pair.target.1, look(disk, &pair.target.1));
+                if !self.is_right(client, pair, &there) {
+                    self.oracle.break_promise(|| format!("directory {path} {how} {there:?}"));
+                }
             }
         }
         for ((_, path), text) in &errand.links {
@@ -127,5 +141,14 @@ impl World {
                 self.oracle.break_promise(|| format!("link {path} would be gone"));
             }
         }
+    }
+
+    /// Whether a directory that was told to be committed stands as it was sent.
+    fn is_right(&self, client: &Client, pair: &Pair, there: &Look) -> bool {
+        let Look::Directory(metadata) = there else { return false };
+        let had = self.directories.get(&pair.source);
+        // Where nothing may be replaced, one that stands stays as it is.
+        let keeps = client.errand().is_some_and(|errand| client.replaces_nothing(errand));
+        keeps || self.has_flipped_frames() || had.is_some_and(|had| had.contains(metadata))
     }
 }

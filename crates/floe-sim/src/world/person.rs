@@ -53,7 +53,7 @@ pub(super) struct Errand {
     /// Each file: where it is, and where it goes.
     pub(super) pairs: Vec<Pair>,
     /// Directories that must stand at the end.
-    pub(super) directories: Vec<Name>,
+    pub(super) directories: Vec<Pair>,
     /// Links that must stand at the end.
     pub(super) links: Vec<(Name, Vec<u8>)>,
 }
@@ -67,7 +67,7 @@ pub(super) enum Origin {
     Stdin,
 }
 
-/// A file on its way.
+/// A file or directory on its way.
 #[derive(Clone)]
 pub(super) struct Pair {
     pub(super) source: Name,
@@ -139,6 +139,12 @@ impl Client {
     pub(super) fn end_process(&mut self) {
         self.process = None;
         self.life += 1;
+    }
+
+    /// Whether what stands where an errand goes stays as it is.
+    pub(super) fn replaces_nothing(&self, errand: &Errand) -> bool {
+        let barred = errand.direction == Direction::Put && !self.verbs.allow(Verbs::OVERWRITE);
+        barred || errand.options.precondition == Precondition::Absent
     }
 
     /// The session that carries its transfer.
@@ -315,8 +321,7 @@ impl World {
         process.finished.insert(path.clone(), root);
         let began = process.session_began;
         let errand = &client.errands[client.at];
-        let barred = errand.direction == Direction::Put && !client.verbs.allow(Verbs::OVERWRITE);
-        let kept = barred || errand.options.precondition == Precondition::Absent;
+        let kept = client.replaces_nothing(errand);
         // A flipped byte tells of a commit that was none.
         let replaces = match kept && !self.options.flips.may_change_frames() {
             true => Replaces::Nothing,

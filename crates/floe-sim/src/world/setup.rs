@@ -10,8 +10,8 @@ use floe_proto::command::TransferOptions;
 use floe_proto::frame::{Direction, Pace, RecogniseWish, ResumeWish, Unasked};
 use floe_types::{ChunkSize, Metadata, Micros, Mode, ObjectPath, Precondition, Rate};
 
-/// What a tree holds beside its files.
-const DIRECTORIES: &[&str] = &["", "a", "a/b", "empty"];
+/// What a tree holds beside its files: directories of modes that none has while it is filled.
+const DIRECTORIES: &[(&str, u32)] = &[("", 0o755), ("a", 0o750), ("a/b", 0o555), ("empty", 0o711)];
 const LINK: (&str, &[u8]) = ("a/link", b"b/else");
 
 impl World {
@@ -21,6 +21,7 @@ impl World {
             let name = if nth == SERVER { "server".to_owned() } else { format!("client {nth}") };
             let machine = Machine::new(name, self.dice.number());
             machine.tick(self.now);
+            self.trace.say(self.now, || format!("{}: {:?}", machine.name, machine.lacks));
             self.machines.push(machine);
         }
         self.cut_off = vec![self.now; clients];
@@ -95,10 +96,14 @@ impl World {
         }
         let (mut directories, mut links) = (Vec::new(), Vec::new());
         if tree {
-            for name in DIRECTORIES {
+            for (name, mode) in DIRECTORIES {
+                let beneath = path(name);
+                let source = (from.0, joined(from.1, &beneath));
+                let target = (to.0, joined(to.1, &beneath));
                 // What stands there from an earlier errand is the same.
-                let _ = self.machines[from.0].directory(&joined(from.1, &path(name)));
-                directories.push((to.0, joined(to.1, &path(name))));
+                let _ = self.machines[from.0].directory_of_mode(&source.1, Mode::from_bits(*mode));
+                self.directories.entry(source.clone()).or_default();
+                directories.push(Pair { source, target, path: beneath });
             }
             let link = path(LINK.0);
             let _ = self.machines[from.0].link(&joined(from.1, &link), LINK.1);
@@ -192,6 +197,7 @@ impl World {
                 self.write_source(&name, &content, Change::InPlace);
             }
         }
+        self.note_directories();
     }
 
     fn transfer_options(&mut self) -> TransferOptions {

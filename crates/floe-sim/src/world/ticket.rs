@@ -66,7 +66,7 @@ impl World {
         let errands = barred.flat_map(|client| client.errands());
         let wished = errands
             .filter(|errand| errand.direction == Direction::Put)
-            .flat_map(|errand| errand.directories.iter().map(|(_, path)| path));
+            .flat_map(|errand| errand.directories.iter().map(|pair| &pair.target.1));
         let missing = wished.filter(|path| look(disk, path) == Look::Absent);
         self.forbidden = missing.cloned().collect();
     }

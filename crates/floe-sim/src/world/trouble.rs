@@ -4,7 +4,7 @@
 use super::{Happening, SERVER, START, Serving, World};
 use crate::content::Content;
 use crate::link::{Break, Side};
-use crate::machine::{Change, Doom};
+use crate::machine::{Change, Doom, Look, look};
 use crate::options::{CALM_FAULTS, Tries};
 use crate::oracle::Name;
 use crate::peer::Peer;
@@ -32,7 +32,7 @@ pub(super) enum Trouble {
     Spell(usize),
     /// A disk is full for a while.
     Full(usize),
-    /// The server drains and starts again.
+    /// The server drains, and the next one takes its place.
     Drain,
     /// A source changes.
     Change,
@@ -195,7 +195,9 @@ impl World {
         self.machines[machine].freeze();
         let again = self.now.plus(Micros(1)).plus(self.dice.span(self.options.machines.down_max));
         if machine == SERVER {
-            if self.server.is_none() && doom == Doom::Kill {
+            // One that drains may be there still.
+            let drains = self.peers.values().any(|peer| peer.machine == SERVER);
+            if self.server.is_none() && doom == Doom::Kill && !drains {
                 self.machines[machine].doom = None;
                 return self.thaw(machine);
             }
@@ -219,6 +221,7 @@ impl World {
                 self.tally.cuts += 1;
                 let (seed, survivors) = (self.dice.number(), self.options.machines.survivors);
                 self.machines[machine].disk.cut_keeping(seed, survivors);
+                self.note_directories();
                 self.rot(machine);
             }
         }
@@ -296,11 +299,8 @@ impl World {
         }
         let machine = &self.machines[SERVER];
         machine.tick(self.now);
-        let other = if self.tally.kills + self.tally.cuts == 0 {
-            Tries::No
-        } else {
-            self.options.machines.other_limits
-        };
+        let other =
+            if self.processes == 0 { Tries::No } else { self.options.machines.other_limits };
         let limits = self.options.limits(&mut self.dice, other);
         let processes = if self.options.machines.two_servers == Tries::Yes { 2 } else { 1 };
         let start = || {
@@ -312,7 +312,8 @@ impl World {
         match (0..processes).map(|_| start()).collect() {
             Ok(stores) => {
                 let pool = Pool::new(ByteCount(1 << 20));
-                self.server = Some(Serving { stores, pool, limits });
+                self.server = Some(Serving { first: self.processes, stores, pool, limits });
+                self.processes += processes;
                 self.trace.say(self.now, || format!("{processes} processes serve"));
             }
             Err(_) => self.at(self.now.plus(Micros::from_secs(1)), Happening::ServerStarts),
@@ -322,8 +323,14 @@ impl World {
         }
     }
 
-    /// The server finishes what it has, and takes nothing new: what comes next finds it again.
+    /// The server finishes what it has, and takes nothing new: what comes next is for the next one,
+    /// which may come at once.
     fn drain(&mut self) {
+        if self.server.take().is_none() {
+            return;
+        }
+        let next = self.now.plus(self.dice.span(self.options.machines.down_max));
+        self.at(next, Happening::ServerStarts);
         let hosts: Vec<_> = self
             .peers
             .iter()
@@ -378,7 +385,17 @@ impl World {
         let Ok(metadata) = self.machines[*machine].write(path, content, change) else { return };
         self.trace.say(self.now, || format!("source {path} changes, {change:?}: {}", content.root));
         self.sources.insert(name.clone(), (content.clone(), metadata));
+        self.note_directories();
         self.offer_everywhere(name, content, metadata);
+    }
+
+    /// Whoever sends a directory may send it as it stands now.
+    pub(super) fn note_directories(&mut self) {
+        for ((machine, path), had) in &mut self.directories {
+            if let Look::Directory(metadata) = look(&self.machines[*machine].disk, path) {
+                had.insert(metadata);
+            }
+        }
     }
 
     /// Whoever may send a source may send this from now on.

@@ -6,18 +6,19 @@ use crate::event::{Channel, Event};
 use crate::fault::{Failure, Result, Shown};
 use crate::output;
 use crate::report::{Form, Voice};
-use floe_engine::audit::{Ended, Head, Torn, Volume, record_of};
+use floe_engine::audit::{Ended, Head, Record, Torn, Volume, record_of};
 use floe_types::{Code, Escaped};
 use serde_json::{Value, json};
 
 /// Say whether the log is whole, or where its chain breaks
 ///
-/// Whole means: every line carries the hash of the line before, none is missing between the first
-/// and the last, and nothing was changed. What this cannot see is whether the last line was
+/// Whole means: every line carries the hash of the line before, none was taken out between the
+/// first and the last, and nothing was changed. What this cannot see is whether the last line was
 /// changed, lines at the end were cut off, or the whole log was written anew, by somebody who may
 /// write there: keep the last hash that it prints somewhere else, and give it with --seen the next
 /// time. What a server found behind the end when it began, and moved to a file of its own, is told
-/// as cut: a crash leaves such, and so may somebody.
+/// as cut: a crash leaves such, and so may somebody. Lines that a server could not write, and
+/// counted, are told as gap.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = after_help(EXAMPLES))]
 pub(super) struct VerifyArgs {
@@ -54,6 +55,7 @@ struct Found {
     head: Option<Head>,
     torn: u64,
     cuts: Vec<Cut>,
+    gaps: Vec<Gap>,
     seen: bool,
 }
 
@@ -63,6 +65,13 @@ struct Cut {
     bytes: u64,
     /// The file that it is in, and its hash.
     about: String,
+}
+
+/// Lines that a server never wrote.
+struct Gap {
+    /// The line that says so, and what it counts.
+    line: u64,
+    count: u64,
 }
 
 /// Runs `floe audit verify`.
@@ -98,10 +107,11 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
 
 fn read(volume: &Volume, seen: Option<&str>, is_last: bool, found: &mut Found) -> Result<()> {
     let mut met = false;
-    let cuts = &mut found.cuts;
+    let (cuts, gaps) = (&mut found.cuts, &mut found.gaps);
     let walked = volume.walk(found.head, |line, head| {
         met |= seen.is_some_and(|seen| head.prev.to_hex().as_str() == seen);
-        cuts.extend(cut_of(line));
+        cuts.extend(Cut::of(line));
+        gaps.extend(Gap::of(line));
     })?;
     if let Ended::Broken(at) = walked.ended {
         let detail = format!("verify {}: line {}: {}", Shown(volume.path()), at.line, at.why);
@@ -124,13 +134,12 @@ fn read(volume: &Volume, seen: Option<&str>, is_last: bool, found: &mut Found) -
     Ok(())
 }
 
-fn cut_of(line: &[u8]) -> Option<Cut> {
+/// What a line says, if it is of that event.
+fn record_of_event(line: &[u8], event: &str) -> Option<(u64, Record)> {
     // Not every line is read whole.
-    const CUT: &[u8] = br#""event":"cut""#;
-    line.windows(CUT.len()).any(|part| part == CUT).then_some(())?;
-    let (line, record) = record_of(line).filter(|(_, record)| record.event == "cut")?;
-    let (bytes, about) = (record.count.unwrap_or_default(), record.about.unwrap_or_default());
-    Some(Cut { line, bytes, about })
+    let member = [b"\"event\":\"", event.as_bytes(), b"\""].concat();
+    line.windows(member.len()).any(|part| part == member).then_some(())?;
+    record_of(line).filter(|(_, record)| record.event == event)
 }
 
 fn lines(found: &Found) -> Vec<String> {
@@ -147,6 +156,9 @@ fn lines(found: &Found) -> Vec<String> {
             "cut    {bytes} bytes behind line {from}, now in {file}: after a crash?"
         ));
     }
+    for Gap { line, count } in &found.gaps {
+        lines.push(format!("gap    {count} lines before line {line} could not be written"));
+    }
     if found.torn > 0 {
         lines.push(format!("torn   {} bytes behind it: a crash, or being written", found.torn));
     }
@@ -162,11 +174,29 @@ fn event(found: &Found) -> Event {
         .with("hash", found.head.map(|head| head.prev.to_hex().to_string()))
         .with("torn_bytes", found.torn)
         .with("cuts", found.cuts.iter().map(Cut::event).collect::<Vec<_>>())
+        .with("gaps", found.gaps.iter().map(Gap::event).collect::<Vec<_>>())
 }
 
 impl Cut {
+    fn of(line: &[u8]) -> Option<Self> {
+        let (line, record) = record_of_event(line, "cut")?;
+        let (bytes, about) = (record.count.unwrap_or_default(), record.about.unwrap_or_default());
+        Some(Self { line, bytes, about })
+    }
+
     fn event(&self) -> Value {
         json!({ "line": self.line, "bytes": self.bytes, "about": self.about })
+    }
+}
+
+impl Gap {
+    fn of(line: &[u8]) -> Option<Self> {
+        let (line, record) = record_of_event(line, "gap")?;
+        Some(Self { line, count: record.count.unwrap_or_default() })
+    }
+
+    fn event(&self) -> Value {
+        json!({ "line": self.line, "count": self.count })
     }
 }
 

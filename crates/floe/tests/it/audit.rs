@@ -138,6 +138,26 @@ fn what_is_committed_is_in_the_log_of_a_server_that_is_killed() {
 }
 
 #[test]
+fn verify_tells_how_many_lines_were_never_written() {
+    let stage = Stage::new();
+    let server = stage.serve_and_log_in(&[]);
+    assert_eq!(server.terminate(), 0);
+    let whole = audit(&stage, &["verify", "--json"]).ok().event("verified");
+    assert_eq!(whole["gaps"], serde_json::json!([]));
+    let n = whole["last"].as_u64().unwrap() + 1;
+    let (prev, time) = (&whole["hash"], "2025-01-31T09:05:00.000000Z");
+    let gap = format!(
+        r#"{{"n":{n},"prev":{prev},"time":"{time}","event":"gap","count":3,"result":"ok"}}"#
+    );
+    let path = stage.path("state-server/audit.jsonl");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &gap + "\n").unwrap();
+    let gapped = audit(&stage, &["verify", "--json"]).ok().event("verified");
+    assert_eq!(gapped["gaps"], serde_json::json!([{ "line": n, "count": 3 }]));
+    let text = audit(&stage, &["verify"]).ok().text();
+    assert!(text.contains(&format!("gap    3 lines before line {n} ")), "{text}");
+}
+
+#[test]
 fn verify_says_where_a_chain_breaks() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&["--audit-file-size", "64Ki"]);

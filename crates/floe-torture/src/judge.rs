@@ -199,13 +199,14 @@ fn failed(task: &Task, run: &Run, said: &Said, phase: Phase, status: u8) -> io::
     Ok(Verdict::Again)
 }
 
-/// `--no-clobber` found something: what stood there before, a rival's, a twin's, or its own of a
-/// run whose end nobody heard.
+/// `--no-clobber` found something: what stood there before, a rival's, a twin's, or its own, which
+/// nobody heard of. That may be of a version before; looks tell whether it is one of them.
 fn refused(task: &Task) -> io::Result<Verdict> {
     let mine = task.source.present();
     let own = task.place.holds(&mine, Compare::Bytes)?;
     let before = task.history.succeeded.load(Ordering::Acquire);
     let twins = task.history.twins.load(Ordering::Acquire) > 0;
+    let own = own || task.source.changes() > 0;
     if !task.plan.older && !task.rivalled && !own && !before && !twins {
         let seen = format!("{} found something where nothing is", task.name());
         task.case.breach(Promise::Told, seen);

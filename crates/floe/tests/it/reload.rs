@@ -120,6 +120,25 @@ fn no_directory_is_made_deeper_than_the_file_says() {
 }
 
 #[test]
+fn no_tree_is_moved_deeper_than_the_file_says() {
+    let stage = Stage::new();
+    let _server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
+    for path in ["nas:/a/a/a", "nas:/b/b/b"] {
+        stage.run(&["mkdir", path]).ok();
+    }
+    // What a link leads to is nowhere beneath it.
+    std::os::unix::fs::symlink("../b", stage.path("srv/a/a/l")).unwrap();
+    let words = "\"b/b/a/a\": the server takes no more than 3 directories beneath one another";
+    stage.run(&["mv", "nas:/a", "nas:/b/b/a"]).fails(1, &[words]);
+    assert!(stage.path("srv/a/a/a").exists() && !stage.path("srv/b/b/a").exists());
+    stage.run(&["mv", "nas:/a/a/a", "nas:/a/b"]).ok();
+    stage.run(&["mv", "nas:/a", "nas:/b/a"]).ok();
+    stage.run(&["mv", "nas:/b/b", "nas:/c"]).ok();
+    stage.run(&["mv", "nas:/c/b", "nas:/c/d"]).ok();
+    assert!(stage.path("srv/b/a/a/l").is_symlink() && stage.path("srv/c/d").exists());
+}
+
+#[test]
 fn a_disk_keeps_what_is_to_stay_free() {
     let stage = Stage::new();
     let server = serve(&stage, "keep-free = \"1000T\"\n", &[]);

@@ -2,6 +2,7 @@
 
 use crate::live_tickets::moving;
 use crate::stage::{Server, Stage, content, wait_until};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use std::fs;
 
@@ -193,4 +194,19 @@ fn without_files_a_hang_up_ends_a_server() {
     let server = stage.serve(&[]);
     server.signal(Signal::HUP);
     wait_until("it says that it ends", || server.errors.lock().unwrap().contains("ending"));
+}
+
+#[test]
+fn a_fifo_in_place_of_the_file_holds_up_no_start_and_no_reload() {
+    let stage = Stage::new();
+    let server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
+    let file = stage.path("floe.toml");
+    fs::remove_file(&file).unwrap();
+    mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    reload(&server, "not a small file");
+    stage.run(&["serve", "--config", file.to_str().unwrap()]).fails(2, &["not a small file"]);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "[limits]\ndepth = 2\n").unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["mkdir", "nas:/a/b/c"]).fails(1, &["2 directories"]);
 }

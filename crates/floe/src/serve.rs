@@ -16,6 +16,7 @@ use crate::settings::{
     state_dir_or,
 };
 use crate::signals::{Manner, Signals};
+use crate::user::Use;
 use early::Early;
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::Identity;
@@ -242,7 +243,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     .map_err(|fault| {
         settled
             .early
-            .blame(Failure::from(fault), &settled.dir)
+            .blame(Failure::from(fault), &settled.dir, Use::Served)
             .hinting(Code::ReadOnly, "serve it with --read-only")
             .naming_directory()
             .hinting(Code::Usage, OF_THIS_MACHINE)
@@ -308,7 +309,8 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     args.early.refuse_foreign(&dir, read_only)?;
     let state = state_dir_or(&args.state, file.state)?;
-    let state = State::open(&state).map_err(|fault| args.early.blame(fault.into(), &state))?;
+    let state =
+        State::open(&state).map_err(|fault| args.early.blame(fault.into(), &state, Use::State))?;
     refuse_within(&dir, state.path(), "the state directory")?;
     Ok(Settled {
         dir,

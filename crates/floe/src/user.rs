@@ -95,34 +95,45 @@ pub fn refuse_foreign(path: &Path, needed: Access) -> Result<()> {
             let detail = format!("use {} as root without its capabilities", Shown(path));
             let own = "root owns it, and its mode keeps it out: change that, or give --user root";
             let code = Code::PermissionDenied;
-            Err(name_owner(Failure::hinted(code, detail, own), path))
+            Err(name_owner(Failure::hinted(code, detail, own), path, Use::Served))
         }
         _ => Ok(()),
     }
 }
 
+/// What a directory is to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// The one that it serves.
+    Served,
+    /// Where its state is: nobody's but its owner's, also not root's.
+    State,
+}
+
 /// The failure with a hint that names the owner of what could not be used, where that is not root.
-pub fn name_owner(failure: Failure, path: &Path) -> Failure {
+pub fn name_owner(failure: Failure, path: &Path, what: Use) -> Failure {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // What lies behind a directory that may not be entered is its owner's, as far as can be seen.
     let owner = path.ancestors().find_map(|at| Some(fs::metadata(at).ok()?.uid()));
     let owner = Uid::from_raw(owner.unwrap_or(0));
     match failure {
         Failure::Fault { fault, .. } if !owner.is_root() => {
-            Failure::Fault { fault, hint: Some(as_owner(owner)) }
+            Failure::Fault { fault, hint: Some(as_owner(owner, what)) }
         }
         other => other,
     }
 }
 
-fn as_owner(owner: Uid) -> String {
+fn as_owner(owner: Uid, what: Use) -> String {
+    let instead = match what {
+        Use::Served => "give --user root for all of root's rights",
+        Use::State => "name another with --state",
+    };
     match User::from_uid(owner) {
         Ok(Some(user)) => {
             let name = Escaped(user.name.as_bytes());
-            format!("it is {name}'s: give --user {name}, or --user root for all of root's rights")
+            format!("it is {name}'s: give --user {name}, or {instead}")
         }
-        _ => format!(
-            "it is user {owner}'s, who has no name here: give --user root for all of root's rights"
-        ),
+        _ => format!("it is user {owner}'s, who has no name here: {instead}"),
     }
 }

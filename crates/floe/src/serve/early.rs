@@ -2,7 +2,7 @@
 
 use crate::fault::{Failure, Result};
 use crate::settings::OF_THIS_MACHINE;
-use crate::user::{become_user, give_up_capabilities, is_root, name_owner, refuse_foreign};
+use crate::user::{Use, become_user, give_up_capabilities, is_root, name_owner, refuse_foreign};
 use floe_engine::server::ReadOnly;
 use floe_engine::socket;
 use floe_types::Code;
@@ -82,8 +82,8 @@ impl Early {
     }
 
     /// The failure with whose it is, where that is why.
-    pub(super) fn blame(&self, failure: Failure, path: &Path) -> Failure {
+    pub(super) fn blame(&self, failure: Failure, path: &Path, what: Use) -> Failure {
         let mode = matches!(failure.code(), Code::PermissionDenied | Code::State);
-        if self.is_bare() && mode { name_owner(failure, path) } else { failure }
+        if self.is_bare() && mode { name_owner(failure, path, what) } else { failure }
     }
 }

@@ -9,6 +9,7 @@ mod short; // what takes one job in place of three
 mod begun; // directories that are not ended
 mod open; // entries that are opened
 mod probe; // bytes that are nobody's
+mod moved; // what hangs beneath what is renamed
 mod apply;
 mod commit;
 mod hole;
@@ -20,6 +21,7 @@ use crate::descriptors::Slot;
 use crate::disk_threads::{Crew, Strand};
 use crate::identity::Signer;
 use crate::pipe::{Input, Output};
+use crate::rules::TreeCaps;
 use begun::Begun;
 use floe_proto::disk::{DiskDone, DiskOp, OpenHow};
 use floe_store::{OwnerId, Progress, Sink, Source, Store};
@@ -92,6 +94,8 @@ pub struct Files {
     party: Customer,
     pool: Pool,
     page_entries_max: u32,
+    /// How deep what is renamed may come.
+    trees: TreeCaps,
     /// Whether nobody is there any more to hear of long work.
     deserted: AtomicBool,
     /// Writes down what is changed, before it is told.
@@ -135,6 +139,7 @@ impl Files {
             party: Customer::ANYBODY,
             pool,
             page_entries_max,
+            trees: TreeCaps::default(),
             deserted: AtomicBool::new(false),
             scribe: None,
             notary: None,
@@ -151,6 +156,12 @@ impl Files {
     #[must_use]
     pub const fn party(&self) -> Customer {
         self.party
+    }
+
+    /// Where trees may be so large.
+    #[must_use]
+    pub fn bounded(self, trees: TreeCaps) -> Self {
+        Self { trees, ..self }
     }
 
     /// With somebody who writes down what is changed.

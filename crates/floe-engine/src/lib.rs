@@ -21,12 +21,12 @@ pub mod disk_threads; // threads that may block, so that no lane does
 pub mod lane; // OS threads that serve streams
 pub mod audit; // who moved what, in a chain of lines
 pub mod pipe; // standard input as a source, standard output as a sink
+pub mod rules; // a server's bounds, which can be changed
 pub mod files; // what a session has open; disk operations as calls of the store
 pub mod line; // a stream's reads and writes: hashed and given back in order
 pub mod port; // which thread runs an operation, and how its end comes back
 pub mod running; // a session that runs: rounds, wakes, timers
 pub mod stream; // a stream's loop
-pub mod rules; // a server's bounds, which can be changed
 pub mod registry; // a server's sessions, and who owns which stage
 pub mod control; // what an operator asks a server that runs
 pub mod server; // the server API: accept, greet, serve, drain

@@ -54,7 +54,8 @@ pub struct TreeCaps {
     /// none is said, as many as there are.
     pub entries: Option<u32>,
     /// Directories beneath one another that are put into or made, from the root or the ticket's
-    /// prefix on. Of what is renamed its own name alone is looked at.
+    /// prefix on. What is renamed counts as deep as its own name, and to a deeper place as what
+    /// hangs beneath it.
     pub depth: u32,
 }
 

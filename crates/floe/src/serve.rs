@@ -16,6 +16,7 @@ use crate::settings::{
     state_dir_or,
 };
 use crate::signals::{Manner, Signals};
+use crate::user::Use;
 use early::Early;
 use floe_engine::audit::{Auditing, FILE_BYTES};
 use floe_engine::identity::Identity;
@@ -57,7 +58,8 @@ use tokio::sync::watch;
 ///
 /// Root without --user gives up its capabilities for good, and may what any user may: what only its
 /// owner may read is not served where that is not root, and where DIR or the state directory is
-/// another user's, nothing begins. Ports below 1024 are opened before root gives anything up.
+/// another user's, nothing begins. Another user gives up what capabilities it was started with.
+/// Ports below 1024 are opened before anything is given up.
 ///
 /// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
 /// limits and another certificate hold for who comes next, and connections that are there go on.
@@ -242,7 +244,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     .map_err(|fault| {
         settled
             .early
-            .blame(Failure::from(fault), &settled.dir)
+            .blame(Failure::from(fault), &settled.dir, Use::Served)
             .hinting(Code::ReadOnly, "serve it with --read-only")
             .naming_directory()
             .hinting(Code::Usage, OF_THIS_MACHINE)
@@ -308,7 +310,8 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     args.early.refuse_foreign(&dir, read_only)?;
     let state = state_dir_or(&args.state, file.state)?;
-    let state = State::open(&state).map_err(|fault| args.early.blame(fault.into(), &state))?;
+    let state =
+        State::open(&state).map_err(|fault| args.early.blame(fault.into(), &state, Use::State))?;
     refuse_within(&dir, state.path(), "the state directory")?;
     Ok(Settled {
         dir,

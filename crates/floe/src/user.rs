@@ -1,5 +1,5 @@
 //! As whom a server runs: root gives itself up before anything is opened or any thread begins, or
-//! at least all that it may beyond any other user.
+//! at least all that it may beyond any other user, as whoever else was given a part of that.
 
 use crate::fault::{Failure, Result, Shown};
 use floe_types::{Code, Escaped};
@@ -48,17 +48,34 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Gives up all that root may beyond any other user, in this thread and every one that it starts:
-/// what is left is what modes of files let their owner root. No program and no call gives it back.
+/// Whether this process may open the ports that not everybody may.
+pub fn may_open_low_ports() -> bool {
+    let own = thread::capabilities(None);
+    is_root() || own.is_ok_and(|own| own.effective.contains(CapabilitySet::NET_BIND_SERVICE))
+}
+
+/// Gives up all that this process may beyond any other user, in this thread and every one that it
+/// starts: what is left is what modes of files let their owner. No program and no call gives it
+/// back.
 ///
 /// # Errors
 /// The system's: then nothing is served.
 pub fn give_up_capabilities() -> Result<()> {
     let fail = |error: Errno| {
         let error = std::io::Error::from(error).kind();
-        let detail = format!("give up root's capabilities: {error}");
-        Failure::hinted(Code::Other, detail, "give --user NAME")
+        let detail = format!("give up its capabilities: {error}");
+        let hint = match is_root() {
+            true => "give --user NAME",
+            false => "start it without any, or let it call capset",
+        };
+        Failure::hinted(Code::Other, detail, hint)
     };
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    // Filters of systemd refuse the call that gives them up, also to who has none.
+    if !is_root() && thread::capabilities(None).map_err(fail)? == none {
+        return Ok(());
+    }
     thread::set_no_new_privs(true).map_err(fail)?;
     // A program that is run as root would have what is left here. Where this is refused (to root of
     // a container), no new privileges stands for it, as for the ambient set.
@@ -75,11 +92,9 @@ pub fn give_up_capabilities() -> Result<()> {
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
     let _ = thread::set_capabilities_secure_bits(bits);
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    thread::set_capabilities(None, sets).map_err(fail)?;
+    thread::set_capabilities(None, none).map_err(fail)?;
     match thread::capabilities(None).map_err(fail)? {
-        left if left == sets => Ok(()),
+        left if left == none => Ok(()),
         _ => Err(fail(Errno::PERM)),
     }
 }
@@ -95,34 +110,45 @@ pub fn refuse_foreign(path: &Path, needed: Access) -> Result<()> {
             let detail = format!("use {} as root without its capabilities", Shown(path));
             let own = "root owns it, and its mode keeps it out: change that, or give --user root";
             let code = Code::PermissionDenied;
-            Err(name_owner(Failure::hinted(code, detail, own), path))
+            Err(name_owner(Failure::hinted(code, detail, own), path, Use::Served))
         }
         _ => Ok(()),
     }
 }
 
+/// What a directory is to a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Use {
+    /// The one that it serves.
+    Served,
+    /// Where its state is: nobody's but its owner's, also not root's.
+    State,
+}
+
 /// The failure with a hint that names the owner of what could not be used, where that is not root.
-pub fn name_owner(failure: Failure, path: &Path) -> Failure {
+pub fn name_owner(failure: Failure, path: &Path, what: Use) -> Failure {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // What lies behind a directory that may not be entered is its owner's, as far as can be seen.
     let owner = path.ancestors().find_map(|at| Some(fs::metadata(at).ok()?.uid()));
     let owner = Uid::from_raw(owner.unwrap_or(0));
     match failure {
         Failure::Fault { fault, .. } if !owner.is_root() => {
-            Failure::Fault { fault, hint: Some(as_owner(owner)) }
+            Failure::Fault { fault, hint: Some(as_owner(owner, what)) }
         }
         other => other,
     }
 }
 
-fn as_owner(owner: Uid) -> String {
+fn as_owner(owner: Uid, what: Use) -> String {
+    let instead = match what {
+        Use::Served => "give --user root for all of root's rights",
+        Use::State => "name another with --state",
+    };
     match User::from_uid(owner) {
         Ok(Some(user)) => {
             let name = Escaped(user.name.as_bytes());
-            format!("it is {name}'s: give --user {name}, or --user root for all of root's rights")
+            format!("it is {name}'s: give --user {name}, or {instead}")
         }
-        _ => format!(
-            "it is user {owner}'s, who has no name here: give --user root for all of root's rights"
-        ),
+        _ => format!("it is user {owner}'s, who has no name here: {instead}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Requests: LIST, STAT, REMOVE, RENAME, MKDIR, MEASURE as calls of the served store.
 
+use super::moved::check_beneath;
 use super::{Done, Files};
 use crate::speed;
 use floe_proto::codec::pack::names_that_fit;
@@ -50,6 +51,8 @@ impl Files {
                     Replace::Allowed => Overwrite::Allowed,
                     Replace::Refused => Overwrite::Refused,
                 };
+                let wanted = || !self.is_deserted();
+                check_beneath(store.as_ref(), (&from, &to), &self.trees, &wanted)?;
                 store.rename(&from, &to, overwrite)?;
                 Reply::Done
             }

@@ -51,8 +51,10 @@ impl Wrong {
     }
 }
 
-/// The members of a line, in their order.
+/// The members of a line, in their order. There are no others, and none twice: whoever reads the
+/// file would take them for signed.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Members {
     receipt: u32,
     /// For people and programs alike; not where the path is no UTF-8.
@@ -131,7 +133,8 @@ impl Receipt {
             Some(_) => return Err(Wrong::Unknown),
             None => return Err(Wrong::NoReceipt),
         }
-        serde_json::from_value(read).ok().and_then(Self::of_members).ok_or(Wrong::NoReceipt)
+        // From the text: a value keeps only the last of members that have one name.
+        serde_json::from_str(line).ok().and_then(Self::of_members).ok_or(Wrong::NoReceipt)
     }
 
     fn of_members(members: Members) -> Option<Self> {
@@ -139,14 +142,21 @@ impl Receipt {
         let hash = |text: &String| Hash::try_from(hex(text)?).ok();
         let path = match (members.path, members.path_hex) {
             (Some(path), None) => path.into_bytes(),
-            (None, Some(path)) => hex(&path)?,
+            (None, Some(path)) => {
+                hex(&path).filter(|path| String::from_utf8(path.clone()).is_err())?
+            }
             _ => return None,
         };
+        let parsed = ObjectPath::parse(&path).ok()?;
+        // A '/' at its end is not signed, and says that it is a directory.
+        if parsed.to_bytes() != path {
+            return None;
+        }
         let receipt = Self {
             statement: Statement {
                 root: Root(hash(&members.root)?),
                 size: ByteCount(members.size),
-                path: ObjectPath::parse(&path).ok()?,
+                path: parsed,
                 ticket: members.ticket,
                 time: members.time,
             },
@@ -256,6 +266,30 @@ mod tests {
             let changed = String::from_utf8(bytes).unwrap();
             let holds = Receipt::parse(&changed).and_then(|receipt| receipt.verify());
             assert!(holds.is_err(), "{changed}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_in_a_line_that_was_not_signed() {
+        for receipt in receipts(&identity(&rcgen::PKCS_ECDSA_P256_SHA256)) {
+            let line = receipt.to_line();
+            let line = line.trim_end();
+            let before = |more: &str| format!("{{{more},{}", &line[1..]);
+            let path = receipt.statement.path.to_bytes();
+            let hex = HEXLOWER.encode(&path);
+            for changed in [
+                before("\"path\":\"evil/contract.pdf\",\"size\":999"),
+                before("\"size\":999"),
+                before("\"receipt\":1"),
+                before(&format!("\"root\":\"{}\"", "00".repeat(32))),
+                before("\"verified_by\":\"court\""),
+                line.replacen("}", ",\"place\":9}", 1),
+                line.replacen("a/b\"", "a/b/\"", 1).replace(&hex, &format!("{hex}2f")),
+                line.replacen("\"path\":\"a/b\"", &format!("\"path_hex\":\"{hex}\""), 1),
+            ] {
+                let told = Receipt::parse(&changed);
+                assert!(changed == line || told == Err(Wrong::NoReceipt), "{changed}");
+            }
         }
     }
 

@@ -317,7 +317,7 @@ impl Visit<'_> {
     ) -> Files {
         let pages = self.rules.limits.page_entries_max;
         let files = Files::served(store, owner, self.hall.pool.clone(), pages);
-        files.audited(scribe).signing(Some(notary))
+        files.audited(scribe).signing(Some(notary)).bounded(self.rules.trees)
     }
 
     fn running(

@@ -66,11 +66,11 @@ async fn answer(hall: &Hall, ask: Ask) -> Result<Answer, Fault> {
     match ask {
         Ask::Show => return Ok(Answer::Shown(show(hall).await)),
         Ask::End { id } => {
-            tracing::info!(id, "the operator ends it");
             let close = Command::Close(Some(ended()));
             tally.act(&id, Some(&close), |card, transfer| {
                 let _ = card.running.command(Command::Cancel(transfer, ended()));
             })?;
+            tracing::info!(id, "the operator ends it");
         }
         Ask::Limit { id, rate } => {
             let limit = match rate {
@@ -80,16 +80,16 @@ async fn answer(hall: &Hall, ask: Ask) -> Result<Answer, Fault> {
                 ),
                 None => None,
             };
-            tracing::info!(id, rate, "the operator limits it");
             tally.act(&id, None, |card, transfer| card.limit(transfer, limit))?;
+            tracing::info!(id, rate, "the operator limits it");
         }
         Ask::Pause { id } => {
-            tracing::info!(id, "the operator pauses it");
             tally.act(&id, None, Card::pause)?;
+            tracing::info!(id, "the operator pauses it");
         }
         Ask::Resume { id } => {
-            tracing::info!(id, "the operator resumes it");
             tally.act(&id, None, |card: &Card, transfer: TransferId| card.resume(transfer))?;
+            tracing::info!(id, "the operator resumes it");
         }
     }
     Ok(Answer::Done)

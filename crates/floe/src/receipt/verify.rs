@@ -83,7 +83,7 @@ pub(super) fn run(args: &VerifyArgs) -> Result<()> {
             found.proven.add(&receipt.statement);
         }
         found.count(&receipt);
-        show(voice, args.output.verbose, nth, &receipt)?;
+        show(voice, &args.output, nth, &receipt)?;
     }
     if found.receipts == 0 {
         return Err(broken(args, 1, "there is no receipt", NOTHING));
@@ -115,7 +115,9 @@ fn broken(args: &VerifyArgs, nth: u64, why: &str, hint: &str) -> Failure {
 
 const fn hint_of(wrong: Wrong) -> &'static str {
     match wrong {
-        Wrong::NoReceipt => "the file was damaged or cut, or is another; the lines before hold",
+        Wrong::NoReceipt => {
+            "the file was damaged, changed or cut, or is another; the lines before hold"
+        }
         Wrong::Unknown => "a later floe can read it",
         Wrong::NotSigned => FORGED,
     }
@@ -146,8 +148,8 @@ impl Found {
     }
 }
 
-/// Each receipt: for programs, and with -v for people.
-fn show(voice: Voice, verbose: u8, nth: u64, receipt: &Receipt) -> Result<()> {
+/// Each receipt: what the line is signed for, not what else may seem to stand there.
+fn show(voice: Voice, flags: &OutputFlags, nth: u64, receipt: &Receipt) -> Result<()> {
     let it = &receipt.statement;
     match voice.form {
         Form::Json(channel) => {
@@ -162,14 +164,15 @@ fn show(voice: Voice, verbose: u8, nth: u64, receipt: &Receipt) -> Result<()> {
                 .send(channel);
             Ok(())
         }
-        Form::Text if verbose > 0 => {
+        Form::Text if flags.verbose > 0 => {
             let (time, ticket) = (utc(it.time), Escaped(it.ticket.as_bytes()));
             let (path, size, root) = (&it.path, it.size.0, it.root);
             let server = receipt.server();
             let said = format!("{time} \"{path}\" {size} bytes {root} by \"{ticket}\"");
             output::line(&format!("{said} signed {server}"))
         }
-        Form::Text => Ok(()),
+        Form::Text if flags.quiet => Ok(()),
+        Form::Text => output::line(&format_args!("holds   {:?} {} bytes", it.path, it.size.0)),
     }
 }
 

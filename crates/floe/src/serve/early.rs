@@ -1,8 +1,11 @@
-//! What is done before there are threads: ports that only root may open, and what root gives up.
+//! What is done before there are threads: ports that not everybody may open, and what is given up
+//! of what not everybody may.
 
 use crate::fault::{Failure, Result};
 use crate::settings::OF_THIS_MACHINE;
-use crate::user::{become_user, give_up_capabilities, is_root, name_owner, refuse_foreign};
+use crate::user::{
+    Use, become_user, give_up_capabilities, is_root, may_open_low_ports, name_owner, refuse_foreign,
+};
 use floe_engine::server::ReadOnly;
 use floe_engine::socket;
 use floe_types::Code;
@@ -32,7 +35,8 @@ enum Rights {
 const RESERVED: std::ops::Range<u16> = 1..1024;
 
 impl Early {
-    /// Listens at those addresses that only root may; becomes the user, or gives up what root has.
+    /// Listens at those addresses that not everybody may; becomes the user, and gives up what
+    /// others may not. Only root by name keeps that.
     ///
     /// # Errors
     /// As `socket::bind`, `become_user` and `give_up_capabilities`.
@@ -41,20 +45,17 @@ impl Early {
         addresses: impl Iterator<Item = SocketAddr>,
     ) -> Result<Self> {
         let mut early = Self::default();
-        if is_root() {
+        if may_open_low_ports() {
             let low = addresses.filter(|at| RESERVED.contains(&at.port()));
             let listeners = low.map(socket::bind).collect::<std::result::Result<Vec<_>, _>>();
             let listeners = listeners
                 .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
             early.listeners = Arc::new(Mutex::new(listeners));
         }
-        match user {
-            Some(name) => become_user(name)?,
-            None if is_root() => {
-                give_up_capabilities()?;
-                early.rights = Rights::Bare;
-            }
-            None => {}
+        user.map(become_user).transpose()?;
+        if user.is_none() || !is_root() {
+            give_up_capabilities()?;
+            early.rights = if is_root() { Rights::Bare } else { Rights::All };
         }
         Ok(early)
     }
@@ -82,8 +83,8 @@ impl Early {
     }
 
     /// The failure with whose it is, where that is why.
-    pub(super) fn blame(&self, failure: Failure, path: &Path) -> Failure {
+    pub(super) fn blame(&self, failure: Failure, path: &Path, what: Use) -> Failure {
         let mode = matches!(failure.code(), Code::PermissionDenied | Code::State);
-        if self.is_bare() && mode { name_owner(failure, path) } else { failure }
+        if self.is_bare() && mode { name_owner(failure, path, what) } else { failure }
     }
 }

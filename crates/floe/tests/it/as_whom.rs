@@ -2,6 +2,11 @@
 
 use crate::stage::{Running, Server, Stage, content};
 use crate::status::{say, sockets};
+use rustix::process::Uid;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_thread_res_uid,
+};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -166,6 +171,8 @@ fn root_that_names_no_user_may_no_more_than_others() {
     }
     let ended = serve(&srv, &other, &[]);
     assert!(ended.status != 0 && ended.err.contains("--user nobody"), "{}", ended.err);
+    // Nobody but its owner may use a state directory: no more rights help.
+    assert!(!ended.err.contains("--user root"), "{}", ended.err);
     chown(srv.join("dir"), Some(3_000_000), None).unwrap();
     serve(&srv.join("dir"), &state, &[]).fails(4, &["user 3000000's", "--user root"]);
     // Reading is what others may there, too.
@@ -204,6 +211,43 @@ fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
         for port in [server.port, one, other] {
             assert!(TcpStream::connect(("127.0.0.1", port)).is_ok(), "{user:?} {port}");
         }
+        assert_eq!(server.terminate(), 0);
+    }
+}
+
+/// As a supervisor starts it that lets a user open low ports, or read everything.
+#[test]
+fn who_is_not_root_keeps_none_of_the_capabilities_that_it_was_given() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED who_is_not_root_keeps_none_of_the_capabilities...: not root");
+        return;
+    }
+    let stage = Stage::new();
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let low = (600..1024).rev().find(is_free).unwrap();
+    hand_over(&stage.path(""), 0o755);
+    fs::create_dir(stage.path("state-server")).unwrap();
+    [stage.path("state-server"), stage.path("srv")].iter().for_each(|dir| hand_over(dir, 0o700));
+    for user in [&[][..], &["--user", "nobody"]] {
+        let listen = format!("127.0.0.1:{low}");
+        let mut command = stage.serving(&[&["--listen", &listen], user].concat());
+        // Of this thread alone, and of what it starts.
+        let start = move || {
+            let own = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_OVERRIDE;
+            let sets = CapabilitySets { effective: own, permitted: own, inheritable: own };
+            let nobody = Uid::from_raw(NOBODY);
+            set_keep_capabilities(true).unwrap();
+            set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            set_capabilities(None, sets).unwrap();
+            own.iter().for_each(|one| configure_capability_in_ambient_set(one, true).unwrap());
+            Server::start(&mut command)
+        };
+        let server = std::thread::spawn(start).join().unwrap();
+        for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
+            let all = capabilities(server.pid(), set);
+            assert!(all.len() >= 4 && all.iter().all(|bits| *bits == 0), "{user:?} {set} {all:?}");
+        }
+        assert!(TcpStream::connect(("127.0.0.1", low)).is_ok(), "{user:?}");
         assert_eq!(server.terminate(), 0);
     }
 }

@@ -77,6 +77,15 @@ fn what_was_changed_is_found() {
         fs::write(stage.path("here/r"), changed).unwrap();
         verify(&[]).fails(5, &["line 2", "does not hold"]);
     }
+    for more in ["\"path\":\"evil\",\"size\":999,", "\"verified_by\":\"court\","] {
+        let changed = whole.replace(second, &second.replacen('{', &format!("{{{more}"), 1));
+        fs::write(stage.path("here/r"), changed).unwrap();
+        verify(&[]).fails(5, &["line 2", "no receipt", "changed"]);
+    }
+    fs::write(stage.path("here/r"), &whole).unwrap();
+    let shown = verify(&[]).ok().text();
+    assert!(shown.contains("holds   \"t/b\" 100 bytes\n"), "{shown}");
+    assert!(!verify(&["-q"]).ok().text().contains("holds"));
     fs::write(stage.path("here/r"), &whole[..whole.len() - 9]).unwrap();
     verify(&[]).fails(5, &["line 3", "no receipt"]);
     fs::write(stage.path("here/r"), "").unwrap();

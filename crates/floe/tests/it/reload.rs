@@ -2,6 +2,7 @@
 
 use crate::live_tickets::moving;
 use crate::stage::{Server, Stage, content, wait_until};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use std::fs;
 
@@ -120,6 +121,25 @@ fn no_directory_is_made_deeper_than_the_file_says() {
 }
 
 #[test]
+fn no_tree_is_moved_deeper_than_the_file_says() {
+    let stage = Stage::new();
+    let _server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
+    for path in ["nas:/a/a/a", "nas:/b/b/b"] {
+        stage.run(&["mkdir", path]).ok();
+    }
+    // What a link leads to is nowhere beneath it.
+    std::os::unix::fs::symlink("../b", stage.path("srv/a/a/l")).unwrap();
+    let words = "\"b/b/a/a\": the server takes no more than 3 directories beneath one another";
+    stage.run(&["mv", "nas:/a", "nas:/b/b/a"]).fails(1, &[words]);
+    assert!(stage.path("srv/a/a/a").exists() && !stage.path("srv/b/b/a").exists());
+    stage.run(&["mv", "nas:/a/a/a", "nas:/a/b"]).ok();
+    stage.run(&["mv", "nas:/a", "nas:/b/a"]).ok();
+    stage.run(&["mv", "nas:/b/b", "nas:/c"]).ok();
+    stage.run(&["mv", "nas:/c/b", "nas:/c/d"]).ok();
+    assert!(stage.path("srv/b/a/a/l").is_symlink() && stage.path("srv/c/d").exists());
+}
+
+#[test]
 fn a_disk_keeps_what_is_to_stay_free() {
     let stage = Stage::new();
     let server = serve(&stage, "keep-free = \"1000T\"\n", &[]);
@@ -174,4 +194,19 @@ fn without_files_a_hang_up_ends_a_server() {
     let server = stage.serve(&[]);
     server.signal(Signal::HUP);
     wait_until("it says that it ends", || server.errors.lock().unwrap().contains("ending"));
+}
+
+#[test]
+fn a_fifo_in_place_of_the_file_holds_up_no_start_and_no_reload() {
+    let stage = Stage::new();
+    let server = serve(&stage, "[limits]\ndepth = 3\n", &[]);
+    let file = stage.path("floe.toml");
+    fs::remove_file(&file).unwrap();
+    mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    reload(&server, "not a small file");
+    stage.run(&["serve", "--config", file.to_str().unwrap()]).fails(2, &["not a small file"]);
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "[limits]\ndepth = 2\n").unwrap();
+    reload(&server, AGAIN);
+    stage.run(&["mkdir", "nas:/a/b/c"]).fails(1, &["2 directories"]);
 }

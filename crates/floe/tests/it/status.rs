@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub fn status(stage: &Stage, args: &[&str]) -> Ended {
@@ -89,7 +90,7 @@ fn what_runs_is_shown_and_names_are_harmless() {
 #[test]
 fn a_transfer_that_is_ended_says_who_ended_it_and_continues_with_the_same_command() {
     let stage = Stage::new();
-    let _server = stage.serve_and_log_in(&[]);
+    let server = stage.serve_and_log_in(&["-v"]);
     for whole in [false, true] {
         let put = slow(&stage, "1M");
         let one = running(&stage);
@@ -110,6 +111,11 @@ fn a_transfer_that_is_ended_says_who_ended_it_and_continues_with_the_same_comman
     for id in ["none", "00000000", "00000000.0", "", "x.y", "\u{1b}"] {
         status(&stage, &["end", id]).fails(3, &["find"]);
     }
+    // What it says at its end stands behind them all.
+    let errors = Arc::clone(&server.errors);
+    assert_eq!(server.terminate(), 0);
+    wait_until("the log has come", || errors.lock().unwrap().contains("floe: ending"));
+    assert_eq!(errors.lock().unwrap().matches("the operator ends it").count(), 2);
 }
 
 #[test]

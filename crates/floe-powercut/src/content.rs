@@ -120,6 +120,11 @@ impl Planned {
         Ok(())
     }
 
+    /// Directories of the tree that it is in, from its own one up to the top.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.path.ancestors().skip(1)
+    }
+
     /// What stands where it belongs.
     ///
     /// # Errors
@@ -137,6 +142,18 @@ impl Planned {
             && u64::try_from(found.mtime()).is_ok_and(|mtime| mtime == self.mtime);
         Ok(if same { Standing::Whole } else { Standing::OtherAttributes })
     }
+}
+
+/// Whether a directory has mode and mtime of another one.
+///
+/// # Errors
+/// The system's.
+pub fn is_like(directory: &Path, other: &Path) -> io::Result<bool> {
+    let seen = |path: &Path| {
+        let found = fs::symlink_metadata(path)?;
+        Ok::<_, io::Error>((found.mode(), found.mtime(), found.mtime_nsec()))
+    };
+    Ok(seen(directory)? == seen(other)?)
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -11,7 +11,7 @@ mod written; // what the server's audit log must hold
 
 pub use story::{Cut, Side, Story};
 
-use crate::content::{Planned, Standing};
+use crate::content::{Planned, Standing, is_like};
 use crate::dice::Dice;
 use crate::file::Toll;
 use crate::mounted::Mounted;
@@ -19,6 +19,7 @@ use crate::program::{Program, Running, Server};
 use crate::staged;
 use crate::tree::{Power, Survivors};
 use places::Places;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -307,10 +308,26 @@ impl Round<'_> {
                 }
             }
         }
+        if said == Said::Done {
+            self.look_at_directories()?;
+        }
         if said == Said::Done && self.story.side == Side::PutServer {
             let missing = written::missing(&self.places, &self.story.new)?;
             return missing
                 .map_or(Ok(()), |path| broken(format!("no line of {path:?} in the log")));
+        }
+        Ok(())
+    }
+
+    /// A tree's directories have mode and time of those that were sent.
+    fn look_at_directories(&self) -> Result<(), Trouble> {
+        let Places { source, target, .. } = &self.places;
+        let of_tree: BTreeSet<_> = self.story.new.iter().flat_map(Planned::directories).collect();
+        for path in of_tree {
+            let there = target.join(path);
+            if !is_like(&there, &source.join(path))? {
+                return broken(format!("{there:?} has not the mode and time that were sent"));
+            }
         }
         Ok(())
     }

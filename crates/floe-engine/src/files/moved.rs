@@ -1,4 +1,5 @@
-//! What hangs beneath a directory that is renamed to a deeper place, looked at before it goes there.
+//! What hangs beneath a directory that is renamed to a deeper place, looked at before it goes
+//! there.
 //!
 //! Without a look, directory moved into directory, a tree grows deeper than any path names, and its
 //! removal takes the square of that. Two that move at once are not looked at as one: what one puts

@@ -16,7 +16,17 @@ impl Receiver {
         io: &mut Io<P>,
     ) -> Heard {
         self.known(old)?;
-        let Some(entry) = self.entries.lend(&old) else { return Ok(()) };
+        // Of one object only what becomes of it last counts: that it failed, its sender hears late.
+        let had_failed = path.is_root() && self.first_fault.take().is_some();
+        if had_failed {
+            self.summary.entries_failed.0 = self.summary.entries_failed.0.saturating_sub(1);
+        }
+        let Some(entry) = self.entries.lend(&old) else {
+            if had_failed {
+                self.summary.entries_found.0 = self.summary.entries_found.0.saturating_sub(1);
+            }
+            return Ok(());
+        };
         if entry.path != *path || !matches!(entry.body, EntryBody::File { .. }) {
             return violation("ENTRY replaces another path");
         }

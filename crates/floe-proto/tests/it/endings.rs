@@ -285,6 +285,33 @@ fn a_change_that_is_under_way_when_the_source_is_opened_again_counts_once() {
     assert_eq!(announced(&it), 3, "another change is one too many");
 }
 
+/// Seeds 10069243 and 10065759: a get of one file ended as partial, of one entry.
+#[test]
+fn of_one_object_only_what_becomes_of_it_last_counts() {
+    for over in [false, true] {
+        let mut it = Hand::receiving();
+        it.hears(LEAD, entries(vec![file(0, "", 5, 1)]));
+        it.does(is_open);
+        it.hears(LEAD, header(0, 0, 0, Some(5)));
+        it.hears(LEAD, data(0, 0, 0, 5));
+        it.fails(is_write, Code::Io);
+        if over {
+            it.does_all();
+        }
+        let replaces = Some(EntryIndex(0));
+        it.hears(LEAD, entries(vec![Entry { replaces, ..file(1, "", 6, 2) }]));
+        it.does_all();
+        it.hears(LEAD, header(1, 1, 0, Some(6)));
+        it.hears(LEAD, data(1, 0, 0, 6));
+        it.hears(LEAD, seal(1, 0, 6));
+        it.hears(LEAD, done(1, 6));
+        it.does_all();
+        it.hears(LEAD, Frame::Complete(T, floe_types::EntryCount(2)));
+        it.does_all();
+        assert_eq!(it.result(), Some(Ok(())), "{over}");
+    }
+}
+
 #[test]
 fn what_replaces_an_entry_that_failed_may_come_after_its_directory_ended() {
     let mut it = Hand::receiving();

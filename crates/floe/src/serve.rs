@@ -287,11 +287,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         (None, false) => Auditing::Log(file.audit_file_size.unwrap_or(FILE_BYTES)),
     };
     let keep_free = args.keep_free.or(file.keep_free).unwrap_or_default();
-    let own_files = match (args.cert.or(file.cert), args.key.or(file.key)) {
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (None, None) => None,
-        _ => return Err(Failure::hinted(Code::Usage, "--cert and --key", "give both, or none")),
-    };
+    let own_files = both(args.cert.or(file.cert), args.key.or(file.key))?;
     let mut output = args.output;
     output.json |= file.json;
     let log_format = args.log_format.unwrap_or(file.log_format);
@@ -338,6 +334,15 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         manner: (args.user.or(file.user), log_format),
         voice,
     })
+}
+
+/// A certificate and its key, or neither.
+fn both(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        _ => Err(Failure::hinted(Code::Usage, "--cert and --key", "give both, or none")),
+    }
 }
 
 /// The operator's own certificate and key.

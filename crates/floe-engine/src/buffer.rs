@@ -40,7 +40,7 @@ struct Shelves {
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
     /// What sessions remember beside them.
-    remembered_bytes: AtomicU64,
+    remembered: remembered::Sum,
     /// What may be held at once.
     bound: u64,
     line: Line,
@@ -63,7 +63,7 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
-                remembered_bytes: AtomicU64::new(0),
+                remembered: remembered::Sum::default(),
                 bound: bound.0,
                 line: Line::default(),
             }),

@@ -13,7 +13,7 @@ mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
-use crate::buffer::{Charge, Piece, Remembered};
+use crate::buffer::{Bell, Charge, Piece, Remembered};
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
 use crate::files::{Done, Files, Op};
@@ -61,7 +61,7 @@ pub struct Running {
     /// The frames that the peer has not taken yet.
     unsaid: Mutex<Charge>,
     /// What it remembers for its peer, these among it.
-    remembered: Mutex<Remembered>,
+    remembered: Remembered,
     late: Mutex<Vec<Late>>,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
@@ -137,7 +137,9 @@ impl Running {
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
         let unsaid = Mutex::new(files.pool().charge());
-        let remembered = Mutex::new(files.pool().remembered());
+        let driver = Arc::<Inbox>::default();
+        let bell = Arc::clone(&driver) as Arc<dyn Bell>;
+        let remembered = files.pool().remembered(files.party(), bell);
         let running = Arc::new(Self {
             core: Mutex::new(core),
             toll: throttle.map(Toll::new),
@@ -152,7 +154,7 @@ impl Running {
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
             expected: AtomicUsize::new(0),
-            driver: Arc::default(),
+            driver,
             events: Mutex::default(),
             late: Mutex::default(),
             armed: AtomicU64::new(u64::MAX),

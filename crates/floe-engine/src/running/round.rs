@@ -37,20 +37,22 @@ impl Running {
             events.push_back(event);
         }
         let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
-        lock(&self.unsaid).set(core.unsaid_bytes().to_len().unwrap_or(usize::MAX));
+        let unsaid = core.unsaid_bytes();
+        lock(&self.unsaid).set(unsaid.to_len().unwrap_or(usize::MAX));
         drop(core);
         let news = !events.is_empty();
         if news {
             lock(&self.events).append(&mut events);
         }
-        if news || timeout < self.armed.load(Ordering::Acquire) {
+        let pages = unsaid.0 < self.pages_below.load(Ordering::Acquire);
+        if news || pages || timeout < self.armed.load(Ordering::Acquire) {
             self.driver.ring();
         }
         if !wakes.is_empty() {
             self.wake(&wakes);
         }
         if weight == Weight::TooMuch {
-            self.files.desert();
+            self.desert();
         }
         told
     }

@@ -7,8 +7,8 @@
 //! turn, in order (`buffer/turn.rs`). Records of TLS that wait for a slow reader count as well
 //! (`Charge`).
 
-mod remembered; // what peers have sessions remember
 mod turn; // who waits for a buffer
+mod remembered; // what peers have sessions remember
 
 pub use remembered::{Remembered, Weight};
 pub use turn::{Bell, Turn};

@@ -17,8 +17,8 @@ impl Running {
         let mut core = lock(&self.core);
         let now = self.clock.now();
         let told = turn(&mut core, now);
-        // Answers that wait count twice. They are lent by the pool as well, and are to leave half of
-        // that to buffers: who takes one answer now and then is no slow reader.
+        // Answers that wait count twice. They are lent by the pool as well, and are to leave half
+        // of that to buffers: who takes one answer now and then is no slow reader.
         let remembered = core.remembered().plus(core.unsaid_bytes());
         let weight = self.remembered.set(remembered, core.budget());
         if weight == Weight::TooMuch {

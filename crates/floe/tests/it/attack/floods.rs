@@ -163,13 +163,6 @@ fn pages_that_are_hardly_taken_stay_within_memory_and_keep_nobody_out() {
     let mut peers: Vec<_> = (0..72).map(|_| Some(asks(&guest, 64))).collect();
     let mut sent_away = 0;
     for turn in 0..64 + ASKED_AGAIN {
-        if turn < 10 || turn > 35 {
-            eprintln!(
-                "turn {turn} {sent_away} {} KiB peak {}",
-                super::fort::resident(fort.server.pid()) >> 10,
-                super::fort::peak(fort.server.pid()) >> 10
-            );
-        }
         for peer in &mut peers {
             let Some(own) = peer else { continue };
             let page = own.next();

@@ -7,8 +7,8 @@
 //! turn, in order (`buffer/turn.rs`). Records of TLS that wait for a slow reader count as well
 //! (`Charge`).
 
-mod remembered; // what peers have sessions remember
 mod turn; // who waits for a buffer
+mod remembered; // what peers have sessions remember
 
 pub use remembered::{Remembered, Weight};
 pub use turn::{Bell, Turn};
@@ -40,7 +40,7 @@ struct Shelves {
     held_bytes: AtomicU64,
     held_bytes_max: AtomicU64,
     /// What sessions remember beside them.
-    remembered_bytes: AtomicU64,
+    remembered: remembered::Sum,
     /// What may be held at once.
     bound: u64,
     line: Line,
@@ -63,7 +63,7 @@ impl Pool {
                 keep,
                 held_bytes: AtomicU64::new(0),
                 held_bytes_max: AtomicU64::new(0),
-                remembered_bytes: AtomicU64::new(0),
+                remembered: remembered::Sum::default(),
                 bound: bound.0,
                 line: Line::default(),
             }),

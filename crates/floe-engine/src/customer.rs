@@ -11,7 +11,7 @@ impl Customer {
     pub const ANYBODY: Self = Self(0);
 
     /// The process itself, where it is to have its turns as others do.
-    pub const ITSELF: Self = Self(u64::MAX);
+    pub const ITSELF: Self = Self(STRANGE - 1);
 
     /// Whether it is nobody's in particular.
     #[must_use]
@@ -25,4 +25,19 @@ impl Customer {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// The same, of somebody without a ticket.
+    #[must_use]
+    pub fn next_stranger() -> Self {
+        Self(Self::next().0 | STRANGE)
+    }
+
+    /// Whether it is somebody without a ticket.
+    #[must_use]
+    pub const fn is_stranger(self) -> bool {
+        self.0 & STRANGE != 0
+    }
 }
+
+/// What the numbers of those without a ticket have in common.
+const STRANGE: u64 = 1 << 63;

@@ -370,7 +370,8 @@ fn is_called_back(what: &Op) -> bool {
     let names = matches!(
         what,
         DiskOp::Apply {
-            request: Request::Remove { .. }
+            request: Request::List { .. }
+                | Request::Remove { .. }
                 | Request::Rename { .. }
                 | Request::MakeDirectory { .. }
         }

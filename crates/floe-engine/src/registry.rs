@@ -84,6 +84,14 @@ impl Party {
         }
     }
 
+    /// A customer that this party is from now on.
+    fn customer(self) -> Customer {
+        match self {
+            Self::Ticket(_) => Customer::next(),
+            Self::Address(_) => Customer::next_stranger(),
+        }
+    }
+
     const fn is_strange(self) -> bool {
         matches!(self, Self::Address(_))
     }
@@ -259,7 +267,8 @@ impl Registry {
         };
         let own_max = own.map_or(sessions_max.div_ceil(party.share()), |own| own as usize);
         let mut state = self.lock();
-        let (own, customer) = state.parties.get(&party).copied().unwrap_or((0, Customer::next()));
+        let known = state.parties.get(&party).copied();
+        let (own, customer) = known.unwrap_or_else(|| (0, party.customer()));
         let strange = party.is_strange() && state.strangers.guests >= sessions_max.div_ceil(2);
         if state.guests >= sessions_max || own >= own_max || strange {
             return None;

@@ -6,6 +6,7 @@
 //! runs timers, the operations of the session, and hands events on. If the core panics, the session
 //! is over and its streams leave; no other session notices.
 
+mod pages; // of directories, as fast as they are taken
 mod round; // one turn of the core
 mod toll; // a rate of several sessions
 mod terms; // what both ends agreed on
@@ -13,7 +14,7 @@ mod traffic; // what packing did
 #[cfg(test)]
 mod unjoined; // a session for tests
 
-use crate::buffer::{Charge, Piece, Remembered};
+use crate::buffer::{Bell, Charge, Piece, Remembered};
 use crate::clock::Clock;
 use crate::disk_threads::DiskThreads;
 use crate::files::{Done, Files, Op};
@@ -23,6 +24,7 @@ use floe_proto::command::{Accepted, Command, Event, Lost, Summary};
 use floe_proto::disk::{Lane, Took};
 use floe_proto::session::Session;
 use floe_types::{ByteCount, Code, Fault, Limits, OpId, StreamId, Time, TransferId};
+use pages::{Pages, Taker};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,8 +63,10 @@ pub struct Running {
     /// The frames that the peer has not taken yet.
     unsaid: Mutex<Charge>,
     /// What it remembers for its peer, these among it.
-    remembered: Mutex<Remembered>,
+    remembered: Remembered,
     late: Mutex<Vec<Late>>,
+    /// The driver has another page to read once less than this waits to be said.
+    pages_below: AtomicU64,
     /// What the driver's timer is set to; `u64::MAX` for nothing.
     armed: AtomicU64,
     /// How the session ended, once it has.
@@ -137,7 +141,9 @@ impl Running {
         throttle: Option<Arc<Throttle>>,
     ) -> Arc<Self> {
         let unsaid = Mutex::new(files.pool().charge());
-        let remembered = Mutex::new(files.pool().remembered());
+        let driver = Arc::<Inbox>::default();
+        let bell = Arc::clone(&driver) as Arc<dyn Bell>;
+        let remembered = files.pool().remembered(files.party(), bell);
         let running = Arc::new(Self {
             core: Mutex::new(core),
             toll: throttle.map(Toll::new),
@@ -152,9 +158,10 @@ impl Running {
             seats: Mutex::default(),
             streams_next: AtomicU32::new(0),
             expected: AtomicUsize::new(0),
-            driver: Arc::default(),
+            driver,
             events: Mutex::default(),
             late: Mutex::default(),
+            pages_below: AtomicU64::new(0),
             armed: AtomicU64::new(u64::MAX),
             over: watch::Sender::new(None),
             released: watch::Sender::new(Released::No),
@@ -178,7 +185,7 @@ impl Running {
         if closes {
             // What it asked for, and is not begun or takes long, is nobody's any more. Not before
             // the core knows: it would tell its peer of failures.
-            self.files.desert();
+            self.desert();
         }
         accepted
     }
@@ -267,12 +274,18 @@ impl Running {
         let mut seats = lock(&self.seats);
         let left = seats.remove(&stream).is_some();
         if seats.is_empty() {
-            self.files.desert();
+            self.desert();
         }
         drop(seats);
         if left {
             self.present.send_modify(|present| *present -= 1);
         }
+    }
+
+    /// What it asked for is nobody's any more, and what is kept back of it ends.
+    fn desert(&self) {
+        self.files.desert();
+        self.driver.ring();
     }
 
     /// How the session ended, once it has: nothing of it is under way any more.
@@ -360,8 +373,9 @@ pub async fn drive(running: Arc<Running>, mut listener: impl Listener) {
     let guard = Guard(Arc::clone(&running));
     let mut port =
         Port::new(Arc::clone(&running.files), running.threads.clone(), Arc::clone(&running.driver));
+    let mut pages = Pages::default();
     while running.ending().is_none() {
-        let wake = turn(&running, &mut port, &mut listener);
+        let wake = turn(&running, &mut port, &mut pages, &mut listener);
         let Some(wake) = wake else { continue };
         let instant = running.clock.instant(Time(wake)).filter(|_| wake < u64::MAX);
         match instant {
@@ -396,7 +410,12 @@ impl Drop for Guard {
 }
 
 /// One turn of the driver; when to look again, unless at once.
-fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -> Option<u64> {
+fn turn(
+    running: &Arc<Running>,
+    port: &mut Port,
+    pages: &mut Pages,
+    listener: &mut impl Listener,
+) -> Option<u64> {
     let mut ended: Vec<Ended> = Vec::new();
     port.take_ended(&mut ended);
     let mut ops = Vec::new();
@@ -414,13 +433,17 @@ fn turn(running: &Arc<Running>, port: &mut Port, listener: &mut impl Listener) -
             core.handle_timeout(now);
         }
         for Ended { op, done, took } in ended {
+            pages.ended(op);
             core.handle_disk(op, done, took, now);
         }
-        while let Some(op) = core.poll_disk(Lane::Session, now) {
-            ops.push(op);
+        while let Some((op, what)) = core.poll_disk(Lane::Session, now) {
+            ops.extend(pages.keep(op, what));
         }
         let wake = core.poll_timeout().map_or(u64::MAX, |time| time.0);
         running.armed.store(wake, Ordering::Release);
+        let taker = if running.files.is_deserted() { Taker::Gone } else { Taker::Here };
+        ops.extend(std::iter::from_fn(|| pages.next(core.unsaid_bytes(), taker)));
+        running.pages_below.store(pages.next_below().0, Ordering::Release);
         wake
     });
     let busy = !ops.is_empty();

@@ -320,7 +320,9 @@ impl Stream {
             while let Some(op) = core.poll_disk(Lane::Stream(id), now) {
                 ops.push(op);
             }
+            let unsaid = core.unsaid_bytes();
             while outlet.wants(&out, link)
+                && unsaid.minus(core.unsaid_bytes()) < COLD_BYTES
                 && let Some(frame) = core.poll_frame(id, now)
             {
                 match &frame {
@@ -417,6 +419,9 @@ impl Stream {
 
     /// Says what is queued, ends this half and waits briefly for the peer's.
     async fn say_farewell(&mut self) -> Result<(), Fault> {
+        if let Some(close) = self.place.running.shed(self.place.id) {
+            self.outlet.accept(close, &mut std::iter::empty())?;
+        }
         while !self.place.running.is_broken() {
             self.write()?;
             if !self.outlet.is_drained() {
@@ -456,6 +461,8 @@ enum Told {
 
 /// Pieces from this size on have a round of their own, and other frames that come to it.
 const SMALL_BYTES: u64 = 16 << 10;
+/// What cold frames that are taken at once come to: about, and the last may pass it.
+const COLD_BYTES: ByteCount = ByteCount(128 << 10);
 
 /// A place in a session, which the core knows of. Given up by being dropped, whether its stream ran
 /// or not; if its loop panicked, the session cannot be trusted any more.

@@ -1,10 +1,11 @@
 //! Too much of everything that is small, from whoever was let in.
 
 use super::fort::Fort;
-use super::peer::{Answer, Peer, VIOLATION};
+use super::peer::{Answer, Frame, Peer, VIOLATION};
 use super::wire::{self, at, code, cold, hot, kind, map, request};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 /// How much of each flood is said, if the server takes it.
@@ -137,6 +138,56 @@ fn what_several_have_announced_stays_within_memory_and_keeps_nobody_out() {
     });
     assert!(answers.any(|answer| answer == busy), "nobody was sent away");
     drop(peers);
+    fort.stands();
+}
+
+/// Pages of a directory that are asked for and hardly taken, by sessions of one ticket that have no
+/// transfer: each may for itself, and all together not.
+#[test]
+fn pages_that_are_hardly_taken_stay_within_memory_and_keep_nobody_out() {
+    let fort = Fort::plain();
+    let guest = fort.grant("guest", &["--allow", "read,list"]);
+    fs::create_dir(fort.served("many")).unwrap();
+    // A frame has room for so many: as much memory as a page can take, for little of the disk.
+    let link = |nth| symlink("t".repeat(4000), fort.served(&format!("many/{nth}"))).unwrap();
+    (0..15).for_each(link);
+    let asks = |ticket, pages| {
+        let mut peer = fort.peer_of(ticket);
+        socket2::SockRef::from(peer.link.socket()).set_recv_buffer_size(128 << 10).unwrap();
+        peer.say(&many(pages, wire::LIST, "many"));
+        peer
+    };
+    const ASKED_AGAIN: usize = 8;
+    let busy = Answer::Close(Some(code::BUSY));
+    let mut other = asks(&fort.owner, 8);
+    let mut peers: Vec<_> = (0..72).map(|_| Some(asks(&guest, 64))).collect();
+    let mut sent_away = 0;
+    for turn in 0..64 + ASKED_AGAIN {
+        for peer in &mut peers {
+            let Some(own) = peer else { continue };
+            let page = own.next();
+            match page.as_ref().map_or(Answer::End, Frame::answer) {
+                // Whoever takes some is not taken for a slow reader.
+                Answer::Done if turn < ASKED_AGAIN => {
+                    let id = page.unwrap().map().at(0).uint();
+                    own.say(&cold(kind::REQUEST, &request(id, wire::LIST, at("many"))));
+                }
+                Answer::Done => {}
+                answer => {
+                    sent_away += usize::from(answer == busy);
+                    *peer = None;
+                }
+            }
+        }
+        if turn == ASKED_AGAIN {
+            fort.serves();
+            assert!(fort.resident());
+        }
+    }
+    assert!(sent_away > 0, "nobody was sent away");
+    // Nobody of another ticket had to end for it.
+    (0..8).for_each(|_| assert_eq!(other.answer(), Answer::Done));
+    drop((peers, other));
     fort.stands();
 }
 

@@ -5,15 +5,18 @@
 //! no place is left, one that has fewer than another takes the place of that one's oldest wait,
 //! which is closed; where all have as few, that of the oldest that has said nothing. While others
 //! wait, a greeting that takes long is cut short, the sooner the more they are: who waits has a
-//! turn after about two seconds, however many stand before it. So neither one address nor thousands
-//! that are idle can keep the others from being let in.
+//! turn after about two seconds, however many stand before it. That is so for the turns of one
+//! address as well: its own cut each other short, and nobody else's (as long as some twenty to a
+//! turn wait there; no greeting is cut before a round trip). So neither one address nor thousands
+//! that are idle can keep the others from being let in, nor who shares an address with them.
 
 use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 const PLACES_MAX: usize = 4096;
@@ -30,19 +33,15 @@ pub(super) type Exit = OwnedSemaphorePermit;
 
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
-    all: Mutex<Arc<Semaphore>>,
+    all: Mutex<Arc<Turns>>,
     street: Mutex<Street>,
-    /// How many wait although their own address may greet.
-    crowd: watch::Sender<usize>,
     exits: Arc<Semaphore>,
 }
 
 /// Everybody in front of the gate.
 struct Street {
     free: usize,
-    /// How many may greet,
-    all_max: usize,
-    /// and how many of one address.
+    /// How many of one address may greet.
     own_max: usize,
     next: u64,
     addresses: HashMap<IpAddr, Neighbours>,
@@ -52,11 +51,25 @@ struct Street {
 
 /// The connections of one address.
 struct Neighbours {
-    greeting: Arc<Semaphore>,
+    turns: Arc<Turns>,
     /// Those in their greeting among them.
     places: usize,
     /// Those that wait, the oldest first, and how they are told to leave.
     waiting: BTreeMap<u64, oneshot::Sender<Exit>>,
+}
+
+/// So many at once, of all or of one address.
+struct Turns {
+    free: Arc<Semaphore>,
+    count: usize,
+    /// How many wait for one.
+    waiting: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+struct Turn {
+    of: Arc<Turns>,
+    _held: OwnedSemaphorePermit,
 }
 
 /// A place in front of the gate.
@@ -64,7 +77,7 @@ pub(super) struct Place {
     gate: Arc<Gate>,
     address: IpAddr,
     number: u64,
-    own: Arc<Semaphore>,
+    own: Arc<Turns>,
     hold: Hold,
 }
 
@@ -80,10 +93,10 @@ enum Hold {
 
 /// A place in the gate, held for the greeting.
 pub(super) struct Permit {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-    place: Place,
+    own: Turn,
+    all: Turn,
     since: Instant,
+    _place: Place,
 }
 
 impl Gate {
@@ -91,30 +104,26 @@ impl Gate {
     pub(super) fn new(sockets: usize, caps: Caps) -> Arc<Self> {
         let street = Street {
             free: sockets.min(PLACES_MAX),
-            all_max: caps.greetings as usize,
             own_max: caps.greetings_per_address as usize,
             next: 0,
             addresses: HashMap::new(),
             silent: BTreeMap::new(),
         };
         Arc::new(Self {
-            all: Mutex::new(Arc::new(Semaphore::new(caps.greetings as usize))),
+            all: Mutex::new(Turns::new(caps.greetings as usize)),
             street: Mutex::new(street),
-            crowd: watch::Sender::new(0),
             exits: Arc::new(Semaphore::new(EXITS)),
         })
     }
 
     /// Other caps for who comes from now on; those that greet already do not count any more.
     pub(super) fn set_caps(&self, caps: Caps) {
-        let fresh = Arc::new(Semaphore::new(caps.greetings as usize));
+        let fresh = Turns::new(caps.greetings as usize);
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        let mut street = self.lock();
-        street.all_max = caps.greetings as usize;
-        street.own_max = caps.greetings_per_address as usize;
+        self.lock().own_max = caps.greetings_per_address as usize;
     }
 
-    fn all(&self) -> Arc<Semaphore> {
+    fn all(&self) -> Arc<Turns> {
         Arc::clone(&self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -144,13 +153,13 @@ impl Gate {
         let (told, hears) = oneshot::channel();
         let own_max = street.own_max;
         let neighbours = street.addresses.entry(address).or_insert_with(|| Neighbours {
-            greeting: Arc::new(Semaphore::new(own_max)),
+            turns: Turns::new(own_max),
             places: 0,
             waiting: BTreeMap::new(),
         });
         neighbours.places += 1;
         neighbours.waiting.insert(number, told);
-        let own = Arc::clone(&neighbours.greeting);
+        let own = Arc::clone(&neighbours.turns);
         street.silent.insert(number, address);
         Some(Place { gate: Arc::clone(self), address, number, own, hold: Hold::While(hears) })
     }
@@ -220,15 +229,8 @@ impl Place {
         let turn = async move {
             said.await;
             gate.lock().silent.remove(&number);
-            let own = own.acquire_owned().await.ok()?;
-            let everybody = gate.all();
-            let all = match Arc::clone(&everybody).try_acquire_owned() {
-                Ok(all) => all,
-                Err(_) => {
-                    let _waits = Waits::new(&gate.crowd);
-                    everybody.acquire_owned().await.ok()?
-                }
-            };
+            let own = own.take().await?;
+            let all = gate.all().take().await?;
             Some((own, all))
         };
         let (own, all) = tokio::select! {
@@ -243,34 +245,60 @@ impl Place {
         }
         drop(street);
         self.hold = Hold::Sure;
-        Ok(Permit { _own: own, _all: all, place: self, since: Instant::now() })
+        Ok(Permit { own, all, since: Instant::now(), _place: self })
     }
 }
 
-/// Somebody who waits for the gate.
-struct Waits<'a>(&'a watch::Sender<usize>);
+impl Turns {
+    fn new(count: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(count));
+        Arc::new(Self { free, count, waiting: AtomicUsize::new(0) })
+    }
+
+    /// Waits for one, behind those who came before.
+    async fn take(self: Arc<Self>) -> Option<Turn> {
+        let held = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let _waits = Waits::new(&self.waiting);
+                Arc::clone(&self.free).acquire_owned().await.ok()?
+            }
+        };
+        Some(Turn { of: self, _held: held })
+    }
+}
+
+impl Turn {
+    /// Whether who took so long has taken long for how many wait.
+    fn is_pressed(&self, taken: Duration) -> bool {
+        let waiting = self.of.waiting.load(Ordering::Relaxed);
+        waiting > 0 && taken >= haste(waiting, self.of.count)
+    }
+}
+
+/// Somebody who waits for a turn.
+struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
-    fn new(crowd: &'a watch::Sender<usize>) -> Self {
-        crowd.send_modify(|count| *count += 1);
-        Self(crowd)
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Permit {
     /// Waits until this greeting has taken long for how many others wait.
     pub(super) async fn is_pressed(&self) {
-        let gate = &self.place.gate;
         for ticks in 1.. {
             sleep_until(self.since + HASTE_MIN * ticks).await;
-            let (waiting, all_max) = (*gate.crowd.borrow(), gate.lock().all_max);
-            if waiting > 0 && self.since.elapsed() >= haste(waiting, all_max) {
+            let taken = self.since.elapsed();
+            if self.own.is_pressed(taken) || self.all.is_pressed(taken) {
                 return;
             }
         }
@@ -279,9 +307,9 @@ impl Permit {
 
 /// What a greeting may take while so many wait for as many to end: those all have their turn within
 /// `HASTE`, or as soon as can be.
-fn haste(waiting: usize, all_max: usize) -> Duration {
+fn haste(waiting: usize, turns: usize) -> Duration {
     let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let slots = share(all_max.max(1));
+    let slots = share(turns.max(1));
     (HASTE * slots / slots.saturating_add(share(waiting))).max(HASTE_MIN)
 }
 

@@ -95,6 +95,35 @@ async fn a_greeting_that_takes_long_is_pressed_only_while_others_wait() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_turns_of_its_own_address_presses_those_and_nobody_elses() {
+    let gate = Gate::new(PLACES_MAX, CAPS);
+    let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+    let mut held = Vec::new();
+    for address in [one, other] {
+        for _ in 0..CAPS.greetings_per_address {
+            let mut slow = place(&gate, address).unwrap().pass(ready(())).await.unwrap();
+            slow.since -= HASTE;
+            held.push(slow);
+        }
+    }
+    tokio::task::yield_now().await;
+    let (theirs, own) = (held.pop().unwrap(), held.remove(0));
+    let pressed = theirs.is_pressed();
+    tokio::pin!(pressed);
+    {
+        let next = place(&gate, one).unwrap().pass(ready(()));
+        tokio::pin!(next);
+        assert!(is_pending(next.as_mut()).await);
+        own.is_pressed().await;
+        assert!(is_pending(pressed.as_mut()).await, "another address");
+        drop(own);
+        assert!(next.await.is_ok());
+    }
+    let quick = held.pop().unwrap();
+    assert!(!quick.own.is_pressed(HASTE) && !quick.all.is_pressed(HASTE), "nobody waits any more");
+}
+
+#[tokio::test]
 async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
     let gate = Gate::new(300, CAPS);
     let from = |nth: u16| {
@@ -108,7 +137,7 @@ async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
     assert!(newcomer.pass(ready(())).await.is_ok(), "nobody has a turn who says nothing");
     assert!(all.remove(0).pass(ready(())).await.is_err(), "the oldest gave way");
     // Who speaks keeps its place, also while the gate is full: the next gives way.
-    let _full = gate.all().try_acquire_many_owned(CAPS.greetings).unwrap();
+    let _full = Arc::clone(&gate.all().free).try_acquire_many_owned(CAPS.greetings).unwrap();
     let (speaks, silent) = (all.remove(0).pass(ready(())), all.remove(0).pass(pending()));
     tokio::pin!(speaks, silent);
     assert!(is_pending(speaks.as_mut()).await && is_pending(silent.as_mut()).await);

@@ -2,8 +2,9 @@
 //!
 //! HTTP/1.1 as far as two pages without parameters need it, by hand: a head of a few KiB is read,
 //! an answer is written, the connection is closed. No bodies, no reuse, few at once, a deadline for
-//! each; who has asked nothing yet, or has an answer and stays, gives way to who comes. An HTTP library would bring a parser, a router and a connection pool to a process that
-//! needs none of them.
+//! each; who has asked nothing yet, or has an answer and stays, gives way to who comes. An HTTP
+//! library would bring a parser, a router and a connection pool to a process that needs none of
+//! them.
 
 use super::Hall;
 use super::tally::{Sums, Way, word};

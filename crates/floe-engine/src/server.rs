@@ -114,9 +114,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const ACCEPT_WARNING: Duration = Duration::from_secs(60);
 /// Connections in sessions, however many descriptors there are.
 const SOCKETS_MAX: usize = 1 << 16;
-/// What an idle session costs: TLS, its core, its tasks. It was measured to be 35 KiB without TLS
-/// and 43 with; a further connection of one is about 24, and counts as much.
-const SESSION_BYTES: u64 = 48 << 10;
+/// What an idle session costs: TLS, its core, its tasks. It was measured to be 49 KiB without TLS
+/// and 57 with; a further connection of one is about 25 without, and counts as much.
+const SESSION_BYTES: u64 = 60 << 10;
 /// What TLS adds to a piece, and the frames before it, generously.
 const COPY_BYTES: u64 = 16 << 10;
 /// Idle buffers that are kept for reuse, at most.

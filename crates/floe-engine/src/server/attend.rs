@@ -1,4 +1,5 @@
-//! One connection from accept to a stream: TLS, greeting, HELLO or JOIN, each within the deadline.
+//! One connection from accept to a stream: TLS, greeting, HELLO or JOIN, each within the deadline,
+//! which begins with its turn; the wait for that has one as long.
 //!
 //! That is done on the porch, a lane of its own: a greeting waits for no stream's turn, however
 //! many there are. Whoever does not speak floe costs one debug line; who is let in moves to the
@@ -54,7 +55,8 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit
     let Ok(socket) = socket.into_std() else { return };
     let own = Arc::clone(hall);
     let rules = hall.rules();
-    let deadline = Instant::now() + duration(rules.limits.greeting);
+    let patience = duration(rules.limits.greeting);
+    let turn_by = Instant::now() + patience;
     // Here, where they come one after the other.
     let arrival = Arrival::next();
     hall.porch.spawn(hall.porch.least_loaded(), move || async move {
@@ -68,7 +70,7 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit
                     first_record(&socket).await;
                 }
             };
-            let permit = match timeout_at(deadline, place.pass(said)).await {
+            let permit = match timeout_at(turn_by, place.pass(said)).await {
                 Ok(Ok(permit)) => permit,
                 Err(_) => return Err(Fault::new(Code::TimedOut, "wait for a turn")),
                 Ok(Err(exit)) => {
@@ -76,6 +78,8 @@ pub(super) fn let_in(hall: &Arc<Hall>, socket: TcpStream, peer: SocketAddr, exit
                     return Err(Fault::new(Code::Busy, "another took its place"));
                 }
             };
+            // What others took of the wait is not taken from it.
+            let deadline = Instant::now() + patience;
             let visit = Visit { hall: &hall, rules, peer, arrival, deadline };
             // What a greeting needs, those that wait do not.
             tokio::select! {

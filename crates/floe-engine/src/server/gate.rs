@@ -5,15 +5,18 @@
 //! no place is left, one that has fewer than another takes the place of that one's oldest wait,
 //! which is closed; where all have as few, that of the oldest that has said nothing. While others
 //! wait, a greeting that takes long is cut short, the sooner the more they are: who waits has a
-//! turn after about two seconds, however many stand before it. So neither one address nor thousands
-//! that are idle can keep the others from being let in.
+//! turn after about two seconds, however many stand before it. That is so for the turns of one
+//! address as well: its own cut each other short, and nobody else's (as long as some twenty to a
+//! turn wait there; no greeting is cut before a round trip). So neither one address nor thousands
+//! that are idle can keep the others from being let in, nor who shares an address with them.
 
 use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 const PLACES_MAX: usize = 4096;
@@ -30,19 +33,15 @@ pub(super) type Exit = OwnedSemaphorePermit;
 
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
-    all: Mutex<Arc<Semaphore>>,
+    all: Mutex<Arc<Turns>>,
     street: Mutex<Street>,
-    /// How many wait although their own address may greet.
-    crowd: watch::Sender<usize>,
     exits: Arc<Semaphore>,
 }
 
 /// Everybody in front of the gate.
 struct Street {
     free: usize,
-    /// How many may greet,
-    all_max: usize,
-    /// and how many of one address.
+    /// How many of one address may greet.
     own_max: usize,
     next: u64,
     addresses: HashMap<IpAddr, Neighbours>,
@@ -52,11 +51,25 @@ struct Street {
 
 /// The connections of one address.
 struct Neighbours {
-    greeting: Arc<Semaphore>,
+    turns: Arc<Turns>,
     /// Those in their greeting among them.
     places: usize,
     /// Those that wait, the oldest first, and how they are told to leave.
     waiting: BTreeMap<u64, oneshot::Sender<Exit>>,
+}
+
+/// So many at once, of all or of one address.
+struct Turns {
+    free: Arc<Semaphore>,
+    count: usize,
+    /// How many wait for one.
+    waiting: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+struct Turn {
+    of: Arc<Turns>,
+    _held: OwnedSemaphorePermit,
 }
 
 /// A place in front of the gate.
@@ -64,7 +77,7 @@ pub(super) struct Place {
     gate: Arc<Gate>,
     address: IpAddr,
     number: u64,
-    own: Arc<Semaphore>,
+    own: Arc<Turns>,
     hold: Hold,
 }
 
@@ -80,10 +93,10 @@ enum Hold {
 
 /// A place in the gate, held for the greeting.
 pub(super) struct Permit {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-    place: Place,
+    own: Turn,
+    all: Turn,
     since: Instant,
+    _place: Place,
 }
 
 impl Gate {
@@ -91,30 +104,26 @@ impl Gate {
     pub(super) fn new(sockets: usize, caps: Caps) -> Arc<Self> {
         let street = Street {
             free: sockets.min(PLACES_MAX),
-            all_max: caps.greetings as usize,
             own_max: caps.greetings_per_address as usize,
             next: 0,
             addresses: HashMap::new(),
             silent: BTreeMap::new(),
         };
         Arc::new(Self {
-            all: Mutex::new(Arc::new(Semaphore::new(caps.greetings as usize))),
+            all: Mutex::new(Turns::new(caps.greetings as usize)),
             street: Mutex::new(street),
-            crowd: watch::Sender::new(0),
             exits: Arc::new(Semaphore::new(EXITS)),
         })
     }
 
     /// Other caps for who comes from now on; those that greet already do not count any more.
     pub(super) fn set_caps(&self, caps: Caps) {
-        let fresh = Arc::new(Semaphore::new(caps.greetings as usize));
+        let fresh = Turns::new(caps.greetings as usize);
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
-        let mut street = self.lock();
-        street.all_max = caps.greetings as usize;
-        street.own_max = caps.greetings_per_address as usize;
+        self.lock().own_max = caps.greetings_per_address as usize;
     }
 
-    fn all(&self) -> Arc<Semaphore> {
+    fn all(&self) -> Arc<Turns> {
         Arc::clone(&self.all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -144,13 +153,13 @@ impl Gate {
         let (told, hears) = oneshot::channel();
         let own_max = street.own_max;
         let neighbours = street.addresses.entry(address).or_insert_with(|| Neighbours {
-            greeting: Arc::new(Semaphore::new(own_max)),
+            turns: Turns::new(own_max),
             places: 0,
             waiting: BTreeMap::new(),
         });
         neighbours.places += 1;
         neighbours.waiting.insert(number, told);
-        let own = Arc::clone(&neighbours.greeting);
+        let own = Arc::clone(&neighbours.turns);
         street.silent.insert(number, address);
         Some(Place { gate: Arc::clone(self), address, number, own, hold: Hold::While(hears) })
     }
@@ -220,15 +229,8 @@ impl Place {
         let turn = async move {
             said.await;
             gate.lock().silent.remove(&number);
-            let own = own.acquire_owned().await.ok()?;
-            let everybody = gate.all();
-            let all = match Arc::clone(&everybody).try_acquire_owned() {
-                Ok(all) => all,
-                Err(_) => {
-                    let _waits = Waits::new(&gate.crowd);
-                    everybody.acquire_owned().await.ok()?
-                }
-            };
+            let own = own.take().await?;
+            let all = gate.all().take().await?;
             Some((own, all))
         };
         let (own, all) = tokio::select! {
@@ -243,34 +245,60 @@ impl Place {
         }
         drop(street);
         self.hold = Hold::Sure;
-        Ok(Permit { _own: own, _all: all, place: self, since: Instant::now() })
+        Ok(Permit { own, all, since: Instant::now(), _place: self })
     }
 }
 
-/// Somebody who waits for the gate.
-struct Waits<'a>(&'a watch::Sender<usize>);
+impl Turns {
+    fn new(count: usize) -> Arc<Self> {
+        let free = Arc::new(Semaphore::new(count));
+        Arc::new(Self { free, count, waiting: AtomicUsize::new(0) })
+    }
+
+    /// Waits for one, behind those who came before.
+    async fn take(self: Arc<Self>) -> Option<Turn> {
+        let held = match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(held) => held,
+            Err(_) => {
+                let _waits = Waits::new(&self.waiting);
+                Arc::clone(&self.free).acquire_owned().await.ok()?
+            }
+        };
+        Some(Turn { of: self, _held: held })
+    }
+}
+
+impl Turn {
+    /// Whether who took so long has taken long for how many wait.
+    fn is_pressed(&self, taken: Duration) -> bool {
+        let waiting = self.of.waiting.load(Ordering::Relaxed);
+        waiting > 0 && taken >= haste(waiting, self.of.count)
+    }
+}
+
+/// Somebody who waits for a turn.
+struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
-    fn new(crowd: &'a watch::Sender<usize>) -> Self {
-        crowd.send_modify(|count| *count += 1);
-        Self(crowd)
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Permit {
     /// Waits until this greeting has taken long for how many others wait.
     pub(super) async fn is_pressed(&self) {
-        let gate = &self.place.gate;
         for ticks in 1.. {
             sleep_until(self.since + HASTE_MIN * ticks).await;
-            let (waiting, all_max) = (*gate.crowd.borrow(), gate.lock().all_max);
-            if waiting > 0 && self.since.elapsed() >= haste(waiting, all_max) {
+            let taken = self.since.elapsed();
+            if self.own.is_pressed(taken) || self.all.is_pressed(taken) {
                 return;
             }
         }
@@ -279,9 +307,9 @@ impl Permit {
 
 /// What a greeting may take while so many wait for as many to end: those all have their turn within
 /// `HASTE`, or as soon as can be.
-fn haste(waiting: usize, all_max: usize) -> Duration {
+fn haste(waiting: usize, turns: usize) -> Duration {
     let share = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let slots = share(all_max.max(1));
+    let slots = share(turns.max(1));
     (HASTE * slots / slots.saturating_add(share(waiting))).max(HASTE_MIN)
 }
 
@@ -297,155 +325,4 @@ pub(super) fn block_of(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::{pending, ready};
-    use std::pin::Pin;
-    use std::task::Poll;
-
-    const CAPS: Caps = Caps {
-        greetings: 256,
-        greetings_per_address: 32,
-        sessions: 1,
-        sessions_per_ticket: None,
-        sessions_per_address: None,
-    };
-
-    /// A place, where nobody who leaves is waited for.
-    fn place(gate: &Arc<Gate>, address: IpAddr) -> Option<Place> {
-        let exit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        gate.place(address, exit)
-    }
-
-    async fn is_pending<T>(mut waits: Pin<&mut impl Future<Output = T>>) -> bool {
-        std::future::poll_fn(|cx| Poll::Ready(waits.as_mut().poll(cx).is_pending())).await
-    }
-
-    /// Takes the whole gate, from eight addresses.
-    async fn crowd(gate: &Arc<Gate>) -> Vec<Permit> {
-        let mut held = Vec::new();
-        for nth in 0..CAPS.greetings {
-            let address =
-                IpAddr::from([10, 0, 0, u8::try_from(nth / CAPS.greetings_per_address).unwrap()]);
-            held.push(place(gate, address).unwrap().pass(ready(())).await.unwrap());
-        }
-        // A task that has done so much is told to wait where it need not: another turn.
-        tokio::task::yield_now().await;
-        held
-    }
-
-    #[tokio::test]
-    async fn an_address_waits_for_its_own_and_holds_up_no_other() {
-        let gate = Gate::new(PLACES_MAX, CAPS);
-        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut held = Vec::new();
-        for _ in 0..CAPS.greetings_per_address {
-            held.push(place(&gate, one).unwrap().pass(ready(())).await.unwrap());
-        }
-        let waits = place(&gate, one).unwrap().pass(ready(()));
-        tokio::pin!(waits);
-        assert!(is_pending(waits.as_mut()).await);
-        drop(place(&gate, other).unwrap().pass(ready(())).await.unwrap());
-        held.pop();
-        drop(waits.await.unwrap());
-        drop(held);
-        assert!(gate.lock().addresses.is_empty());
-    }
-
-    #[tokio::test]
-    async fn who_comes_when_no_place_is_left_takes_one_of_the_address_that_has_most() {
-        let gate = Gate::new(12, CAPS);
-        let from = |nth: u8| IpAddr::from([10, 0, 0, nth]);
-        let mut all: Vec<_> = std::iter::from_fn(|| place(&gate, from(1))).collect();
-        assert_eq!(all.len(), 12, "one that is alone has all");
-        for (nth, share) in [(2, 6), (3, 4), (4, 3)] {
-            let taken: Vec<_> = std::iter::from_fn(|| place(&gate, from(nth))).collect();
-            assert_eq!(taken.len(), share);
-            all.extend(taken);
-            let most = gate.lock().addresses.values().map(|their| their.places).max();
-            assert!(most <= Some(share + 1), "{most:?}");
-        }
-        let oldest = all.remove(0);
-        assert!(oldest.pass(ready(())).await.is_err(), "another has its place");
-        let newest = all.pop().unwrap();
-        let passed = newest.pass(ready(())).await;
-        assert!(passed.is_ok());
-        drop((passed, all));
-        assert!(gate.lock().addresses.is_empty() && gate.lock().free == 12);
-    }
-
-    #[tokio::test]
-    async fn a_greeting_that_takes_long_is_pressed_only_while_others_wait() {
-        let gate = Gate::new(PLACES_MAX, CAPS);
-        let mut held = crowd(&gate).await;
-        let mut slow = held.pop().unwrap();
-        slow.since -= HASTE;
-        {
-            let pressed = slow.is_pressed();
-            tokio::pin!(pressed);
-            assert!(is_pending(pressed.as_mut()).await, "nobody waits");
-            let next = place(&gate, IpAddr::from([10, 1, 0, 0])).unwrap().pass(ready(()));
-            tokio::pin!(next);
-            assert!(is_pending(next.as_mut()).await);
-            pressed.await;
-        }
-        let next = place(&gate, IpAddr::from([10, 1, 0, 0])).unwrap().pass(ready(()));
-        drop(slow);
-        assert!(next.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
-        let gate = Gate::new(300, CAPS);
-        let from = |nth: u16| {
-            let [high, low] = nth.to_be_bytes();
-            IpAddr::from([10, 0, high, low])
-        };
-        let mut all: Vec<_> = (0..300).filter_map(|nth| place(&gate, from(nth))).collect();
-        assert_eq!(all.len(), 300, "one of each address");
-        assert!(place(&gate, from(299)).is_none(), "none has more than this one would");
-        let newcomer = place(&gate, from(1000)).unwrap();
-        assert!(newcomer.pass(ready(())).await.is_ok(), "nobody has a turn who says nothing");
-        assert!(all.remove(0).pass(ready(())).await.is_err(), "the oldest gave way");
-        // Who speaks keeps its place, also while the gate is full: the next gives way.
-        let _full = gate.all().try_acquire_many_owned(CAPS.greetings).unwrap();
-        let (speaks, silent) = (all.remove(0).pass(ready(())), all.remove(0).pass(pending()));
-        tokio::pin!(speaks, silent);
-        assert!(is_pending(speaks.as_mut()).await && is_pending(silent.as_mut()).await);
-        let newcomers: Vec<_> = (1001..1003).filter_map(|nth| place(&gate, from(nth))).collect();
-        assert_eq!(newcomers.len(), 2);
-        assert!(silent.await.is_err() && is_pending(speaks.as_mut()).await);
-        drop((newcomers, all));
-    }
-
-    #[test]
-    fn the_more_wait_the_sooner_a_greeting_is_pressed_and_all_have_their_turn() {
-        assert_eq!(haste(0, 256), HASTE);
-        assert_eq!(haste(256, 256), HASTE / 2);
-        assert_eq!(haste(4096, 256), HASTE / 17);
-        assert_eq!(haste(4096, 1), HASTE_MIN);
-        assert_eq!(haste(usize::MAX, 0), HASTE_MIN);
-        for waiting in [1_u32, 100, 1000, 4096] {
-            let turns = f64::from(waiting) / 256.0;
-            let last = haste(waiting as usize, 256).as_secs_f64() * turns;
-            assert!(last < HASTE.as_secs_f64(), "{waiting}: {last}");
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_comes_while_many_have_to_leave_and_are_not_gone() {
-        let gate = Gate::new(1, CAPS);
-        let mut left = Vec::new();
-        for nth in 0..=EXITS {
-            let address = IpAddr::from([10, 0, 1, u8::try_from(nth).unwrap()]);
-            left.push(gate.place(address, gate.exit().await).unwrap());
-        }
-        let next = gate.exit();
-        tokio::pin!(next);
-        assert!(is_pending(next.as_mut()).await, "all places but one are of those who leave");
-        let way_out = left.remove(0).pass(ready(())).await.err().unwrap();
-        assert!(way_out.is_some() && is_pending(next.as_mut()).await, "it is not gone yet");
-        drop(way_out);
-        drop(next.await);
-    }
-}
+mod tests;

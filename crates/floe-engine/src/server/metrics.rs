@@ -2,21 +2,23 @@
 //!
 //! HTTP/1.1 as far as two pages without parameters need it, by hand: a head of a few KiB is read,
 //! an answer is written, the connection is closed. No bodies, no reuse, few at once, a deadline for
-//! each. An HTTP library would bring a parser, a router and a connection pool to a process that
-//! needs none of them.
+//! each; who has asked nothing yet, or has an answer and stays, gives way to who comes. An HTTP
+//! library would bring a parser, a router and a connection pool to a process that needs none of
+//! them.
 
 use super::Hall;
 use super::tally::{Sums, Way, word};
 use floe_proto::frame::Direction;
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
-/// Connections at once; others are closed.
+/// Connections at once. Where all are being answered, others are closed.
 const READERS_MAX: usize = 8;
 /// How long one may take, from its first byte to its last.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,17 +34,28 @@ const REST: Duration = Duration::from_millis(100);
 /// Answers, for ever.
 pub(super) async fn attend(hall: Arc<Hall>, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(READERS_MAX));
-    let desk = Arc::new(Desk { hall, looking: Arc::new(Semaphore::new(1)) });
-    loop {
+    let (looking, idle) = (Arc::new(Semaphore::new(1)), Idle::default());
+    let desk = Arc::new(Desk { hall, looking, idle });
+    for number in 0.. {
         let Ok((socket, _)) = listener.accept().await else {
             sleep(REST).await;
             continue;
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+        if places.available_permits() == 0 && !desk.idle.send_one_away() {
+            continue;
+        }
+        // Whoever was sent away is gone at once.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let desk = Arc::clone(&desk);
+        let guest = Guest { number, leave: Arc::default() };
+        desk.idle.add(&guest);
         tokio::spawn(async move {
             // Who is too slow is hung up on.
-            let _ = timeout(PATIENCE, talk(&desk, socket)).await;
+            tokio::select! {
+                _ = timeout(PATIENCE, talk(&desk, &guest, socket)) => {}
+                () = guest.leave.notified() => {}
+            }
+            desk.idle.remove(&guest);
             drop(place);
         });
     }
@@ -54,9 +67,42 @@ struct Desk {
     /// Held while it is looked at the audit log: a disk that hangs has one question, not one for
     /// each who asks.
     looking: Arc<Semaphore>,
+    idle: Idle,
 }
 
-async fn talk(desk: &Desk, mut socket: TcpStream) -> std::io::Result<()> {
+/// A connection, by the order in which they came.
+struct Guest {
+    number: u64,
+    /// Notified when it has to leave.
+    leave: Arc<Notify>,
+}
+
+/// Those that have asked nothing yet, or were answered: they may have to leave.
+#[derive(Default)]
+struct Idle(Mutex<BTreeMap<u64, Arc<Notify>>>);
+
+impl Idle {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, guest: &Guest) {
+        self.lock().insert(guest.number, Arc::clone(&guest.leave));
+    }
+
+    /// Whether it may stay: nobody told it to leave before.
+    fn remove(&self, guest: &Guest) -> bool {
+        self.lock().remove(&guest.number).is_some()
+    }
+
+    /// The oldest has to leave, if there is one.
+    fn send_one_away(&self) -> bool {
+        let oldest = self.lock().pop_first();
+        oldest.inspect(|(_, leave)| leave.notify_one()).is_some()
+    }
+}
+
+async fn talk(desk: &Desk, guest: &Guest, mut socket: TcpStream) -> std::io::Result<()> {
     let mut head = Vec::new();
     let mut part = [0; 1024];
     while !is_whole(&head) && head.len() < HEAD_BYTES_MAX {
@@ -65,6 +111,9 @@ async fn talk(desk: &Desk, mut socket: TcpStream) -> std::io::Result<()> {
             return Ok(());
         }
         head.extend_from_slice(&part[..read]);
+    }
+    if !desk.idle.remove(guest) {
+        return Ok(());
     }
     let page = match Asked::of(&head) {
         Ok((method, Page::Metrics)) => (method, OK, METRICS, text(&desk.hall)),
@@ -85,6 +134,7 @@ async fn talk(desk: &Desk, mut socket: TcpStream) -> std::io::Result<()> {
     }
     socket.write_all(answer.as_bytes()).await?;
     socket.shutdown().await?;
+    desk.idle.add(guest);
     // Closed with bytes unread, the answer might be lost.
     tokio::io::copy(&mut socket.take(LINGER_BYTES_MAX), &mut tokio::io::sink()).await?;
     Ok(())

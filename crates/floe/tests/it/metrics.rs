@@ -136,6 +136,27 @@ fn strangers_are_held_to_a_few_connections_a_deadline_and_no_bodies() {
 }
 
 #[test]
+fn connections_that_ask_nothing_or_were_answered_give_way_to_who_asks() {
+    const HEALTH: &str = "GET /healthz HTTP/1.1\r\n\r\n";
+    let stage = Stage::new();
+    let (_server, port) = serve(&stage);
+    let dial = || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // As many as there may be, and another for each that had to leave.
+    let mut idle: Vec<_> = (0..8).map(|_| dial()).collect();
+    for nth in 0..10 {
+        assert!(ask(port, HEALTH).starts_with("HTTP/1.1 200"), "{nth} silent ones came again");
+        idle.push(dial());
+    }
+    for nth in 0..10 {
+        let mut answered = dial();
+        answered.write_all(HEALTH.as_bytes()).unwrap();
+        let mut part = [0; 1024];
+        assert!(answered.read(&mut part).unwrap() > 0, "{nth} stay after their answer");
+        idle.push(answered);
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_and_none_is_listened_on_unasked() {
     let stage = Stage::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

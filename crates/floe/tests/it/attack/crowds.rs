@@ -30,7 +30,7 @@ const LEAVING: usize = 64 + 16;
 /// are in their greeting at once.
 const WAITING_BYTES: u64 = 4 << 10;
 const GREETING_BYTES: u64 = 16 << 20;
-const SESSION_BYTES: usize = 48 << 10;
+const SESSION_BYTES: usize = 60 << 10;
 
 /// One crowd at a time: each takes most of what this process may open.
 fn room() -> Option<MutexGuard<'static, ()>> {

@@ -64,6 +64,23 @@ fn who_never_ends_a_greeting_is_ended_and_holds_nobody_up() {
     plain.stands();
 }
 
+/// More of one address than may greet, each with a whole ClientHello and no more: they give way to
+/// whoever waits there. Their own deadline is longer than any client waits.
+#[test]
+fn silent_greetings_of_an_address_give_way_to_who_waits_there() {
+    let fort = Fort::with(&[], "[limits]\ngreeting-time = \"60s\"\ngreetings-per-address = 4\n");
+    let hello = client_hello();
+    let silent = || {
+        let mut socket = Link::tcp(fort.server.port);
+        socket.write_all(&hello).unwrap();
+        socket
+    };
+    let crowd: Vec<_> = (0..10).map(|_| silent()).collect();
+    fort.serves();
+    drop(crowd);
+    fort.stands();
+}
+
 /// What is begun in a session and not gone on with holds only its own session up.
 #[test]
 fn who_never_ends_a_frame_holds_nobody_up() {

@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) found: BTreeSet<usize>,
     /// Links of streams that were lost.
     lost: BTreeSet<LinkId>,
+    /// How many sessions it began: one for each errand, unless something was lost.
+    pub(super) sessions: usize,
     /// How often another run took over from its commands.
     taken_over: u32,
 }
@@ -125,6 +127,7 @@ impl Client {
             effort: Effort::default(),
             found: BTreeSet::new(),
             lost: BTreeSet::new(),
+            sessions: 0,
             taken_over: 0,
         }
     }
@@ -232,6 +235,7 @@ impl World {
         let Some(process) = client.process.as_mut() else {
             return self.leave_link(link, Side::Client);
         };
+        client.sessions += 1;
         let limits = self.options.common_limits();
         let pages = limits.page_entries_max;
         let files = Files::local(client.owner, process.pool.clone(), pages);

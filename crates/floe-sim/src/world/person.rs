@@ -37,6 +37,8 @@ pub(super) struct Client {
     pub(super) effort: Effort,
     /// Errands that ended because something stood there: who is told so is told nothing durable.
     pub(super) found: BTreeSet<usize>,
+    /// How many sessions it began: one for each errand, unless something was lost.
+    pub(super) sessions: usize,
     /// How often another run took over from its commands.
     taken_over: u32,
 }
@@ -114,6 +116,7 @@ impl Client {
             process: None,
             effort: Effort::default(),
             found: BTreeSet::new(),
+            sessions: 0,
             taken_over: 0,
         }
     }
@@ -213,6 +216,7 @@ impl World {
         let Some(process) = client.process.as_mut() else {
             return self.leave_link(link, Side::Client);
         };
+        client.sessions += 1;
         let limits = self.options.common_limits();
         let pages = limits.page_entries_max;
         let files = Files::local(client.owner, process.pool.clone(), pages);

@@ -31,17 +31,30 @@ pub(super) fn check_beneath(
         // It is the rename's to say what is wrong.
         _ => return Ok(()),
     }
+    // Who may not list is not told what is there.
+    let told = |fault: Fault| {
+        let why = match fault.code {
+            Code::LimitExceeded => {
+                format!(
+                    ": the server takes no more than {} directories beneath one another",
+                    trees.depth
+                )
+            }
+            _ => String::new(),
+        };
+        Fault::new(fault.code, format!("rename {from:?} to {to:?}{why}"))
+    };
     let mut way = vec![Level::new(from.clone(), to.clone())];
     while let Some(level) = way.last_mut() {
         if !wanted() {
-            return Err(Fault::new(Code::Interrupted, format!("rename {from:?} to {to:?}")));
+            return Err(told(Fault::new(Code::Interrupted, "")));
         }
-        if let Some(next) = level.descend()? {
+        if let Some(next) = level.descend().map_err(told)? {
             way.push(next);
         } else if level.is_over {
             way.pop();
         } else {
-            level.look(store, trees)?;
+            level.look(store, trees).map_err(told)?;
         }
     }
     Ok(())
@@ -124,6 +137,12 @@ mod tests {
         assert_eq!(look(&store, "a", "b", 2), Ok(()));
         assert_eq!(look(&store, "a/300", "b", 1), Ok(()));
         assert_eq!(look(&store, "none", "b/a", 3), Ok(()));
+        let trees = TreeCaps { depth: 3, ..TreeCaps::default() };
+        let refused = check_beneath(&store, (&path("a"), &path("b/a")), &trees, &|| true);
+        assert!(
+            !refused.unwrap_err().to_string().contains("300"),
+            "a name that may be nobody's to see"
+        );
     }
 
     #[test]

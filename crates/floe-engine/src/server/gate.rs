@@ -7,8 +7,9 @@
 //! wait, a greeting that takes long is cut short, the sooner the more they are: who waits has a
 //! turn after about two seconds, however many stand before it. That is so for the turns of one
 //! address as well: its own cut each other short, and nobody else's (as long as some twenty to a
-//! turn wait there; no greeting is cut before a round trip). So neither one address nor thousands
-//! that are idle can keep the others from being let in, nor who shares an address with them.
+//! turn wait there; no greeting is cut for them before half a second). So neither one address nor
+//! thousands that are idle can keep the others from being let in, nor who shares an address with
+//! them.
 
 use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,8 @@ const PLACES_MAX: usize = 4096;
 const HASTE: Duration = Duration::from_secs(2);
 /// What it may take at least, whoever waits: a round trip; and how often that is looked at.
 const HASTE_MIN: Duration = Duration::from_millis(100);
+/// Neighbours may all be honest, and far away: one of them has a round trip or two.
+const OWN_HASTE_MIN: Duration = Duration::from_millis(500);
 
 /// How many may be told to leave and not be gone yet.
 const EXITS: usize = 64;
@@ -269,10 +272,10 @@ impl Turns {
 }
 
 impl Turn {
-    /// Whether who took so long has taken long for how many wait.
-    fn is_pressed(&self, taken: Duration) -> bool {
+    /// Whether who took so long, and as long as any may, has taken long for how many wait.
+    fn is_pressed(&self, taken: Duration, least: Duration) -> bool {
         let waiting = self.of.waiting.load(Ordering::Relaxed);
-        waiting > 0 && taken >= haste(waiting, self.of.count)
+        waiting > 0 && taken >= haste(waiting, self.of.count).max(least)
     }
 }
 
@@ -298,7 +301,7 @@ impl Permit {
         for ticks in 1.. {
             sleep_until(self.since + HASTE_MIN * ticks).await;
             let taken = self.since.elapsed();
-            if self.own.is_pressed(taken) || self.all.is_pressed(taken) {
+            if self.own.is_pressed(taken, OWN_HASTE_MIN) || self.all.is_pressed(taken, HASTE_MIN) {
                 return;
             }
         }

@@ -120,7 +120,11 @@ async fn who_waits_for_the_turns_of_its_own_address_presses_those_and_nobody_els
         assert!(next.await.is_ok());
     }
     let quick = held.pop().unwrap();
-    assert!(!quick.own.is_pressed(HASTE) && !quick.all.is_pressed(HASTE), "nobody waits any more");
+    let pressed = |turn: &Turn| turn.is_pressed(HASTE, HASTE_MIN);
+    let waits = Waits::new(&quick.own.of.waiting);
+    assert!(pressed(&quick.own) && !quick.own.is_pressed(HASTE, HASTE * 2), "not before its least");
+    drop(waits);
+    assert!(!pressed(&quick.own) && !pressed(&quick.all), "nobody waits any more");
 }
 
 #[tokio::test]

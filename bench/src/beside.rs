@@ -7,7 +7,7 @@
 pub mod bed; // the server, the transfer and its rival
 
 use crate::figure::number;
-use crate::joined::{Joined, RMEM, Setting};
+use crate::joined::{Joined, Setting};
 use crate::report::machine;
 use crate::session::Way;
 use crate::{Result, session};
@@ -101,13 +101,9 @@ impl BesideArgs {
         program: &std::path::Path,
     ) -> Result<Course> {
         let link = Joined::lay(&Setting {
-            bits: self.rate * 1_000_000,
-            rtt_ms,
-            loss_ppm: 0,
             congestion: self.congestion.clone(),
             queue_bytes: self.queue_kib.map(|kib| kib << 10),
-            seed: 1,
-            rmem: RMEM,
+            ..Setting::plain(self.rate * 1_000_000, rtt_ms)
         })?;
         let size = self.rate * 125_000 * (3 * self.seconds + 10);
         let mut bed = Bed::make(&self.memory, program, link.site(), way, size)?;

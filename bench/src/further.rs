@@ -5,7 +5,7 @@
 use crate::Result;
 use crate::content::Content;
 use crate::figure::{Figure, number};
-use crate::joined::{Joined, RMEM, Setting};
+use crate::joined::{Joined, Setting};
 use crate::process::Process;
 use crate::report::machine;
 use crate::session;
@@ -17,7 +17,7 @@ use floe_proto::command::{StreamCount, TransferOptions};
 use floe_types::{ByteCount, Limits, ObjectPath};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Options of `floe-bench further`.
 #[derive(clap::Args, Clone, Debug)]
@@ -58,7 +58,6 @@ struct Time {
 const SIZE: ByteCount = ByteCount(1 << 10);
 const BITS: u64 = 200_000_000;
 const PORT: u16 = 25_300;
-const START: Duration = Duration::from_secs(60);
 /// Round trips from the start of a session to the last byte of its first file, at most,
 const FIRST_MAX: f64 = 5.0;
 /// and for a further one.
@@ -98,15 +97,7 @@ fn median(times: &[Time], of: fn(&Time) -> f64) -> Result<f64> {
 impl FurtherArgs {
     /// Of each session, each file's.
     fn measure(&self, rtt_ms: u64, program: &Path) -> Result<Vec<Vec<Time>>> {
-        let link = Joined::lay(&Setting {
-            bits: BITS,
-            rtt_ms,
-            loss_ppm: 0,
-            congestion: "cubic".to_owned(),
-            queue_bytes: None,
-            seed: 1,
-            rmem: RMEM,
-        })?;
+        let link = Joined::lay(&Setting::plain(BITS, rtt_ms))?;
         let site = link.site();
         let dir = tempfile::Builder::new().prefix("floe-bench-further-").tempdir_in(&self.memory);
         let dir = dir.map_err(|e| format!("make a directory in {}: {e}", self.memory.display()))?;
@@ -116,11 +107,7 @@ impl FurtherArgs {
         for nth in 0..self.files {
             Content::File(SIZE).make(&served.join(nth.to_string()))?;
         }
-        let script = r#"exec "$FLOE" serve served --listen "$ADDRESS" --state server"#;
-        let mut command = site.command(End::Far, script, at);
-        command.env("FLOE", program).env("ADDRESS", format!("{}:{PORT}", site.host));
-        let server = Process::start(&mut command, "serve", &at.join("serve.log"))?;
-        server.listening(PORT, START)?;
+        let _server = site.serve(program, at, PORT)?;
         let own = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
         let mut sessions = Vec::new();
         for run in 0..self.runs {

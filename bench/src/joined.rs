@@ -32,6 +32,21 @@ pub struct Setting {
     pub rmem: &'static str,
 }
 
+impl Setting {
+    /// Without losses, a queue of a round trip, sockets as distributions ship them, CUBIC.
+    pub fn plain(bits: u64, rtt_ms: u64) -> Self {
+        Self {
+            bits,
+            rtt_ms,
+            loss_ppm: 0,
+            congestion: "cubic".to_owned(),
+            queue_bytes: None,
+            seed: 1,
+            rmem: RMEM,
+        }
+    }
+}
+
 /// A running link, and where its ends are.
 pub struct Joined {
     setting: Setting,

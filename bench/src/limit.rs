@@ -3,7 +3,7 @@
 
 use crate::beside::bed::Bed;
 use crate::figure::number;
-use crate::joined::{Joined, RMEM, Setting};
+use crate::joined::{Joined, Setting};
 use crate::report::machine;
 use crate::session::Way;
 use crate::{Result, session};
@@ -76,15 +76,7 @@ pub fn run(args: &LimitArgs) -> Result<()> {
 
 impl LimitArgs {
     fn measure(&self, limit: u64, rtt_ms: u64, way: Way, program: &Path) -> Result<Kept> {
-        let link = Joined::lay(&Setting {
-            bits: self.rate * 1_000_000,
-            rtt_ms,
-            loss_ppm: 0,
-            congestion: "cubic".to_owned(),
-            queue_bytes: None,
-            seed: 1,
-            rmem: RMEM,
-        })?;
+        let link = Joined::lay(&Setting::plain(self.rate * 1_000_000, rtt_ms))?;
         let a_second = limit * 1000;
         let mut bed = Bed::make(&self.memory, program, link.site(), way, a_second * self.seconds)?;
         let (begun, mut last) = (Instant::now(), bed.moved()?);

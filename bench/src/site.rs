@@ -5,11 +5,13 @@
 //! a network of the bench's own, so that nothing else is counted.
 
 use crate::accounts::{self, ProcessId};
+use crate::process::Process;
 use crate::{Result, os};
 use floe_types::ByteCount;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// Which end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +85,17 @@ impl Site {
         command
     }
 
+    /// A server at the far end over `served` of a directory, once it listens. It keeps its state in
+    /// `server` there, and what it says in `serve.log`.
+    pub fn serve(&self, program: &Path, dir: &Path, port: u16) -> Result<Process> {
+        let script = r#"exec "$FLOE" serve served --listen "$ADDRESS" --state server"#;
+        let mut command = self.command(End::Far, script, dir);
+        command.env("FLOE", program).env("ADDRESS", format!("{}:{port}", self.host));
+        let server = Process::start(&mut command, "serve", &dir.join("serve.log"))?;
+        server.listening(port, START)?;
+        Ok(server)
+    }
+
     /// Bytes on the wire so far, both ways.
     pub fn carried(&self) -> Option<ByteCount> {
         match self.interface {
@@ -92,6 +105,9 @@ impl Site {
         }
     }
 }
+
+/// How long a server may take until it listens.
+const START: Duration = Duration::from_secs(60);
 
 /// What stands before a server, so that it does not outlive the bench however that ends.
 pub const WITH_PARENT: &[&str] = &["setpriv", "--pdeathsig", "TERM"];

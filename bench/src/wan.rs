@@ -134,13 +134,11 @@ impl WanArgs {
 
     fn setting(&self, condition: &Condition) -> Setting {
         Setting {
-            bits: self.bits(),
-            rtt_ms: condition.rtt_ms,
             loss_ppm: condition.loss.ppm,
             congestion: condition.congestion.clone(),
             queue_bytes: self.queue_kib.map(|kib| kib << 10),
             seed: self.seed,
-            rmem: RMEM,
+            ..Setting::plain(self.bits(), condition.rtt_ms)
         }
     }
 

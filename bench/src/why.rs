@@ -247,7 +247,6 @@ impl Bottleneck {
 
     fn setting(&self) -> Option<Setting> {
         let Made::Path { bits, rtt_ms, loss_ppm, rmem } = self.made else { return None };
-        let congestion = "cubic".to_owned();
-        Some(Setting { bits, rtt_ms, loss_ppm, congestion, queue_bytes: None, seed: 1, rmem })
+        Some(Setting { loss_ppm, rmem, ..Setting::plain(bits, rtt_ms) })
     }
 }

@@ -56,11 +56,7 @@ impl Bed {
         fs::create_dir(&served).map_err(|e| format!("make {}: {e}", served.display()))?;
         let from = if way == Way::Put { dir.path() } else { &served };
         Content::File(ByteCount(size)).make(&from.join("file"))?;
-        let script = r#"exec "$FLOE" serve served --listen "$ADDRESS" --state server"#;
-        let mut command = site.command(End::Far, script, dir.path());
-        command.env("FLOE", program).env("ADDRESS", format!("{}:{PORT}", site.host));
-        let server = Process::start(&mut command, "serve", &dir.path().join("serve.log"))?;
-        server.listening(PORT, START)?;
+        let server = site.serve(program, dir.path(), PORT)?;
         let ticket = dir.path().join("server/owner.ticket");
         let ticket = fs::read_to_string(&ticket)
             .map_err(|error| format!("read {}: {error}", ticket.display()))?;

@@ -87,14 +87,21 @@ impl TreeCaps {
     /// # Errors
     /// `LimitExceeded`.
     pub(crate) fn check_depth(&self, path: &ObjectPath) -> Result<(), Fault> {
+        if self.are_within(path) { Ok(()) } else { Err(self.too_deep(&format!("make {path:?}"))) }
+    }
+
+    /// Whether directories may be so deep.
+    pub(crate) fn are_within(&self, path: &ObjectPath) -> bool {
+        path.components().len() <= self.depth as usize
+    }
+
+    /// That what somebody does makes a directory that is too deep.
+    pub(crate) fn too_deep(&self, doing: &str) -> Fault {
         let most = self.depth;
-        if path.components().len() <= most as usize {
-            return Ok(());
-        }
         let detail = format!(
-            "make {path:?}: the server takes no more than {most} directories beneath one another"
+            "{doing}: the server takes no more than {most} directories beneath one another"
         );
-        Err(Fault::new(Code::LimitExceeded, detail))
+        Fault::new(Code::LimitExceeded, detail)
     }
 }
 

@@ -32,22 +32,15 @@ pub(super) fn check_beneath(
         _ => return Ok(()),
     }
     // Who may not list is not told what is there.
-    let told = |fault: Fault| {
-        let why = match fault.code {
-            Code::LimitExceeded => {
-                format!(
-                    ": the server takes no more than {} directories beneath one another",
-                    trees.depth
-                )
-            }
-            _ => String::new(),
-        };
-        Fault::new(fault.code, format!("rename {from:?} to {to:?}{why}"))
+    let doing = format!("rename {from:?} to {to:?}");
+    let told = |code| match code {
+        Code::LimitExceeded => trees.too_deep(&doing),
+        code => Fault::new(code, doing.as_str()),
     };
     let mut way = vec![Level::new(from.clone(), to.clone())];
     while let Some(level) = way.last_mut() {
         if !wanted() {
-            return Err(told(Fault::new(Code::Interrupted, "")));
+            return Err(told(Code::Interrupted));
         }
         if let Some(next) = level.descend().map_err(told)? {
             way.push(next);
@@ -75,26 +68,28 @@ impl Level {
         Self { from, to, left: Vec::new(), next: None, is_over: false }
     }
 
-    fn descend(&mut self) -> Result<Option<Self>, Fault> {
+    fn descend(&mut self) -> Result<Option<Self>, Code> {
         let Some(name) = self.left.pop() else { return Ok(None) };
         let from = joined(&self.from, name.clone())?;
         Ok(Some(Self::new(from, joined(&self.to, name)?)))
     }
 
     /// Reads one page.
-    fn look(&mut self, store: &dyn Store, trees: &TreeCaps) -> Result<(), Fault> {
+    fn look(&mut self, store: &dyn Store, trees: &TreeCaps) -> Result<(), Code> {
         let page = match store.list(&self.from, self.next.as_ref(), PAGE_NAMES, Detail::Stats) {
             // It went meanwhile, or became something else.
             Err(fault) if matches!(fault.code, Code::NotFound | Code::NotDirectory) => {
                 self.is_over = true;
                 return Ok(());
             }
-            page => page?,
+            page => page.map_err(|fault| fault.code)?,
         };
         for Listed { name, stat } in page.names {
             let path = joined(&self.to, name.clone())?;
             if stat.is_some_and(|stat| stat.kind == EntryKind::Directory) {
-                trees.check_depth(&path)?;
+                if !trees.are_within(&path) {
+                    return Err(Code::LimitExceeded);
+                }
                 self.left.push(name);
             }
         }
@@ -104,10 +99,8 @@ impl Level {
     }
 }
 
-fn joined(above: &ObjectPath, name: Component) -> Result<ObjectPath, Fault> {
-    let refused =
-        |why| Fault::new(Code::LimitExceeded, format!("name what is in {above:?}: {why}"));
-    above.join(name).map_err(refused)
+fn joined(above: &ObjectPath, name: Component) -> Result<ObjectPath, Code> {
+    above.join(name).map_err(|_| Code::LimitExceeded)
 }
 
 #[cfg(test)]

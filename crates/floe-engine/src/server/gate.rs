@@ -6,10 +6,10 @@
 //! which is closed; where all have as few, that of the oldest that has said nothing. While others
 //! wait, a greeting that takes long is cut short, the sooner the more they are: who waits has a
 //! turn after about two seconds, however many stand before it. That is so for the turns of one
-//! address as well: its own cut each other short, and nobody else's (as long as some twenty to a
-//! turn wait there; no greeting is cut for them before half a second). So neither one address nor
-//! thousands that are idle can keep the others from being let in, nor who shares an address with
-//! them.
+//! address as well: its own cut each other short, and nobody else's, but not before half a second:
+//! where more than four to a turn wait there it takes longer, and where more than twenty do, longer
+//! than anybody waits. So neither one address nor thousands that are idle can keep the others from
+//! being let in, nor a few silent ones who shares an address with them.
 
 use crate::rules::Caps;
 use std::collections::{BTreeMap, HashMap};

@@ -331,26 +331,20 @@ fn what_contradicts_what_was_said_before_ends_the_session() {
 /// DROP has no range that is empty: the other end would end the session.
 #[test]
 fn where_an_empty_object_stands_as_another_its_first_byte_is_dropped() {
-    let mut disk = Disk::default();
-    disk.files.insert(path("f"), Vec::new());
-    let mut it = Hand::putting(disk, "f", options(), config());
-    it.does(is_open);
-    it.does_all();
-    let Frame::Want(none) = want_all(0) else { panic!("no WANT") };
-    it.hears(LEAD, Frame::Want(floe_proto::frame::Want { finished: Some(Root([1; 32])), ..none }));
-    it.does_all();
-    let first = floe_types::Range::new(Offset(0), Offset(1));
-    assert!(it.has_said(|frame| *frame == Frame::Drop(entry(0), vec![first])), "{:?}", it.said);
-    assert!(it.has_said(|frame| *frame == done(0, 0)));
+    an_empty_object_drops_what_stands_there(Disk::default(), options());
 }
 
 /// Nothing of it was spent, so nothing is lost: it takes the place of what stands there.
 #[test]
 fn an_empty_stream_replaces_another_object_that_stands_there_whole() {
     let mut disk = Disk::default();
-    disk.files.insert(path("f"), Vec::new());
     disk.streams.insert(path("f"));
     let options = TransferOptions { recognise: RecogniseWish::ByContent, ..options() };
+    an_empty_object_drops_what_stands_there(disk, options);
+}
+
+fn an_empty_object_drops_what_stands_there(mut disk: Disk, options: TransferOptions) {
+    disk.files.insert(path("f"), Vec::new());
     let mut it = Hand::putting(disk, "f", options, config());
     it.does(is_open);
     it.does_all();

@@ -184,6 +184,10 @@ fn root_that_names_no_user_may_no_more_than_others() {
     assert_eq!(stage.run(&["get", "nas:/theirs", "-"]).ok().out, b"theirs");
 }
 
+fn free_low_ports() -> impl DoubleEndedIterator<Item = u16> {
+    (600..1024).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+}
+
 #[test]
 fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
     if !rustix::process::geteuid().is_root() {
@@ -191,8 +195,7 @@ fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
         return;
     }
     let stage = Stage::new();
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut free = (600..1024).filter(is_free);
+    let mut free = free_low_ports();
     let (one, other) = (free.next().unwrap(), free.next().unwrap());
     let (listen, metrics) = (format!("127.0.0.1:{one}"), format!("--metrics=127.0.0.1:{other}"));
     let state = stage.path("state-server");
@@ -223,8 +226,7 @@ fn who_is_not_root_keeps_none_of_the_capabilities_that_it_was_given() {
         return;
     }
     let stage = Stage::new();
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let low = (600..1024).rev().find(is_free).unwrap();
+    let low = free_low_ports().next_back().unwrap();
     hand_over(&stage.path(""), 0o755);
     fs::create_dir(stage.path("state-server")).unwrap();
     [stage.path("state-server"), stage.path("srv")].iter().for_each(|dir| hand_over(dir, 0o700));

@@ -30,6 +30,15 @@ fn torn(state: &State) -> String {
     text
 }
 
+/// A state directory with such a log of one line before it, and its text.
+fn torn_house() -> (tempfile::TempDir, State, String) {
+    let (dir, state, mut book) = house();
+    book.append(&line()).unwrap();
+    drop(book);
+    let text = torn(&state);
+    (dir, state, text)
+}
+
 /// In a thread of its own, as it cannot be taken back, where no file's bytes can be synced; `None`
 /// where the kernel has no filter of calls.
 fn without_fdatasync<R: Send>(then: impl FnOnce() -> R + Send) -> Option<R> {
@@ -141,10 +150,7 @@ fn a_page_that_another_turned_counts_once_its_name_is_durable() {
 
 #[test]
 fn a_torn_end_is_cut_once_what_is_kept_is_durable() {
-    let (_dir, state, mut book) = house();
-    book.append(&line()).unwrap();
-    drop(book);
-    let torn = torn(&state);
+    let (_dir, state, torn) = torn_house();
     // What stands before it, and the name of the file that it is moved to.
     let bytes = without_fdatasync(|| open(&state).map(drop));
     for failed in [bytes, Some(open(&state.without_syncs()).map(drop))] {
@@ -169,10 +175,7 @@ fn nothing_follows_what_another_wrote_and_nobody_could_sync() {
 
 #[test]
 fn a_cut_is_durable_before_any_line_stands_behind_it() {
-    let (_dir, state, mut book) = house();
-    book.append(&line()).unwrap();
-    drop(book);
-    torn(&state);
+    let (_dir, state, _) = torn_house();
     let mut book = open(&state).unwrap();
     let cuts = || text(&state).matches("\"cut\"").count();
     assert_eq!((cuts(), book.unsynced()), (1, 0));
@@ -184,10 +187,7 @@ fn a_cut_is_durable_before_any_line_stands_behind_it() {
 
 #[test]
 fn a_cut_without_room_for_its_line_has_it_before_the_next() {
-    let (_dir, state, mut book) = house();
-    book.append(&line()).unwrap();
-    drop(book);
-    torn(&state);
+    let (_dir, state, _) = torn_house();
     let Some(book) = without_room(|| open(&state)) else { return };
     let mut book = book.unwrap();
     assert_eq!(text(&state).lines().count(), 1);

@@ -183,7 +183,6 @@ impl Files {
 
     /// A transfer is over: its end goes when the last of its entries is released.
     pub fn retire_end(&self, transfer: TransferId) {
-        self.begun.forget(transfer);
         lock(&self.retired).insert(transfer);
         self.drop_retired(transfer);
     }
@@ -211,6 +210,7 @@ impl Files {
 
     /// Gives up everything that is open; stages are kept. No operation may be under way.
     pub fn close(&self) {
+        self.leave_begun();
         lock(&self.ends).clear();
         self.open.clear();
         let claims = std::mem::take(&mut *lock(&self.claims));

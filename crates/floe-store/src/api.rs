@@ -414,10 +414,12 @@ pub trait Store: Send + Sync {
     /// `NotDirectory`, `NoSpace`, `ReadOnly`, `PermissionDenied`, the system's.
     fn begin_directory(&self, path: &ObjectPath, precondition: Precondition) -> Result<Begun>;
 
-    /// Makes each entry visible, whole and durable; answers in the same order. One that fails does
-    /// not hold the others up. A stage that failed to commit is kept unless its precondition
-    /// failed. `Conflict` where what stood there already was changed meanwhile; one that another
-    /// commit replaced was committed before it.
+    /// One that was made writable, and is not committed, gets back the mode it had.
+    fn leave_directory(&self, path: &ObjectPath);
+
+    /// Makes each entry visible, whole and durable; answers in order. One that fails does not hold
+    /// others up. A stage that failed to commit is kept unless its precondition failed. `Conflict`
+    /// where what stood there was changed meanwhile; one that another commit replaced came first.
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>>;
 
     /// Removes a stage and its journal. No other operation of it may be under way.

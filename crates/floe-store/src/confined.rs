@@ -143,6 +143,12 @@ impl<D: Disk> Store for Confined<D> {
         told(self.store.begin_directory(&self.whole(doing, path)?, precondition), doing, path)
     }
 
+    fn leave_directory(&self, path: &ObjectPath) {
+        if let Ok(whole) = self.whole("leave directory", path) {
+            self.store.leave_directory(&whole);
+        }
+    }
+
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
         let admit = |commit| match &commit {
             Commit::Directory { path, .. } if path.is_root() => Err(Ok(())),

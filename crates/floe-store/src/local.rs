@@ -340,6 +340,10 @@ impl<D: Disk> Store for LocalStore<D> {
         self.directories.begin(&self.ground, path, precondition)
     }
 
+    fn leave_directory(&self, path: &ObjectPath) {
+        self.directories.leave(&self.ground, path);
+    }
+
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
         let directories: Vec<_> = batch.iter().map(directory_of).collect();
         let answers = commit::commit(&self.ground, batch);

@@ -2,7 +2,7 @@
 //!
 //! A directory whose mode keeps its owner out is lent while entries are put into it. Another
 //! session that puts the same one may end it first, with that mode: whoever has entries left for it
-//! begins it again.
+//! begins it again. What a session has not ended when it is over gets back the mode it had.
 
 use super::{Files, lock};
 use floe_store::Store;
@@ -42,11 +42,8 @@ impl Begun {
         }
     }
 
-    /// A transfer is over, with what it left.
-    pub(super) fn forget(&self, transfer: TransferId) {
-        let mut kept = lock(&self.0);
-        kept.all.retain(|(of, _)| *of != transfer);
-        kept.bytes = kept.all.iter().map(|(_, path)| path.footprint()).sum();
+    fn take_all(&self) -> BTreeSet<(TransferId, ObjectPath)> {
+        std::mem::take(&mut *lock(&self.0)).all
     }
 
     /// The directory of `path`, if it is one of these.
@@ -79,9 +76,13 @@ impl Files {
         answer
     }
 
-    /// A transfer is over: what it had begun is not its own any more.
-    pub fn forget_begun(&self, transfer: TransferId) {
-        self.begun.forget(transfer);
+    /// The session is over: an open that came late may have lent what others had ended.
+    pub(super) fn leave_begun(&self) {
+        for (transfer, path) in self.begun.take_all() {
+            if let Ok(store) = self.store(transfer) {
+                store.leave_directory(&path);
+            }
+        }
     }
 }
 
@@ -150,16 +151,37 @@ mod tests {
             let after = other.commit_all(vec![link("d/n")]);
             assert_eq!(after[0].as_ref().unwrap_err().code, Code::PermissionDenied);
             assert_eq!(std::fs::read_dir(dir.path().join("d")).unwrap().count(), 2);
-            let ended = std::fs::metadata(dir.path().join("d")).unwrap().permissions();
-            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&ended) & 0o777, 0o555);
+            assert_eq!(mode_of(dir.path()), 0o555);
             set_mode_back(dir.path());
             told
         });
         assert!(told.join().unwrap().concat().iter().all(Result::is_ok));
     }
 
+    /// Seeds 9100721, 10076402 and 10089131: an open that was stuck lent what another session had
+    /// ended meanwhile.
     #[test]
-    fn what_is_kept_of_paths_is_bounded_and_goes_with_its_transfer() {
+    fn what_an_open_lent_late_has_its_mode_back_when_its_session_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(LocalStore::open(dir.path()).unwrap());
+        let session = || {
+            Files::served(Arc::clone(&store), OwnerId([0; 32]), Pool::new(ByteCount(1 << 20)), 10)
+        };
+        let (late, other) = (session(), session());
+        begin(&other, "d");
+        let end = op("d", CommitWhat::Directory { metadata: mode(0o555) });
+        assert!(other.commit_all(vec![end]).iter().all(Result::is_ok));
+        begin(&late, "d");
+        assert_eq!(mode_of(dir.path()), 0o755);
+        other.close();
+        assert_eq!(mode_of(dir.path()), 0o755, "it is not this one's");
+        late.close();
+        assert_eq!(mode_of(dir.path()), 0o555);
+        set_mode_back(dir.path());
+    }
+
+    #[test]
+    fn what_is_kept_of_paths_is_bounded() {
         let begun = Begun::default();
         let deep = |nth: u64| path(&format!("{nth}/{}", "d/".repeat(200)));
         (0..2000).for_each(|nth| begun.add(T, &deep(nth)));
@@ -169,8 +191,13 @@ mod tests {
         begun.remove(T, &deep(0));
         begun.remove(T, &deep(0));
         assert_eq!(begun.above(T, &inside), None);
-        begun.forget(T);
+        assert!(!begun.take_all().is_empty());
         assert_eq!(lock(&begun.0).bytes, 0);
+    }
+
+    fn mode_of(dir: &std::path::Path) -> u32 {
+        let permissions = std::fs::metadata(dir.join("d")).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777
     }
 
     /// So that it can be removed.

@@ -185,6 +185,10 @@ impl Store for Fence {
         self.make(path, || self.store.begin_directory(path, precondition))
     }
 
+    fn leave_directory(&self, path: &ObjectPath) {
+        self.store.leave_directory(path);
+    }
+
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
         let admit = |commit| match (&commit, self.may_commit(&commit)) {
             (Commit::Directory { path, .. }, Ok(())) if path.is_root() => Err(Ok(())),

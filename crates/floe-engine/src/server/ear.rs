@@ -234,7 +234,6 @@ impl Listener for Ear {
                 self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
-                running.files.forget_begun(transfer);
                 self.hall.registry.transfer_ends(&self.session);
                 self.hall.tally.ends(&self.card, transfer, &result, &summary);
                 let of = self.transfers.remove(&transfer);

@@ -5,7 +5,7 @@ use super::person::{Client, Origin, Pair};
 use crate::machine::{Look, look};
 use floe_proto::frame::{RecogniseWish, ResumeWish};
 use floe_store::faulty::Offer;
-use floe_types::{ByteCount, Code, Fault, Metadata, Mode, Precondition, Time};
+use floe_types::{ByteCount, Code, Fault, Precondition, Time};
 
 impl World {
     /// Promise 6: a fault is one that can be explained, and so is that of each entry that failed.
@@ -152,11 +152,6 @@ impl World {
             return true;
         }
         let Some(had) = self.directories.get(&pair.source) else { return false };
-        // An operation of a session that is gone was stuck, and lent it behind its commit: until
-        // the server ends its owner can write.
-        let writable = |mode: Mode| Mode::from_bits(u32::from(mode.bits()) | 0o700);
-        let lent = |had: &Metadata| Metadata { mode: writable(had.mode), ..*had } == *metadata;
-        let may_be_lent = client.sessions > client.at + 1;
-        had.contains(metadata) || may_be_lent && had.iter().any(lent)
+        had.contains(metadata)
     }
 }

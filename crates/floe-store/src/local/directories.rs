@@ -141,22 +141,31 @@ impl Directories {
         lock(&self.lent).take_beneath(path);
     }
 
-    /// Those at and beneath a path whose commit did not come get back the mode they had: the very
-    /// directory, and only if nobody gave it another mode since.
+    /// One whose commit will not come gets back the mode it had.
+    pub(super) fn leave<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
+        let lent = lock(&self.lent).remove(path);
+        let _ = lent.map(|lent| lent.give_back(ground, path));
+    }
+
+    /// Those at and beneath a path whose commit did not come get back the mode they had.
     pub(super) fn give_back<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
-        let Ground { disk, root, .. } = ground;
-        let give = |path: &ObjectPath, lent: Lent| -> DiskResult<()> {
-            let directory = disk.open_directory(root, path.components())?;
-            let stat = disk.stat(&directory)?;
-            let same = stat.inode == lent.inode && stat.mode == lent.has;
-            if !same || disk.file_system(&directory)?.device != lent.device {
-                return Ok(());
-            }
-            disk.set_mode(&directory, lent.had)
-        };
         for (path, lent) in lock(&self.lent).take_beneath(path) {
-            let _ = give(&path, lent);
+            let _ = lent.give_back(ground, &path);
         }
+    }
+}
+
+impl Lent {
+    /// The very directory, and only if nobody gave it another mode since.
+    fn give_back<D: Disk>(self, ground: &Ground<D>, path: &ObjectPath) -> DiskResult<()> {
+        let Ground { disk, root, .. } = ground;
+        let directory = disk.open_directory(root, path.components())?;
+        let stat = disk.stat(&directory)?;
+        let same = stat.inode == self.inode && stat.mode == self.has;
+        if !same || disk.file_system(&directory)?.device != self.device {
+            return Ok(());
+        }
+        disk.set_mode(&directory, self.had)
     }
 }
 

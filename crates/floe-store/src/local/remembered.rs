@@ -46,10 +46,10 @@ impl<T> Remembered<T> {
         self.add(path, with);
     }
 
-    pub(super) fn remove(&mut self, path: &ObjectPath) {
-        if self.paths.remove(path).is_some() {
-            self.bytes -= path.footprint();
-        }
+    pub(super) fn remove(&mut self, path: &ObjectPath) -> Option<T> {
+        let with = self.paths.remove(path)?;
+        self.bytes -= path.footprint();
+        Some(with)
     }
 
     /// Removes a path and all beneath it: those.

@@ -59,6 +59,8 @@ pub(crate) struct History {
     pub(crate) disruptions: AtomicU64,
     /// How often the same command was started beside it.
     pub(crate) twins: AtomicU64,
+    /// Whether the server was killed meanwhile.
+    pub(crate) bereft: AtomicBool,
     /// Whether the disk was full meanwhile.
     pub(crate) filled: AtomicBool,
     /// What a run that was killed had stored for certain.
@@ -115,8 +117,8 @@ impl Task {
     }
 
     /// How often all of it goes over the wire: standard input again for each commit, as the
-    /// server's audit log has them. No version says that the next run brings the same, and a run
-    /// that is ended may not have heard of its commit.
+    /// server's audit log has them, but for one whose line a kill came before. No version says that
+    /// the next run brings the same, and a run that is ended may not have heard of its commit.
     pub(crate) fn whole_sends(&self) -> io::Result<u64> {
         if self.plan.verb == Verb::Get || !matches!(self.plan.shape, Shape::Pipe(_)) {
             return Ok(1);
@@ -127,7 +129,8 @@ impl Task {
         let commits = records.filter(|record: &serde_json::Value| {
             record["event"] == "commit" && record["result"] == "ok" && record["path"] == *path
         });
-        Ok((commits.count() as u64).max(1))
+        let unsaid = u64::from(self.history.bereft.load(Ordering::Acquire));
+        Ok((commits.count() as u64 + unsaid).max(1))
     }
 
     /// What a run's last progress says is stored.

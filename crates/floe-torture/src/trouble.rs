@@ -121,6 +121,9 @@ impl Victims<'_> {
             Trouble::KillServer(down) => {
                 case.count("servers killed");
                 self.disrupt_all();
+                for task in self.tasks {
+                    task.history.bereft.store(true, Ordering::Release);
+                }
                 self.seat.kill(Duration::from_millis(down))?;
             }
             Trouble::StopServer(_) => {

@@ -59,7 +59,7 @@ use tokio::sync::watch;
 /// Root without --user gives up its capabilities for good, and may what any user may: what only its
 /// owner may read is not served where that is not root, and where DIR or the state directory is
 /// another user's, nothing begins. Another user gives up what capabilities it was started with.
-/// Ports below 1024 are opened before anything is given up.
+/// Ports below 1024 (or as the system has it) are opened before anything is given up.
 ///
 /// With --config or --cert, SIGHUP has the files of --config, --cert and --key read again: other
 /// limits and another certificate hold for who comes next, and connections that are there go on.

@@ -56,11 +56,11 @@ pub fn may_open_low_ports() -> bool {
 
 /// Gives up all that this process may beyond any other user, in this thread and every one that it
 /// starts: what is left is what modes of files let their owner. No program and no call gives it
-/// back.
+/// back. What that was.
 ///
 /// # Errors
 /// The system's: then nothing is served.
-pub fn give_up_capabilities() -> Result<()> {
+pub fn give_up_capabilities() -> Result<CapabilitySet> {
     let fail = |error: Errno| {
         let error = std::io::Error::from(error).kind();
         let detail = format!("give up its capabilities: {error}");
@@ -73,8 +73,9 @@ pub fn give_up_capabilities() -> Result<()> {
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
     // Filters of systemd refuse the call that gives them up, also to who has none.
-    if !is_root() && thread::capabilities(None).map_err(fail)? == none {
-        return Ok(());
+    let had = thread::capabilities(None).map_err(fail)?;
+    if !is_root() && had == none {
+        return Ok(CapabilitySet::empty());
     }
     thread::set_no_new_privs(true).map_err(fail)?;
     // A program that is run as root would have what is left here. Where this is refused (to root of
@@ -94,7 +95,7 @@ pub fn give_up_capabilities() -> Result<()> {
     let _ = thread::set_capabilities_secure_bits(bits);
     thread::set_capabilities(None, none).map_err(fail)?;
     match thread::capabilities(None).map_err(fail)? {
-        left if left == none => Ok(()),
+        left if left == none => Ok(had.permitted),
         _ => Err(fail(Errno::PERM)),
     }
 }

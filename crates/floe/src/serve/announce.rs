@@ -33,6 +33,9 @@ pub(super) fn announce(server: &Server, settled: &Settled) -> Result<()> {
     if settled.early.is_bare() {
         caution(voice, "running as    root without its capabilities: only what root owns (--user)");
     }
+    if let Some(names) = settled.early.gave_up() {
+        caution(voice, &format!("running as    a user without {names}, which it was started with"));
+    }
     let (files, calls) = server.confinement();
     let programs = match calls {
         CallFilter::Refuses => "; it can run no program",

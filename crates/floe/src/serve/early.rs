@@ -20,6 +20,8 @@ pub(super) struct Early {
     /// Until they are taken.
     listeners: Arc<Mutex<Vec<TcpListener>>>,
     rights: Rights,
+    /// Capabilities that it was started with, and is without.
+    gave_up: Vec<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,8 +33,15 @@ enum Rights {
     Bare,
 }
 
-/// Ports that not everybody may open, as most systems have it.
-const RESERVED: std::ops::Range<u16> = 1..1024;
+/// Up to here not everybody may open ports, as most systems have it.
+const RESERVED_END: u16 = 1024;
+
+/// Ports that not everybody may open, or might not elsewhere on this machine.
+fn is_reserved(port: u16) -> bool {
+    let here = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let here = here.ok().and_then(|text| text.trim().parse().ok());
+    (1..RESERVED_END.max(here.unwrap_or_default())).contains(&port)
+}
 
 impl Early {
     /// Listens at those addresses that not everybody may; becomes the user, and gives up what
@@ -46,7 +55,7 @@ impl Early {
     ) -> Result<Self> {
         let mut early = Self::default();
         if may_open_low_ports() {
-            let low = addresses.filter(|at| RESERVED.contains(&at.port()));
+            let low = addresses.filter(|at| is_reserved(at.port()));
             let listeners = low.map(socket::bind).collect::<std::result::Result<Vec<_>, _>>();
             let listeners = listeners
                 .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
@@ -54,7 +63,8 @@ impl Early {
         }
         user.map(become_user).transpose()?;
         if user.is_none() || !is_root() {
-            give_up_capabilities()?;
+            let gave_up = give_up_capabilities()?;
+            early.gave_up = gave_up.iter_names().map(|(name, _)| name).collect();
             early.rights = if is_root() { Rights::Bare } else { Rights::All };
         }
         Ok(early)
@@ -68,6 +78,11 @@ impl Early {
     /// Whether it is root without its capabilities.
     pub(super) fn is_bare(&self) -> bool {
         self.rights == Rights::Bare
+    }
+
+    /// What it was started with beyond other users, in words, where it is not root.
+    pub(super) fn gave_up(&self) -> Option<String> {
+        (!is_root() && !self.gave_up.is_empty()).then(|| self.gave_up.join(", "))
     }
 
     /// Refuses a directory of another user, where only that one could serve it.

@@ -250,6 +250,8 @@ fn who_is_not_root_keeps_none_of_the_capabilities_that_it_was_given() {
             assert!(all.len() >= 4 && all.iter().all(|bits| *bits == 0), "{user:?} {set} {all:?}");
         }
         assert!(TcpStream::connect(("127.0.0.1", low)).is_ok(), "{user:?}");
+        let told = server.errors.lock().unwrap().contains("a user without DAC_OVERRIDE, NET_BIND");
+        assert!(told, "{user:?}");
         assert_eq!(server.terminate(), 0);
     }
 }

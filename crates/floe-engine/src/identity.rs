@@ -14,6 +14,7 @@ pub use keys::{Former, KeyBook, NewKey, Retiring, ServerKeys};
 pub use signer::Signer;
 pub(crate) use signer::is_signed;
 
+use crate::small_file;
 use crate::state::{Privacy, State, show};
 use aws_lc_rs::digest::{SHA256, digest};
 use floe_types::{Code, Fault};
@@ -223,14 +224,7 @@ fn generate() -> Result<Zeroizing<String>, Fault> {
 
 fn read_pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let fail = |code, why: &str| Fault::new(code, format!("read \"{}\"{why}", show(path)));
-    let meta = std::fs::metadata(path);
-    let bytes = meta.and_then(|meta| {
-        if !meta.is_file() || meta.len() > PEM_BYTES_MAX {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        std::fs::read(path)
-    });
-    bytes.map(Zeroizing::new).map_err(|error| match error.kind() {
+    small_file::read(path, PEM_BYTES_MAX).map(Zeroizing::new).map_err(|error| match error.kind() {
         ErrorKind::NotFound => fail(Code::NotFound, ""),
         ErrorKind::PermissionDenied => fail(Code::PermissionDenied, ""),
         ErrorKind::InvalidData => fail(Code::Usage, ": not a small file"),

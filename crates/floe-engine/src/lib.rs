@@ -9,6 +9,7 @@ pub mod descriptors; // how many there are, and what open files take of them
 pub mod buffer; // pooled buffers of pieces
 pub mod pack; // pieces packed and unpacked
 pub mod socket; // the one place that makes and configures sockets
+pub mod small_file; // files that an operator names
 pub mod state; // the state directory: private files, client id, locks
 pub mod identity; // a server's key and certificate, and the pin clients know it by
 pub mod receipt; // what a server signs of objects, and who keeps and checks it

@@ -12,20 +12,19 @@ use crate::fault::{Failure, Result, Shown, of_path};
 use floe_engine::hosts::OwnKey;
 use floe_engine::identity::{Identity, KeyPin};
 use floe_engine::secure::TlsServer;
+use floe_engine::small_file;
 use floe_engine::state::State;
 use floe_engine::ticket::Ticket;
 use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Code, Mode};
 use limits::{LimitsTable, parsed};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 use serde::{Deserialize, Deserializer};
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What a command needs to reach servers.
@@ -232,18 +231,13 @@ fn variable(name: &str) -> Option<OsString> {
 /// # Errors
 /// The system's; `Usage` with the line where it is not understood.
 pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
-    // A FIFO would keep whoever opens it waiting, also at each SIGHUP.
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    let file = fs::File::options().read(true).custom_flags(flags).open(path);
-    let file = file.map_err(|error| of_path("open", path, &error))?;
-    let meta = file.metadata().map_err(|error| of_path("look at", path, &error))?;
-    if !meta.is_file() || meta.len() > FILE_BYTES_MAX {
-        let detail = format!("read {}: not a small file", Shown(path));
-        return Err(Failure::hinted(Code::Usage, detail, "name a file of settings with --config"));
-    }
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_BYTES_MAX), &mut bytes)
-        .map_err(|error| of_path("read", path, &error))?;
+    let bytes = small_file::read(path, FILE_BYTES_MAX).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => {
+            let detail = format!("read {}: not a small file", Shown(path));
+            Failure::hinted(Code::Usage, detail, "name a file of settings with --config")
+        }
+        _ => of_path("read", path, &error),
+    })?;
     let parsed = match std::str::from_utf8(&bytes) {
         Ok(text) => parse_serve_file(text),
         Err(error) => Err(format!("line {}: it is no UTF-8", line_at(&bytes, error.valid_up_to()))),

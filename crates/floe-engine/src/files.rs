@@ -210,9 +210,9 @@ impl Files {
 
     /// Gives up everything that is open; stages are kept. No operation may be under way.
     pub fn close(&self) {
-        self.leave_begun();
-        lock(&self.ends).clear();
         self.open.clear();
+        self.leave_begun(None);
+        lock(&self.ends).clear();
         let claims = std::mem::take(&mut *lock(&self.claims));
         drop(claims);
     }

@@ -345,11 +345,15 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        let directories: Vec<_> = batch.iter().map(directory_of).collect();
+        let ending = |path: ObjectPath| (self.directories.ending(&path), path);
+        let directories: Vec<_> =
+            batch.iter().map(|commit| directory_of(commit).map(ending)).collect();
         let answers = commit::commit(&self.ground, batch);
-        for (directory, answer) in directories.iter().zip(&answers) {
-            if let (Some(path), Ok(())) = (directory, answer) {
-                self.directories.ended(path);
+        for (directory, answer) in directories.into_iter().zip(&answers) {
+            match (directory, answer) {
+                (Some((_, path)), Ok(())) => self.directories.ended(&path),
+                (Some((ending, path)), Err(_)) => self.directories.goes_on(&path, ending),
+                (None, _) => {}
             }
         }
         answers

@@ -33,14 +33,14 @@ pub(super) fn check_beneath(
     }
     // Who may not list is not told what is there.
     let doing = format!("rename {from:?} to {to:?}");
-    let told = |code| match code {
-        Code::LimitExceeded => trees.too_deep(&doing),
-        code => Fault::new(code, doing.as_str()),
+    let told = |why| match why {
+        Why::Deep => trees.too_deep(&doing),
+        Why::Failed(code) => Fault::new(code, doing.as_str()),
     };
     let mut way = vec![Level::new(from.clone(), to.clone())];
     while let Some(level) = way.last_mut() {
         if !wanted() {
-            return Err(told(Code::Interrupted));
+            return Err(told(Why::Failed(Code::Interrupted)));
         }
         if let Some(next) = level.descend().map_err(told)? {
             way.push(next);
@@ -51,6 +51,14 @@ pub(super) fn check_beneath(
         }
     }
     Ok(())
+}
+
+/// Why it may not go there.
+enum Why {
+    /// Something would be too deep, or have no path.
+    Deep,
+    /// It cannot be told.
+    Failed(Code),
 }
 
 /// A directory on the way down: where it is, and where it would be.
@@ -68,27 +76,27 @@ impl Level {
         Self { from, to, left: Vec::new(), next: None, is_over: false }
     }
 
-    fn descend(&mut self) -> Result<Option<Self>, Code> {
+    fn descend(&mut self) -> Result<Option<Self>, Why> {
         let Some(name) = self.left.pop() else { return Ok(None) };
         let from = joined(&self.from, name.clone())?;
         Ok(Some(Self::new(from, joined(&self.to, name)?)))
     }
 
     /// Reads one page.
-    fn look(&mut self, store: &dyn Store, trees: &TreeCaps) -> Result<(), Code> {
+    fn look(&mut self, store: &dyn Store, trees: &TreeCaps) -> Result<(), Why> {
         let page = match store.list(&self.from, self.next.as_ref(), PAGE_NAMES, Detail::Stats) {
             // It went meanwhile, or became something else.
             Err(fault) if matches!(fault.code, Code::NotFound | Code::NotDirectory) => {
                 self.is_over = true;
                 return Ok(());
             }
-            page => page.map_err(|fault| fault.code)?,
+            page => page.map_err(|fault| Why::Failed(fault.code))?,
         };
         for Listed { name, stat } in page.names {
             let path = joined(&self.to, name.clone())?;
             if stat.is_some_and(|stat| stat.kind == EntryKind::Directory) {
                 if !trees.are_within(&path) {
-                    return Err(Code::LimitExceeded);
+                    return Err(Why::Deep);
                 }
                 self.left.push(name);
             }
@@ -99,8 +107,8 @@ impl Level {
     }
 }
 
-fn joined(above: &ObjectPath, name: Component) -> Result<ObjectPath, Code> {
-    above.join(name).map_err(|_| Code::LimitExceeded)
+fn joined(above: &ObjectPath, name: Component) -> Result<ObjectPath, Why> {
+    above.join(name).map_err(|_| Why::Deep)
 }
 
 #[cfg(test)]

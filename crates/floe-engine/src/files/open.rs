@@ -60,6 +60,10 @@ impl Files {
                 if (begun, *precondition) != (Begun::Stood, Precondition::Absent) {
                     self.begun.add(entry.transfer, path);
                 }
+                if self.is_deserted() {
+                    // It may have been stuck until the next session had ended the same.
+                    self.leave_begun(Some(entry.transfer));
+                }
                 Opened::Directory(match begun {
                     Begun::Made => Standing::Made,
                     Begun::Stood => Standing::Stood,

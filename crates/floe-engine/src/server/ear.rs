@@ -218,6 +218,14 @@ impl Ear {
     }
 }
 
+/// What a transfer has not ended of its directories is not its own any more.
+fn leave_begun(running: &Running, transfer: TransferId) {
+    if running.files.has_begun(transfer) {
+        let files = Arc::clone(&running.files);
+        running.threads.names.submit(Box::new(move || files.leave_begun(Some(transfer))));
+    }
+}
+
 impl Listener for Ear {
     fn hear(&mut self, running: &Arc<Running>, event: Event) {
         self.write_down(&event);
@@ -234,6 +242,7 @@ impl Listener for Ear {
                 self.begin(running, transfer, direction, path);
             }
             Event::TransferFinished { transfer, result, summary } => {
+                leave_begun(running, transfer);
                 self.hall.registry.transfer_ends(&self.session);
                 self.hall.tally.ends(&self.card, transfer, &result, &summary);
                 let of = self.transfers.remove(&transfer);

@@ -37,6 +37,8 @@ pub(super) type Exit = OwnedSemaphorePermit;
 /// Counts connections that are not let in yet.
 pub(super) struct Gate {
     all: Mutex<Arc<Turns>>,
+    /// Half of the places: whoever has a turn is hurried only while somebody has a place to wait.
+    turns_max: usize,
     street: Mutex<Street>,
     exits: Arc<Semaphore>,
 }
@@ -112,8 +114,10 @@ impl Gate {
             addresses: HashMap::new(),
             silent: BTreeMap::new(),
         };
+        let turns_max = (street.free / 2).max(1);
         Arc::new(Self {
-            all: Mutex::new(Turns::new(caps.greetings as usize)),
+            all: Mutex::new(Turns::new(turns_max.min(caps.greetings as usize))),
+            turns_max,
             street: Mutex::new(street),
             exits: Arc::new(Semaphore::new(EXITS)),
         })
@@ -121,7 +125,7 @@ impl Gate {
 
     /// Other caps for who comes from now on; those that greet already do not count any more.
     pub(super) fn set_caps(&self, caps: Caps) {
-        let fresh = Turns::new(caps.greetings as usize);
+        let fresh = Turns::new(self.turns_max.min(caps.greetings as usize));
         *self.all.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
         self.lock().own_max = caps.greetings_per_address as usize;
     }

@@ -3,9 +3,17 @@
 use super::World;
 use super::person::{Client, Origin, Pair};
 use crate::machine::{Look, look};
+use crate::peer::{Peer, PeerId};
 use floe_proto::frame::{RecogniseWish, ResumeWish};
 use floe_store::faulty::Offer;
-use floe_types::{ByteCount, Code, Fault, Precondition, Time};
+use floe_types::{ByteCount, Code, Fault, Metadata, Mode, Precondition, Time};
+
+/// Whether a directory may be lent to a session that was lost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lent {
+    No,
+    Maybe,
+}
 
 impl World {
     /// Promise 6: a fault is one that can be explained, and so is that of each entry that failed.
@@ -112,7 +120,7 @@ impl World {
     }
 
     /// Promise 2: all of a tree stands.
-    pub(super) fn look_at_errand(&mut self, nth: usize) {
+    pub(super) fn look_at_errand(&mut self, nth: usize, session: PeerId) {
         let client = &self.clients[nth];
         let errand = &client.errands[client.at];
         let Some(process) = client.process.as_ref() else { return };
@@ -128,10 +136,17 @@ impl World {
         let cut = (self.dice.number(), survivors);
         let fork = self.oracle.look_after_cut(machine, &self.machines[machine].disk, cut);
         let now = (&self.machines[machine].disk, "is");
+        // A session that was lost, and is not over, may have begun a directory anew: until it is
+        // over its owner can write.
+        let ends = [Some(session), self.peers.get(&session).and_then(|peer| peer.other)];
+        let is_lost = |(id, peer): (&PeerId, &Peer)| {
+            peer.client == nth && peer.machine == machine && !ends.contains(&Some(*id))
+        };
+        let lent = if self.peers.iter().any(is_lost) { Lent::Maybe } else { Lent::No };
         for pair in &errand.directories {
             for (disk, how) in [now, (&fork, "would be")] {
                 let (path, there) = (&pair.target.1, look(disk, &pair.target.1));
-                if !self.is_right(client, pair, &there) {
+                if !self.is_right((client, lent), pair, &there) {
                     self.oracle.break_promise(|| format!("directory {path} {how} {there:?}"));
                 }
             }
@@ -144,7 +159,7 @@ impl World {
     }
 
     /// Whether a directory that was told to be committed stands as it was sent.
-    fn is_right(&self, client: &Client, pair: &Pair, there: &Look) -> bool {
+    fn is_right(&self, (client, lent): (&Client, Lent), pair: &Pair, there: &Look) -> bool {
         let Look::Directory(metadata) = there else { return false };
         // Where nothing may be replaced, one that stands stays as it is.
         let keeps = client.errand().is_some_and(|errand| client.replaces_nothing(errand));
@@ -152,6 +167,8 @@ impl World {
             return true;
         }
         let Some(had) = self.directories.get(&pair.source) else { return false };
-        had.contains(metadata)
+        let writable = |mode: Mode| Mode::from_bits(u32::from(mode.bits()) | 0o700);
+        let as_lent = |had: &Metadata| Metadata { mode: writable(had.mode), ..*had } == *metadata;
+        had.contains(metadata) || lent == Lent::Maybe && had.iter().any(as_lent)
     }
 }

@@ -368,7 +368,7 @@ impl World {
             result => {
                 self.command(id, Command::Close(None));
                 if result.is_ok() {
-                    self.look_at_errand(nth);
+                    self.look_at_errand(nth, id);
                 }
                 self.command_over(nth, result, began);
             }

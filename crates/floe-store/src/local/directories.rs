@@ -125,10 +125,21 @@ impl Directories {
         Ok(())
     }
 
-    /// It is committed.
+    /// It is about to be committed: nobody gives it back meanwhile.
+    pub(super) fn ending(&self, path: &ObjectPath) -> Ending {
+        Ending { lent: lock(&self.lent).remove(path) }
+    }
+
+    /// It was.
     pub(super) fn ended(&self, path: &ObjectPath) {
-        lock(&self.lent).remove(path);
         lock(&self.begun).remove(path);
+    }
+
+    /// It was not.
+    pub(super) fn goes_on(&self, path: &ObjectPath, ending: Ending) {
+        if let Some(lent) = ending.lent {
+            lock(&self.lent).add_for_others(path, lent);
+        }
     }
 
     /// Those at and beneath a path are no transfer's any more.
@@ -143,16 +154,27 @@ impl Directories {
 
     /// One whose commit will not come gets back the mode it had.
     pub(super) fn leave<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
-        let lent = lock(&self.lent).remove(path);
-        let _ = lent.map(|lent| lent.give_back(ground, path));
+        let mut all = lock(&self.lent);
+        if let Some(lent) = all.remove(path)
+            && lent.give_back(ground, path).is_err()
+        {
+            all.add(path, lent);
+        }
     }
 
-    /// Those at and beneath a path whose commit did not come get back the mode they had.
+    /// Those at and beneath a path whose commit did not come get back the mode they had; what is in
+    /// another before that.
     pub(super) fn give_back<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
-        for (path, lent) in lock(&self.lent).take_beneath(path) {
+        let mut all = lock(&self.lent);
+        for (path, lent) in all.take_beneath(path).into_iter().rev() {
             let _ = lent.give_back(ground, &path);
         }
     }
+}
+
+/// A directory that is being committed.
+pub(super) struct Ending {
+    lent: Option<Lent>,
 }
 
 impl Lent {

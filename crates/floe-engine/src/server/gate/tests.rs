@@ -141,7 +141,7 @@ async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
     assert!(newcomer.pass(ready(())).await.is_ok(), "nobody has a turn who says nothing");
     assert!(all.remove(0).pass(ready(())).await.is_err(), "the oldest gave way");
     // Who speaks keeps its place, also while the gate is full: the next gives way.
-    let _full = Arc::clone(&gate.all().free).try_acquire_many_owned(CAPS.greetings).unwrap();
+    let _full = Arc::clone(&gate.all().free).try_acquire_many_owned(150).unwrap();
     let (speaks, silent) = (all.remove(0).pass(ready(())), all.remove(0).pass(pending()));
     tokio::pin!(speaks, silent);
     assert!(is_pending(speaks.as_mut()).await && is_pending(silent.as_mut()).await);
@@ -149,6 +149,26 @@ async fn who_has_said_nothing_gives_way_to_whoever_has_no_place() {
     assert_eq!(newcomers.len(), 2);
     assert!(silent.await.is_err() && is_pending(speaks.as_mut()).await);
     drop((newcomers, all));
+}
+
+/// Else nobody counts as waiting where places are few, and turns are held for all of their time.
+#[tokio::test]
+async fn who_has_a_turn_leaves_a_place_to_wait_for_it() {
+    let gate = Gate::new(8, CAPS);
+    gate.set_caps(CAPS);
+    let from = |nth: u8| IpAddr::from([10, 0, 0, nth]);
+    let mut held = Vec::new();
+    for nth in 0..4 {
+        held.push(place(&gate, from(nth)).unwrap().pass(ready(())).await.unwrap());
+    }
+    let waits = place(&gate, from(9)).unwrap().pass(ready(()));
+    tokio::pin!(waits);
+    assert!(is_pending(waits.as_mut()).await);
+    let mut slow = held.remove(0);
+    slow.since -= HASTE;
+    slow.is_pressed().await;
+    drop(slow);
+    assert!(waits.await.is_ok());
 }
 
 #[test]

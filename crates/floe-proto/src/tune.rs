@@ -203,7 +203,7 @@ mod tests {
     /// Streams after 30 s, and how long it took to reach them, where `rate_of` gives the goodput of
     /// so many streams, each of which needs `ramp` to reach its share.
     fn run(round_trip: Micros, ramp: Micros, rate_of: impl Fn(u64) -> u64) -> (u32, Micros) {
-        run_within(None, ENDLESS, round_trip, ramp, rate_of)
+        run_within(None, ENDLESS, round_trip, ramp, |ready, _| rate_of(ready))
     }
 
     fn run_within(
@@ -211,7 +211,7 @@ mod tests {
         size: u64,
         round_trip: Micros,
         ramp: Micros,
-        rate_of: impl Fn(u64) -> u64,
+        rate_of: impl Fn(u64, Time) -> u64,
     ) -> (u32, Micros) {
         let mut tune = Tune::new(StreamCount::Auto, &Limits::default(), Time(0));
         tune.path(round_trip);
@@ -230,7 +230,7 @@ mod tests {
                 .iter()
                 .map(|since| (now.since(*since).0 * 1_000 / ramp.0.max(1)).min(1_000))
                 .sum();
-            moved += rate_of(ready).min(limit.unwrap_or(u64::MAX)) / 100;
+            moved += rate_of(ready, now).min(limit.unwrap_or(u64::MAX)) / 100;
             if now >= tune.next_timeout() {
                 tune.sample(ByteCount(moved), limit, now);
             }
@@ -277,9 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_whose_pace_wavers_is_left_alone_once_it_has_shown_its_pace() {
+        // 100 MB/s however many streams there are, and in every third second 60.
+        let disk = |now: Time| if (now.0 / SECOND.0) % 3 == 0 { 60_000_000 } else { 100_000_000 };
+        for path in [NEAR, FAR] {
+            let (streams, took) = run_within(None, ENDLESS, path, NEAR, |_, now| disk(now));
+            assert!(streams <= 16, "{path:?}: {streams}");
+            assert!(took <= Micros::from_secs(4), "{path:?}: the last came after {took:?}");
+        }
+        // What changes later, for better or worse, adds none.
+        let later = |now: Time| if now < Time(10_000_000) { 50_000_000 } else { 200_000_000 };
+        let (streams, took) = run_within(None, ENDLESS, NEAR, NEAR, |_, now| later(now));
+        assert!(streams == 3 && took <= Micros::from_secs(3), "{streams}, {took:?}");
+    }
+
+    #[test]
     fn within_a_limit_no_stream_is_added_that_could_bring_nothing() {
         let limited = |limit, trip, ramp| {
-            run_within(Some(limit), ENDLESS, trip, ramp, |ready| (ready * 1_200).min(LINK)).0
+            run_within(Some(limit), ENDLESS, trip, ramp, |ready, _| (ready * 1_200).min(LINK)).0
         };
         assert_eq!((limited(1_000_000, NEAR, NEAR), limited(2_000_000, FAR, NEAR)), (2, 4));
         // Where losses keep four below it, more are.
@@ -289,7 +304,7 @@ mod tests {
     #[test]
     fn what_ends_within_seconds_has_the_streams_of_what_never_ends() {
         // Each carries 250 kB a second: losses, or a small window, on a long path.
-        let streams = |size| run_within(None, size, FAR, FAR, |ready| ready * 250).0;
+        let streams = |size| run_within(None, size, FAR, FAR, |ready, _| ready * 250).0;
         assert_eq!([40_000_000, 20_000_000, 2_000_000].map(streams), [32, 32, 4]);
         // Nor are there more than what is left would keep busy.
         assert_eq!(streams(500_000), 1);

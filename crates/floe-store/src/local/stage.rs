@@ -224,7 +224,8 @@ pub(super) fn written<D: Disk>(
 
 /// Removes an orphaned journal, unless another process has begun its key anew.
 pub(super) fn clear<D: Disk>(disk: &D, area: &D::Handle, spec: &SinkSpec) {
-    let _ = others::remove(disk, area, &Key::of(spec));
+    let key = Key::of(spec);
+    let _ = others::settle(disk, area, &key).and_then(|()| others::remove(disk, area, &key));
 }
 
 /// Whether something was there to be removed.

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod directories;
+mod renamed;
 mod standing;
 mod syncs;
 

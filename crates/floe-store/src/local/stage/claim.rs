@@ -142,6 +142,7 @@ impl<D: Disk> Claim<'_, D> {
     }
 
     fn create(&self) -> DiskResult<Option<D::Handle>> {
+        others::settle(&**self.disk, &self.berth.handle, &self.key)?;
         others::create(&**self.disk, &self.berth.handle, &self.key)
     }
 

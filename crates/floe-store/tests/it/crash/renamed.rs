@@ -1,0 +1,58 @@
+//! A process that dies right behind the rename of its stage, and power that fails in the next one's
+//! life: the rename may be lost, and then the stage is to be there again.
+
+use super::*;
+
+/// Every death behind the checkpoint, every cut of the next life, every name of those that are not
+/// durable kept alone, or none.
+fn what_a_checkpoint_covers_is_there(without_xattr: bool) {
+    let (old, new) = (object("x", 100, 1), object("x", 2 * CHUNK + 900, 2));
+    let breaks = |operations_max| Breaks { operations_max, without_xattr, ..Breaks::default() };
+    let mut looked = 0;
+    for death in 30.. {
+        let disk = with_old(&old);
+        let first = store(&disk);
+        disk.set_breaks(breaks(Some(death)));
+        let told = new.transfer(&first);
+        drop(first);
+        if told.is_ok() {
+            break;
+        }
+        disk.set_breaks(breaks(None));
+        if !new.stands(&store(&disk.twin())) {
+            continue; // not renamed yet
+        }
+        for cut in 0.. {
+            let next = disk.twin();
+            let second = store(&next);
+            next.set_breaks(breaks(Some(cut)));
+            let _ = new.fill(&second);
+            let (took, unsynced) = (next.operations(), next.unsynced());
+            for kept in 0..=unsynced {
+                let after = next.copy();
+                after.cut_choosing(&|nth| nth == kept);
+                after.set_breaks(breaks(None));
+                if without_xattr && new.stands(&store(&after)) {
+                    continue; // it is renamed for good, and nothing says of which version it is
+                }
+                let (_, sent) = new.fill(&store(&after)).unwrap();
+                assert!(sent <= 900, "death {death}, cut {cut}, kept {kept}: {sent} sent again");
+                looked += 1;
+            }
+            if took <= cut {
+                break;
+            }
+        }
+    }
+    assert!(looked > 100, "{looked}");
+}
+
+#[test]
+fn a_rename_that_is_not_durable_takes_no_stage_from_who_clears_up_behind_it() {
+    what_a_checkpoint_covers_is_there(false);
+}
+
+#[test]
+fn a_rename_that_is_not_durable_takes_no_stage_from_who_begins_again() {
+    what_a_checkpoint_covers_is_there(true);
+}

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 ///
 /// 'floe serve' writes a line for each object committed or sent whole, each request that changed
 /// names, each session. Lines are JSON, in audit.jsonl of its state directory; files that are full
-/// stay beside it as audit.1.jsonl, audit.2.jsonl and so on, until somebody takes them away. Each
-/// line carries the BLAKE3 hash of the line before.
+/// stay beside it as audit.N.jsonl, N the number of the last line, until somebody takes them away.
+/// Each line carries the BLAKE3 hash of the line before.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct AuditArgs {

@@ -157,6 +157,7 @@ pub fn run(args: &StatusArgs) -> Result<()> {
     if args.verb.is_some() {
         return acted(answers);
     }
+    let mut silent = None;
     for answer in answers {
         match (answer, voice.form) {
             (Answer::Shown(shown), Form::Json(channel)) => {
@@ -167,10 +168,11 @@ pub fn run(args: &StatusArgs) -> Result<()> {
                     output::line(&line)?;
                 }
             }
-            (answer, _) => return Err(failed(answer).into()),
+            (answer, _) => silent = Some(failed(answer)),
         }
     }
-    Ok(())
+    // Behind those that answer.
+    silent.map_or(Ok(()), |fault| Err(fault.into()))
 }
 
 /// One server did it; the others do not know it.

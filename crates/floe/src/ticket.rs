@@ -104,4 +104,11 @@ fn unknown(fault: Fault) -> Failure {
     Failure::from(fault).hinting(Code::NotFound, KNOWN)
 }
 
+/// Of a ticket that is as it was.
+fn undone(fault: Fault) -> Failure {
+    unknown(fault).hinting(Code::NoSpace, AS_IT_WAS)
+}
+
+const AS_IT_WAS: &str = "the ticket is as it was: make room for the state directory; until then \
+                         'floe status end' ends what runs";
 const KNOWN: &str = "floe ticket list shows the tickets of --root";

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! audit.jsonl      the lines of now          audit.lock   held while anybody writes
-//! audit.<N>.jsonl  lines of before, the higher N the later; never removed by floe
+//! audit.<N>.jsonl  lines of before, up to line N; never removed by floe
 //! ```
 //! Several servers may share a state directory: whoever writes holds the lock, and first reads what
 //! others appended. The chain goes on through all files. Room for what is about to be done is
@@ -272,7 +272,11 @@ impl Book {
             allocated = ahead.saturating_add(AHEAD_BYTES);
         }
         let inode = file.metadata().map_err(|error| io_fault(&error))?.ino();
-        let number = files(&self.state)?.last().map_or(1, |last| last.saturating_add(1));
+        // By its last line, so that no name comes again where somebody took files away; behind
+        // what stands where the chain began anew.
+        let last = files(&self.state)?.last().copied();
+        let number =
+            last.map_or(1, |last| last.saturating_add(1)).max(self.head.n.saturating_sub(1));
         let kept = name_of(number);
         rustix::fs::renameat_with(dir, NOW, dir, &kept, RenameFlags::NOREPLACE)
             .map_err(fault_of)?;

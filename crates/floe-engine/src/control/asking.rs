@@ -8,19 +8,29 @@ use rustix::io::Errno;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-/// What each server of a state directory that runs answers. Blocks, for some seconds at most.
+/// What each server of a state directory that runs answers; `Failed` of one that does not
+/// (`TimedOut`, `PermissionDenied`, `Busy`), which keeps nobody from the others. Blocks, for some
+/// seconds at most.
 ///
 /// # Errors
-/// `NotFound`: none runs. `TimedOut`, `PermissionDenied`, `Busy`: one does not answer.
+/// `NotFound`: none runs.
 pub fn ask(state: &State, what: &Ask) -> Result<Vec<Answer>, Fault> {
+    let names = names(state)?;
     let mut answers = Vec::new();
-    for name in names(state)? {
-        match ask_one(state, &name, what) {
-            // It died, or ended just now.
-            Err(fault) if fault.code == Code::NotFound => {}
-            answer => answers.push(answer?),
+    std::thread::scope(|scope| {
+        let asked = names.iter().map(|name| scope.spawn(|| ask_one(state, name, what)));
+        let asked: Vec<_> = asked.collect();
+        for answer in asked.into_iter().filter_map(|asked| asked.join().ok()) {
+            match answer {
+                // It died, or ended just now.
+                Err(fault) if fault.code == Code::NotFound => {}
+                Err(Fault { code, detail, .. }) => {
+                    answers.push(Answer::Failed { code: code.wire(), detail });
+                }
+                Ok(answer) => answers.push(answer),
+            }
         }
-    }
+    });
     if answers.is_empty() {
         let shown = crate::state::show(state.path());
         let detail = format!("ask the server of \"{shown}\": none runs here");

@@ -9,6 +9,7 @@
 
 mod ended; // what became of a batch
 mod lent; // what is taken for a moment
+mod links; // symbolic links
 
 use super::book::{BatchId, Book, Idle, Keeping, Refusal, weight};
 use super::quota::{Account, Load, Quota};
@@ -280,14 +281,6 @@ impl Meter {
         change()
     }
 
-    /// Sets one entry without a stage aside: `commit` settles it.
-    ///
-    /// # Errors
-    /// `Quota`.
-    pub(super) fn link(&self, path: &ObjectPath) -> Result<(), Fault> {
-        self.find_room(|book| book.reserve(Load::ENTRY)).map_err(|short| short.fault(Writing(path)))
-    }
-
     /// Commits a batch, and counts what it comes to. In parts, where it would be much of the file,
     /// which is read whole.
     pub(super) fn commit(&self, batch: Vec<Item>) -> Vec<Outcome> {
@@ -460,7 +453,8 @@ impl Meter {
         let (newest, usage) = now(&self.lock());
         self.state.replace(&self.file, &usage.format()).map_err(|fault| {
             tracing::error!(%fault, "a ticket's usage cannot be written");
-            Fault::new(Code::Other, "the server cannot write down what its ticket used")
+            let code = if fault.code == Code::NoSpace { fault.code } else { Code::Other };
+            Fault::new(code, "the server cannot write down what its ticket used")
         })?;
         *written = newest;
         Ok(())

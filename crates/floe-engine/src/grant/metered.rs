@@ -96,7 +96,7 @@ pub(super) fn commit(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
     let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
     let (mut items, mut places) = (Vec::new(), Vec::new());
     for (nth, commit) in batch.into_iter().enumerate() {
-        answers.push(unwrapped(commit).map(|(item, sink)| {
+        answers.push(unwrapped(meter, commit).map(|(item, sink)| {
             items.push(item);
             places.push((nth, sink));
         }));
@@ -111,15 +111,18 @@ pub(super) fn commit(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
 }
 
 /// An entry of a batch without its meter.
-fn unwrapped(commit: Commit) -> Result<(Item, Option<Arc<MeteredSink>>)> {
+///
+/// # Errors
+/// `Quota`: there is no room for it.
+fn unwrapped(meter: &Meter, commit: Commit) -> Result<(Item, Option<Arc<MeteredSink>>)> {
     Ok(match commit {
         Commit::Object { sink, size, root } => {
             let sink = MeteredSink::of(sink)?;
             let commit = Commit::Object { sink: Arc::clone(&sink.whole), size, root };
             (Item { commit, brings: sink.brings(size, root) }, Some(sink))
         }
-        Commit::Link { ref path, .. } => {
-            let brings = Some(Pending { path: path.clone(), what: What::Link });
+        Commit::Link { ref path, ref target, .. } => {
+            let brings = meter.link(path, target)?;
             (Item { commit, brings }, None)
         }
         Commit::Directory { .. } => (Item { commit, brings: None }, None),

@@ -140,9 +140,11 @@ pub(super) async fn pass(mut gate: Gate) -> Result<(), Fault> {
 
 fn unknown(ticket: TicketId, fault: &Fault) -> Fault {
     tracing::error!(%fault, %ticket, "how often a ticket was used is not known");
-    busy()
+    if fault.code == Code::NoSpace { Fault::new(fault.code, NOTING) } else { busy() }
 }
 
 fn busy() -> Fault {
-    Fault::new(Code::Busy, "look how often the ticket was used")
+    Fault::new(Code::Busy, NOTING)
 }
+
+const NOTING: &str = "look how often the ticket was used";

@@ -83,7 +83,7 @@ impl Shelf {
         }
         let meter = Meter::open(&self.state, &id.to_string(), quota, store).map_err(|fault| {
             tracing::error!(%fault, ticket = %id, "what a ticket has used is not known");
-            busy()
+            if fault.code == Code::NoSpace { Fault::new(fault.code, LOOKING) } else { busy() }
         })?;
         let meter = Arc::new(meter);
         open.insert(id, Arc::downgrade(&meter));
@@ -92,5 +92,7 @@ impl Shelf {
 }
 
 fn busy() -> Fault {
-    Fault::new(Code::Busy, "look at what the ticket has used")
+    Fault::new(Code::Busy, LOOKING)
 }
+
+const LOOKING: &str = "look at what the ticket has used";

@@ -271,10 +271,16 @@ impl Text {
             (
                 "floe_transfer_bytes_total",
                 COUNTER,
-                "Bytes that went over the network, repeated ones and those of probes, too.",
+                "Bytes of files that went over the network, before compression, repeated ones and \
+                 those of probes, too.",
                 |way| way.bytes,
             ),
-            ("floe_entries_total", COUNTER, "Entries committed.", |way| way.entries),
+            (
+                "floe_entries_total",
+                COUNTER,
+                "Entries committed, or found as they should be.",
+                |way| way.entries,
+            ),
         ];
         let [put, get] = [Direction::Put, Direction::Get].map(word);
         for (name, kind, help, number) in each {

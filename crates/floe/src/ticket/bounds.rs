@@ -30,6 +30,10 @@ pub(super) fn verbs_text(verbs: Verbs) -> String {
 /// # Errors
 /// What is wrong with it.
 pub(super) fn prefix(text: &str) -> std::result::Result<ObjectPath, String> {
+    if text.is_empty() {
+        // A variable that was not set would open all.
+        return Err("a directory beneath the served one, or '/' for all of it".to_owned());
+    }
     let beneath = text.strip_prefix('/').unwrap_or(text);
     ObjectPath::parse(beneath.as_bytes()).map_err(|why| why.to_string())
 }
@@ -145,8 +149,8 @@ mod tests {
         let team = prefix("/team/a").unwrap();
         assert_eq!(prefix("team/a/"), Ok(team.clone()));
         assert_eq!(prefix_text(&team), "/team/a");
-        assert!(prefix("/").unwrap().is_root() && prefix_text(&prefix("").unwrap()) == "/");
-        for bad in ["..", "a/../b", "//a", ".floe", "a/.floe/b", "a\0b"] {
+        assert!(prefix("/").unwrap().is_root() && prefix_text(&prefix("/").unwrap()) == "/");
+        for bad in ["", "..", "a/../b", "//a", ".floe", "a/.floe/b", "a\0b"] {
             assert!(prefix(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,6 @@
 //! `floe ticket revoke`.
 
-use super::{PlaceFlags, unknown};
+use super::{PlaceFlags, undone};
 use crate::args::{AFTER_HELP, OutputFlags};
 use crate::event::{Channel, Event};
 use crate::fault::Result;
@@ -28,7 +28,7 @@ pub(super) struct RevokeArgs {
 pub(super) fn run(args: &RevokeArgs) -> Result<()> {
     let voice = Voice::of(&args.output, Channel::Output);
     let (tickets, root) = args.place.open()?;
-    let gone = tickets.revoke(root, &args.ticket).map_err(unknown)?;
+    let gone = tickets.revoke(root, &args.ticket).map_err(undone)?;
     // It counts for nothing any more, and a session that is still to be closed may write it again.
     let (state, id) = (find_state(&args.place.state)?, gone.id.to_string());
     let _ = Meter::remove(&state, &id);

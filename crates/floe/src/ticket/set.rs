@@ -1,7 +1,7 @@
 //! `floe ticket set`.
 
 use super::bounds::{client_key, count, expiry, sentence, ticket_event, times, verbs};
-use super::{PlaceFlags, unknown};
+use super::{PlaceFlags, undone};
 use crate::args::{OutputFlags, after_help, rate};
 use crate::civil;
 use crate::event::Channel;
@@ -124,7 +124,7 @@ pub(super) fn run(args: &SetArgs) -> Result<()> {
         bounds.uses = args.uses.map_or(bounds.uses, Bound::most);
         bounds.client_key = args.client_key.map_or(bounds.client_key, Bound::most);
     });
-    let entry = changed.map_err(|fault| unknown(fault).hinting(Code::Usage, HELP))?;
+    let entry = changed.map_err(|fault| undone(fault).hinting(Code::Usage, HELP))?;
     let name = Escaped(entry.name.as_bytes());
     voice.say(&format_args!("\"{name}\" {}", sentence(&entry.bounds)));
     voice.send(|| ticket_event(&entry));

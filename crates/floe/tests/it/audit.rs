@@ -6,6 +6,7 @@ use crate::tickets::grant;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 fn audit(stage: &Stage, args: &[&str]) -> Ended {
@@ -157,6 +158,35 @@ fn verify_tells_how_many_lines_were_never_written() {
     assert!(text.contains(&format!("gap    3 lines before line {n} ")), "{text}");
 }
 
+/// The full files of the log, the oldest first.
+fn kept(stage: &Stage) -> Vec<PathBuf> {
+    let number = |path: &PathBuf| {
+        path.file_name()?.to_str()?.strip_prefix("audit.")?.strip_suffix(".jsonl")?.parse().ok()
+    };
+    let files =
+        fs::read_dir(stage.path("state-server")).unwrap().map(|entry| entry.unwrap().path());
+    let mut kept: Vec<(u64, PathBuf)> =
+        files.filter_map(|path| Some((number(&path)?, path))).collect();
+    kept.sort();
+    kept.into_iter().map(|(_, path)| path).collect()
+}
+
+#[test]
+fn no_name_of_a_full_file_comes_again_where_somebody_took_them_away() {
+    let stage = Stage::new();
+    let _server = stage.serve_and_log_in(&["--audit-file-size", "64Ki"]);
+    (0..300).for_each(|nth| drop(stage.file(&format!("many/{nth:03}-{}", "x".repeat(200)), 1)));
+    let mut taken = Vec::new();
+    for to in ["nas:/one", "nas:/two"] {
+        stage.run(&["put", "many", to]).ok();
+        let full = kept(&stage);
+        assert!(!full.is_empty());
+        full.iter().for_each(|path| fs::remove_file(path).unwrap());
+        assert!(full.iter().all(|path| !taken.contains(path)), "{full:?} after {taken:?}");
+        taken.extend(full);
+    }
+}
+
 #[test]
 fn verify_says_where_a_chain_breaks() {
     let stage = Stage::new();
@@ -185,15 +215,16 @@ fn verify_says_where_a_chain_breaks() {
     audit(&stage, &["verify"]).fails(5, &["line 2 is torn", "stand behind it"]);
     fs::write(&path, &text).unwrap();
     // A digit of the first file, a line of it, a file.
-    let first = stage.path("state-server/audit.1.jsonl");
+    let first = kept(&stage).remove(0);
+    let name = first.file_name().unwrap().to_str().unwrap().to_owned();
     let old = fs::read_to_string(&first).unwrap();
     fs::write(&first, old.replacen("\"size\":1", "\"size\":2", 1)).unwrap();
-    let failed = audit(&stage, &["verify"]).fails(5, &["audit.1.jsonl", "hash of the line before"]);
+    let failed = audit(&stage, &["verify"]).fails(5, &[&name, "hash of the line before"]);
     assert!(failed.err.contains("line "), "{}", failed.err);
     let missing: Vec<_> = old.lines().enumerate().filter(|(nth, _)| *nth != 4).collect();
     let missing: String = missing.iter().map(|(_, line)| format!("{line}\n")).collect();
     fs::write(&first, missing).unwrap();
-    audit(&stage, &["verify"]).fails(5, &["audit.1.jsonl", "line 5:", "number"]);
+    audit(&stage, &["verify"]).fails(5, &[&name, "line 5:", "number"]);
     // One file alone, and a log whose oldest files were taken away, are whole in themselves.
     fs::remove_file(&first).unwrap();
     let rest = audit(&stage, &["verify"]).ok().text();

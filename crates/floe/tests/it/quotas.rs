@@ -67,6 +67,9 @@ fn files_links_and_directories_count() {
     stage.file("t/f", 3);
     stage.run(&["put", "t", "guest:/t"]).ok();
     assert_eq!(shown(&stage)["used_files"].as_u64(), Some(3));
+    // The same once more brings nothing in, a link that replaces another does.
+    stage.run(&["put", "t", "guest:/t"]).ok();
+    assert_eq!(shown(&stage)["used_files"].as_u64(), Some(3));
     stage.run(&["mkdir", "guest:/d"]).ok();
     stage.run(&["mkdir", "guest:/d"]).ok();
     let words = ["1 more files, and its ticket has 0 left: quota exceeded"];

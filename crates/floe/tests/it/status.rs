@@ -205,6 +205,23 @@ fn what_a_killed_server_left_is_passed_over_and_goes_with_the_next_that_starts()
 }
 
 #[test]
+fn a_server_that_does_not_answer_keeps_nobody_from_the_others() {
+    let stage = Stage::new();
+    let (hangs, _lives) = (stage.serve(&[]), stage.serve_and_log_in(&[]));
+    let put = slow(&stage, "1M");
+    let one = running(&stage);
+    hangs.signal(rustix::process::Signal::STOP);
+    let shown = status(&stage, &["--json"]);
+    status(&stage, &["end", one["id"].as_str().unwrap()]).ok();
+    put.end().fails(4, &["ended by the server's operator"]);
+    hangs.signal(rustix::process::Signal::CONT);
+    let events = shown.events();
+    assert!(events.iter().any(|event| event["event"] == "transfer"), "{events:?}");
+    shown.fails(6, &["no answer"]);
+    assert_eq!(hangs.terminate(), 0);
+}
+
+#[test]
 fn a_pause_and_a_limit_hold_beside_the_rate_of_the_ticket() {
     let stage = Stage::new();
     let server = stage.serve_and_log_in(&[]);

@@ -100,7 +100,7 @@ fn a_prefix_must_stand_and_be_beneath() {
     for at in ["file", "link"] {
         ticket(&stage, &["create", "a", "--prefix", at]).fails(1, &[at, "no link"]);
     }
-    for at in ["..", "a/../../b", ".floe"] {
+    for at in ["..", "a/../../b", ".floe", ""] {
         ticket(&stage, &["create", "a", "--prefix", at]).fails(2, &["--prefix"]);
     }
     assert!(!ticket(&stage, &["list"]).ok().text().contains("\ta\t"));

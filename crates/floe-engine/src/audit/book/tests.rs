@@ -73,7 +73,8 @@ fn where_fails<R: Send>(
 /// The lines of the file of before and of that of now, which are one whole chain.
 fn events(state: &State) -> Vec<String> {
     let (mut head, mut events) = (Some(Head::START), Vec::new());
-    for name in [&name_of(1), NOW] {
+    let before = files(state).unwrap().pop().unwrap();
+    for name in [&name_of(before), NOW] {
         let file = File::open(state.path().join(name)).unwrap();
         let walked = walk(file, head, |line, _| {
             events.push(super::super::line::record_of(line).unwrap().1.event);

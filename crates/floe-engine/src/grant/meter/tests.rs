@@ -332,8 +332,7 @@ fn a_commit_that_waits_for_directories_to_be_made_goes_on() {
     let batch: Vec<_> = (0..count)
         .map(|nth| {
             let path = long(nth);
-            meter.link(&path).unwrap();
-            let brings = Some(Pending { path: path.clone(), what: What::Link });
+            let brings = meter.link(&path, b"x").unwrap();
             let (target, precondition) = (b"x".to_vec(), Precondition::None);
             let metadata = spec("x", None, 0).metadata;
             Item { commit: Commit::Link { path, target, metadata, precondition }, brings }

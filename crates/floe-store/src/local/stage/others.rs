@@ -80,8 +80,8 @@ pub(super) fn remove<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResu
 }
 
 /// Before a staged file is made where none stands: a journal there says that one stood and was
-/// renamed, maybe not durably. A power loss could keep the new name, and lose the rename and with it
-/// what is staged.
+/// renamed, maybe not durably. A power loss could keep the new name, and lose the rename and with
+/// it what is staged.
 pub(super) fn settle<D: Disk>(disk: &D, area: &D::Handle, key: &Key) -> DiskResult<()> {
     match disk.stat_at(area, name(&key.journal())?) {
         Err(error) if error.code() == Code::NotFound => Ok(()),

@@ -349,13 +349,15 @@ impl<D: Disk> Store for LocalStore<D> {
         let directories: Vec<_> =
             batch.iter().map(|commit| directory_of(commit).map(ending)).collect();
         let answers = commit::commit(&self.ground, batch);
-        for (directory, answer) in directories.into_iter().zip(&answers) {
-            match (directory, answer) {
-                (Some((_, path)), Ok(())) => self.directories.ended(&path),
-                (Some((ending, path)), Err(_)) => self.directories.goes_on(&path, ending),
-                (None, _) => {}
-            }
+        let answered = directories.into_iter().zip(&answers);
+        let answered =
+            answered.filter_map(|(directory, answer)| Some((directory?, answer.is_ok())));
+        let (ended, go_on): (Vec<_>, Vec<_>) = answered.partition(|(_, is_ok)| *is_ok);
+        // These first: the others would count as another's.
+        for ((ending, path), _) in go_on {
+            self.directories.goes_on(&path, ending);
         }
+        ended.iter().for_each(|((_, path), _)| self.directories.ended(path));
         answers
     }
 

@@ -280,6 +280,10 @@ impl Book {
         let kept = name_of(number);
         rustix::fs::renameat_with(dir, NOW, dir, &kept, RenameFlags::NOREPLACE)
             .map_err(fault_of)?;
+        // Durably, before another takes its name.
+        if let Err(error) = rustix::fs::fsync(dir) {
+            return self.judge(Err(error));
+        }
         if let Err(error) = rustix::fs::renameat(dir, NEXT, dir, NOW) {
             let _ = rustix::fs::renameat_with(dir, &kept, dir, NOW, RenameFlags::NOREPLACE);
             return Err(fault_of(error));

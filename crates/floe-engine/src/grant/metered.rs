@@ -91,8 +91,15 @@ fn kind_of(spec: &SinkSpec) -> (Keeping, Extent) {
     (keeping, extent_of(spec))
 }
 
-/// Commits a batch whose stages are metered.
+/// Commits a batch whose stages are metered. Nobody moves away what links were found to stand.
 pub(super) fn commit(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
+    match batch.iter().any(|commit| matches!(commit, Commit::Link { .. })) {
+        true => meter.change_names(|| commit_here(meter, batch)),
+        false => commit_here(meter, batch),
+    }
+}
+
+fn commit_here(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
     let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
     let (mut items, mut places) = (Vec::new(), Vec::new());
     for (nth, commit) in batch.into_iter().enumerate() {

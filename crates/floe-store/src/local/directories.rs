@@ -15,6 +15,7 @@ use crate::local::remembered::Remembered;
 use floe_types::digest::ChunkHasher;
 use floe_types::{Code, Metadata, Mode, ObjectPath, Offset, Precondition, Root};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The mark of a directory that was made and is not ended.
@@ -31,6 +32,8 @@ pub(super) struct Directories {
     lent: Mutex<Remembered<Lent>>,
     /// Made and not committed; one that is forgotten, and bears no mark, counts as having stood.
     begun: Mutex<Remembered<()>>,
+    /// How many were committed; changes under the lock of those that are lent.
+    ends: AtomicU64,
 }
 
 /// A directory that is lent.
@@ -127,18 +130,26 @@ impl Directories {
 
     /// It is about to be committed: nobody gives it back meanwhile.
     pub(super) fn ending(&self, path: &ObjectPath) -> Ending {
-        Ending { lent: lock(&self.lent).remove(path) }
+        let mut lent = lock(&self.lent);
+        Ending { lent: lent.remove(path), ends: self.ends.load(Ordering::Relaxed) }
     }
 
     /// It was.
     pub(super) fn ended(&self, path: &ObjectPath) {
+        let lent = lock(&self.lent);
+        self.ends.fetch_add(1, Ordering::Relaxed);
+        drop(lent);
         lock(&self.begun).remove(path);
     }
 
-    /// It was not.
+    /// It was not. Where some have been meanwhile it may have been among them, by another's commit:
+    /// then it keeps the mode that it has.
     pub(super) fn goes_on(&self, path: &ObjectPath, ending: Ending) {
-        if let Some(lent) = ending.lent {
-            lock(&self.lent).add_for_others(path, lent);
+        let mut all = lock(&self.lent);
+        if let Some(lent) = ending.lent
+            && ending.ends == self.ends.load(Ordering::Relaxed)
+        {
+            all.add(path, lent);
         }
     }
 
@@ -155,10 +166,11 @@ impl Directories {
     /// One whose commit will not come gets back the mode it had.
     pub(super) fn leave<D: Disk>(&self, ground: &Ground<D>, path: &ObjectPath) {
         let mut all = lock(&self.lent);
-        if let Some(lent) = all.remove(path)
-            && lent.give_back(ground, path).is_err()
-        {
-            all.add(path, lent);
+        let Some(lent) = all.remove(path) else { return };
+        match lent.give_back(ground, path) {
+            Ok(()) => {}
+            Err(gone) if matches!(gone.code(), Code::NotFound | Code::NotDirectory) => {}
+            Err(_) => all.add(path, lent),
         }
     }
 
@@ -175,6 +187,8 @@ impl Directories {
 /// A directory that is being committed.
 pub(super) struct Ending {
     lent: Option<Lent>,
+    /// How many had been when it began.
+    ends: u64,
 }
 
 impl Lent {

@@ -81,6 +81,26 @@ fn files_links_and_directories_count() {
 }
 
 #[test]
+fn a_link_that_may_not_replace_another_does_not_count() {
+    let (stage, _server) = with_quota(&["--quota-files", "9"]);
+    let link = |to: &str| {
+        let path = stage.path("here/t/link");
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(to, path).unwrap();
+    };
+    fs::create_dir_all(stage.path("here/t")).unwrap();
+    link("a");
+    stage.run(&["put", "t", "guest:/t"]).ok();
+    for other in ["b", "c"] {
+        link(other);
+        assert_eq!(stage.run(&["put", "--no-clobber", "t", "guest:/t"]).status, 10);
+        assert_eq!(shown(&stage)["used_files"].as_u64(), Some(2));
+    }
+    stage.run(&["put", "t", "guest:/t"]).ok();
+    assert_eq!(shown(&stage)["used_files"].as_u64(), Some(3));
+}
+
+#[test]
 fn what_of_a_tree_fits_is_brought_in_and_the_rest_has_its_line() {
     let (stage, _server) = with_quota(&["--quota", "50k"]);
     (0..8).for_each(|nth| drop(stage.file(&format!("t/{nth}"), 10_000)));

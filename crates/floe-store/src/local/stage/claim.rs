@@ -185,8 +185,11 @@ impl<D: Disk> Claim<'_, D> {
         }
     }
 
-    /// Continues an earlier stage whose every record counts.
+    /// Continues an earlier stage whose every record counts. First the names: it may have been
+    /// taken over from another version by who died before that was durable, and what is written
+    /// over now would be that version's after a power loss.
     fn go_on(&self, file: D::Handle, journal: D::Handle, survey: &Survey) -> Result<Held<D>> {
+        self.berth.sync_names()?;
         let basis = self.basis(&survey.head);
         let mut have = Have::new(basis);
         let bytes = FileBytes { disk: &**self.disk, file: &journal };

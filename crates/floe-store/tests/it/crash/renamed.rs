@@ -1,5 +1,5 @@
 //! A process that dies right behind the rename of its stage, and power that fails in the next one's
-//! life: the rename may be lost, and then the stage is to be there again.
+//! life: the rename may be lost, and then the stage is to be there again, as it was.
 
 use super::*;
 
@@ -55,4 +55,47 @@ fn a_rename_that_is_not_durable_takes_no_stage_from_who_clears_up_behind_it() {
 #[test]
 fn a_rename_that_is_not_durable_takes_no_stage_from_who_begins_again() {
     what_a_checkpoint_covers_is_there(true);
+}
+
+/// Version B takes over what A staged and dies at any operation, goes on, and the power fails then.
+#[test]
+fn what_is_taken_over_is_not_written_over_before_that_is_durable() {
+    let (a, b) = (object("x", 2 * CHUNK + 900, 1), object("x", 2 * CHUNK + 900, 2));
+    let limited = |operations_max| Breaks { operations_max, ..Breaks::default() };
+    let staged = || {
+        let disk = SimulatedDisk::default();
+        drop(a.fill(&store(&disk)).unwrap());
+        disk
+    };
+    let mut looked = 0;
+    for death in 30.. {
+        let disk = staged();
+        let first = store(&disk);
+        disk.set_breaks(limited(Some(death)));
+        let opened = first.open_sink(b.spec.clone(), &|_, _| {});
+        let is_over = opened.is_ok();
+        drop((opened, first));
+        disk.set_breaks(limited(None));
+        for cut in 0.. {
+            let next = disk.twin();
+            let second = store(&next);
+            next.set_breaks(limited(Some(cut)));
+            let _ = b.fill(&second);
+            let (took, unsynced) = (next.operations(), next.unsynced());
+            for kept in 0..=unsynced {
+                let after = next.copy();
+                after.cut_choosing(&|nth| nth == kept);
+                a.transfer(&store(&after)).unwrap();
+                assert!(a.stands(&store(&after)), "death {death}, cut {cut}, kept {kept}");
+                looked += 1;
+            }
+            if took <= cut {
+                break;
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(looked > 1_000, "{looked}");
 }

@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn a_disk_whose_pace_wavers_is_left_alone_once_it_has_shown_its_pace() {
         // 100 MB/s however many streams there are, and in every third second 60.
-        let disk = |now: Time| if (now.0 / SECOND.0) % 3 == 0 { 60_000_000 } else { 100_000_000 };
+        let disk =
+            |now: Time| if (now.0 / SECOND.0).is_multiple_of(3) { 60_000_000 } else { 100_000_000 };
         for path in [NEAR, FAR] {
             let (streams, took) = run_within(None, ENDLESS, path, NEAR, |_, now| disk(now));
             assert!(streams <= 16, "{path:?}: {streams}");

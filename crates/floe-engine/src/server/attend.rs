@@ -158,8 +158,7 @@ impl Visit<'_> {
         let hall = self.hall;
         let claimed = claim.hello().proof.as_ref().map(|proof| proof.ticket);
         if hall.is_draining() {
-            let fault = Fault::new(Code::ShuttingDown, "");
-            return self.refuse(link, claimed, Refusal::Close(fault)).await;
+            return self.refuse(link, claimed, ends()).await;
         }
         let Ok(socket) = Arc::clone(&hall.sockets).try_acquire_owned() else {
             return self.refuse(link, claimed, Refusal::Busy(BUSY)).await;
@@ -192,24 +191,26 @@ impl Visit<'_> {
         let notary = Notary { signer: key.signer, ticket: name.clone() };
         let files = self.files((store, owner), scribe.clone(), notary);
         let files = files.of_party(guest.customer());
-        let throttle = pass.as_ref().map(|pass| self.rate_of(pass));
         let terms = Terms::new(self.rules.limits.piece_bytes_max, packs, theirs);
         let running = self.running(
             (verbs, Holes::with(theirs), streams_max),
             (party, terms),
             files,
-            throttle,
+            pass.as_ref().map(|pass| self.rate_of(pass)),
         );
         let attendance = Attendance { scribe: scribe.clone(), running: Arc::clone(&running) };
         let words = (session, name.clone(), self.peer.to_string(), agent.clone());
         let present = hall.tally.enter(Card::new(words, pass.as_ref(), Arc::clone(&running)));
-        let arrival = self.arrival;
-        let whose = Whose { owner, client, pass: pass.clone(), arrival };
+        let whose = Whose { owner, client, pass: pass.clone(), arrival: self.arrival };
         let at = Arc::clone(&running);
         let member = Member { running: at, secret, channel, pass, streams_max, party };
         // Before anybody can join: the lead stream is the first to have a place.
         let place = Place::take(&running);
         let listed = Listed::new(hall, id, member);
+        if hall.is_draining() {
+            // Begun meanwhile, it may not have seen this one, and would end without it.
+            return self.turn_away(link, ends()).await;
+        }
         send(&mut link, &frame, &self.rules.limits, self.deadline).await?;
         let ear = Ear::new(hall, id, whose, scribe, &present.card);
         self.move_in(link, move |link, load| {
@@ -406,6 +407,11 @@ struct Admitted {
     party: Party,
     store: Arc<dyn Store>,
     pass: Option<Pass>,
+}
+
+/// To who comes while the server ends.
+fn ends() -> Refusal {
+    Refusal::Close(Fault::new(Code::ShuttingDown, ""))
 }
 
 fn fault_of(why: &Refusal) -> Fault {

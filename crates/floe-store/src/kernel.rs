@@ -71,8 +71,7 @@ impl KernelDisk {
         }
         self.link(from, to)?;
         // A power loss may keep the second step alone.
-        self.sync_directory(to.0)?;
-        let Err(error) = remove() else { return Ok(()) };
+        let Err(error) = self.sync_directory(to.0).and_then(|()| remove()) else { return Ok(()) };
         let now = |of: Spot<'_>| stat::of_name_now(&of.0.0, of.1);
         match (now(from), now(to)) {
             // One name more than before: both stand.

@@ -345,19 +345,14 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
-        let ending = |path: ObjectPath| (self.directories.ending(&path), path);
-        let directories: Vec<_> =
-            batch.iter().map(|commit| directory_of(commit).map(ending)).collect();
+        let directories: Vec<_> = batch.iter().map(directory_of).collect();
+        directories.iter().flatten().for_each(|path| self.directories.ending(path));
         let answers = commit::commit(&self.ground, batch);
-        let answered = directories.into_iter().zip(&answers);
-        let answered =
-            answered.filter_map(|(directory, answer)| Some((directory?, answer.is_ok())));
-        let (ended, go_on): (Vec<_>, Vec<_>) = answered.partition(|(_, is_ok)| *is_ok);
-        // These first: the others would count as another's.
-        for ((ending, path), _) in go_on {
-            self.directories.goes_on(&path, ending);
+        for (directory, answer) in directories.iter().zip(&answers) {
+            if let Some(path) = directory {
+                self.directories.ended(path, answer.is_ok());
+            }
         }
-        ended.iter().for_each(|((_, path), _)| self.directories.ended(path));
         answers
     }
 

@@ -91,9 +91,13 @@ fn kind_of(spec: &SinkSpec) -> (Keeping, Extent) {
     (keeping, extent_of(spec))
 }
 
-/// Commits a batch whose stages are metered. Nobody moves away what links were found to stand.
+/// Commits a batch whose stages are metered. Nobody moves away links that are found to stand.
 pub(super) fn commit(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
-    match batch.iter().any(|commit| matches!(commit, Commit::Link { .. })) {
+    let stands = |commit: &Commit| match commit {
+        Commit::Link { path, target, .. } => meter.has_link(path, target),
+        Commit::Object { .. } | Commit::Directory { .. } => false,
+    };
+    match batch.iter().any(stands) {
         true => meter.change_names(|| commit_here(meter, batch)),
         false => commit_here(meter, batch),
     }

@@ -14,8 +14,7 @@ use crate::local::Ground;
 use crate::local::remembered::Remembered;
 use floe_types::digest::ChunkHasher;
 use floe_types::{Code, Metadata, Mode, ObjectPath, Offset, Precondition, Root};
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The mark of a directory that was made and is not ended.
@@ -32,8 +31,8 @@ pub(super) struct Directories {
     lent: Mutex<Remembered<Lent>>,
     /// Made and not committed; one that is forgotten, and bears no mark, counts as having stood.
     begun: Mutex<Remembered<()>>,
-    /// How many were committed; changes under the lock of those that are lent.
-    ends: AtomicU64,
+    /// Being committed.
+    ending: Mutex<BTreeMap<ObjectPath, Endings>>,
 }
 
 /// A directory that is lent.
@@ -128,28 +127,30 @@ impl Directories {
         Ok(())
     }
 
-    /// It is about to be committed: nobody gives it back meanwhile.
-    pub(super) fn ending(&self, path: &ObjectPath) -> Ending {
-        let mut lent = lock(&self.lent);
-        Ending { lent: lent.remove(path), ends: self.ends.load(Ordering::Relaxed) }
+    /// It is about to be committed, by whoever else, too: nobody gives it back meanwhile.
+    pub(super) fn ending(&self, path: &ObjectPath) {
+        let mut all = lock(&self.ending);
+        let one = all.entry(path.clone()).or_default();
+        one.count += 1;
+        one.lent = lock(&self.lent).remove(path).or(one.lent);
     }
 
-    /// It was.
-    pub(super) fn ended(&self, path: &ObjectPath) {
-        let lent = lock(&self.lent);
-        self.ends.fetch_add(1, Ordering::Relaxed);
-        drop(lent);
-        lock(&self.begun).remove(path);
-    }
-
-    /// It was not. Where some have been meanwhile it may have been among them, by another's commit:
-    /// then it keeps the mode that it has.
-    pub(super) fn goes_on(&self, path: &ObjectPath, ending: Ending) {
-        let mut all = lock(&self.lent);
-        if let Some(lent) = ending.lent
-            && ending.ends == self.ends.load(Ordering::Relaxed)
-        {
-            all.add(path, lent);
+    /// Whether it was. If nobody's commit came it is lent as before.
+    pub(super) fn ended(&self, path: &ObjectPath, committed: bool) {
+        if committed {
+            lock(&self.begun).remove(path);
+        }
+        let mut all = lock(&self.ending);
+        let Some(one) = all.get_mut(path) else { return };
+        one.count -= 1;
+        one.committed |= committed;
+        if one.count > 0 {
+            return;
+        }
+        let lent = one.lent.filter(|_| !one.committed);
+        all.remove(path);
+        if let Some(lent) = lent {
+            lock(&self.lent).add(path, lent);
         }
     }
 
@@ -184,11 +185,13 @@ impl Directories {
     }
 }
 
-/// A directory that is being committed.
-pub(super) struct Ending {
+/// Commits of one directory that are under way.
+#[derive(Default)]
+struct Endings {
+    count: u32,
+    /// Whether one came.
+    committed: bool,
     lent: Option<Lent>,
-    /// How many had been when it began.
-    ends: u64,
 }
 
 impl Lent {
@@ -205,7 +208,7 @@ impl Lent {
     }
 }
 
-fn lock<T>(of: &Mutex<Remembered<T>>) -> MutexGuard<'_, Remembered<T>> {
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

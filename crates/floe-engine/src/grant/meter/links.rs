@@ -15,12 +15,17 @@ impl Meter {
         path: &ObjectPath,
         target: &[u8],
     ) -> Result<Option<Pending>, Fault> {
-        let is_same = |entry| matches!(entry, OpenedEntry::Link { target: it, .. } if it == target);
-        if self.store.open(path, Follow::No).is_ok_and(is_same) {
+        if self.has_link(path, target) {
             return Ok(None);
         }
         let reserved = self.find_room(|book| book.reserve(Load::ENTRY));
         reserved.map_err(|short| short.fault(Writing(path)))?;
         Ok(Some(Pending { path: path.clone(), what: What::Link }))
+    }
+
+    /// Whether the very link stands.
+    pub(in crate::grant) fn has_link(&self, path: &ObjectPath, target: &[u8]) -> bool {
+        let is_same = |entry| matches!(entry, OpenedEntry::Link { target: it, .. } if it == target);
+        self.store.open(path, Follow::No).is_ok_and(is_same)
     }
 }

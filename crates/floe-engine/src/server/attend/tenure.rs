@@ -40,9 +40,13 @@ pub(super) struct Attendance {
 
 impl Drop for Attendance {
     fn drop(&mut self) {
+        let cut = || Fault::new(Code::ConnectionLost, "");
+        if self.running.ending().is_none() {
+            // Nobody drives it: who waits for its end has it here.
+            self.running.break_off(cut());
+        }
         if let Some(scribe) = &self.scribe {
-            let cut = || Err(Fault::new(Code::ConnectionLost, ""));
-            scribe.end(&self.running.ending().unwrap_or_else(cut));
+            scribe.end(&self.running.ending().unwrap_or_else(|| Err(cut())));
         }
     }
 }

@@ -420,7 +420,13 @@ pub trait Store: Send + Sync {
     /// Makes each entry visible, whole and durable; answers in order. One that fails does not hold
     /// others up. A stage that failed to commit is kept unless its precondition failed. `Conflict`
     /// where what stood there was changed meanwhile; one that another commit replaced came first.
-    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>>;
+    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+        self.commit_while(batch, &|| true)
+    }
+
+    /// As `commit`. What has no stage, which keeps the next session of a command waiting, is
+    /// `Interrupted` once nobody wants it: it may be older than what that one has put.
+    fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>>;
 
     /// Removes a stage and its journal. No other operation of it may be under way.
     ///
@@ -471,30 +477,4 @@ pub trait Store: Send + Sync {
     fn measure(&self, path: &ObjectPath, _progress: Progress<'_>) -> Result<DiskSpeed> {
         Err(Fault::new(Code::Unsupported, format!("measure the disk of {path:?}")))
     }
-}
-
-/// Commits by `commit` what `admit` lets through, in the form that it gives it; what it does not is
-/// answered as it says. `tell` makes of the answer the one to give, by what `admit` kept beside.
-pub fn commit_admitted<T>(
-    commit: impl FnOnce(Vec<Commit>) -> Vec<Result<()>>,
-    batch: Vec<Commit>,
-    mut admit: impl FnMut(Commit) -> std::result::Result<(Commit, T), Result<()>>,
-    tell: impl Fn(T, Result<()>) -> Result<()>,
-) -> Vec<Result<()>> {
-    let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
-    let (mut admitted, mut places) = (Vec::new(), Vec::new());
-    for (nth, entry) in batch.into_iter().enumerate() {
-        answers.push(match admit(entry) {
-            Ok((entry, beside)) => {
-                admitted.push(entry);
-                places.push((nth, beside));
-                Ok(())
-            }
-            Err(answer) => answer,
-        });
-    }
-    for ((nth, beside), answer) in places.into_iter().zip(commit(admitted)) {
-        answers[nth] = tell(beside, answer);
-    }
-    answers
 }

@@ -6,9 +6,10 @@
 //! No fault names the directory: its holder need not know where it lies. Its mode and time are not
 //! the holder's to set: a tree that is put there sets those of what is in it.
 
+use crate::admit::commit_admitted;
 use crate::api::{
     Begun, Commit, Cursor, Depth, Detail, Follow, OpenedEntry, OpenedSink, Overwrite, Page,
-    Progress, Result, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted, commit_admitted,
+    Progress, Result, RootWanted, Sink, SinkSpec, StageKey, Stat, Store, Wanted,
 };
 use crate::browse::Browser;
 use crate::disk::{Disk, Doing};
@@ -149,12 +150,12 @@ impl<D: Disk> Store for Confined<D> {
         }
     }
 
-    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+    fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
         let admit = |commit| match &commit {
             Commit::Directory { path, .. } if path.is_root() => Err(Ok(())),
             _ => self.whole_commit(commit).map_err(Err),
         };
-        let commit = |admitted| self.store.commit(admitted);
+        let commit = |admitted| self.store.commit_while(admitted, wanted);
         commit_admitted(commit, batch, admit, |path, answer| told(answer, "commit", &path))
     }
 

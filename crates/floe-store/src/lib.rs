@@ -4,6 +4,7 @@
 //! floe-proto.
 
 pub mod api; // the contract: Store, Source, Sink and their values
+mod admit; // batches of which a part is let through
 pub mod disk; // the seam below: every effect the local store has on a machine
 pub mod kernel; // the disk of this machine
 mod fields; // fixed fields as bytes
@@ -21,4 +22,5 @@ pub mod confined; // a part of a local store as a store of its own
 pub mod memory; // a store in memory
 pub mod conformance; // what every store promises, as checks
 
+pub use admit::commit_admitted;
 pub use api::*;

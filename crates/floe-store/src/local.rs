@@ -344,10 +344,10 @@ impl<D: Disk> Store for LocalStore<D> {
         self.directories.leave(&self.ground, path);
     }
 
-    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+    fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
         let directories: Vec<_> = batch.iter().map(directory_of).collect();
         directories.iter().flatten().for_each(|path| self.directories.ending(path));
-        let answers = commit::commit(&self.ground, batch);
+        let answers = commit::commit(&self.ground, batch, wanted);
         for (directory, answer) in directories.iter().zip(&answers) {
             if let Some(path) = directory {
                 self.directories.ended(path, answer.is_ok());

@@ -143,7 +143,7 @@ impl State {
         found.is_some_and(|(file, root, _)| (file.size(), root) == object)
     }
 
-    fn commit(&mut self, entry: &Commit) -> Result<()> {
+    fn commit(&mut self, entry: &Commit, wanted: Wanted<'_>) -> Result<()> {
         match entry {
             Commit::Object { sink, size, root } => {
                 let any: &dyn Any = &**sink;
@@ -154,6 +154,9 @@ impl State {
             }
             Commit::Link { path, target, metadata, precondition } => {
                 let doing = format!("commit link {path:?}");
+                if !wanted() {
+                    return Err(fault(Code::Interrupted, doing));
+                }
                 let stands = self.tree.nodes.get(path);
                 let is_own = matches!(stands, Some(Node::Link(text, stands))
                     if text == target && stands.mtime == metadata.mtime);
@@ -165,6 +168,9 @@ impl State {
             }
             Commit::Directory { path, metadata } => {
                 let doing = format!("commit directory {path:?}");
+                if !wanted() {
+                    return Err(fault(Code::Interrupted, doing));
+                }
                 self.begun.remove(path);
                 match self.tree.nodes.get_mut(path) {
                     None => Err(fault(Code::NotFound, doing)),
@@ -327,10 +333,10 @@ impl Store for MemoryStore {
 
     fn leave_directory(&self, _: &ObjectPath) {} // nothing keeps its owner out
 
-    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+    fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
         let answers = {
             let mut state = self.lock();
-            batch.iter().map(|entry| state.commit(entry)).collect()
+            batch.iter().map(|entry| state.commit(entry, wanted)).collect()
         };
         // Sinks are dropped without the lock, which they take.
         drop(batch);

@@ -204,6 +204,26 @@ mod tests {
         set_mode(&dir.path().join("d"), 0o755); // so that it can be removed
     }
 
+    /// Seed 12059823: a commit that was stuck until the next session had committed all of it.
+    #[test]
+    fn what_a_lost_session_commits_late_changes_nothing_that_the_next_one_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = dir.path().join("d");
+        let store: Arc<dyn Store> = Arc::new(LocalStore::open(dir.path()).unwrap());
+        let (lost, next) = (session(&store), session(&store));
+        begin(&lost, "d");
+        begin(&next, "d");
+        let end = |bits| op("d", CommitWhat::Directory { metadata: mode(bits) });
+        assert_eq!(next.commit_all(vec![link("d/l"), end(0o750)]), [Ok(()), Ok(())]);
+        lost.desert();
+        let told = lost.commit_all(vec![link("d/l"), link("d/m"), end(0o700)]);
+        lost.close();
+        assert!(told.iter().all(|it| it.as_ref().unwrap_err().code == Code::Interrupted));
+        assert_eq!(std::fs::read_dir(&d).unwrap().count(), 1);
+        assert_eq!(std::fs::metadata(&d).unwrap().modified().unwrap(), std::time::UNIX_EPOCH);
+        assert_eq!(mode_of(&d), 0o750);
+    }
+
     /// One that cannot be searched keeps all out of what is in it.
     #[test]
     fn what_a_session_leaves_is_begun_again_by_another_with_all_that_it_is_in() {

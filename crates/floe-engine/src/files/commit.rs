@@ -114,7 +114,7 @@ impl Files {
                     continue;
                 }
             };
-            let told = store.commit(commits);
+            let told = store.commit_while(commits, &|| !self.is_deserted());
             for ((nth, op), result) in places.into_iter().zip(told) {
                 let again = || self.commit_again(&*store, op.clone());
                 results[nth] = self.insist(result, (op.entry.transfer, &op.path, &*store), again);
@@ -129,7 +129,10 @@ impl Files {
     fn commit_again(&self, store: &dyn Store, op: CommitOp) -> Result<(), Fault> {
         match self.prepare(op)? {
             Prepared::Written(result) => result,
-            Prepared::Store(commit) => store.commit(vec![commit]).pop().unwrap_or(Ok(())),
+            Prepared::Store(commit) => {
+                let told = store.commit_while(vec![commit], &|| !self.is_deserted());
+                told.into_iter().next().unwrap_or(Ok(()))
+            }
         }
     }
 

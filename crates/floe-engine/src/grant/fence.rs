@@ -186,15 +186,15 @@ impl Store for Fence {
         self.store.leave_directory(path);
     }
 
-    fn commit(&self, batch: Vec<Commit>) -> Vec<Result<()>> {
+    fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
         let admit = |commit| match (&commit, self.may_commit(&commit)) {
             (Commit::Directory { path, .. }, Ok(())) if path.is_root() => Err(Ok(())),
             (_, Ok(())) => Ok((self.as_masked(commit), ())),
             (_, refused) => Err(refused),
         };
         let commit = |admitted| match &self.meter {
-            None => self.store.commit(admitted),
-            Some(meter) => metered::commit(meter, admitted),
+            None => self.store.commit_while(admitted, wanted),
+            Some(meter) => metered::commit(meter, admitted, wanted),
         };
         commit_admitted(commit, batch, admit, |(), answer| answer)
     }

@@ -16,7 +16,7 @@ use super::quota::{Account, Load, Quota};
 use super::usage::{Extent, Pending, Usage, What};
 use crate::state::{Privacy, State};
 use ended::{Stands, is_taken, settle, stage_of};
-use floe_store::{Commit, RootWanted, StageKey, Store, commit_admitted};
+use floe_store::{Commit, RootWanted, StageKey, Store, Wanted, commit_admitted};
 use floe_types::{ByteCount, Code, EntryKind, Fault, ObjectPath};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -283,22 +283,22 @@ impl Meter {
 
     /// Commits a batch, and counts what it comes to. In parts, where it would be much of the file,
     /// which is read whole.
-    pub(super) fn commit(&self, batch: Vec<Item>) -> Vec<Outcome> {
+    pub(super) fn commit(&self, batch: Vec<Item>, wanted: Wanted<'_>) -> Vec<Outcome> {
         let (mut outcomes, mut part, mut size) = (Vec::with_capacity(batch.len()), Vec::new(), 0);
         for item in batch {
             let more = item.brings.as_ref().map_or(0, |entry| weight(&entry.path));
             if size + more > PENDING_WEIGHT_MAX && !part.is_empty() {
-                outcomes.extend(self.commit_part(std::mem::take(&mut part), size));
+                outcomes.extend(self.commit_part(std::mem::take(&mut part), size, wanted));
                 size = 0;
             }
             size += more;
             part.push(item);
         }
-        outcomes.extend(self.commit_part(part, size));
+        outcomes.extend(self.commit_part(part, size, wanted));
         outcomes
     }
 
-    fn commit_part(&self, part: Vec<Item>, size: usize) -> Vec<Outcome> {
+    fn commit_part(&self, part: Vec<Item>, size: usize, wanted: Wanted<'_>) -> Vec<Outcome> {
         let (commits, brings): (Vec<_>, Vec<_>) =
             part.into_iter().map(|item| (item.commit, item.brings)).unzip();
         let stages: Vec<_> = commits.iter().map(stage_of).collect();
@@ -308,7 +308,7 @@ impl Meter {
             (Err(fault), Some(Some(_))) => Err(Err(fault.clone())),
             _ => Ok((commit, ())),
         };
-        let commit = |admitted| self.store.commit(admitted);
+        let commit = |admitted| self.store.commit_while(admitted, wanted);
         let answers = commit_admitted(commit, commits, admit, |(), answer| answer);
         // One that failed may stand: only its directory was not synced.
         let mut stands = Vec::with_capacity(answers.len());

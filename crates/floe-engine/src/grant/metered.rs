@@ -3,7 +3,7 @@
 use super::book::Keeping;
 use super::meter::{Item, Meter, Outcome, Rest};
 use super::usage::{Extent, Pending, What};
-use floe_store::{Commit, Journaling, OpenedSink, Sink, SinkSpec, StageKey, Store};
+use floe_store::{Commit, Journaling, OpenedSink, Sink, SinkSpec, StageKey, Store, Wanted};
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, Root};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,18 +92,18 @@ fn kind_of(spec: &SinkSpec) -> (Keeping, Extent) {
 }
 
 /// Commits a batch whose stages are metered. Nobody moves away links that are found to stand.
-pub(super) fn commit(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
+pub(super) fn commit(meter: &Meter, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
     let stands = |commit: &Commit| match commit {
         Commit::Link { path, target, .. } => meter.has_link(path, target),
         Commit::Object { .. } | Commit::Directory { .. } => false,
     };
     match batch.iter().any(stands) {
-        true => meter.change_names(|| commit_here(meter, batch)),
-        false => commit_here(meter, batch),
+        true => meter.change_names(|| commit_here(meter, batch, wanted)),
+        false => commit_here(meter, batch, wanted),
     }
 }
 
-fn commit_here(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
+fn commit_here(meter: &Meter, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>> {
     let mut answers: Vec<Result<()>> = Vec::with_capacity(batch.len());
     let (mut items, mut places) = (Vec::new(), Vec::new());
     for (nth, commit) in batch.into_iter().enumerate() {
@@ -112,7 +112,9 @@ fn commit_here(meter: &Meter, batch: Vec<Commit>) -> Vec<Result<()>> {
             places.push((nth, sink));
         }));
     }
-    for ((nth, sink), Outcome { answer, rest }) in places.into_iter().zip(meter.commit(items)) {
+    for ((nth, sink), Outcome { answer, rest }) in
+        places.into_iter().zip(meter.commit(items, wanted))
+    {
         if let (Some(sink), Rest::Nothing) = (sink, rest) {
             sink.is_over();
         }

@@ -39,6 +39,8 @@ impl Running {
         let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
         let unsaid = core.unsaid_bytes();
         lock(&self.unsaid).set(unsaid.to_len().unwrap_or(usize::MAX));
+        // Not before the core knows: it would tell its peer of failures.
+        let broken = core.is_broken() && !self.files.is_deserted();
         drop(core);
         let news = !events.is_empty();
         if news {
@@ -51,7 +53,7 @@ impl Running {
         if !wakes.is_empty() {
             self.wake(&wakes);
         }
-        if weight == Weight::TooMuch {
+        if broken {
             self.desert();
         }
         told

@@ -140,6 +140,11 @@ impl<P: Clone> Session<P> {
         self.settle(now);
     }
 
+    /// Whether it ended for a fault: what is under way is nobody's any more.
+    pub const fn is_broken(&self) -> bool {
+        matches!(self.state, State::Closing(Some(_)) | State::Closed(Some(_)))
+    }
+
     /// An operation that waited for a stream that is gone ends here, undone.
     fn end_unstarted(&mut self, id: floe_types::OpId, op: &DiskOp<P>, now: Time) {
         let Some(owner) = self.io.end(id) else { return };

@@ -57,6 +57,9 @@ impl World {
         tell: impl FnOnce(&mut Core, Time) -> R,
     ) -> R {
         let told = tell(&mut peer.core, self.now);
+        if peer.core.is_broken() {
+            peer.files.desert();
+        }
         while let Some(lane) = peer.core.poll_wake() {
             self.ready.insert((id, lane));
         }

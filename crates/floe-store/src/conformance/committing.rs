@@ -12,6 +12,7 @@ pub(super) fn run(make: Make<'_>) {
     nothing_is_replaced_that_must_be_absent(make);
     directories_and_files_do_not_replace_each_other(make);
     one_that_fails_holds_no_other_up(make);
+    what_has_no_stage_does_not_come_late(make);
     many_small_objects_at_once(make);
     objects_without_bytes(make);
     objects_of_unknown_size(make);
@@ -105,6 +106,33 @@ fn one_that_fails_holds_no_other_up(make: Make<'_>) {
     assert_eq!(codes, [None, Some(Code::IsDirectory), Some(Code::IsDirectory), None]);
     first.assert_stands(&*store);
     last.assert_stands(&*store);
+}
+
+/// A stuck commit of a session that its client has lost, behind those of the next (seed 12059823).
+fn what_has_no_stage_does_not_come_late(make: Make<'_>) {
+    let subject = make();
+    let store = subject.store();
+    let late = |secs| {
+        let metadata = Metadata { mode: Mode::from_bits(0o750), mtime: time(secs) };
+        let (path, precondition) = (path("d/l"), Precondition::None);
+        let link = Commit::Link { path, target: b"old".to_vec(), metadata, precondition };
+        let directory = Commit::Directory { path: self::path("d"), metadata };
+        vec![link, directory]
+    };
+    must(store.begin_directory(&path("d"), Precondition::None));
+    let object = small("x", 10, 51);
+    let (sink, _, _) = staged(&*store, &object.spec);
+    object.write_all(&*sink);
+    must(commit(&*store, link("d/l", b"new", Precondition::None)));
+    let standing = || must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata;
+    let before = standing();
+    let batch = late(7).into_iter().chain([object.committed(sink)]).collect();
+    let codes: Vec<_> = store.commit_while(batch, &|| false).into_iter().map(code).collect();
+    assert_eq!(codes, [Some(Code::Interrupted), Some(Code::Interrupted), None]);
+    assert_eq!(standing(), before);
+    assert!(matches!(must(store.open(&path("d/l"), Follow::No)),
+        OpenedEntry::Link { target, .. } if target == b"new"));
+    object.assert_stands(&*store);
 }
 
 fn many_small_objects_at_once(make: Make<'_>) {

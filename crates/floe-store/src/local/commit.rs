@@ -8,7 +8,7 @@
 //! alone. Until its rename nothing of an object can be seen; until the directories are synced
 //! nothing is answered.
 
-use crate::api::{Commit, Overwrite, Result, SinkSpec};
+use crate::api::{Commit, Overwrite, Result, SinkSpec, Wanted};
 use crate::disk::{Disk, DiskError, DiskResult, Doing, FileKind, Locality, Name};
 use crate::local::Ground;
 use crate::local::area::{Area, WholeSync, name};
@@ -27,12 +27,16 @@ use std::sync::{Arc, PoisonError};
 const WHOLE_SYNC_FILES_MIN: usize = 64;
 
 /// Commits a batch; the answers are in its order.
-pub(super) fn commit<D: Disk>(ground: &Arc<Ground<D>>, batch: Vec<Commit>) -> Vec<Result<()>> {
+pub(super) fn commit<D: Disk>(
+    ground: &Arc<Ground<D>>,
+    batch: Vec<Commit>,
+    wanted: Wanted<'_>,
+) -> Vec<Result<()>> {
     ground.forget_recent();
     let mut entries: Vec<Entry<D>> = batch.into_iter().map(Entry::new).collect();
     entries.iter_mut().for_each(Entry::prepare);
     sync_stages(ground, &mut entries);
-    let mut parents = Parents { ground, last: None };
+    let mut parents = Parents { ground, last: None, wanted };
     for entry in &mut entries {
         entry.publish(ground, &mut parents);
     }
@@ -116,7 +120,7 @@ impl<D: Disk> Entry<D> {
                 let link = Link { path, target, metadata, precondition: *precondition };
                 publish_link(ground, &link, parents)
             }
-            Work::Directory { path, metadata } => finish_directory(ground, path, metadata),
+            Work::Directory { path, metadata } => finish_directory(parents, path, metadata),
             Work::Renamed { sink } => sink.complete(),
             Work::Nothing => Ok(()),
         };
@@ -222,6 +226,7 @@ impl<D: Disk> WholeSyncs<'_, D> {
 struct Parents<'a, D: Disk> {
     ground: &'a Ground<D>,
     last: Option<(ObjectPath, D::Handle)>,
+    wanted: Wanted<'a>,
 }
 
 impl<D: Disk> Parents<'_, D> {
@@ -320,11 +325,13 @@ fn publish_link<D: Disk>(
         parents.with(link.path, |parent, _| ground.place_of(link.path, parent)).doing(doing)?;
     let berth = ground.areas.enter(&place)?;
     let temporary = berth.fresh_name();
+    let wanted = parents.wanted;
     let mut made = || {
         let spot = (&berth.handle, name(&temporary)?);
         disk.make_link(spot.0, spot.1, link.target)?;
         let renamed = disk.set_mtime_at(spot.0, spot.1, link.metadata.mtime).and_then(|()| {
             parents.with(link.path, |parent, last| {
+                still(wanted)?;
                 match disk.rename(spot, (parent, last), overwrite(link.precondition)) {
                     Err(error) if error.code() == Code::Exists => {
                         // Its own, whose commit this sender may not have heard of.
@@ -358,14 +365,23 @@ fn is_same_link<D: Disk>(
 }
 
 fn finish_directory<D: Disk>(
-    ground: &Ground<D>,
+    parents: &Parents<'_, D>,
     path: &ObjectPath,
     metadata: &Metadata,
 ) -> Result<()> {
-    let disk = &*ground.disk;
+    let (ground, disk) = (parents.ground, &*parents.ground.disk);
     disk.open_directory(&ground.root, path.components())
-        .and_then(|directory| directories::finish(disk, &directory, metadata))
+        .and_then(|directory| {
+            still(parents.wanted)?;
+            directories::finish(disk, &directory, metadata)
+        })
         .doing(format_args!("commit directory {}", ground.shown(path)))
+}
+
+/// No stage keeps the next session of the same command out until this one is over: what has been
+/// stuck may come behind it.
+fn still(wanted: Wanted<'_>) -> DiskResult<()> {
+    if wanted() { Ok(()) } else { Err(DiskError::new(Code::Interrupted)) }
 }
 
 /// Syncs every directory in which a name was made; what depends on one that fails, fails.

@@ -345,7 +345,7 @@ fn a_commit_that_waits_for_directories_to_be_made_goes_on() {
     let made = meter.bring(missing, &dir, || {
         let committing = std::thread::spawn(move || {
             began.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-            other.commit(batch).len()
+            other.commit(batch, &|| true).len()
         });
         let thread = begun.recv().unwrap();
         while !sleeps(&thread) {

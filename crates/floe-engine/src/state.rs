@@ -309,6 +309,11 @@ impl State {
 }
 
 impl Stamp {
+    /// How long the file is.
+    pub(crate) const fn size(&self) -> u64 {
+        self.size
+    }
+
     fn of(meta: &std::fs::Metadata) -> Self {
         Self { inode: meta.ino(), size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()) }
     }

@@ -13,6 +13,7 @@
 
 mod file;
 mod known; // what was read last
+mod spare; // room for changes on a full disk
 
 pub use file::{format_entries, parse_entries};
 
@@ -23,6 +24,7 @@ use crate::state::{Privacy, Stamp, Stamped, State};
 use floe_proto::frame::{TicketProof, Verbs};
 use floe_types::{Code, Fault, Timestamp};
 use known::{Entries, Known, Unread};
+use spare::Room;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -204,7 +206,7 @@ impl TicketStore {
     /// # Errors
     /// `NotFound`, `State`.
     pub fn revoke(&self, root: RootId, name_or_id: &str) -> Result<Entry, Fault> {
-        self.change(|entries| {
+        self.change_within(Room::Kept, |entries| {
             let nth = position(entries, root, name_or_id, "revoke")?;
             Ok(entries.remove(nth))
         })
@@ -284,7 +286,7 @@ impl TicketStore {
         now: SystemTime,
         by: impl FnOnce(&mut Bounds),
     ) -> Result<Entry, Fault> {
-        self.change(|entries| {
+        self.change_within(Room::Kept, |entries| {
             let nth = position(entries, root, name_or_id, "change")?;
             let entry = &mut entries[nth];
             if entry.is_owner() {
@@ -379,6 +381,14 @@ impl TicketStore {
 
     /// Changes the entries, alone among all processes; nothing is written if `by` fails.
     fn change<T>(&self, by: impl FnOnce(&mut Vec<Entry>) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.change_within(Room::Found, by)
+    }
+
+    fn change_within<T>(
+        &self,
+        room: Room,
+        by: impl FnOnce(&mut Vec<Entry>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let _held = self.state.hold(LOCK)?;
         let (before, _) = load(&self.state)?;
         let mut entries = before.list.clone();
@@ -392,10 +402,12 @@ impl TicketStore {
             let detail = format!("create a ticket: there are {ENTRIES_MAX}");
             return Err(Fault::new(Code::LimitExceeded, detail));
         }
+        let bytes = format_entries(&entries);
         if entries != before.list {
-            self.state.replace(FILE, &format_entries(&entries))?;
+            spare::replace(&self.state, &bytes, room)?;
             self.refresh()?;
         }
+        spare::keep(&self.state, bytes.len());
         Ok(made)
     }
 }

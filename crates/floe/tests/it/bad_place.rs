@@ -247,6 +247,40 @@ fn two_clients_put_one_name_at_once() {
 }
 
 #[test]
+fn tickets_are_taken_back_also_where_the_disk_of_the_state_is_full() {
+    let stage = Stage::new();
+    if !may_mount() {
+        eprintln!("skipped: no mounts of our own here");
+        return;
+    }
+    fs::create_dir(stage.path("state")).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=1m,mode=700 none state
+        ticket() { "$0" ticket "$@" --root srv --state state; }
+        for name in a b c; do ticket create $name >/dev/null || exit 10; done
+        for name in a b; do
+            cat /dev/zero >> state/fill
+            ticket create d; [ $? = 7 ] || exit 11
+            ticket revoke $name || exit 12
+        done
+        cat /dev/zero >> state/fill
+        ticket set c --expires 1h || exit 13
+        ticket list"#;
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_floe")]);
+    let ended = command.current_dir(stage.path("")).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(
+        ended.status.success(),
+        "{:?}: {}",
+        ended.status,
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    let names: Vec<_> = told.lines().filter_map(|line| line.split('\t').nth(1)).collect();
+    assert!(names.contains(&"c") && !names.contains(&"a") && !names.contains(&"b"), "{told}");
+}
+
+#[test]
 fn a_second_identical_command_fails_at_once() {
     let stage = Stage::new();
     let _server = stage.serve_and_log_in(&[]);

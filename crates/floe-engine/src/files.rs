@@ -98,6 +98,8 @@ pub struct Files {
     trees: TreeCaps,
     /// Whether nobody is there any more to hear of long work.
     deserted: AtomicBool,
+    /// Whether its peer is gone, and may have come again.
+    cut_off: AtomicBool,
     /// Writes down what is changed, before it is told.
     scribe: Option<Arc<Scribe>>,
     /// Signs for what is committed.
@@ -141,6 +143,7 @@ impl Files {
             page_entries_max,
             trees: TreeCaps::default(),
             deserted: AtomicBool::new(false),
+            cut_off: AtomicBool::new(false),
             scribe: None,
             notary: None,
         }
@@ -232,6 +235,18 @@ impl Files {
     #[must_use]
     pub fn is_served(&self) -> bool {
         self.served.is_some()
+    }
+
+    /// The session was cut off: the next one of the same command may have come. Whether that was
+    /// not known before.
+    pub fn cut_off(&self) -> bool {
+        self.desert();
+        !self.cut_off.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether what is committed is anybody's. A client's next session waits for the last one.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.served.is_none() || !self.cut_off.load(Ordering::Acquire)
     }
 
     /// The last stream of the session is gone, or it was ended.

@@ -180,7 +180,14 @@ impl Running {
         if self.ending().is_some() {
             return Err(Fault::new(Code::ConnectionLost, "the session is over"));
         }
-        self.round(|core, now| core.handle_command(command, now))
+        let closes = matches!(command, Command::Close(Some(_)));
+        let accepted = self.round(|core, now| core.handle_command(command, now));
+        if closes {
+            // What it asked for, and is not begun or takes long, is nobody's any more. Not before
+            // the core knows: it would tell its peer of failures.
+            self.desert();
+        }
+        accepted
     }
 
     /// Gives the session a command, and tells `note` what became of it before anyone else can

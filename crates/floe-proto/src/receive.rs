@@ -387,11 +387,7 @@ impl Receiver {
         now: Time,
     ) -> Heard {
         if self.ending != Ending::Running {
-            return if matches!(self.ending, Ending::Stopped(_)) {
-                Ok(())
-            } else {
-                violation("COMPLETE twice")
-            };
+            return if self.is_stopped() { Ok(()) } else { violation("COMPLETE twice") };
         }
         if count.0 != self.announced {
             return violation("COMPLETE with another count of entries");
@@ -408,7 +404,7 @@ impl Receiver {
 
     /// The transfer ends early. What is staged stays; with `Checkpoint` it is made durable first.
     pub(crate) fn stop<P: Clone>(&mut self, fault: Fault, wish: LastWish, io: &mut Io<P>) {
-        if matches!(self.ending, Ending::Stopped(_)) {
+        if self.is_stopped() {
             return;
         }
         self.ending = Ending::Stopped(fault);
@@ -418,6 +414,10 @@ impl Receiver {
             self.end_entry(index, wish, io);
         }
         self.batch.clear();
+    }
+
+    const fn is_stopped(&self) -> bool {
+        matches!(self.ending, Ending::Stopped(_))
     }
 
     /// A stream is gone: what it carried is abandoned; what is being recorded goes on.

@@ -11,7 +11,8 @@ use floe_proto::disk::{DiskOp, Took};
 use floe_proto::session::Session;
 use floe_store::OwnerId;
 use floe_types::{
-    ByteCount, ChunkDigest, EntryId, Fault, Limits, ObjectPath, Offset, OpId, Range, StreamId, Time,
+    ByteCount, ChunkDigest, EntryId, Fault, Limits, ObjectPath, Offset, OpId, Range, SourceVersion,
+    StreamId, Time,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -27,7 +28,7 @@ pub struct PeerId(pub u32);
 pub struct LinkId(pub u32);
 
 /// What makes a stage, and which process of the server has it.
-pub type StageKey = (ObjectPath, OwnerId, usize);
+pub type StageKey = (ObjectPath, OwnerId, Option<SourceVersion>, usize);
 
 /// One end of a session.
 pub struct Peer {

@@ -424,8 +424,8 @@ pub trait Store: Send + Sync {
         self.commit_while(batch, &|| true)
     }
 
-    /// As `commit`. What has no stage, which keeps the next session of a command waiting, is
-    /// `Interrupted` once nobody wants it: it may be older than what that one has put.
+    /// As `commit`. What has no final name once nobody wants it is `Interrupted`: it may be older
+    /// than what another session has committed meanwhile.
     fn commit_while(&self, batch: Vec<Commit>, wanted: Wanted<'_>) -> Vec<Result<()>>;
 
     /// Removes a stage and its journal. No other operation of it may be under way.

@@ -150,13 +150,14 @@ impl State {
                 let Some(sink) = any.downcast_ref::<MemorySink>() else {
                     return Err(fault(Code::Usage, "commit: the stage is not of this store"));
                 };
+                if !sink.is_committed() {
+                    still(wanted)?;
+                }
                 self.commit_object(sink, *size, *root)
             }
             Commit::Link { path, target, metadata, precondition } => {
                 let doing = format!("commit link {path:?}");
-                if !wanted() {
-                    return Err(fault(Code::Interrupted, doing));
-                }
+                still(wanted)?;
                 let stands = self.tree.nodes.get(path);
                 let is_own = matches!(stands, Some(Node::Link(text, stands))
                     if text == target && stands.mtime == metadata.mtime);
@@ -168,9 +169,7 @@ impl State {
             }
             Commit::Directory { path, metadata } => {
                 let doing = format!("commit directory {path:?}");
-                if !wanted() {
-                    return Err(fault(Code::Interrupted, doing));
-                }
+                still(wanted)?;
                 self.begun.remove(path);
                 match self.tree.nodes.get_mut(path) {
                     None => Err(fault(Code::NotFound, doing)),
@@ -235,6 +234,10 @@ impl State {
         sink.set_committed();
         Ok(())
     }
+}
+
+fn still(wanted: Wanted<'_>) -> Result<()> {
+    if wanted() { Ok(()) } else { Err(fault(Code::Interrupted, "commit")) }
 }
 
 impl Store for MemoryStore {

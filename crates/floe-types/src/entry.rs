@@ -72,7 +72,7 @@ pub struct Metadata {
 }
 
 /// A source's version (docs/crash-contract.md, promise 5): never the device number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SourceVersion {
     /// Inode number.
     pub inode: u64,

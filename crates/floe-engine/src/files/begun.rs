@@ -215,7 +215,7 @@ mod tests {
         begin(&next, "d");
         let end = |bits| op("d", CommitWhat::Directory { metadata: mode(bits) });
         assert_eq!(next.commit_all(vec![link("d/l"), end(0o750)]), [Ok(()), Ok(())]);
-        lost.desert();
+        assert!(lost.cut_off() && !lost.cut_off());
         let told = lost.commit_all(vec![link("d/l"), link("d/m"), end(0o700)]);
         lost.close();
         assert!(told.iter().all(|it| it.as_ref().unwrap_err().code == Code::Interrupted));

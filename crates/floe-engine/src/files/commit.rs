@@ -114,7 +114,7 @@ impl Files {
                     continue;
                 }
             };
-            let told = store.commit_while(commits, &|| !self.is_deserted());
+            let told = store.commit_while(commits, &|| self.is_wanted());
             for ((nth, op), result) in places.into_iter().zip(told) {
                 let again = || self.commit_again(&*store, op.clone());
                 results[nth] = self.insist(result, (op.entry.transfer, &op.path, &*store), again);
@@ -130,7 +130,7 @@ impl Files {
         match self.prepare(op)? {
             Prepared::Written(result) => result,
             Prepared::Store(commit) => {
-                let told = store.commit_while(vec![commit], &|| !self.is_deserted());
+                let told = store.commit_while(vec![commit], &|| self.is_wanted());
                 told.into_iter().next().unwrap_or(Ok(()))
             }
         }

@@ -319,6 +319,7 @@ impl Meter {
                 (Some(_), Err(_)) if stage.is_some_and(|sink| sink.has_final_name()) => Stands::Yes,
                 // Another link may stand there.
                 (Some(entry), Err(_)) if entry.what == What::Link && is_taken(answer) => Stands::No,
+                (Some(_), Err(fault)) if fault.code == Code::Interrupted => Stands::No,
                 (Some(entry), Err(_)) if begun.is_ok() => self.came_to_be(entry),
                 _ => Stands::No,
             });

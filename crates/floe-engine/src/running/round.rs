@@ -39,9 +39,11 @@ impl Running {
         let timeout = core.poll_timeout().map_or(u64::MAX, |time| time.0);
         let unsaid = core.unsaid_bytes();
         lock(&self.unsaid).set(unsaid.to_len().unwrap_or(usize::MAX));
-        // Not before the core knows: it would tell its peer of failures.
-        let broken = core.is_broken() && !self.files.is_deserted();
+        let cut_off = core.is_cut_off();
         drop(core);
+        if cut_off && self.files.cut_off() {
+            self.driver.ring();
+        }
         let news = !events.is_empty();
         if news {
             lock(&self.events).append(&mut events);
@@ -53,7 +55,7 @@ impl Running {
         if !wakes.is_empty() {
             self.wake(&wakes);
         }
-        if broken {
+        if weight == Weight::TooMuch {
             self.desert();
         }
         told

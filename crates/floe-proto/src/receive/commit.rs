@@ -264,8 +264,13 @@ impl Receiver {
             self.committed(*index, io);
         }
         for (index, result) in members.into_iter().zip(results) {
-            if let Err(fault) = result {
-                self.fail(index, fault, io);
+            match result {
+                Ok(()) => {}
+                // Given up for want of anybody who would hear of it: the next session goes on.
+                Err(fault) if fault.code == Code::Interrupted && self.is_stopped() => {
+                    self.end_entry(index, LastWish::Release, io);
+                }
+                Err(fault) => self.fail(index, fault, io),
             }
             self.release_if_quiet(index, io);
         }

@@ -124,11 +124,7 @@ impl Receiver {
 
     fn announced_entry<P: Clone>(&mut self, entry: Entry, io: &mut Io<P>, now: Time) -> Heard {
         if self.ending != super::Ending::Running {
-            return if matches!(self.ending, super::Ending::Stopped(_)) {
-                Ok(())
-            } else {
-                violation("ENTRY after COMPLETE")
-            };
+            return if self.is_stopped() { Ok(()) } else { violation("ENTRY after COMPLETE") };
         }
         let Entry { index, path, replaces, body } = entry;
         if replaces.is_some() && !matches!(body, EntryBody::File { .. }) {

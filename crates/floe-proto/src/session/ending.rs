@@ -140,9 +140,9 @@ impl<P: Clone> Session<P> {
         self.settle(now);
     }
 
-    /// Whether it ended for a fault: what is under way is nobody's any more.
-    pub const fn is_broken(&self) -> bool {
-        matches!(self.state, State::Closing(Some(_)) | State::Closed(Some(_)))
+    /// Whether it was cut off: its peer hears nothing more, and may have come again.
+    pub const fn is_cut_off(&self) -> bool {
+        matches!(self.state, State::Closed(Some(_)))
     }
 
     /// An operation that waited for a stream that is gone ends here, undone.

@@ -57,8 +57,8 @@ impl World {
         tell: impl FnOnce(&mut Core, Time) -> R,
     ) -> R {
         let told = tell(&mut peer.core, self.now);
-        if peer.core.is_broken() {
-            peer.files.desert();
+        if peer.core.is_cut_off() {
+            peer.files.cut_off();
         }
         while let Some(lane) = peer.core.poll_wake() {
             self.ready.insert((id, lane));

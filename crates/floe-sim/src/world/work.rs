@@ -125,8 +125,9 @@ impl World {
             return Some(what);
         }
         match &what {
-            DiskOp::Open { entry, path, how: OpenHow::Sink(_) } => {
-                let key: StageKey = (path.clone(), peer.files.owner(), peer.process);
+            DiskOp::Open { entry, path, how: OpenHow::Sink(wish) } => {
+                let owner = peer.files.owner();
+                let key: StageKey = (path.clone(), owner, wish.version, peer.process);
                 peer.claims.insert(*entry, key.clone());
                 let held = self.claims.get(&key).copied().filter(|owner| *owner != id);
                 let live = |owner: &PeerId| {

@@ -12,7 +12,7 @@ pub(super) fn run(make: Make<'_>) {
     nothing_is_replaced_that_must_be_absent(make);
     directories_and_files_do_not_replace_each_other(make);
     one_that_fails_holds_no_other_up(make);
-    what_has_no_stage_does_not_come_late(make);
+    what_nobody_wants_any_more_does_not_come_late(make);
     many_small_objects_at_once(make);
     objects_without_bytes(make);
     objects_of_unknown_size(make);
@@ -108,31 +108,40 @@ fn one_that_fails_holds_no_other_up(make: Make<'_>) {
     last.assert_stands(&*store);
 }
 
-/// A stuck commit of a session that its client has lost, behind those of the next (seed 12059823).
-fn what_has_no_stage_does_not_come_late(make: Make<'_>) {
+/// A commit that was stuck comes no more once its session was cut off, entry by entry: the next one
+/// may have committed another version meanwhile (seed 12059823).
+fn what_nobody_wants_any_more_does_not_come_late(make: Make<'_>) {
     let subject = make();
     let store = subject.store();
-    let late = |secs| {
-        let metadata = Metadata { mode: Mode::from_bits(0o750), mtime: time(secs) };
-        let (path, precondition) = (path("d/l"), Precondition::None);
-        let link = Commit::Link { path, target: b"old".to_vec(), metadata, precondition };
-        let directory = Commit::Directory { path: self::path("d"), metadata };
-        vec![link, directory]
-    };
+    let metadata = |secs| Metadata { mode: Mode::from_bits(0o750), mtime: time(secs) };
+    let links = ["d/k", "d/l"].map(|at| link(at, b"old", Precondition::None));
+    let directory = Commit::Directory { path: path("d"), metadata: metadata(7) };
     must(store.begin_directory(&path("d"), Precondition::None));
-    let object = small("x", 10, 51);
-    let (sink, _, _) = staged(&*store, &object.spec);
-    object.write_all(&*sink);
     must(commit(&*store, link("d/l", b"new", Precondition::None)));
-    let standing = || must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata;
-    let before = standing();
-    let batch = late(7).into_iter().chain([object.committed(sink)]).collect();
-    let codes: Vec<_> = store.commit_while(batch, &|| false).into_iter().map(code).collect();
-    assert_eq!(codes, [Some(Code::Interrupted), Some(Code::Interrupted), None]);
-    assert_eq!(standing(), before);
+    let mut batch = Vec::from(links);
+    let versions = [small("x", 10, 51), sent("y", MIB, 52)];
+    for object in &versions {
+        let (old, new) = (object, sent(if batch.len() == 2 { "x" } else { "y" }, 9, 53));
+        let (sink, _, _) = staged(&*store, &old.spec);
+        old.write_all(&*sink);
+        new.put(&*store);
+        batch.push(old.committed(sink));
+    }
+    batch.push(directory);
+    let before = must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata.mode;
+    let asked = std::cell::Cell::new(0);
+    let told = store.commit_while(batch, &|| asked.replace(asked.get() + 1) < 1);
+    let codes: Vec<_> = told.into_iter().map(code).collect();
+    assert_eq!(codes[0], None);
+    assert_eq!(codes[1..], [Some(Code::Interrupted); 4]);
+    assert!(matches!(must(store.open(&path("d/k"), Follow::No)),
+        OpenedEntry::Link { target, .. } if target == b"old"));
     assert!(matches!(must(store.open(&path("d/l"), Follow::No)),
         OpenedEntry::Link { target, .. } if target == b"new"));
-    object.assert_stands(&*store);
+    for at in ["x", "y"] {
+        sent(at, 9, 53).assert_stands(&*store);
+    }
+    assert_eq!(must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata.mode, before);
 }
 
 fn many_small_objects_at_once(make: Make<'_>) {

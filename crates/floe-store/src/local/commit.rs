@@ -252,8 +252,12 @@ fn publish_object<D: Disk>(
 ) -> Result<()> {
     let ground = parents.ground;
     let overwrite = overwrite(sink.spec.precondition);
+    let wanted = parents.wanted;
     let renamed = parents.with(&sink.spec.path, |parent, last| {
-        sink.spot(|area, file| ground.disk.rename((area, file), (parent, last), overwrite))
+        sink.spot(|area, file| {
+            still(wanted)?;
+            ground.disk.rename((area, file), (parent, last), overwrite)
+        })
     });
     match renamed {
         Ok(()) => {
@@ -297,7 +301,9 @@ fn keep_twin<D: Disk>(
 fn keep_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Result<()> {
     let ground = parents.ground;
     let Some(standing) = &sink.standing else { return Ok(()) };
+    let wanted = parents.wanted;
     let kept = parents.with(&sink.spec.path, |parent, last| {
+        still(wanted)?;
         Ok(standing.keep(&*ground.disk, (parent, last), &sink.spec, &sink.shown))
     });
     kept.doing(format_args!("commit {}", sink.shown))??;
@@ -378,8 +384,8 @@ fn finish_directory<D: Disk>(
         .doing(format_args!("commit directory {}", ground.shown(path)))
 }
 
-/// No stage keeps the next session of the same command out until this one is over: what has been
-/// stuck may come behind it.
+/// What was stuck at a disk may come behind what the next session of a command has committed, of
+/// another version: whose peer is gone gives its entries up. A stage stays, and goes on.
 fn still(wanted: Wanted<'_>) -> DiskResult<()> {
     if wanted() { Ok(()) } else { Err(DiskError::new(Code::Interrupted)) }
 }

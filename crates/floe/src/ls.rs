@@ -71,6 +71,10 @@ pub async fn run(args: LsArgs) -> Result<()> {
     Ok(())
 }
 
+/// A page of which all names were left out, or removed meanwhile, has none; a server without an end
+/// has no others.
+const EMPTY_PAGES_MAX: u32 = 1000;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Style {
     Plain,
@@ -80,12 +84,17 @@ enum Style {
 }
 
 async fn list(dialer: &mut Dialer, remote: &Remote, style: Style) -> Result<()> {
-    let mut after = None;
+    let (mut after, mut empty) = (None, 0);
     loop {
         let max = EntryCount(Limits::default().page_entries_max);
         let request = Request::List { path: remote.path.clone(), after: after.take(), max };
         match dialer.request(remote, request).await {
             Ok(Reply::Page { names, next }) => {
+                empty = if names.is_empty() { empty + 1 } else { 0 };
+                if empty > EMPTY_PAGES_MAX {
+                    let detail = format!("{remote}: {empty} pages without a name");
+                    return Err(Failure::new(Code::Violation, detail));
+                }
                 print_page(remote, &names, style)?;
                 match next {
                     Some(next) => after = Some(next),

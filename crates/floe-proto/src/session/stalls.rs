@@ -5,7 +5,7 @@
 //! still means something (another entry that has ended, one more WANT to come, a kind that is
 //! skipped) leaves both ends waiting for each other, alive. A server says in STATS whether it has
 //! anything to do, so a slow disk, a long hash and a rate limit are no stall: PROTOCOL.md, section
-//! 13.
+//! 13. One that never says so has nothing to do: it would keep its clients for ever.
 
 use super::{Half, Session};
 use crate::command::{Event, Role};
@@ -65,11 +65,9 @@ impl<P: Clone> Session<P> {
     pub(super) fn stalls_at(&self) -> Option<Time> {
         let runs = !(self.transfers.is_empty() && self.requests.is_empty());
         let open = matches!(self.state, State::Open | State::Draining);
-        let told = self.peer_stats.work.is_some();
         let waits = self.role == Role::Client
             && open
             && runs
-            && told
             && self.is_heard()
             && self.is_all_heard()
             && self.work() == Work::None;

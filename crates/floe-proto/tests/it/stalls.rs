@@ -103,14 +103,23 @@ fn a_peer_that_has_not_heard_all_is_waited_for() {
 }
 
 #[test]
-fn a_peer_that_works_or_does_not_tell_is_waited_for() {
-    for work in [Some(Work::UnderWay), None] {
-        let mut it = announced(options());
-        for _ in 0..5 * limit_secs() {
-            second(&mut it, work);
-        }
-        assert_eq!(it.result(), None);
+fn a_peer_that_works_is_waited_for() {
+    let mut it = announced(options());
+    for _ in 0..5 * limit_secs() {
+        second(&mut it, Some(Work::UnderWay));
     }
+    assert_eq!(it.result(), None);
+}
+
+/// It would keep its clients for ever, answering PING.
+#[test]
+fn a_peer_that_does_not_say_that_it_works_does_not() {
+    let mut it = announced(options());
+    for _ in 0..limit_secs() + heartbeat_secs() + 1 {
+        second(&mut it, None);
+    }
+    it.does_all();
+    assert_eq!(it.result().unwrap().unwrap_err().code, Code::TimedOut);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod paths; // bad paths in every frame
 mod greetings; // HELLO and JOIN that let nobody in
 mod verbs; // tickets against everything that can be asked
 mod fields; // lies in every field of every cold frame
+mod fields_back; // the same of a server
 mod chunks; // lies in chunks, of both halves
 mod packed; // pieces that are packed, and are not what they say
 mod listed; // entries that are

@@ -258,3 +258,19 @@ fn a_listing_believes_no_page_that_is_none() {
         victim.refuses(name, port, &["ls", "URL/d"]);
     }
 }
+
+/// Pages without an end: of names, a person sees them come; of none, nobody would know.
+#[test]
+fn a_listing_of_nothing_has_an_end() {
+    let victim = Victim::new();
+    let port = welcoming(|peer| {
+        while let Some(frame) = peer.next() {
+            if frame.kind == kind::REQUEST {
+                let asked = frame.map().at(0).clone();
+                let page = map([(0, asked), (1, 3.into()), (4, vec![].into())]);
+                peer.say(&cold(kind::REPLY, &page.with(5, &b"on"[..])));
+            }
+        }
+    });
+    victim.run(port, &["ls", "URL/d"]).fails(6, &["pages without a name"]);
+}

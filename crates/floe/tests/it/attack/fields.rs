@@ -1,5 +1,5 @@
 //! Numbers that lie, values of other kinds, keys that are missing or stand twice: in every field of
-//! every cold frame that a client says.
+//! every cold frame that a client says, or that both ends do.
 
 use super::fort::Fort;
 use super::peer::{Answer, VIOLATION};
@@ -7,7 +7,7 @@ use super::wire::{self, Cbor, NULL, at, cold, hot, kind, map};
 
 /// What a field takes.
 #[derive(Clone, Copy)]
-enum Takes {
+pub enum Takes {
     /// A number from one to another.
     Number(u64, u64),
     /// A number of 64 bits with a sign.
@@ -24,10 +24,10 @@ enum Takes {
 
 use Takes::{Bytes, Fixed, More, Number, Signed, Text};
 
-const U32: Takes = Number(0, u32::MAX as u64);
-const SIZE: Takes = Number(0, i64::MAX as u64);
-const ANY: Takes = Number(0, u64::MAX);
-const BIT: Takes = Number(0, 1);
+pub const U32: Takes = Number(0, u32::MAX as u64);
+pub const SIZE: Takes = Number(0, i64::MAX as u64);
+pub const ANY: Takes = Number(0, u64::MAX);
+pub const BIT: Takes = Number(0, 1);
 
 impl Takes {
     /// What it does not take.
@@ -96,14 +96,16 @@ impl Takes {
     }
 }
 
-type Field = (u64, Takes);
+pub type Field = (u64, Takes);
 
-/// In place of a frame's kind: the one entry of an ENTRIES, and the fault of a CANCEL.
+/// In place of a frame's kind: the one entry of an ENTRIES, the fault of a CANCEL, and the stat of a
+/// REPLY.
 const ENTRY: u8 = 0;
 const FAULT: u8 = 1;
+pub const STAT: u8 = 2;
 
 /// A frame as it may be, and what its fields take. Those of `optional` may be missing.
-struct Shape {
+pub struct Shape {
     name: &'static str,
     kind: u8,
     body: Cbor,
@@ -111,7 +113,7 @@ struct Shape {
     optional: &'static [u64],
 }
 
-fn shape(name: &'static str, kind: u8, body: Cbor, fields: &[Field]) -> Shape {
+pub fn shape(name: &'static str, kind: u8, body: Cbor, fields: &[Field]) -> Shape {
     Shape { name, kind, body, fields: fields.to_vec(), optional: &[] }
 }
 
@@ -207,7 +209,7 @@ fn entry_shapes() -> Vec<Shape> {
 
 impl Shape {
     /// These may be missing.
-    fn but(self, optional: &'static [u64]) -> Self {
+    pub fn but(self, optional: &'static [u64]) -> Self {
         Self { optional, ..self }
     }
 
@@ -215,12 +217,13 @@ impl Shape {
         match self.kind {
             ENTRY => wire::entries(0, std::slice::from_ref(body)),
             FAULT => cold(kind::CANCEL, &map([(0, 0.into()), (1, body.clone())])),
+            STAT => cold(kind::REPLY, &map([(0, 0.into()), (1, 2.into()), (3, body.clone())])),
             kind => cold(kind, body),
         }
     }
 
     /// Everything that is wrong with it, by name.
-    fn wrong(&self) -> Vec<(String, Vec<u8>)> {
+    pub fn wrong(&self) -> Vec<(String, Vec<u8>)> {
         let mut all = Vec::new();
         let mut wrong = |name: String, body: &Cbor| all.push((name, self.said(body)));
         for (key, takes) in &self.fields {
@@ -248,7 +251,7 @@ impl Shape {
             format!("{}: 2^64-1 pairs", self.name),
             &Cbor::Raw([&[0xbb][..], &[255; 8]].concat()),
         );
-        if ![ENTRY, FAULT].contains(&self.kind) {
+        if ![ENTRY, FAULT, STAT].contains(&self.kind) {
             let body = self.body.bytes();
             let cut = hot(self.kind, 0, &body[..body.len() - 1]);
             let more = hot(self.kind, 0, &[&body[..], &[0]].concat());
@@ -345,6 +348,15 @@ impl Tuple {
         wrong("one more".into(), [&self.items[..], &[0.into(), 0.into()]].concat());
         all
     }
+}
+
+/// All that is wrong with what either end may say in a session, by name.
+pub fn wrong_of_both() -> Vec<(String, Vec<u8>)> {
+    let entries = openings().into_iter().filter(|shape| shape.kind != kind::OPEN);
+    let shapes = entries.chain(sayings()).chain(entry_shapes());
+    let mut wrong: Vec<_> = shapes.flat_map(|shape| shape.wrong()).collect();
+    wrong.extend(tuples().iter().flat_map(Tuple::wrong));
+    wrong
 }
 
 #[test]

@@ -325,7 +325,15 @@ impl Running {
     /// Ends the session from outside the core: its state cannot be trusted any more.
     pub fn break_off(&self, why: Fault) {
         self.broken.store(true, Ordering::Release);
+        self.files.cut_off();
         self.end(Err(why));
+    }
+
+    /// Its client has come again, and so does not hear it any more.
+    pub fn supersede(&self, fault: Fault) {
+        // One that is over already needs no command.
+        let _ = self.command(Command::Close(Some(fault)));
+        self.files.cut_off();
     }
 
     /// Whether the core failed.

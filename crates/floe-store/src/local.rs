@@ -11,6 +11,7 @@ mod reserve; // space that is kept free
 mod area; // `.floe`: where stages rest
 mod ledger; // a journal while it is written
 mod metadata; // mode, mtime and mark
+mod wanted; // whether a commit is
 mod hole; // a range of a staged file without its bytes
 mod recover; // what of an earlier stage counts
 mod stage; // an object staged with a journal

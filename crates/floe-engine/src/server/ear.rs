@@ -409,10 +409,9 @@ async fn take_over(
         loop {
             if let Some(held) = holder {
                 let taken_over = Fault::new(Code::TakenOver, "");
-                // One that is over already needs no command.
                 if !held.came_later {
                     tracing::info!(path = %key.path, "taking over from an earlier session");
-                    let _ = held.by.command(Command::Close(Some(taken_over)));
+                    held.by.supersede(taken_over);
                 } else if held.by.ending().is_none() {
                     tracing::info!(path = %key.path, "a later session has taken over");
                     return Err(taken_over);

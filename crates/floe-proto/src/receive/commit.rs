@@ -266,9 +266,10 @@ impl Receiver {
         for (index, result) in members.into_iter().zip(results) {
             match result {
                 Ok(()) => {}
-                // Given up for want of anybody who would hear of it: the next session goes on.
+                // Given up for want of anybody who would hear of it: the next session goes on with
+                // what was synced just now.
                 Err(fault) if fault.code == Code::Interrupted && self.is_stopped() => {
-                    self.end_entry(index, LastWish::Release, io);
+                    self.end_entry(index, LastWish::Checkpoint, io);
                 }
                 Err(fault) => self.fail(index, fault, io),
             }

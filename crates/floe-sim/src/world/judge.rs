@@ -24,9 +24,9 @@ impl World {
         began: Time,
     ) {
         let calm = self.calm.is_some_and(|calm| calm < began);
-        // A rival may set mode and mtime of what stood there whole, or remove it, between open and
+        // Another may set mode and mtime of what stood there whole, or remove it, between open and
         // commit.
-        let rival = fault.code == Code::Conflict && self.has_rivals();
+        let rival = fault.code == Code::Conflict && self.has_others();
         // A stuck operation of before keeps a stage, in a tree that of one entry; patience is the
         // bound of that.
         let kept = matches!(fault.code, Code::AlreadyRunning | Code::TakenOver | Code::Partial);
@@ -67,7 +67,7 @@ impl World {
             Code::Violation | Code::Integrity => self.has_flips(),
             Code::SourceChanged => people.changes > 0,
             Code::Interrupted => people.cancels > 0,
-            Code::Conflict => self.has_rivals(),
+            Code::Conflict => self.has_others(),
             // What was recorded of standard input outlives every process, where all is told of it.
             Code::SourceGone => {
                 !(self.options.loses_only_connections() && self.options.tells_all())

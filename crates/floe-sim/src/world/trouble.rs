@@ -425,6 +425,12 @@ impl World {
         self.options.work.rivals == Tries::Yes
     }
 
+    /// Whether anybody else may be about the same object: a rival, or a lost session of another
+    /// version of its source, which does not hold that one's stage.
+    pub(super) fn has_others(&self) -> bool {
+        self.has_rivals() || self.options.people.changes > 0
+    }
+
     pub(super) fn has_flips(&self) -> bool {
         self.options.flips.pieces == Tries::Yes || self.has_flipped_frames()
     }

@@ -1,7 +1,8 @@
 //! Commits: whole and at once, alone where one fails, with everything made on the way.
 
 use super::{
-    MIB, Make, QUIET, assert_missing, code, commit, must, path, read, sent, small, staged, time,
+    MIB, Make, QUIET, assert_missing, code, commit, finished, must, path, read, sent, small,
+    staged, time,
 };
 use crate::api::{Begun, Commit, Follow, OpenedEntry, OwnerId, RootWanted, Store};
 use floe_types::{ByteCount, Code, EntryKind, Metadata, Mode, ObjectPath, Precondition, Root};
@@ -113,7 +114,7 @@ fn one_that_fails_holds_no_other_up(make: Make<'_>) {
 fn what_nobody_wants_any_more_does_not_come_late(make: Make<'_>) {
     let subject = make();
     let store = subject.store();
-    let metadata = |secs| Metadata { mode: Mode::from_bits(0o750), mtime: time(secs) };
+    let metadata = |secs| Metadata { mode: Mode::from_bits(0o701), mtime: time(secs) };
     let links = ["d/k", "d/l"].map(|at| link(at, b"old", Precondition::None));
     let directory = Commit::Directory { path: path("d"), metadata: metadata(7) };
     must(store.begin_directory(&path("d"), Precondition::None));
@@ -127,13 +128,20 @@ fn what_nobody_wants_any_more_does_not_come_late(make: Make<'_>) {
         new.put(&*store);
         batch.push(old.committed(sink));
     }
+    // One that stands whole, and is to have another mode.
+    let mut kept = sent("k", MIB, 54);
+    kept.put(&*store);
+    let as_it_was = kept.spec.metadata;
+    kept.spec.metadata = metadata(8);
+    let (root, _, sink) = finished(&*store, &kept.spec);
+    batch.push(Commit::Object { sink, size: kept.size(), root });
     batch.push(directory);
     let before = must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata.mode;
     let asked = std::cell::Cell::new(0);
     let told = store.commit_while(batch, &|| asked.replace(asked.get() + 1) < 1);
     let codes: Vec<_> = told.into_iter().map(code).collect();
     assert_eq!(codes[0], None);
-    assert_eq!(codes[1..], [Some(Code::Interrupted); 4]);
+    assert_eq!(codes[1..], [Some(Code::Interrupted); 5]);
     assert!(matches!(must(store.open(&path("d/k"), Follow::No)),
         OpenedEntry::Link { target, .. } if target == b"old"));
     assert!(matches!(must(store.open(&path("d/l"), Follow::No)),
@@ -142,6 +150,11 @@ fn what_nobody_wants_any_more_does_not_come_late(make: Make<'_>) {
         sent(at, 9, 53).assert_stands(&*store);
     }
     assert_eq!(must(store.stat(&path("d"), RootWanted::IfKnown, QUIET)).metadata.mode, before);
+    assert_eq!(must(store.stat(&path("k"), RootWanted::IfKnown, QUIET)).metadata, as_it_was);
+    // What had a journal is all there yet.
+    let (_, have, _) = staged(&*store, &versions[1].spec);
+    let ranges: Vec<_> = have.iter().map(|held| held.range).collect();
+    assert_eq!(ranges, [versions[1].chunk(0)]);
 }
 
 fn many_small_objects_at_once(make: Make<'_>) {

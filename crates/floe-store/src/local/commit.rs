@@ -17,6 +17,7 @@ use crate::local::plain::Plain;
 use crate::local::sink::{LocalSink, Phase};
 use crate::local::stage;
 use crate::local::standing;
+use crate::local::wanted::still;
 use floe_types::planted::{self, Bug};
 use floe_types::{ByteCount, Code, Fault, Metadata, ObjectPath, Precondition, Root};
 use std::any::Any;
@@ -287,13 +288,14 @@ fn keep_twin<D: Disk>(
 ) -> Result<bool> {
     let disk = &*parents.ground.disk;
     let doing = format_args!("commit {}", sink.shown);
+    let wanted = parents.wanted;
     let kept = parents.with(&sink.spec.path, |parent, last| {
         if disk.stat_at(parent, last).is_ok_and(|stat| stat.size != size) {
             return Ok(None);
         }
         let found = standing::look(disk, (parent, last), &sink.spec, doing, &|_, _| {});
         let twin = found.ok().flatten().filter(|twin| twin.is(size, root));
-        Ok(twin.map(|twin| twin.keep(disk, (parent, last), &sink.spec, &sink.shown)))
+        Ok(twin.map(|twin| twin.keep(disk, (parent, last), &sink.spec, (&sink.shown, wanted))))
     });
     kept.doing(doing)?.transpose().map(|kept| kept.is_some())
 }
@@ -303,8 +305,7 @@ fn keep_object<D: Disk>(sink: &LocalSink<D>, parents: &mut Parents<'_, D>) -> Re
     let Some(standing) = &sink.standing else { return Ok(()) };
     let wanted = parents.wanted;
     let kept = parents.with(&sink.spec.path, |parent, last| {
-        still(wanted)?;
-        Ok(standing.keep(&*ground.disk, (parent, last), &sink.spec, &sink.shown))
+        Ok(standing.keep(&*ground.disk, (parent, last), &sink.spec, (&sink.shown, wanted)))
     });
     kept.doing(format_args!("commit {}", sink.shown))??;
     // Whoever made the name may have died before it was durable.
@@ -377,17 +378,8 @@ fn finish_directory<D: Disk>(
 ) -> Result<()> {
     let (ground, disk) = (parents.ground, &*parents.ground.disk);
     disk.open_directory(&ground.root, path.components())
-        .and_then(|directory| {
-            still(parents.wanted)?;
-            directories::finish(disk, &directory, metadata)
-        })
+        .and_then(|directory| directories::finish(disk, &directory, metadata, parents.wanted))
         .doing(format_args!("commit directory {}", ground.shown(path)))
-}
-
-/// What was stuck at a disk may come behind what the next session of a command has committed, of
-/// another version: whose peer is gone gives its entries up. A stage stays, and goes on.
-fn still(wanted: Wanted<'_>) -> DiskResult<()> {
-    if wanted() { Ok(()) } else { Err(DiskError::new(Code::Interrupted)) }
 }
 
 /// Syncs every directory in which a name was made; what depends on one that fails, fails.

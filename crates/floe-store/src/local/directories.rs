@@ -7,11 +7,12 @@
 //! followed by one that knows it. From the call that makes it to the one that marks it, its mode
 //! says so: one that nobody could use.
 
-use crate::api::{Begun, Result};
+use crate::api::{Begun, Result, Wanted};
 use crate::beneath;
 use crate::disk::{Disk, DiskError, DiskResult, Doing, FileStat, Owner};
 use crate::local::Ground;
 use crate::local::remembered::Remembered;
+use crate::local::wanted::still;
 use floe_types::digest::ChunkHasher;
 use floe_types::{Code, Metadata, Mode, ObjectPath, Offset, Precondition, Root};
 use std::collections::{BTreeMap, BTreeSet};
@@ -270,7 +271,9 @@ pub(super) fn finish<D: Disk>(
     disk: &D,
     directory: &D::Handle,
     metadata: &Metadata,
+    wanted: Wanted<'_>,
 ) -> DiskResult<()> {
+    still(wanted)?;
     let is_marked = mark_of::<D>(disk, directory)?.is_some();
     // While it is marked, its owner can open it, and take the mark away.
     let bits = metadata.mode.bits() | if is_marked { WRITABLE } else { 0 };
@@ -278,6 +281,7 @@ pub(super) fn finish<D: Disk>(
     disk.set_mode(directory, first)?;
     disk.set_mtime(directory, metadata.mtime)?;
     disk.sync_directory(directory)?;
+    still(wanted)?;
     if is_marked {
         disk.remove_xattr(directory, BEGUN_NAME)?;
     }

@@ -4,9 +4,10 @@
 //! An object is recognised by its mark, or by its bytes where that is asked for. A recognised
 //! object is kept when it is committed again: only its metadata is brought up to date.
 
-use crate::api::{Basis, Progress, Recognise, Result, SinkSpec};
+use crate::api::{Basis, Progress, Recognise, Result, SinkSpec, Wanted};
 use crate::disk::{Access, Disk, DiskError, DiskResult, Doing, FileKind, FileStat, Name, Owner};
-use crate::local::metadata;
+use crate::local::metadata::apply_mark;
+use crate::local::wanted::still;
 use crate::mark::{MARK_NAME, Mark, Names};
 use crate::source::fill;
 use floe_types::digest::ChunkHasher;
@@ -185,10 +186,11 @@ impl Standing {
         disk: &D,
         (parent, name): (&D::Handle, Name<'_>),
         spec: &SinkSpec,
-        shown: &str,
+        (shown, wanted): (&str, Wanted<'_>),
     ) -> Result<()> {
         let doing = format_args!("commit {shown}");
         let keep = || {
+            still(wanted)?;
             let now = disk.stat_at(parent, name)?;
             if now.inode != self.stat.inode
                 || (self.proof == Proof::Mark && now == self.stat && !differs(&now, &spec.metadata))
@@ -203,7 +205,7 @@ impl Standing {
             // Another writer may have brought its mark up to date.
             let is_marked = || root_of_mark(disk, &file, &now) == Some(self.root);
             match now == self.stat || (self.proof != Proof::Bytes && is_marked()) {
-                true => self.update(disk, &file, &now, spec),
+                true => self.update(disk, (&file, &now), spec, wanted),
                 false => Err(DiskError::new(Code::Conflict)),
             }
         };
@@ -217,31 +219,32 @@ impl Standing {
     fn update<D: Disk>(
         &self,
         disk: &D,
-        file: &D::Handle,
-        now: &FileStat,
+        (file, now): (&D::Handle, &FileStat),
         spec: &SinkSpec,
+        wanted: Wanted<'_>,
     ) -> DiskResult<()> {
-        let wanted = spec.metadata;
+        let metadata = spec.metadata;
         let by_bytes = self.proof == Proof::Bytes;
         if by_bytes {
             // Whatever came since then: a mark must not become durable before what it vouches for.
             disk.sync_file(file)?;
+            still(wanted)?;
         }
         if now.links > 1 {
             // Its inode is not this name's alone: what had to be changed stays.
-            let is_right = !differs(now, &wanted);
+            let is_right = !differs(now, &metadata);
             return if is_right { Ok(()) } else { Err(DiskError::new(Code::Conflict)) };
         }
-        if self.proof != Proof::Mark || now.mtime != wanted.mtime {
-            metadata::apply_mark(disk, file, spec, now.size, self.root)?;
+        if self.proof != Proof::Mark || now.mtime != metadata.mtime {
+            apply_mark(disk, file, spec, now.size, self.root)?;
         }
-        if !by_bytes && !differs(now, &wanted) {
+        if !by_bytes && !differs(now, &metadata) {
             return Ok(()); // a mark says the same before and after, but for what it spares
         }
-        if now.mode != wanted.mode {
-            disk.set_mode(file, wanted.mode)?;
+        if now.mode != metadata.mode {
+            disk.set_mode(file, metadata.mode)?;
         }
-        disk.set_mtime(file, wanted.mtime)?;
+        disk.set_mtime(file, metadata.mtime)?;
         disk.sync_file(file)
     }
 

@@ -355,3 +355,33 @@ fn a_commit_that_waits_for_directories_to_be_made_goes_on() {
     });
     assert_eq!(made.unwrap().join().unwrap(), count);
 }
+
+/// Its commit was stuck until another session had put the link.
+#[test]
+fn what_is_given_up_is_not_charged() {
+    let place = Place::new();
+    let root = place.dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root).unwrap());
+    let quota = Quota { entries: Some(EntryCount(9)), bytes: None };
+    let meter = Meter::open(&place.state(), TICKET, quota, Arc::clone(&store)).unwrap();
+    let meter = Arc::new(meter);
+    let fence = Fence::new(store, Verbs::ALL, Some(Arc::clone(&meter)));
+    let link = Commit::Link {
+        path: ObjectPath::parse(b"l").unwrap(),
+        target: b"x".to_vec(),
+        metadata: spec("x", None, 0).metadata,
+        precondition: Precondition::None,
+    };
+    let (sink, _) = open(&fence, &spec("a", Some(MIB), 1)).unwrap();
+    put_chunk(&*sink, 0);
+    let wanted = || {
+        let _ = std::os::unix::fs::symlink("x", root.join("l"));
+        false
+    };
+    let told = fence.commit_while(vec![link, finished(sink, MIB)], &wanted);
+    assert!(told.iter().all(|it| it.as_ref().unwrap_err().code == Code::Interrupted));
+    let account = meter.lock().account;
+    assert_eq!(account.used(), Load::NONE);
+    assert_eq!(account.reserved(), Load::of_entry(ByteCount(MIB)), "its stage stays");
+}

@@ -367,7 +367,7 @@ fn fence(confine: Confine, dir: &Path, state: &State, access: Access) -> (Confin
     match confine {
         Confine::Process => {
             let files = confine::confine(dir, state.path(), access.read_only);
-            (files, syscalls::refuse())
+            (files, syscalls::refuse(syscalls::Whom::Process))
         }
         Confine::Nothing => (Confinement::None, CallFilter::None),
     }

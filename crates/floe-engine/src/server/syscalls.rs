@@ -5,7 +5,7 @@
 //! no safer. What stands here is what a mistake in this program could be used for: to run another
 //! program, to reach into another process, to change mounts, the kernel or the clock, to make
 //! devices, to open files past their path, to take another user's rights back. They fail with EPERM
-//! in the thread that asks for the filter and in every thread it starts, for good.
+//! in every thread of the process, for good; in a test, in those of one thread.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -23,9 +23,19 @@ pub enum CallFilter {
     None,
 }
 
-/// Refuses them to this thread, and to every one it starts.
-pub(super) fn refuse() -> CallFilter {
-    match install() {
+/// To whom they are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Whom {
+    /// All threads, also those that began before.
+    Process,
+    /// This thread, and every one it starts.
+    #[cfg(test)]
+    Thread,
+}
+
+/// Refuses them, and takes new privileges away.
+pub(super) fn refuse(whom: Whom) -> CallFilter {
+    match install(whom) {
         Ok(()) => CallFilter::Refuses,
         Err(error) => {
             tracing::warn!(%error, "no system calls are refused");
@@ -34,20 +44,29 @@ pub(super) fn refuse() -> CallFilter {
     }
 }
 
-fn install() -> Result<(), Box<dyn Error>> {
+fn install(whom: Whom) -> Result<(), Box<dyn Error>> {
     // What clone3 is asked for stands in memory, where no filter looks: it is not there, and the C
     // library starts its threads with clone.
     let clone3 = [libc::SYS_clone3, libc::SYS_clone3 | X32].map(|call| (call, Vec::new()));
-    apply(BTreeMap::from(clone3), libc::ENOSYS)?;
-    apply(never()?, libc::EPERM)
+    apply(whom, BTreeMap::from(clone3), libc::ENOSYS)?;
+    apply(whom, never()?, libc::EPERM)
 }
 
-fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, refused: i32) -> Result<(), Box<dyn Error>> {
+fn apply(
+    whom: Whom,
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    refused: i32,
+) -> Result<(), Box<dyn Error>> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let refused = SeccompAction::Errno(refused.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, arch)?;
     let program: BpfProgram = filter.try_into()?;
-    Ok(seccompiler::apply_filter(&program)?)
+    match whom {
+        Whom::Process => seccompiler::apply_filter_all_threads(&program)?,
+        #[cfg(test)]
+        Whom::Thread => seccompiler::apply_filter(&program)?,
+    }
+    Ok(())
 }
 
 /// What is refused. An empty list of rules is a match, whatever the arguments.
@@ -171,7 +190,7 @@ mod tests {
     fn no_program_runs_and_no_device_is_made_but_files_are() {
         // In a thread of its own: it cannot be taken back.
         let thread = std::thread::spawn(|| {
-            if refuse() == CallFilter::None {
+            if refuse(Whom::Thread) == CallFilter::None {
                 return; // a kernel without filters cannot show it
             }
             let dir = tempfile::tempdir().unwrap();

@@ -249,21 +249,6 @@ fn a_batch_of_which_one_fails_ends_a_transfer_that_stops_at_the_first_failure() 
     }
 }
 
-/// Whoever it was for is gone: nothing failed, and it is not said to anybody (seed 14004904).
-#[test]
-fn what_is_given_up_when_the_peer_is_gone_ends_without_a_word() {
-    let mut it = with_chunks(2);
-    it.hears(LEAD, done(0, 2 * GRAIN));
-    let (_, id, _) = it.takes(is_commit);
-    it.loses(LEAD);
-    it.ends(id, DiskDone::Committed(vec![Err(Fault::new(Code::Interrupted, ""))]));
-    it.does_all();
-    assert_eq!(it.result().expect("it never ends").unwrap_err().code, Code::ConnectionLost);
-    assert!(!it.events.iter().any(|event| matches!(event, Event::EntryFailed { .. })));
-    assert!(!it.has_said(|frame| matches!(frame, Frame::Failed(_))));
-    assert!(it.session.is_cut_off() || it.events.iter().any(|it| matches!(it, Event::Ended(_))));
-}
-
 #[test]
 fn no_timer_is_due_while_a_long_commit_runs() {
     let mut it = with_chunks(2);

@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::hand::*;
 use crate::transfers::{path, run, tree};
 use crate::world::{Faults, Setup};
-use floe_proto::command::Config;
+use floe_proto::command::{Config, Event};
 use floe_proto::disk::{DiskDone, DiskOp};
 use floe_proto::frame::{CommittedEntry, Direction, Entry, EntryBody, Failed, Frame, Verbs};
 use floe_types::{Code, Component, EntryIndex, Fault, ObjectPath};
@@ -339,4 +339,22 @@ fn what_replaces_an_entry_that_failed_may_come_after_its_directory_ended() {
     it.hears(LEAD, entries(vec![dir(0, "")]));
     let lie = entries(vec![Entry { replaces: unknown, ..file(1, "f", 6, 2) }]);
     assert!(it.try_hears(LEAD, lie).is_err());
+}
+
+/// Whoever it was for is gone: nothing failed, and it is not said to anybody (seed 14004904).
+#[test]
+fn what_is_given_up_when_the_peer_is_gone_ends_without_a_word() {
+    let mut it = Hand::receiving();
+    it.hears_file(5);
+    it.hears_chunk(LEAD, 0, 0, 5);
+    it.does_all();
+    it.hears(LEAD, done(0, 5));
+    let (_, id, _) = it.takes(is_commit);
+    it.loses(LEAD);
+    it.ends(id, DiskDone::Committed(vec![Err(Fault::new(Code::Interrupted, ""))]));
+    it.does_all();
+    assert_eq!(it.result().expect("it never ends").unwrap_err().code, Code::ConnectionLost);
+    assert!(!it.events.iter().any(|event| matches!(event, Event::EntryFailed { .. })));
+    assert!(!it.has_said(|frame| matches!(frame, Frame::Failed(_))));
+    assert!(it.session.is_cut_off() || it.events.iter().any(|it| matches!(it, Event::Ended(_))));
 }

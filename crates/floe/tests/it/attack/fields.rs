@@ -1,5 +1,5 @@
 //! Numbers that lie, values of other kinds, keys that are missing or stand twice: in every field of
-//! every cold frame that a client says, or that both ends do.
+//! every cold frame that a client says, or both ends.
 
 use super::fort::Fort;
 use super::peer::{Answer, VIOLATION};
@@ -98,7 +98,7 @@ impl Takes {
 
 pub type Field = (u64, Takes);
 
-/// In place of a frame's kind: the one entry of an ENTRIES, the fault of a CANCEL, and the stat of a
+/// In place of a frame's kind: the one entry of an ENTRIES, the fault of a CANCEL, the stat of a
 /// REPLY.
 const ENTRY: u8 = 0;
 const FAULT: u8 = 1;

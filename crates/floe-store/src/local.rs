@@ -37,6 +37,7 @@ use ancestry::Ancestry;
 use area::Areas;
 use directories::Directories;
 use floe_types::{ByteCount, Code, DiskSpeed, Fault, ObjectPath, Precondition, Timestamp};
+use reserve::{Asked, PAGE};
 use sink::LocalSink;
 use stage::Found;
 use std::any::Any;
@@ -186,6 +187,15 @@ impl<D: Disk> Ground<D> {
         }
     }
 
+    /// Space for a directory, if it is missing; held while it is made.
+    fn room_for_directory(&self, path: &ObjectPath) -> DiskResult<Option<Asked<'_>>> {
+        let stands = || self.disk.open_directory(&self.root, path.components()).is_ok();
+        match self.areas.reserve.keep() == ByteCount::ZERO || stands() {
+            true => Ok(None),
+            false => self.areas.reserve.ask(&*self.disk, &self.root, PAGE),
+        }
+    }
+
     /// The directory in whose area an entry is staged: the root, or, where the entry's directory is
     /// on another mount, or another part of this one (a subvolume), and a rename would not reach
     /// it, that directory.
@@ -205,6 +215,7 @@ impl<D: Disk> Ground<D> {
         }
         let changed = |len| drop(self.ancestry.touched_above(&above, len));
         let names = (above.components(), beneath::NEW_DIRECTORY);
+        let _room = self.room_for_directory(&above)?;
         let ensured = beneath::ensure_directory(&*self.disk, &self.root, names, &changed)?;
         let place = self.place_of(path, &ensured.directory)?;
         let opened = Arc::new(Recent { path: above, directory: ensured.directory, place });
@@ -416,9 +427,11 @@ impl<D: Disk> Store for LocalStore<D> {
     }
 
     fn make_dir(&self, path: &ObjectPath) -> Result<()> {
-        let ancestry = &self.ground.ancestry;
+        let (ground, ancestry) = (&self.ground, &self.ground.ancestry);
         let touched = RefCell::new(Vec::new());
         let changed = |len| touched.borrow_mut().extend(ancestry.touched_above(path, len));
+        let _room =
+            ground.room_for_directory(path).doing(format_args!("make directory {path:?}"))?;
         self.browser.make_dir(path, &changed)?;
         // It has synced what it made; nothing of it need be remembered.
         for (directory, turn) in touched.take() {

@@ -14,6 +14,7 @@ use crate::local::Ground;
 use crate::local::area::{Area, WholeSync, name};
 use crate::local::directories;
 use crate::local::plain::Plain;
+use crate::local::reserve::PAGE;
 use crate::local::sink::{LocalSink, Phase};
 use crate::local::stage;
 use crate::local::standing;
@@ -331,6 +332,7 @@ fn publish_link<D: Disk>(
     let place =
         parents.with(link.path, |parent, _| ground.place_of(link.path, parent)).doing(doing)?;
     let berth = ground.areas.enter(&place)?;
+    let _room = berth.reserve().ask(disk, &berth.handle, PAGE).doing(doing)?;
     let temporary = berth.fresh_name();
     let wanted = parents.wanted;
     let mut made = || {

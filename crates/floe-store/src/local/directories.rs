@@ -81,6 +81,7 @@ impl Directories {
         let Ground { disk, root, ancestry, .. } = ground;
         let changed = |len| drop(ancestry.touched_above(path, len));
         let is_alone = precondition == Precondition::Absent;
+        let _room = ground.room_for_directory(path)?;
         let mode = if is_alone { UNMARKED } else { beneath::NEW_DIRECTORY };
         let names = (path.components(), mode);
         let ensured = beneath::ensure_directory(&**disk, root, names, &changed)?;

@@ -13,6 +13,7 @@
 use crate::api::Result;
 use crate::disk::{Disk, DiskError, DiskResult, Doing};
 use crate::journal::{Binding, Record, SlotIndex};
+use crate::local::reserve::PAGE;
 use crate::replay::JournalBytes;
 use crate::source::fill;
 use floe_types::planted::{self, Bug};
@@ -91,6 +92,11 @@ impl<D: Disk> Ledger<D> {
             written: Mutex::new(Written { next, recorded, unsynced, syncs }),
             synced: Mutex::new(Synced { settled: None }),
         }
+    }
+
+    /// Whether the next record takes another page of the disk.
+    pub(super) fn begins_page(&self) -> bool {
+        self.binding.offset(self.written().next).0.is_multiple_of(PAGE.0)
     }
 
     pub(super) fn record(&self, chunk: Range, digest: ChunkDigest) -> DiskResult<()> {

@@ -1,12 +1,17 @@
-//! Space of the file system that is nobody's: no byte of an object takes from it.
+//! Space of the file system that is nobody's: no byte of an object takes from it, nor do links,
+//! directories and the pages of journals.
 //!
 //! Asked before space is taken, and one at a time: what others are about to take counts, so that
-//! many writers at once leave as much as one. Journals and names are small and are not asked for.
+//! many writers at once leave as much as one. Names in directories, and the first page of a journal,
+//! are not asked for.
 
 use crate::disk::{Disk, DiskError, DiskResult};
 use floe_types::{ByteCount, Code};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// What a link, a directory or a page of a journal may take.
+pub(super) const PAGE: ByteCount = ByteCount(4096);
 
 /// How much is kept free.
 #[derive(Debug, Default)]

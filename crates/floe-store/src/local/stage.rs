@@ -16,6 +16,7 @@ use crate::local::area::{Berth, name};
 use crate::local::hole;
 use crate::local::ledger::Ledger;
 use crate::local::metadata;
+use crate::local::reserve::PAGE;
 use floe_types::{ByteCount, ChunkDigest, Code, Fault, Offset, Range, Root, Subtree};
 use key::Key;
 use pace::Pace;
@@ -100,6 +101,11 @@ impl<D: Disk> Stage<D> {
         if !Subtree::is_aligned(chunk) || digest.root.is_some() != at_start {
             return Err(Fault::new(Code::Usage, format!("{doing}: it is no chunk")));
         }
+        let room = || match self.ledger.begins_page() {
+            true => self.berth.reserve().ask(&*self.disk, &self.file, PAGE),
+            false => Ok(None),
+        };
+        let _asked = room().doing(doing)?;
         self.ledger.record(chunk, *digest).doing(doing)
     }
 

@@ -98,3 +98,35 @@ fn eight_writers_leave_free_what_is_kept_free_also_after_a_kill() {
     }
     drop(server);
 }
+
+#[test]
+fn links_directories_and_journals_take_nothing_of_what_is_kept_free() {
+    let stage = Stage::new();
+    let Some(disk) = Mounted::new(&stage, "20m") else { return };
+    let server = disk.serve(&stage, "127.0.0.1:0");
+    stage.log_in_as_owner(&server, &[]);
+    stage.file("f", 10);
+    stage.run(&["put", "f", "nas:/f"]).ok();
+    let (kept, over) = (16 << 20, 256 << 10);
+    let filling = disk.free() - kept - over;
+    fs::write(disk.seen.join("filling"), vec![0; usize::try_from(filling).unwrap()]).unwrap();
+    // A link of a long text takes a page of a tmpfs, a directory none.
+    let tree = stage.path("here/tree");
+    fs::create_dir(&tree).unwrap();
+    for nth in 0..100 {
+        std::os::unix::fs::symlink("t".repeat(4000), tree.join(nth.to_string())).unwrap();
+    }
+    let ended = stage.run(&["put", "tree", "nas:/tree"]);
+    assert!(ended.status == 10 && ended.err.contains("no space left"), "{}", ended.err);
+    assert!(disk.free() >= kept, "{} free", disk.free());
+    let made = fs::read_dir(disk.seen.join("tree")).unwrap().count();
+    assert!((50..70).contains(&made), "{made} of 64 fit");
+    stage.run(&["mkdir", "nas:/d"]).fails(7, &["no space left"]);
+    stage.run(&["mkdir", "nas:/tree"]).ok();
+    // Holes take nothing but the records of them.
+    fs::remove_dir_all(disk.seen.join("tree")).unwrap();
+    stage.run(&["mkdir", "nas:/d"]).ok();
+    fs::File::create(stage.path("here/sparse")).unwrap().set_len(60 << 30).unwrap();
+    stage.run(&["put", "sparse", "nas:/s"]).fails(7, &["no space left"]);
+    assert!(disk.free() + 3 * 4096 >= kept, "{} free", disk.free());
+}

@@ -2,8 +2,8 @@
 //! directories and the pages of journals.
 //!
 //! Asked before space is taken, and one at a time: what others are about to take counts, so that
-//! many writers at once leave as much as one. Names in directories, and the first page of a journal,
-//! are not asked for.
+//! many writers at once leave as much as one. Names in directories, and a journal's first page, are
+//! not asked for.
 
 use crate::disk::{Disk, DiskError, DiskResult};
 use floe_types::{ByteCount, Code};

@@ -67,7 +67,7 @@ fn root_becomes_another_user_for_good() {
     let stage = Stage::new();
     stage.run(&["serve", "--user", "no such user"]).fails(3, &["no such user", "/etc/passwd"]);
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED root_becomes_another_user_for_good: not root");
+        crate::stage::skip("not root");
         stage.run(&["serve", "--user", "root"]).fails(4, &["only root"]);
         return;
     }
@@ -130,7 +130,7 @@ fn hand_over(at: &Path, mode: u32) {
 #[test]
 fn root_that_names_no_user_may_no_more_than_others() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED root_that_names_no_user_may_no_more_than_others: not root");
+        crate::stage::skip("not root");
         return;
     }
     let stage = Stage::new();
@@ -191,7 +191,7 @@ fn free_low_ports() -> impl DoubleEndedIterator<Item = u16> {
 #[test]
 fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED ports_that_only_root_may_open_are_open...: not root");
+        crate::stage::skip("not root");
         return;
     }
     let stage = Stage::new();
@@ -222,7 +222,7 @@ fn ports_that_only_root_may_open_are_open_after_it_gave_up_what_it_may() {
 #[test]
 fn who_is_not_root_keeps_none_of_the_capabilities_that_it_was_given() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED who_is_not_root_keeps_none_of_the_capabilities...: not root");
+        crate::stage::skip("not root");
         return;
     }
     let stage = Stage::new();

@@ -64,7 +64,7 @@ fn source_is_unreadable() {
         command.env("FLOE_STATE", stage.path("nobody"));
         command.env("FLOE_TICKET", stage.owner_ticket().trim());
         if command.get_program().to_str().is_some_and(|path| !others_may_run(path)) {
-            eprintln!("skipped: nobody cannot run the binary here");
+            crate::stage::skip("nobody cannot run the binary here");
             return;
         }
         Running::start(&mut command, b"").end()

@@ -75,7 +75,7 @@ fn destination_is_not_writable() {
     match command.output() {
         Ok(_) => {}
         Err(error) => {
-            eprintln!("skipped: nobody cannot run the binary here: {error}");
+            crate::stage::skip(&format!("nobody cannot run the binary here: {error}"));
             return;
         }
     }
@@ -88,7 +88,7 @@ fn destination_is_not_writable() {
 fn what_may_not_be_placed_is_refused_before_its_bytes_are_sent() {
     let mut nobody = Command::new(env!("CARGO_BIN_EXE_floe"));
     if nobody.arg("--version").uid(NOBODY).gid(NOBODY).output().is_err() {
-        eprintln!("skipped: nobody cannot run the binary here");
+        crate::stage::skip("nobody cannot run the binary here");
         return;
     }
     let stage = Stage::new();
@@ -125,7 +125,7 @@ pub fn may_mount() -> bool {
 /// system does not let us.
 fn serve_on(stage: &Stage, mount: &str, flags: &str) -> Option<Server> {
     if !may_mount() {
-        eprintln!("skipped: no mounts of our own here");
+        crate::stage::skip("no mounts of our own here");
         return None;
     }
     let script = format!(
@@ -250,7 +250,7 @@ fn two_clients_put_one_name_at_once() {
 fn tickets_are_taken_back_also_where_the_disk_of_the_state_is_full() {
     let stage = Stage::new();
     if !may_mount() {
-        eprintln!("skipped: no mounts of our own here");
+        crate::stage::skip("no mounts of our own here");
         return;
     }
     fs::create_dir(stage.path("state")).unwrap();

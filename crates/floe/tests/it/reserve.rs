@@ -19,7 +19,7 @@ impl Mounted {
     /// So large; nothing where this system does not let us.
     fn new(stage: &Stage, size: &str) -> Option<Self> {
         if !may_mount() {
-            eprintln!("skipped: no mounts of our own here");
+            crate::stage::skip("no mounts of our own here");
             return None;
         }
         let script = format!("mount -t tmpfs -o size={size} none srv && echo up && exec sleep 600");

@@ -25,7 +25,7 @@ fn sparse(stage: &Stage, name: &str) -> Option<PathBuf> {
     FULL.iter().for_each(|at| file.write_all_at(&bytes, *at).unwrap());
     file.sync_all().unwrap();
     if space(&path) > 2 * FULL_BYTES {
-        eprintln!("skipped: this file system has no holes");
+        crate::stage::skip("this file system has no holes");
         return None;
     }
     Some(path)

@@ -43,7 +43,9 @@ fn room() -> Option<MutexGuard<'static, ()>> {
     if enough || setrlimit(Resource::Nofile, wanted).is_ok() {
         return Some(room);
     }
-    eprintln!("SKIPPED a crowd of {CROWD}: RLIMIT_NOFILE is {maximum:?}, not {DESCRIPTORS}");
+    crate::stage::skip(&format!(
+        "a crowd of {CROWD}: RLIMIT_NOFILE is {maximum:?}, not {DESCRIPTORS}"
+    ));
     None
 }
 

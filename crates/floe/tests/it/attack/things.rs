@@ -192,7 +192,7 @@ fn what_is_neither_file_nor_directory_is_never_opened() {
     let (device, zero) = (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, 5));
     match rustix::fs::mknodat(rustix::fs::CWD, fort.served("zero"), device, 0o666.into(), zero) {
         Ok(()) => made.push("zero"),
-        Err(error) => eprintln!("SKIPPED the device of {}: {error}", module_path!()),
+        Err(error) => crate::stage::skip(&format!("the device of {}: {error}", module_path!())),
     }
     for name in made {
         let kept = fs::symlink_metadata(fort.served(name)).unwrap();

@@ -54,6 +54,10 @@ impl Files {
                 Opened::Sink { have: opened.have, basis, finished: None }
             }
             (OpenHow::Directory(precondition), LocalEnd::Store(store)) => {
+                if self.is_deserted() {
+                    // The next session may have ended it by now.
+                    return Err(Fault::new(Code::ConnectionLost, "whoever asked is gone"));
+                }
                 let begin = || store.begin_directory(path, *precondition);
                 let begun = self.insist(begin(), (entry.transfer, path, &*store), begin)?;
                 // What stands and must not be replaced is not lent, and stays as it is.
@@ -61,7 +65,7 @@ impl Files {
                     self.begun.add(entry.transfer, path);
                 }
                 if self.is_deserted() {
-                    // It may have been stuck until the next session had ended the same.
+                    // It may have been stuck in there for so long.
                     self.leave_begun(Some(entry.transfer));
                 }
                 Opened::Directory(match begun {

@@ -51,6 +51,18 @@ impl Failure {
         }
     }
 
+    /// The failure of what stands there.
+    #[must_use]
+    pub fn within(self, place: &str) -> Self {
+        match self {
+            Self::Fault { fault, hint } => {
+                let detail = format!("{place}: {}", fault.detail);
+                Self::Fault { fault: Fault::new(fault.code, detail), hint }
+            }
+            other => other,
+        }
+    }
+
     /// The failure of a name on this machine: what a server shows does not help.
     #[must_use]
     pub fn of_this_machine(self) -> Self {

@@ -11,7 +11,7 @@ use crate::fault::{Failure, Result, Shown, of_path};
 use crate::place::refuse_reserved;
 use crate::report::Voice;
 use crate::settings::{
-    LogFormat, METRICS, OF_THIS_MACHINE, ServeFile, everywhere, own_identity,
+    LogFormat, METRICS, OF_THIS_MACHINE, Places, ServeFile, everywhere, own_identity,
     parse_audit_file_size, parse_listen, parse_memory, parse_metrics, parse_umask, read_serve_file,
     state_dir_or,
 };
@@ -136,6 +136,7 @@ pub struct ServeArgs {
     early: Early,
 }
 
+const ONE_OF_THEM: &str = "choose one: a certificate is for TLS";
 const DRAINING: &str = "floe: ending; what runs has 30 seconds to finish, then takes a checkpoint \
                         (again ends at once)";
 
@@ -153,9 +154,24 @@ impl ServeArgs {
         };
         let listen = if self.listen.is_empty() { file.listen } else { self.listen.clone() };
         let addresses = listen.into_iter().chain(self.metrics.or(file.metrics));
+        let places = self.places(&file.places);
         let user = self.user.clone().or(file.user);
-        self.early = Early::begin(user.as_deref(), addresses)?;
+        self.early = Early::begin(user.as_deref(), addresses, &places)?;
         Ok(())
+    }
+
+    /// Where in the file those settings stand that count.
+    fn places(&self, all: &Places) -> Places {
+        all.clone().but(&[
+            ("dir", self.dir.is_some()),
+            ("listen", !self.listen.is_empty()),
+            ("metrics", self.metrics.is_some()),
+            ("user", self.user.is_some()),
+            ("cert", self.cert.is_some()),
+            ("key", self.key.is_some()),
+            ("state", self.state.state.is_some()),
+            ("plaintext", self.plaintext),
+        ])
     }
 
     /// How it speaks, the configuration file included; that one's own faults are told later, in
@@ -190,6 +206,25 @@ struct Settled {
     /// As whom it runs, where that is said, and how its log is written.
     manner: (Option<String>, LogFormat),
     voice: Voice,
+    places: Places,
+}
+
+impl Settled {
+    /// What kept a server from beginning, with the line of the setting that it is about.
+    fn blame(&self, failure: Failure) -> Failure {
+        let said = failure.to_string();
+        let names = |addresses: &[SocketAddr]| {
+            addresses.iter().any(|at| said.contains(&format!("listen on {at}:")))
+        };
+        let of = match failure.code() {
+            _ if names(self.metrics.as_slice()) => "metrics",
+            _ if names(&self.listen) => "listen",
+            Code::NotFound | Code::NotDirectory => "dir",
+            Code::Tls => "cert",
+            _ => return failure,
+        };
+        self.places.blame(failure, &[of])
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -213,7 +248,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let settled = settle(args)?;
     let voice = settled.voice;
     let own = settled.own_files.as_ref();
-    let own = own.map(|(cert, key)| own_files(&settled.dir, cert, key)).transpose()?;
+    let places = &settled.places;
+    let own = own.map(|(cert, key)| own_files(&settled.dir, cert, key)).transpose();
+    let own = own.map_err(|failure| places.blame(failure, &["cert", "key"]))?;
     let security = match (settled.wire, own) {
         (Wire::Tls, Some(own)) => ServeSecurity::Tls(own),
         (Wire::Tls, None) => ServeSecurity::TlsOfState,
@@ -249,7 +286,8 @@ pub async fn run(args: ServeArgs) -> Result<()> {
             .naming_directory()
             .hinting(Code::Usage, OF_THIS_MACHINE)
             .hinting(Code::Tls, "check that the key of --key belongs to the certificate of --cert")
-    })?;
+    })
+    .map_err(|failure| settled.blame(failure))?;
     announce::announce(&server, &settled)?;
     let (stop, stopped) = watch::channel(false);
     if let Some(reload) = reload {
@@ -273,6 +311,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         Some(path) => read_serve_file(path)?,
         None => ServeFile::default(),
     };
+    let places = args.places(&file.places);
     let mut listen = args.listen;
     if listen.is_empty() {
         listen = file.listen;
@@ -287,7 +326,10 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         (None, false) => Auditing::Log(file.audit_file_size.unwrap_or(FILE_BYTES)),
     };
     let keep_free = args.keep_free.or(file.keep_free).unwrap_or_default();
-    let own_files = both(args.cert.or(file.cert), args.key.or(file.key))?;
+    let plaintext = args.plaintext || file.plaintext;
+    let own_files = (args.cert.or(file.cert), args.key.or(file.key));
+    let (wire, own_files) = wire_of(plaintext, own_files)
+        .map_err(|failure| places.blame(failure, &["plaintext", "cert", "key"]))?;
     let mut output = args.output;
     output.json |= file.json;
     let log_format = args.log_format.unwrap_or(file.log_format);
@@ -321,7 +363,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
             umask: args.umask.or(file.umask).unwrap_or(Mode::NONE),
         },
         own_files,
-        wire: if args.plaintext || file.plaintext { Wire::Plaintext } else { Wire::Tls },
+        wire,
         memory,
         rules: Rules {
             packing: args.compress.or(file.compress).unwrap_or_default(),
@@ -333,15 +375,21 @@ fn settle(args: ServeArgs) -> Result<Settled> {
         early: args.early,
         manner: (args.user.or(file.user), log_format),
         voice,
+        places,
     })
 }
 
-/// A certificate and its key, or neither.
-fn both(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<(PathBuf, PathBuf)>> {
-    match (cert, key) {
-        (Some(cert), Some(key)) => Ok(Some((cert, key))),
-        (None, None) => Ok(None),
-        _ => Err(Failure::hinted(Code::Usage, "--cert and --key", "give both, or none")),
+/// A certificate and its key, or neither; not where nothing is encrypted.
+fn wire_of(
+    plaintext: bool,
+    files: (Option<PathBuf>, Option<PathBuf>),
+) -> Result<(Wire, Option<(PathBuf, PathBuf)>)> {
+    match (plaintext, files) {
+        (true, (None, None)) => Ok((Wire::Plaintext, None)),
+        (false, (None, None)) => Ok((Wire::Tls, None)),
+        (false, (Some(cert), Some(key))) => Ok((Wire::Tls, Some((cert, key)))),
+        (false, _) => Err(Failure::hinted(Code::Usage, "--cert and --key", "give both, or none")),
+        (true, _) => Err(Failure::hinted(Code::Usage, "plaintext, and a certificate", ONE_OF_THEM)),
     }
 }
 

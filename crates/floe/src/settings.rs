@@ -5,6 +5,7 @@
 //! is an error with its line.
 
 mod limits; // the bounds of a server
+mod places; // where settings stand in their file
 
 use crate::args::{ConnectFlags, StateFlag, packing};
 use crate::civil;
@@ -18,6 +19,7 @@ use floe_engine::ticket::Ticket;
 use floe_proto::frame::Packing;
 use floe_types::{ByteCount, Code, Mode};
 use limits::{LimitsTable, parsed};
+pub use places::Places;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, socket};
 use serde::{Deserialize, Deserializer};
@@ -100,6 +102,9 @@ pub struct ServeFile {
     pub log_format: LogFormat,
     /// Bounds that no flag sets.
     pub limits: LimitsTable,
+    /// Where all of it stands.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 fn listen_of<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<SocketAddr>, D::Error> {
@@ -239,7 +244,8 @@ pub fn read_serve_file(path: &Path) -> Result<ServeFile> {
         _ => of_path("read", path, &error),
     })?;
     let parsed = match std::str::from_utf8(&bytes) {
-        Ok(text) => parse_serve_file(text),
+        Ok(text) => parse_serve_file(text)
+            .map(|parsed| ServeFile { places: Places::of(path, text), ..parsed }),
         Err(error) => Err(format!("line {}: it is no UTF-8", line_at(&bytes, error.valid_up_to()))),
     };
     parsed.map_err(|why| {

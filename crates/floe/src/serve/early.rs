@@ -2,7 +2,7 @@
 //! of what not everybody may.
 
 use crate::fault::{Failure, Result};
-use crate::settings::OF_THIS_MACHINE;
+use crate::settings::{OF_THIS_MACHINE, Places};
 use crate::user::{
     Use, become_user, give_up_capabilities, is_root, may_open_low_ports, name_owner, refuse_foreign,
 };
@@ -52,16 +52,19 @@ impl Early {
     pub(super) fn begin(
         user: Option<&str>,
         addresses: impl Iterator<Item = SocketAddr>,
+        places: &Places,
     ) -> Result<Self> {
         let mut early = Self::default();
         if may_open_low_ports() {
             let low = addresses.filter(|at| is_reserved(at.port()));
             let listeners = low.map(socket::bind).collect::<std::result::Result<Vec<_>, _>>();
-            let listeners = listeners
-                .map_err(|fault| Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE))?;
+            let listeners = listeners.map_err(|fault| {
+                let failure = Failure::from(fault).hinting(Code::Usage, OF_THIS_MACHINE);
+                places.blame(failure, &["listen", "metrics"])
+            })?;
             early.listeners = Arc::new(Mutex::new(listeners));
         }
-        user.map(become_user).transpose()?;
+        user.map(become_user).transpose().map_err(|failure| places.blame(failure, &["user"]))?;
         if user.is_none() || !is_root() {
             let gave_up = give_up_capabilities()?;
             early.gave_up = gave_up.iter_names().map(|(name, _)| name).collect();

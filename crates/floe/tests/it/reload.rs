@@ -210,3 +210,30 @@ fn a_fifo_in_place_of_the_file_holds_up_no_start_and_no_reload() {
     reload(&server, AGAIN);
     stage.run(&["mkdir", "nas:/a/b/c"]).fails(1, &["2 directories"]);
 }
+
+/// What is wrong with a setting only as a server begins is told with its line as well.
+#[test]
+fn what_cannot_be_served_is_told_with_its_line() {
+    let stage = Stage::new();
+    let file = stage.path("floe.toml");
+    let (served, state) = (stage.path("srv"), stage.path("state-server"));
+    let [file, served, state] = [&file, &served, &state].map(|path| path.to_str().unwrap());
+    for (text, status, said) in [
+        ("user = \"no such user\"", 3, "no such user"),
+        ("cert = \"none.pem\"", 2, "--cert and --key"),
+        ("cert = \"none.pem\"\nkey = \"none.key\"", 3, "none."),
+        ("plaintext = true\ncert = \"c\"\nkey = \"k\"", 2, "a certificate"),
+        ("metrics = \"8.8.8.8:1\"", 2, "listen on 8.8.8.8:1"),
+        ("dir = \"none\"", 3, "none"),
+    ] {
+        fs::write(file, format!("# a line before it\n{text}\n")).unwrap();
+        let dir = if text.starts_with("dir") { &[][..] } else { &[served][..] };
+        let args = ["serve", "--config", file, "--state", state, "--listen", "127.0.0.1:0"];
+        let ended = stage.run(&[&args[..], dir].concat());
+        ended.fails(status, &["floe.toml\" line 2: ", said]);
+    }
+    // What the command line says is not the file's.
+    fs::write(file, "dir = \"none\"\n").unwrap();
+    let gone = stage.run(&["serve", "gone", "--config", file, "--state", state]);
+    assert!(gone.status == 3 && !gone.err.contains("line"), "{}", gone.err);
+}

@@ -342,10 +342,7 @@ fn settle(args: ServeArgs) -> Result<Settled> {
     };
     let dir = args.dir.or(file.dir).unwrap_or_else(|| PathBuf::from("."));
     refuse_reserved(&dir)?;
-    let read_only = match args.read_only || file.read_only {
-        true => ReadOnly::Yes,
-        false => ReadOnly::No,
-    };
+    let read_only = if args.read_only || file.read_only { ReadOnly::Yes } else { ReadOnly::No };
     args.early.refuse_foreign(&dir, read_only)?;
     let state = state_dir_or(&args.state, file.state)?;
     let state =

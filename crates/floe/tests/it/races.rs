@@ -235,6 +235,62 @@ fn race_links(Place { stage, inside, outside, wide, .. }: &Place) {
 }
 
 #[test]
+fn a_directory_that_is_moved_out_of_what_is_served_leads_nowhere_else() {
+    race_moves(&Place::root("m"));
+}
+
+#[test]
+fn a_directory_that_is_moved_out_of_a_prefix_leads_nowhere_else() {
+    race_moves(&Place::prefix("m"));
+}
+
+/// What is opened while it is inside is still what its holder may change once it is moved out. But
+/// no path leads from there to what was never inside, and no link does.
+fn race_moves(Place { stage, inside, outside, wide, .. }: &Place) {
+    fs::create_dir(inside.join("sub")).unwrap();
+    fs::write(inside.join("secret"), "inside").unwrap();
+    let rest = || ["secret", "sub"].map(|name| census(&outside.join(name)));
+    let before = rest();
+    // Two take turns inside.
+    let turns = (inside.join("m"), outside.join("m"));
+    for at in [&turns.0, &turns.1] {
+        fs::create_dir_all(at.join("d/e")).unwrap();
+        fs::write(at.join("d/e/f"), "inside").unwrap();
+        symlink("../secret", at.join("up")).unwrap();
+        symlink("../../../sub", at.join("d/e/far")).unwrap();
+    }
+    let verbs = ["get", TREE, "ls", "stat", "put", "mkdir", "mv", "rm"];
+    let raced = ["copy", "boxed"].map(|copy| Raced::new(stage, copy, &verbs));
+    let [own, in_box] = [&raced[0], &raced[1]];
+    let round = |raced: &Raced, at: &str, nth: u32| {
+        let path = |name: &str| format!("{at}/{name}");
+        raced.get_tree(&path("d"));
+        for args in [
+            &["get", &path("d/e/f"), "-"][..],
+            &["get", &path("up"), "-"],
+            &["ls", "-l", &path("d/e/far")],
+            &["ls", "-l", &path("d/e")],
+            &["stat", &path("d/e/f")],
+            &["put", "new", &path("d/e/f")],
+            &["put", "large", &path("d/e/large")],
+            &["put", "t", &path(&format!("d/t{}", nth % 3))],
+            &["put", "new", &path("d/e/far/new")],
+            &["mkdir", &path(&format!("made{nth}"))],
+            &["mv", &path("d/e/large"), &path("moved")],
+            &["rm", "-r", &path(&format!("d/t{}", (nth + 1) % 3))],
+            &["rm", &path("moved")],
+        ] {
+            raced.run(args);
+        }
+    };
+    let by_owner = |nth: u32| round(own, &format!("{wide}:/m"), nth);
+    let by_guest = |nth: u32| round(in_box, "boxed:", nth);
+    while_exchanged(&[turns], &[own, in_box], &[&by_owner, &by_guest]);
+    assert_eq!(rest(), before);
+    assert_eq!(fs::read_dir(outside).unwrap().count(), 3);
+}
+
+#[test]
 fn no_transfer_leads_a_client_out_of_its_own_tree() {
     let stage = Stage::new();
     let outside = outside(&stage, "outside");

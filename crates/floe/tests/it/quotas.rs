@@ -1,9 +1,11 @@
 //! How much a ticket may bring in: to the byte, whoever writes at once, and after a crash.
 
+use crate::reconnect::restart;
 use crate::stage::{Running, Server, Stage, content, wait_until};
 use crate::tickets::{grant, ticket};
 use std::fs;
 use std::io::Write;
+use std::thread;
 
 fn shown(stage: &Stage) -> serde_json::Value {
     ticket(stage, &["show", "guest", "--json"]).ok().event("ticket")
@@ -23,7 +25,7 @@ fn with_quota(flags: &[&str]) -> (Stage, Server) {
 }
 
 /// What lies in the stages of the server, in bytes.
-fn staged_bytes(stage: &Stage) -> u64 {
+pub fn staged_bytes(stage: &Stage) -> u64 {
     let Ok(area) = fs::read_dir(stage.path("srv/.floe")) else { return 0 };
     let files = area.map(Result::unwrap);
     let stages = files.filter(|file| file.file_name().to_string_lossy().ends_with(".stage"));
@@ -221,6 +223,63 @@ fn a_crash_leaves_of_unknown_size_what_is_written() {
     let words = format!("has {} left", 10_000_000 - left);
     stage.run(&["put", "rest", "guest:/rest"]).fails(7, &[words.as_str()]);
     stage.run(&["put", "fits", "guest:/fits"]).ok();
+}
+
+/// What stands in the served directory, in bytes.
+fn standing_bytes(stage: &Stage) -> u64 {
+    let all = fs::read_dir(stage.path("srv")).unwrap().map(|entry| entry.unwrap().metadata());
+    all.map(Result::unwrap).filter(fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
+#[test]
+fn eight_writers_bring_in_what_fits_also_where_their_server_is_killed() {
+    const QUOTA: u64 = 40_000_000;
+    let (stage, server) = with_quota(&["--quota", "40M"]);
+    let (port, size) = (server.port, 6_000_000);
+    let input = content(size);
+    stage.file("f", size);
+    let start = |nth: usize| {
+        let (from, name) = (if nth < 4 { "f" } else { "-" }, format!("guest:/f{nth}"));
+        let mut command = stage.command();
+        let flags = ["--limit", "1M", "--json"];
+        Running::start(command.args(["put", from, &name]).args(flags), &input)
+    };
+    let mut writers = Vec::new();
+    // Four know their size, and 24 MB are set aside for them; the others go on until it is full.
+    for four in [0..4, 4..8] {
+        writers.extend(four.map(start));
+        // Whoever comes to a server that is not there gives up at once.
+        writers.iter().for_each(|writer: &Running| writer.wait_for("\"event\":"));
+    }
+    wait_until("all of them write", || staged_bytes(&stage) > 28_000_000);
+    server.kill();
+    // Nothing moves, and is there to be looked at.
+    let (stands, lies) = (standing_bytes(&stage), staged_bytes(&stage));
+    assert!(stands + lies <= QUOTA, "{stands} and {lies}");
+    let _server = restart(&stage, port);
+    let ends = writers.into_iter().map(|writer| thread::spawn(move || writer.end()));
+    let ends: Vec<_> = ends.collect();
+    while ends.iter().any(|end| !end.is_finished()) {
+        let (used, staged) = bytes(&stage);
+        assert!(used + staged <= QUOTA, "{used} and {staged}");
+    }
+    let ends: Vec<_> = ends.into_iter().map(|end| end.join().unwrap()).collect();
+    let said: Vec<_> = ends.iter().map(|end| (end.status, end.text())).collect();
+    assert!(ends.iter().all(|end| [0, 7].contains(&end.status)), "{said:?}");
+    assert!(said.iter().any(|(_, said)| said.contains("\"reconnected\"")), "{said:?}");
+    let whole = ends.iter().filter(|end| end.status == 0).count() as u64;
+    assert!((4..8).contains(&whole), "{said:?}");
+    for (nth, end) in ends.iter().enumerate() {
+        let stands = fs::read(stage.path(format!("srv/f{nth}"))).ok();
+        assert!(stands.as_ref() == (end.status == 0).then_some(&input), "{nth}: {said:?}");
+    }
+    // A session leaves its stage behind its answer.
+    wait_until("the books are as the disk", || {
+        bytes(&stage) == (standing_bytes(&stage), staged_bytes(&stage))
+    });
+    let (used, staged) = bytes(&stage);
+    assert_eq!(used, whole * size as u64);
+    assert!(used + staged <= QUOTA, "{used} and {staged}");
 }
 
 #[test]

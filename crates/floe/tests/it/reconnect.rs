@@ -246,7 +246,7 @@ fn a_source_that_changes_under_a_get_to_standard_output_ends_it() {
 }
 
 /// A server on the port of one that was killed, over the same directory.
-fn restart(stage: &Stage, port: u16) -> Server {
+pub fn restart(stage: &Stage, port: u16) -> Server {
     let mut again = stage.command();
     again.arg("serve").arg(stage.path("srv")).arg("--state").arg(stage.path("state-server"));
     Server::start(again.args(["--listen", &format!("127.0.0.1:{port}")]))

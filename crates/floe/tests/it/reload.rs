@@ -2,6 +2,7 @@
 
 use crate::live_tickets::moving;
 use crate::stage::{Server, Stage, content, wait_until};
+use crate::trust::fingerprint_of;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 use std::fs;
@@ -164,13 +165,16 @@ fn a_disk_keeps_what_is_to_stay_free() {
 fn another_certificate_is_shown_to_who_comes_next() {
     let stage = Stage::new();
     // Keys of two servers that made their own.
-    for name in ["one", "two"] {
+    let keys = ["one", "two"].map(|name| {
         let at = stage.path(name);
         let mut command = stage.command();
         command.arg("serve").arg(stage.path("srv")).arg("--state").arg(&at);
-        assert_eq!(Server::start(command.args(["--listen", "127.0.0.1:0"])).terminate(), 0);
+        let server = Server::start(command.args(["--listen", "127.0.0.1:0"]));
+        let key = fingerprint_of(&server);
+        assert_eq!(server.terminate(), 0);
         fs::copy(at.join("identity.pem"), stage.path(format!("{name}.pem"))).unwrap();
-    }
+        key
+    });
     let pem = stage.path("own.pem");
     fs::copy(stage.path("one.pem"), &pem).unwrap();
     let pem = pem.to_str().unwrap();
@@ -179,7 +183,9 @@ fn another_certificate_is_shown_to_who_comes_next() {
     let running = moving(&stage, &["put", "f", "nas:/f"]);
     fs::copy(stage.path("two.pem"), pem).unwrap();
     reload(&server, AGAIN);
-    stage.run(&["ls", "nas:/"]).fails(4, &[]);
+    // What a person compares with what the operator reads out.
+    let shown = format!("the server shows {}, pinned is {}: the server's key", keys[1], keys[0]);
+    stage.run(&["ls", "nas:/"]).fails(4, &[&shown, "not the one expected", "floe key show there"]);
     running.end().ok();
     fs::write(pem, "no certificate").unwrap();
     reload(&server, "everything stays as it was");

@@ -1,15 +1,19 @@
 //! login, keys and tickets: who is let in, and what for.
 
-use crate::stage::{Stage, wait_until, words};
+use crate::stage::{Server, Stage, wait_until, words};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 pub fn fingerprint(stage: &Stage) -> String {
-    let errors = stage.serve(&[]);
+    fingerprint_of(&stage.serve(&[]))
+}
+
+/// What a server says of its key.
+pub fn fingerprint_of(server: &Server) -> String {
     let mut key = None;
     wait_until("the fingerprint", || {
-        let text = errors.errors.lock().unwrap().clone();
+        let text = server.errors.lock().unwrap().clone();
         key = text.lines().find_map(|line| line.strip_prefix("fingerprint ")).map(str::to_owned);
         key.is_some()
     });

@@ -1,23 +1,29 @@
 //! What becomes of sessions that run when their ticket is revoked, expires, is renewed or changed.
 
-use crate::stage::{Running, Stage, content, wait_until};
+use crate::quotas::staged_bytes;
+use crate::stage::{Running, Server, Stage, content, wait_until};
 use crate::status::status;
 use crate::tickets::{grant, ticket};
 use rustix::process::Signal;
 use std::fs;
+use std::io::Write;
+use std::process::ChildStdin;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A stage whose server has `f`, and a client that has it too: about nine seconds at `--limit 1M`.
-fn stage() -> (Stage, crate::stage::Server) {
+fn stage() -> (Stage, Server) {
     let stage = Stage::new();
-    let server = stage.serve_and_log_in(&[]);
+    let server = stage.serve_and_log_in(&["-v"]);
     stage.file("f", BYTES);
     fs::write(stage.path("srv/f"), content(BYTES)).unwrap();
     (stage, server)
 }
 
 const BYTES: usize = 9_000_000;
-/// Two seconds are promised; a machine that is busy with other tests has its own.
+/// What a server has for it, by its own log.
+const PROMISED: Duration = Duration::from_secs(2);
+/// The client has that and its own; a machine that is busy with other tests has more.
 const SOON: Duration = Duration::from_secs(6);
 
 /// What runs slowly, once it moves.
@@ -48,6 +54,91 @@ fn a_revoked_ticket_ends_what_runs_with_one_line() {
         other.end().ok();
         stage.run(&["logout", "guest"]).ok();
     }
+}
+
+/// How many sessions have ended for this reason, as the server's log has it.
+fn ends_of(server: &Server, why: &str) -> usize {
+    let log = server.errors.lock().unwrap();
+    log.lines().filter(|line| line.contains("session ends") && line.contains(why)).count()
+}
+
+/// How long after the moment that `begin` tells the server says that a session ended.
+fn time_to_end(server: &Server, why: &str, begin: impl FnOnce() -> Instant) -> Duration {
+    let before = ends_of(server, why);
+    let since = begin();
+    wait_until("the log says that the session ends", || ends_of(server, why) > before);
+    since.elapsed()
+}
+
+/// A machine that is busy with other tests may be late, but not three times.
+fn in_time(what: &str, attempt: impl Fn(usize) -> Duration) {
+    let mut took = Vec::new();
+    while took.last().is_none_or(|took| *took > PROMISED) {
+        assert!(took.len() < 3, "{what}: {took:?}");
+        took.push(attempt(took.len()));
+    }
+}
+
+#[test]
+fn a_server_ends_within_two_seconds_what_its_ticket_allows_no_more() {
+    let (stage, server) = stage();
+    let lasts = Duration::from_secs(3);
+    let cases = [
+        ("revoked", "1h", &["revoke", "guest"][..]),
+        ("changed", "1h", &["set", "guest", "--allow", "read,list"]),
+        ("expired", "3s", &[]),
+    ];
+    for (why, expires, change) in cases {
+        in_time(why, |nth| {
+            let (mut put, name) = (None, format!("guest:/{why}{nth}"));
+            let took = time_to_end(&server, why, || {
+                grant(&stage, &server, "guest", &["--allow", "all", "--expires", expires]);
+                let granted = Instant::now();
+                put = Some(moving(&stage, &["put", "f", &name]));
+                if change.is_empty() {
+                    return granted + lasts;
+                }
+                ticket(&stage, change).ok();
+                Instant::now()
+            });
+            assert_eq!(put.unwrap().end().status, 4);
+            if why != "revoked" {
+                ticket(&stage, &["revoke", "guest"]).ok();
+            }
+            stage.run(&["logout", "guest"]).ok();
+            took
+        });
+    }
+}
+
+/// As fast as it is taken; then nothing more comes, and nothing ends.
+fn flood(mut input: ChildStdin) -> JoinHandle<ChildStdin> {
+    thread::spawn(move || {
+        let block = content(1 << 20);
+        let _ = (0..1024).try_for_each(|_| input.write_all(&block));
+        input
+    })
+}
+
+#[test]
+fn a_server_ends_within_two_seconds_what_goes_at_full_speed() {
+    let (stage, server) = stage();
+    in_time("at full speed", |nth| {
+        grant(&stage, &server, "guest", &["--allow", "all"]);
+        let mut command = stage.command();
+        let (name, before) = (format!("guest:/{nth}"), staged_bytes(&stage));
+        let (put, input) = Running::start_fed(command.args(["put", "-", &name]));
+        let _input = flood(input);
+        wait_until("much is staged", || staged_bytes(&stage) > before + (64 << 20));
+        let took = time_to_end(&server, "revoked", || {
+            ticket(&stage, &["revoke", "guest"]).ok();
+            Instant::now()
+        });
+        put.end().fails(4, &["the ticket was revoked"]);
+        assert!(!stage.path(format!("srv/{nth}")).exists());
+        stage.run(&["logout", "guest"]).ok();
+        took
+    });
 }
 
 /// Nothing moves by then, for three reasons.

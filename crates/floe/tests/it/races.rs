@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const SECRET: &str = "what lies outside";
 /// How long the exchanges go on.
-const SPAN: Duration = Duration::from_secs(20);
+const SPAN: Duration = Duration::from_secs(30);
 /// How long they do where some verb has not won its race yet: a machine that is busy.
 const SPAN_MAX: Duration = Duration::from_secs(120);
 

@@ -14,7 +14,7 @@ use crate::rules::Caps;
 use crate::running::Running;
 use crate::ticket::TicketId;
 use floe_proto::greeting::Channel;
-use floe_store::StageKey;
+use floe_store::{OwnerId, StageKey};
 use floe_types::ByteCount;
 use shares::Shares;
 use std::collections::HashMap;
@@ -153,6 +153,8 @@ struct State {
     /// What those without a ticket have of both.
     strangers: Strangers,
     members: HashMap<SessionId, Arc<Member>>,
+    /// Sessions by whose stages they have, also those that are over and have not let go yet.
+    owners: HashMap<OwnerId, Vec<Weak<Running>>>,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
@@ -239,6 +241,7 @@ impl Registry {
             seats: HashMap::new(),
             strangers: Strangers::default(),
             members: HashMap::new(),
+            owners: HashMap::new(),
             claims: HashMap::new(),
             claimed: 0,
             shares: Shares::new(buffers),
@@ -298,7 +301,28 @@ impl Registry {
 
     /// Adds a session. It takes no share before it has a transfer.
     pub fn add(&self, id: SessionId, member: Member) {
-        self.lock().members.insert(id, Arc::new(member));
+        let mut state = self.lock();
+        let own = Arc::downgrade(&member.running);
+        state.owners.entry(member.running.files.owner()).or_default().push(own);
+        state.members.insert(id, Arc::new(member));
+        // Nobody says when one has let go: looked at when there are many of those.
+        if state.owners.len() > 2 * state.members.len() + OWNERS_SPARE {
+            state.owners.retain(|_, sessions| {
+                sessions.retain(|one| one.upgrade().is_some_and(|one| !one.is_released()));
+                !sessions.is_empty()
+            });
+        }
+    }
+
+    /// Sessions of the same owner that came before, whose peer is gone, and of which something is
+    /// under way yet.
+    #[must_use]
+    pub fn cut_off_before(&self, session: &Arc<Running>) -> Vec<Arc<Running>> {
+        let state = self.lock();
+        let own = state.owners.get(&session.files.owner());
+        let before = own.into_iter().flatten().filter_map(Weak::upgrade);
+        let before = before.take_while(|one| !Arc::ptr_eq(one, session));
+        before.filter(|one| one.files.is_cut_off() && !one.is_released()).collect()
     }
 
     /// A transfer of a session begins: the others may get less.
@@ -374,6 +398,9 @@ impl Registry {
         self.lock().claims.len()
     }
 }
+
+/// Owners whose sessions are over, and who are not forgotten yet.
+const OWNERS_SPARE: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -216,9 +216,15 @@ impl Book {
     fn judge(&mut self, synced: Result<(), Errno>) -> Result<(), Fault> {
         synced.map_err(|error| {
             let error = fault_of(error);
-            tracing::error!(%error, "a sync of the audit log failed: nothing is committed now");
-            self.broken = Some(error.clone());
-            error
+            tracing::error!(
+                %error,
+                "a sync of the audit log failed: nothing is committed before a restart of the server"
+            );
+            let detail = "write the server's audit log, of which a sync failed: its server has to be \
+                          started again";
+            let broken = Fault::new(error.code, detail);
+            self.broken = Some(broken.clone());
+            broken
         })
     }
 

@@ -2,8 +2,10 @@
 //!
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
 //! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot
-//! be called back may take a while; past the bound the client is told to come again. What a killed
-//! command had on its way may be read only after its next run opened: it gets no stage of that.
+//! be called back may take a while; past the bound the client is told to come again. So it is with
+//! whatever else it would change: what the old session has under way may be of another version, or
+//! a link, which has no stage, and would come behind it. What a killed command had on its way may be
+//! read only after its next run opened: it gets no stage of that.
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};
@@ -320,12 +322,17 @@ impl Listener for Ear {
             DiskOp::Commit { batch, .. } => {
                 (self.shut_gates(batch.iter().map(|one| one.entry.transfer)), Want::Nothing)
             }
+            DiskOp::Apply { request } if changes(request) => (Vec::new(), Want::Nothing),
             _ => return Some(what),
+        };
+        let before = match &what {
+            DiskOp::Open { how: OpenHow::Source(_) | OpenHow::ProbeSource(_), .. } => Vec::new(),
+            _ => self.hall.registry.cut_off_before(running),
         };
         let mut holder = None;
         match &want {
-            Want::Nothing if shut.is_empty() => return Some(what),
-            Want::Claim(entry, key, _) if shut.is_empty() => {
+            Want::Nothing if shut.is_empty() && before.is_empty() => return Some(what),
+            Want::Claim(entry, key, _) if shut.is_empty() && before.is_empty() => {
                 match self.hall.registry.claim(key, running, self.whose.arrival) {
                     Ok(claim) => {
                         running.files.keep(*entry, Box::new(claim));
@@ -338,13 +345,19 @@ impl Listener for Ear {
         }
         let (hall, running) = (Arc::clone(&self.hall), Arc::clone(running));
         spawn_local(async move {
-            match wait_for(&hall, &running, shut, want, holder).await {
+            match wait_for(&hall, &running, (shut, before), want, holder).await {
                 Ok(()) => running.submit_later(op, what),
                 Err(fault) => running.fail_later(op, fault),
             }
         });
         None
     }
+}
+
+/// Whether a request changes what stands.
+fn changes(request: &Request) -> bool {
+    use Request::{MakeDirectory, Remove, Rename};
+    matches!(request, Remove { .. } | Rename { .. } | MakeDirectory { .. })
 }
 
 /// Ends a transfer; one that is over needs no command.
@@ -365,19 +378,29 @@ enum Want {
     Claim(EntryId, StageKey, Arrival),
 }
 
-/// Waits until all gates have opened, and then for the rest.
+/// Waits until all gates have opened, and sessions of before have let go, and then for the rest.
 ///
 /// # Errors
 /// What a gate says; `Busy`: it is not to be had, after as long as a peer may be silent.
 async fn wait_for(
     hall: &Hall,
     running: &Arc<Running>,
-    shut: Vec<Gate>,
+    (shut, before): (Vec<Gate>, Vec<Arc<Running>>),
     want: Want,
     holder: Option<Held>,
 ) -> Result<(), Fault> {
     for gate in shut {
         ledger::pass(gate).await?;
+    }
+    let let_go = async {
+        for one in before {
+            one.released().await;
+        }
+    };
+    if timeout(duration(hall.rules().limits.silence), let_go).await.is_err() {
+        tracing::warn!("what an earlier session of this client has under way does not end");
+        let detail = "what an earlier session of this client has under way does not end";
+        return Err(Fault::new(Code::Busy, detail));
     }
     match want {
         Want::Nothing => Ok(()),

@@ -385,3 +385,35 @@ fn what_is_given_up_is_not_charged() {
     assert_eq!(account.used(), Load::NONE);
     assert_eq!(account.reserved(), Load::of_entry(ByteCount(MIB)), "its stage stays");
 }
+
+/// Its process died while it cleared away behind the commit, under the name that the stage had.
+#[test]
+fn a_short_file_of_a_stages_name_is_not_what_was_committed() {
+    let place = Place::new();
+    let root = place.dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root).unwrap());
+    let (spec, size) = (spec("a", Some(2 * MIB), 1), ByteCount(2 * MIB));
+    let begun = || {
+        let meter = Meter::open(&place.state(), TICKET, bytes(4 * MIB), Arc::clone(&store));
+        Arc::new(meter.unwrap())
+    };
+    let meter = begun();
+    let fence = Fence::new(Arc::clone(&store), Verbs::ALL, Some(Arc::clone(&meter)));
+    let (sink, _) = open(&fence, &spec).unwrap();
+    (0..2).for_each(|nth| put_chunk(&*sink, nth));
+    let area = || std::fs::read_dir(root.join(".floe")).unwrap().map(|one| one.unwrap().path());
+    let is_stage = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "stage");
+    let stage = area().find(is_stage).unwrap();
+    let what = What::Object { size, root: root_of_zeros(size.0), stage: spec.key() };
+    let mut usage = read(&place.state(), &file_of(TICKET)).unwrap();
+    usage.pending.push(Pending { path: spec.path.clone(), what });
+    commit(&fence, finished(sink, size.0)).unwrap();
+    drop((fence, meter));
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join(".floe")).unwrap();
+    std::fs::write(&stage, "").unwrap();
+    place.state().replace(&file_of(TICKET), &usage.format()).unwrap();
+    drop(begun());
+    assert_eq!(place.counts(), (size.0, 0));
+}

@@ -218,10 +218,10 @@ impl Book {
             let error = fault_of(error);
             tracing::error!(
                 %error,
-                "a sync of the audit log failed: nothing is committed before a restart of the server"
+                "a sync of the audit log failed: nothing is committed before this is restarted"
             );
-            let detail = "write the server's audit log, of which a sync failed: its server has to be \
-                          started again";
+            let detail = "write the server's audit log, of which a sync failed: its server has to \
+                          be started again";
             let broken = Fault::new(error.code, detail);
             self.broken = Some(broken.clone());
             broken

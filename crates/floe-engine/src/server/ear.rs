@@ -3,9 +3,9 @@
 //! A client that was cut off and came back finds its stage held by its own old session. That one is
 //! told to end; the open waits, without holding a thread, until it has let go. A sync that cannot
 //! be called back may take a while; past the bound the client is told to come again. So it is with
-//! whatever else it would change: what the old session has under way may be of another version, or
-//! a link, which has no stage, and would come behind it. What a killed command had on its way may be
-//! read only after its next run opened: it gets no stage of that.
+//! whatever else it would change: what the old session has under way may be of another version,
+//! or a link, which has no stage, and would come behind it. What a killed command had on its way
+//! may be read only after its next run opened: it gets no stage of that.
 
 use super::Hall;
 use super::ledger::{self, Gate, Use};

@@ -244,15 +244,9 @@ impl Files {
         !self.cut_off.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether it was.
-    #[must_use]
-    pub fn is_cut_off(&self) -> bool {
-        self.cut_off.load(Ordering::Acquire)
-    }
-
     /// Whether what is committed is anybody's. A client's next session waits for the last one.
     pub(super) fn is_wanted(&self) -> bool {
-        self.served.is_none() || !self.is_cut_off()
+        self.served.is_none() || !self.cut_off.load(Ordering::Acquire)
     }
 
     /// The last stream of the session is gone, or it was ended.

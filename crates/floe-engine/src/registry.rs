@@ -153,8 +153,10 @@ struct State {
     /// What those without a ticket have of both.
     strangers: Strangers,
     members: HashMap<SessionId, Arc<Member>>,
-    /// Sessions by whose stages they have, also those that are over and have not let go yet.
-    owners: HashMap<OwnerId, Vec<Weak<Running>>>,
+    /// Sessions that change something, by owner, the earlier first; also some that have let go.
+    changing: HashMap<OwnerId, Vec<Weak<Running>>>,
+    /// At so many owners those that have none any more are forgotten.
+    changing_max: usize,
     claims: HashMap<StageKey, Holder>,
     /// How many claims there were.
     claimed: u64,
@@ -241,7 +243,8 @@ impl Registry {
             seats: HashMap::new(),
             strangers: Strangers::default(),
             members: HashMap::new(),
-            owners: HashMap::new(),
+            changing: HashMap::new(),
+            changing_max: OWNERS_MIN,
             claims: HashMap::new(),
             claimed: 0,
             shares: Shares::new(buffers),
@@ -301,28 +304,31 @@ impl Registry {
 
     /// Adds a session. It takes no share before it has a transfer.
     pub fn add(&self, id: SessionId, member: Member) {
-        let mut state = self.lock();
-        let own = Arc::downgrade(&member.running);
-        state.owners.entry(member.running.files.owner()).or_default().push(own);
-        state.members.insert(id, Arc::new(member));
-        // Nobody says when one has let go: looked at when there are many of those.
-        if state.owners.len() > 2 * state.members.len() + OWNERS_SPARE {
-            state.owners.retain(|_, sessions| {
-                sessions.retain(|one| one.upgrade().is_some_and(|one| !one.is_released()));
-                !sessions.is_empty()
-            });
-        }
+        self.lock().members.insert(id, Arc::new(member));
     }
 
-    /// Sessions of the same owner that came before, whose peer is gone, and of which something is
-    /// under way yet.
+    /// A session is about to change something: sessions of the same owner that did so before, whose
+    /// peer is gone, and of which something may be under way yet.
     #[must_use]
-    pub fn cut_off_before(&self, session: &Arc<Running>) -> Vec<Arc<Running>> {
-        let state = self.lock();
-        let own = state.owners.get(&session.files.owner());
-        let before = own.into_iter().flatten().filter_map(Weak::upgrade);
-        let before = before.take_while(|one| !Arc::ptr_eq(one, session));
-        before.filter(|one| one.files.is_cut_off() && !one.is_released()).collect()
+    pub fn left_before(&self, session: &Arc<Running>) -> Vec<Arc<Running>> {
+        let mut state = self.lock();
+        let State { changing, changing_max, .. } = &mut *state;
+        if changing.len() > *changing_max {
+            // Nobody says when one has let go.
+            changing.retain(|_, own| {
+                own.retain(may_change);
+                !own.is_empty()
+            });
+            *changing_max = (2 * changing.len()).max(OWNERS_MIN);
+        }
+        let own = changing.entry(session.files.owner()).or_default();
+        let is_it = |one: &Weak<Running>| std::ptr::eq(one.as_ptr(), Arc::as_ptr(session));
+        if !own.iter().any(is_it) {
+            own.retain(may_change);
+            own.push(Arc::downgrade(session));
+        }
+        let before = own.iter().take_while(|one| !is_it(one)).filter_map(Weak::upgrade);
+        before.filter(|one| one.files.is_deserted() && !one.is_released()).collect()
     }
 
     /// A transfer of a session begins: the others may get less.
@@ -399,8 +405,13 @@ impl Registry {
     }
 }
 
-/// Owners whose sessions are over, and who are not forgotten yet.
-const OWNERS_SPARE: usize = 64;
+/// So many owners are not looked through.
+const OWNERS_MIN: usize = 64;
+
+/// Whether anything of a session may be under way.
+fn may_change(session: &Weak<Running>) -> bool {
+    session.upgrade().is_some_and(|session| !session.is_released())
+}
 
 #[cfg(test)]
 mod tests {

@@ -389,9 +389,8 @@ impl Meter {
     fn stands(&self, entry: &Pending) -> Result<bool, Fault> {
         let mut wanted = RootWanted::IfKnown;
         if let What::Object { size, stage, .. } = &entry.what {
-            // What is shorter is what a process made of that name once the object had left it.
-            let staged = self.store.staged(stage)?;
-            if *size > ByteCount::ZERO && staged.is_some_and(|staged| staged >= *size) {
+            // An empty file is what a process made of that name once the object had left it.
+            if self.store.staged(stage)?.is_some_and(|staged| staged > ByteCount::ZERO) {
                 return Ok(false);
             }
             if *size <= SMALL_BYTES {

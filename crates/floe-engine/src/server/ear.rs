@@ -326,8 +326,9 @@ impl Listener for Ear {
             _ => return Some(what),
         };
         let before = match &what {
-            DiskOp::Open { how: OpenHow::Source(_) | OpenHow::ProbeSource(_), .. } => Vec::new(),
-            _ => self.hall.registry.cut_off_before(running),
+            DiskOp::Open { how: OpenHow::Source(_), .. } => Vec::new(),
+            DiskOp::Open { how, .. } if probe(how) => Vec::new(),
+            _ => self.hall.registry.left_before(running),
         };
         let mut holder = None;
         match &want {
@@ -400,7 +401,10 @@ async fn wait_for(
     if timeout(duration(hall.rules().limits.silence), let_go).await.is_err() {
         tracing::warn!("what an earlier session of this client has under way does not end");
         let detail = "what an earlier session of this client has under way does not end";
-        return Err(Fault::new(Code::Busy, detail));
+        let busy = Fault::new(Code::Busy, detail);
+        // All of it, so that it comes again: an entry alone would only fail.
+        let _ = running.command(Command::Close(Some(busy.clone())));
+        return Err(busy);
     }
     match want {
         Want::Nothing => Ok(()),

@@ -153,8 +153,11 @@ impl Ground {
                 self.case.breach(Promise::Kept, format!("{} in the end: {wrong}", task.name()));
             }
         }
-        // What is refused keeps its stage for a week.
-        let refused = tasks.iter().any(|task| task.history.refused.load(Ordering::Acquire));
+        // What is refused keeps its stage for a week, and so does a second run of a command that
+        // began once a rival had replaced what the first one put, and was killed for good.
+        let has_twins = |task: &Task| task.history.twins.load(Ordering::Acquire) > 0;
+        let refused = tasks.iter().any(|task| task.history.refused.load(Ordering::Acquire))
+            || tasks.iter().any(|task| task.rivalled) && tasks.iter().any(has_twins);
         let mut areas = vec![(self.disk.join("served"), Some("id"))];
         areas.extend(
             tasks

@@ -322,9 +322,14 @@ impl Stamp {
 /// Random bytes of the operating system.
 pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], Fault> {
     let mut bytes = [0; LEN];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Fault::new(Code::Other, format!("draw random bytes: {error}")))?;
+    fill_randomly(&mut bytes)?;
     Ok(bytes)
+}
+
+/// As `random`, so many as there is room for.
+pub(crate) fn fill_randomly(bytes: &mut [u8]) -> Result<(), Fault> {
+    getrandom::fill(bytes)
+        .map_err(|error| Fault::new(Code::Other, format!("draw random bytes: {error}")))
 }
 
 /// Makes the name of a directory durable, as far as what stands above it can be opened (not where

@@ -156,7 +156,8 @@ impl Ground {
         // What is refused keeps its stage for a week, and so does a second run of a command that
         // began once a rival had replaced what the first one put, and was killed for good.
         let has_twins = |task: &Task| task.history.twins.load(Ordering::Acquire) > 0;
-        let refused = tasks.iter().any(|task| task.history.refused.load(Ordering::Acquire))
+        let refused = |task: &Task| task.history.refused.load(Ordering::Acquire);
+        let stages_stay = tasks.iter().any(refused)
             || tasks.iter().any(|task| task.rivalled) && tasks.iter().any(has_twins);
         let mut areas = vec![(self.disk.join("served"), Some("id"))];
         areas.extend(
@@ -167,7 +168,7 @@ impl Ground {
         );
         for (place, stays) in areas {
             for name in left_in(&place.join(".floe"))? {
-                if Some(name.as_str()) != stays && !refused {
+                if Some(name.as_str()) != stays && !stages_stay {
                     let seen = format!("{} is left in {}", name, shown(&place.join(".floe")));
                     self.case.breach(Promise::Clean, seen);
                 }

@@ -399,9 +399,9 @@ async fn wait_for(
         }
     };
     if timeout(duration(hall.rules().limits.silence), let_go).await.is_err() {
-        tracing::warn!("what an earlier session of this client has under way does not end");
         let detail = "what an earlier session of this client has under way does not end";
         let busy = Fault::new(Code::Busy, detail);
+        tracing::warn!(fault = %busy, "a session ends");
         // All of it, so that it comes again: an entry alone would only fail.
         let _ = running.command(Command::Close(Some(busy.clone())));
         return Err(busy);

@@ -148,7 +148,9 @@ impl World {
                 self.trace.say(self.now, || format!("{id:?} takes {} from {old:?}", key.0));
                 self.waiting.push(TakeOver { old, by: id, key, op, what });
                 self.command(old, Command::Close(Some(taken_over)));
-                self.peers.get(&old).map(|peer| peer.files.cut_off());
+                if let Some(peer) = self.peers.get(&old) {
+                    peer.files.cut_off();
+                }
                 None
             }
             _ => Some(what),

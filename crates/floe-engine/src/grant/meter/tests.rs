@@ -11,6 +11,7 @@ use floe_types::{
     ChunkDigest, ChunkHasher, EntryCount, Freshness, Metadata, Mode, Offset, Precondition, Range,
     Root, SourceVersion, Timestamp,
 };
+use std::path::PathBuf;
 
 const TICKET: &str = "t";
 const MIB: u64 = 1 << 20;
@@ -37,6 +38,14 @@ impl Place {
 
     fn fence(&self, meter: &Arc<Meter>) -> Fence {
         Fence::new(Arc::new(self.store.clone()), Verbs::ALL, Some(Arc::clone(meter)))
+    }
+
+    /// A store on a disk in place of the one in memory, and where that is.
+    fn local(&self) -> (PathBuf, Arc<dyn Store>) {
+        let root = self.dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let store = Arc::new(LocalStore::open(&root).unwrap());
+        (root, store)
     }
 
     /// Bytes used, bytes set aside.
@@ -360,9 +369,7 @@ fn a_commit_that_waits_for_directories_to_be_made_goes_on() {
 #[test]
 fn what_is_given_up_is_not_charged() {
     let place = Place::new();
-    let root = place.dir.path().join("root");
-    std::fs::create_dir(&root).unwrap();
-    let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root).unwrap());
+    let (root, store) = place.local();
     let quota = Quota { entries: Some(EntryCount(9)), bytes: None };
     let meter = Meter::open(&place.state(), TICKET, quota, Arc::clone(&store)).unwrap();
     let meter = Arc::new(meter);
@@ -390,9 +397,7 @@ fn what_is_given_up_is_not_charged() {
 #[test]
 fn a_short_file_of_a_stages_name_is_not_what_was_committed() {
     let place = Place::new();
-    let root = place.dir.path().join("root");
-    std::fs::create_dir(&root).unwrap();
-    let store: Arc<dyn Store> = Arc::new(LocalStore::open(&root).unwrap());
+    let (root, store) = place.local();
     let (spec, size) = (spec("a", Some(2 * MIB), 1), ByteCount(2 * MIB));
     let begun = || {
         let meter = Meter::open(&place.state(), TICKET, bytes(4 * MIB), Arc::clone(&store));
@@ -403,7 +408,7 @@ fn a_short_file_of_a_stages_name_is_not_what_was_committed() {
     let (sink, _) = open(&fence, &spec).unwrap();
     (0..2).for_each(|nth| put_chunk(&*sink, nth));
     let area = || std::fs::read_dir(root.join(".floe")).unwrap().map(|one| one.unwrap().path());
-    let is_stage = |path: &std::path::PathBuf| path.extension().is_some_and(|it| it == "stage");
+    let is_stage = |path: &PathBuf| path.extension().is_some_and(|it| it == "stage");
     let stage = area().find(is_stage).unwrap();
     let what = What::Object { size, root: root_of_zeros(size.0), stage: spec.key() };
     let mut usage = read(&place.state(), &file_of(TICKET)).unwrap();

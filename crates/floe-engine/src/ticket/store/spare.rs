@@ -5,7 +5,7 @@
 //! made again by the first change that finds room for it.
 
 use super::FILE;
-use crate::state::State;
+use crate::state::{State, fill_randomly};
 use floe_types::{Code, Fault};
 
 const SPARE: &str = "tickets.spare";
@@ -41,9 +41,7 @@ pub(super) fn keep(state: &State, bytes: usize) {
         return;
     }
     let mut filling = vec![0; wanted];
-    let kept = getrandom::fill(&mut filling)
-        .map_err(|error| Fault::new(Code::Other, format!("draw random bytes: {error}")))
-        .and_then(|()| state.replace(SPARE, &filling));
+    let kept = fill_randomly(&mut filling).and_then(|()| state.replace(SPARE, &filling));
     if let Err(fault) = kept {
         tracing::debug!(%fault, "no room is kept for taking tickets back");
     }

@@ -1,6 +1,6 @@
 //! As whom a server runs, and which permissions what it makes has.
 
-use crate::stage::{Running, Server, Stage, content};
+use crate::stage::{Running, Server, Stage, content, threads_of};
 use crate::status::{say, sockets};
 use rustix::process::Uid;
 use rustix::thread::{
@@ -113,13 +113,11 @@ fn root_becomes_another_user_for_good() {
 
 /// What each thread of a process may, by its sets of capabilities.
 fn capabilities(pid: u32, set: &str) -> Vec<u64> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let of = |task: &Path| {
-        let status = fs::read_to_string(task.join("status")).unwrap();
+    let of = |status: String| {
         let bits = status.lines().find_map(|line| line.strip_prefix(set)).unwrap();
         u64::from_str_radix(bits.trim(), 16).unwrap()
     };
-    tasks.map(|task| of(&task.unwrap().path())).collect()
+    threads_of(pid).into_iter().map(of).collect()
 }
 
 fn hand_over(at: &Path, mode: u32) {

@@ -1,5 +1,6 @@
 //! What a test needs: a temporary directory, a server on a free port, clients that end in time.
 
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -336,6 +337,20 @@ pub fn skip(why: &str) {
         let file = fs::File::options().create(true).append(true).open(path);
         file.unwrap().write_all(line.as_bytes()).unwrap();
     }
+}
+
+/// What the system says of each thread of a process, but of those that end just then.
+pub fn threads_of(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let status = |task: PathBuf| match fs::read_to_string(task.join("status")) {
+        Ok(status) => Some(status),
+        Err(error) => {
+            let gone = [Errno::NOENT, Errno::SRCH].map(|gone| Some(gone.raw_os_error()));
+            assert!(gone.contains(&error.raw_os_error()), "{}: {error}", task.display());
+            None
+        }
+    };
+    tasks.filter_map(|task| status(task.unwrap().path())).collect()
 }
 
 /// Waits for a condition that something else brings about.

@@ -1,6 +1,6 @@
 //! login, keys and tickets: who is let in, and what for.
 
-use crate::stage::{Server, Stage, wait_until, words};
+use crate::stage::{Server, Stage, threads_of, wait_until, words};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -80,17 +80,13 @@ fn the_process_of_a_server_is_confined() {
         crate::stage::skip("no Landlock");
         return;
     }
-    let mut threads = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap() {
-        let task = task.unwrap().path();
-        let name = fs::read_to_string(task.join("comm")).unwrap();
-        let status = fs::read_to_string(task.join("status")).unwrap();
-        assert!(status.contains("NoNewPrivs:\t1"), "{name}");
+    let threads = threads_of(server.pid());
+    for status in &threads {
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
         let filters = !line.contains("no program") || status.contains("Seccomp:\t2");
-        assert!(filters, "{name}: {status}");
-        threads += 1;
+        assert!(filters, "{status}");
     }
-    assert!(threads > 3, "lanes, the porch and disks");
+    assert!(threads.len() > 3, "lanes, the porch and disks");
 }
 
 #[test]
